@@ -1,0 +1,1 @@
+"""Livehead's demo clients: the page a person opens and a Python client."""

@@ -1,0 +1,1 @@
+"""Livehead's models: tensors in, tensors out; no sockets, clocks or environment."""

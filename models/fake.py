@@ -1,0 +1,105 @@
+"""A generator without weights: frames that carry a readable frame number and the audio level.
+
+It drives the whole server in tests. The top row of each frame is 16 black or white cells, the
+frame's number in binary (most significant bit left); below it the portrait; the lower third turns
+white while that frame's own audio is louder than ``FLASH_RMS``, so that a flash on the picture and
+a beep in the sound can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import AudioError, PortraitError
+
+COUNTER_BITS = 16
+CELL = 16
+FLASH_RMS = 0.05
+
+
+@dataclass(frozen=True)
+class FakeIdentity:
+    """A portrait fitted to the frame, uint8 [H, W, 3]."""
+
+    picture: NDArray[np.uint8]
+
+
+@dataclass
+class FakeStream:
+    """The number of the next frame."""
+
+    identity: FakeIdentity
+    next_frame: int = 0
+
+
+class FakeGenerator:
+    """Implements ``Generator`` by painting; exact, instant and deterministic."""
+
+    def __init__(
+        self, *, fps: float = 25.0, side: int = 256, chunk_frames: int = 4, lookahead_frames: int = 2
+    ) -> None:
+        self.fps = fps
+        self.size = (side, side)
+        self.chunk_frames = chunk_frames
+        self.lookahead_frames = lookahead_frames
+        self.sample_rate = 16_000
+
+    def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
+        """Fit any RGB image to the frame; refuses images under 64 pixels as a real model would."""
+        if portrait.ndim != 3 or portrait.shape[2] != 3 or min(portrait.shape[:2]) < 64:
+            raise PortraitError(
+                f"expected an RGB image of at least 64x64, got shape {portrait.shape};"
+                " send a larger picture",
+                code="image_too_small",
+            )
+        height, width = self.size
+        rows = np.linspace(0, portrait.shape[0] - 1, height).astype(int)
+        columns = np.linspace(0, portrait.shape[1] - 1, width).astype(int)
+        return FakeIdentity(np.ascontiguousarray(portrait[rows][:, columns]))
+
+    def open(self, identity: FakeIdentity, *, seed: int = 0) -> FakeStream:
+        """Start counting at ``seed`` (so that two streams can be told apart in tests)."""
+        return FakeStream(identity, next_frame=seed)
+
+    def generate(
+        self, streams: Sequence[FakeStream], audio: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.uint8]]:
+        """Paint the next F frames of each stream; see the module's first lines for the picture."""
+        per_frame = round(self.sample_rate / self.fps)
+        expected = per_frame * (self.chunk_frames + self.lookahead_frames)
+        chunks = []
+        for stream, samples in zip(streams, audio, strict=True):
+            if samples.shape != (expected,):
+                raise AudioError(
+                    f"expected {expected} samples, got shape {samples.shape}", code="bad_audio"
+                )
+            slices = samples[: per_frame * self.chunk_frames].reshape(self.chunk_frames, per_frame)
+            levels = np.sqrt((slices.astype(np.float64) ** 2).mean(1))
+            chunks.append(np.stack([self._paint(stream, float(level)) for level in levels]))
+        return chunks
+
+    def _paint(self, stream: FakeStream, level: float) -> NDArray[np.uint8]:
+        frame = stream.identity.picture.copy()
+        height, width = self.size
+        cell_width = width // COUNTER_BITS
+        for bit in range(COUNTER_BITS):
+            on = stream.next_frame >> (COUNTER_BITS - 1 - bit) & 1
+            frame[:CELL, bit * cell_width : (bit + 1) * cell_width] = 255 * on
+        frame[height * 2 // 3 :] = 255 if level > FLASH_RMS else 16
+        stream.next_frame = (stream.next_frame + 1) % 2**COUNTER_BITS
+        return frame
+
+
+def read_counter(frame: NDArray[np.uint8]) -> int:
+    """Decode the frame number that ``FakeGenerator`` painted on RGB [H, W, 3]."""
+    cell_width = frame.shape[1] // COUNTER_BITS
+    scale = frame.shape[0] / 256
+    row = frame[int(CELL / 2 * scale), :, :].mean(-1)
+    value = 0
+    for bit in range(COUNTER_BITS):
+        value = value << 1 | int(row[bit * cell_width + cell_width // 2] > 127)
+    return value

@@ -1,0 +1,1 @@
+"""Livehead's real-time server: sessions, clocks and WebRTC; no tensor maths."""

@@ -1,0 +1,1 @@
+"""Encoded media: what a frame and its sound become before they travel."""

@@ -1,0 +1,49 @@
+"""The unit: one encoded video frame and the slice of audio that belongs to it, never split."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+MAGIC = b"LHU1"
+HEADER = struct.Struct("<4sHHIII")
+FLAG_KEYFRAME = 1
+FLAG_SPEAKING = 2
+FLAG_JPEG = 4
+OUTPUT_RATE = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What travels from a worker to the callers of one session.
+
+    Attributes:
+        generation: the session's generation when the audio was cut; older units are dropped.
+        index: frame number on the session's media clock; media time is ``index / fps``.
+        keyframe: whether ``video`` can be decoded without earlier frames.
+        speaking: whether the slice holds speech that an app queued (not idle silence).
+        video: one H.264 access unit, Annex-B, parameter sets before each keyframe.
+        opus: Opus packets that cover the slice, 20 ms each at 48 kHz.
+        pcm: the same slice as s16le mono at ``OUTPUT_RATE``.
+        jpeg: the same frame as JPEG when a caller asked for it, else empty.
+    """
+
+    generation: int
+    index: int
+    keyframe: bool
+    speaking: bool
+    video: bytes
+    opus: tuple[bytes, ...]
+    pcm: bytes
+    jpeg: bytes = b""
+
+
+def pack(unit: Unit, *, jpeg: bool = False) -> bytes:
+    """The binary WebSocket message of a unit: header, picture, sound."""
+    picture = unit.jpeg if jpeg else unit.video
+    flags = FLAG_KEYFRAME * (unit.keyframe or jpeg) | FLAG_SPEAKING * unit.speaking
+    flags |= FLAG_JPEG * jpeg
+    header = HEADER.pack(
+        MAGIC, flags, unit.generation & 0xFFFF, unit.index, len(picture), len(unit.pcm)
+    )
+    return header + picture + unit.pcm
