@@ -1,0 +1,1 @@
+"""Synthetic data and training: everything that reproduces the bundled weights."""

@@ -1,0 +1,1 @@
+"""Synthetic talking heads: from licence-free meshes and a speech model to training clips."""
