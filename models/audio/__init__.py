@@ -1,0 +1,1 @@
+"""Speech in, features for each video frame out; the same code offline and in a stream."""
