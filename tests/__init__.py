@@ -1,0 +1,1 @@
+"""Livehead's tests; the folders mirror the packages."""

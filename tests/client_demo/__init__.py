@@ -1,0 +1,1 @@
+"""Tests of ``client_demo``: the page and the Python client."""

@@ -1,0 +1,1 @@
+"""Tests of ``models``: arrays in, arrays out, no clock and no network."""

@@ -1,0 +1,1 @@
+"""Tests of ``server``: sessions, queues, pacing and the wire."""
