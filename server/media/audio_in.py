@@ -1,0 +1,81 @@
+"""Brings callers' sound to the rate the server works at, as a stream without clicks or pauses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import AudioError
+
+MIN_RATE = 8_000
+MAX_RATE = 96_000
+MAX_CHANNELS = 2
+
+
+class StreamResampler:
+    """Interleaved int16 at any rate in, mono float32 in [-1, 1] at another rate out.
+
+    The filter is FFmpeg's windowed sinc: it holds back about one millisecond (a filter with
+    frequency-domain stages holds 20 to 100), and cutting the input elsewhere changes nothing.
+    """
+
+    def __init__(self, in_rate: int, channels: int, out_rate: int) -> None:
+        """Rates in Hz.
+
+        Raises:
+            AudioError: a rate outside 8000..96000 or other than 1 or 2 channels (``bad_audio``).
+        """
+        for name, rate in (("input", in_rate), ("output", out_rate)):
+            if not MIN_RATE <= rate <= MAX_RATE:
+                raise AudioError(
+                    f"expected an {name} rate of {MIN_RATE}..{MAX_RATE} Hz, got {rate};"
+                    " announce the rate that the samples really have",
+                    code="bad_audio",
+                )
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise AudioError(
+                f"expected 1 or {MAX_CHANNELS} channels, got {channels}; mix down first",
+                code="bad_audio",
+            )
+        self.in_rate = in_rate
+        self.channels = channels
+        self.out_rate = out_rate
+        self._filter: Any = None
+
+    def push(self, pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Take int16 [N * channels]; give float32 [M], what of the output is ready.
+
+        Raises:
+            AudioError: another type or shape, or half a sample frame (``bad_audio``).
+        """
+        if pcm.ndim != 1 or pcm.dtype != np.int16 or pcm.size % self.channels:
+            raise AudioError(
+                f"expected int16 samples, one dimension, a multiple of {self.channels};"
+                f" got {pcm.dtype} {pcm.shape}",
+                code="bad_audio",
+            )
+        mono: NDArray[np.float32] = pcm.reshape(-1, self.channels).mean(1, dtype=np.float32)
+        mono /= np.float32(32768)
+        if self.in_rate == self.out_rate or not mono.size:
+            return mono
+        if self._filter is None:
+            self._filter = av.AudioResampler(format="flt", layout="mono", rate=self.out_rate)
+        frame = av.AudioFrame.from_ndarray(mono.reshape(1, -1), format="flt", layout="mono")
+        frame.sample_rate = self.in_rate
+        return _join(self._filter.resample(frame))
+
+    def flush(self) -> NDArray[np.float32]:
+        """Give what the filter still holds; the next ``push`` begins a new stream."""
+        if self._filter is None:
+            return np.zeros(0, np.float32)
+        held = _join(self._filter.resample(None))
+        self._filter = None
+        return held
+
+
+def _join(frames: list[Any]) -> NDArray[np.float32]:
+    pieces = [frame.to_ndarray().reshape(-1) for frame in frames]
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)

@@ -1,0 +1,156 @@
+"""Turns frames and sound into what travels: H.264 access units, Opus packets and JPEG pictures."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from av.video.frame import PictureType
+from numpy.typing import NDArray
+
+from server.media.unit import OUTPUT_RATE
+
+OPUS_SAMPLES = 960
+"""Samples in one Opus packet: 20 ms at ``OUTPUT_RATE``."""
+
+_GOP_SECONDS = 2.0
+_QUALITY_CRF = 20
+_OPUS_BITRATE = 32_000
+_OPUS_EXPECTED_LOSS_PERCENT = 5
+
+
+class VideoEncoder:
+    """H.264 constrained baseline for one session: one access unit per frame, no delay.
+
+    Constant quality capped at ``bitrate``: a resting face costs far less than the cap. A keyframe
+    comes first, then every two seconds (browsers ask for one only after seconds of freeze), and
+    whenever it is forced. Every keyframe carries its parameter sets. One thread: many sessions
+    share a core.
+    """
+
+    def __init__(self, size: tuple[int, int], fps: float, bitrate: int = 600_000) -> None:
+        """``size`` is (height, width), both even; ``bitrate`` the ceiling in bit/s."""
+        height, width = size
+        if height <= 0 or width <= 0 or height % 2 or width % 2:
+            raise ValueError(f"expected an even (height, width), got {size}; crop or pad the frame")
+        if fps <= 0 or bitrate <= 0:
+            raise ValueError(f"expected positive fps and bitrate, got {fps} and {bitrate}")
+        self.size = (height, width)
+        self._next_pts = 0
+        self._codec: Any = _open_x264(height, width, fps, bitrate)
+
+    def encode(
+        self, frame: NDArray[np.uint8], *, force_keyframe: bool = False
+    ) -> tuple[bytes, bool]:
+        """Encode RGB uint8 [H, W, 3].
+
+        Returns:
+            The frame's access unit (Annex-B) and whether it is a keyframe.
+
+        Raises:
+            ValueError: the frame has another shape or type than announced.
+            RuntimeError: the encoder was closed.
+        """
+        if self._codec is None:
+            raise RuntimeError("expected an open encoder, got a closed one; make a new one")
+        if frame.shape != (*self.size, 3) or frame.dtype != np.uint8:
+            raise ValueError(
+                f"expected uint8 {(*self.size, 3)}, got {frame.dtype} {frame.shape};"
+                " resize the frame to the size that the encoder was made for"
+            )
+        planes: Any = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2YUV_I420)
+        picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        picture.pts = self._next_pts
+        picture.pict_type = PictureType.I if force_keyframe else PictureType.NONE
+        self._next_pts += 1
+        packets = self._codec.encode(picture)
+        if len(packets) != 1:
+            raise RuntimeError(f"expected one access unit per frame, got {len(packets)}")
+        return bytes(packets[0]), bool(packets[0].is_keyframe)
+
+    def close(self) -> None:
+        """Release the encoder; calling it again does nothing."""
+        self._codec = None
+
+
+class OpusEncoder:
+    """Opus for speech: 20 ms packets, mono, with the previous packet's rescue copy inside."""
+
+    def __init__(self) -> None:
+        codec: Any = av.CodecContext.create("libopus", "w")
+        codec.format = "s16"
+        codec.layout = "mono"
+        codec.sample_rate = OUTPUT_RATE
+        codec.time_base = Fraction(1, OUTPUT_RATE)
+        codec.bit_rate = _OPUS_BITRATE
+        codec.options = {
+            "application": "voip",
+            "frame_duration": "20",
+            "vbr": "constrained",
+            "fec": "1",
+            "packet_loss": str(_OPUS_EXPECTED_LOSS_PERCENT),
+        }
+        self._codec = codec
+        self._next_pts = 0
+
+    def encode(self, pcm: NDArray[np.int16]) -> bytes:
+        """Encode int16 [960], mono at 48 kHz, into one packet.
+
+        Raises:
+            ValueError: another number of samples or another type.
+        """
+        if pcm.shape != (OPUS_SAMPLES,) or pcm.dtype != np.int16:
+            raise ValueError(
+                f"expected int16 ({OPUS_SAMPLES},), got {pcm.dtype} {pcm.shape};"
+                " cut the sound into 20 ms pieces at 48 kHz"
+            )
+        sound = np.ascontiguousarray(pcm).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(sound, format="s16", layout="mono")
+        frame.sample_rate = OUTPUT_RATE
+        frame.pts = self._next_pts
+        self._next_pts += OPUS_SAMPLES
+        packets = self._codec.encode(frame)
+        if len(packets) != 1:
+            raise RuntimeError(f"expected one packet per 20 ms, got {len(packets)}")
+        return bytes(packets[0])
+
+
+def encode_jpeg(frame: NDArray[np.uint8], quality: int = 80) -> bytes:
+    """Encode RGB uint8 [H, W, 3] as JPEG; ``quality`` is 1..100."""
+    bgr = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"expected an RGB picture, got {frame.dtype} {frame.shape}")
+    return data.tobytes()
+
+
+def _open_x264(height: int, width: int, fps: float, bitrate: int) -> Any:
+    codec: Any = av.CodecContext.create("libx264", "w")
+    rate = Fraction(fps).limit_denominator(1001)
+    codec.height, codec.width = height, width
+    codec.pix_fmt = "yuv420p"
+    codec.framerate = rate
+    codec.time_base = 1 / rate
+    codec.bit_rate = 0  # quality decides; the ceiling below bounds it
+    codec.gop_size = max(1, round(_GOP_SECONDS * fps))
+    codec.max_b_frames = 0
+    codec.thread_count = 1
+    codec.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "profile": "baseline",
+        "level": "31",
+        "forced-idr": "1",
+        "crf": str(_QUALITY_CRF),
+        "maxrate": str(bitrate),
+        "bufsize": str(bitrate // 2),
+        # cv2 makes BT.601 limited range; said aloud, so that no player guesses
+        "colorspace": "smpte170m",
+        "color_primaries": "smpte170m",
+        "color_trc": "smpte170m",
+        "color_range": "tv",
+    }
+    return codec

@@ -1,0 +1,148 @@
+"""Encoders: one decodable access unit per frame, keyframes on demand, aligned Opus, JPEG."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.fake import FakeGenerator, read_counter
+from server.media.encoders import OPUS_SAMPLES, OpusEncoder, VideoEncoder, encode_jpeg
+
+pytestmark = pytest.mark.unit
+
+
+def frames(count: int, side: int = 256) -> NDArray[np.uint8]:
+    """``count`` counted frames [N, H, W, 3] over a coloured portrait."""
+    generator = FakeGenerator(side=side, chunk_frames=count, lookahead_frames=0)
+    ramp = np.linspace(0, 255, 128)
+    portrait = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 90.0), -1).astype(np.uint8)
+    stream = generator.open(generator.prepare(portrait), seed=1)
+    return generator.generate([stream], [np.zeros(count * 640, np.float32)])[0]
+
+
+def nal_types(unit: bytes) -> list[int]:
+    """The NAL unit types of an Annex-B access unit, in order."""
+    return [part[0] & 31 for part in unit.split(b"\x00\x00\x01")[1:]]
+
+
+def test_each_frame_decodes_at_once_and_in_order() -> None:
+    encoder = VideoEncoder((256, 256), 25.0)
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.options = {"flags": "low_delay"}
+    decoder.thread_count = 1
+    for number, frame in enumerate(frames(60), start=1):
+        unit, keyframe = encoder.encode(frame)
+        assert keyframe == (number in (1, 51)), "a keyframe first, then every two seconds"
+        (picture,) = decoder.decode(av.Packet(unit))
+        seen: Any = picture.to_ndarray(format="rgb24")
+        assert read_counter(seen) == number
+        assert np.abs(seen.astype(int) - frame).mean() < 6
+    encoder.close()
+
+
+def test_stream_is_constrained_baseline_with_parameter_sets_on_every_keyframe() -> None:
+    encoder = VideoEncoder((256, 256), 25.0)
+    for number, frame in enumerate(frames(8)):
+        unit, keyframe = encoder.encode(frame, force_keyframe=number == 5)
+        kinds = nal_types(unit)
+        assert keyframe == (number in (0, 5))
+        assert ({7, 8, 5} <= set(kinds)) == keyframe
+        assert keyframe or set(kinds) == {1}
+        if keyframe:
+            parameters = unit.split(b"\x00\x00\x01")[1 + kinds.index(7)]
+            assert parameters[1] == 66 and parameters[2] & 0x40, "constrained baseline"
+            assert parameters[3] <= 31, "level the offers promise"
+
+
+def test_forced_keyframe_decodes_alone() -> None:
+    encoder = VideoEncoder((256, 256), 25.0)
+    pictures = frames(9)
+    for frame in pictures[:8]:
+        encoder.encode(frame)
+    unit, keyframe = encoder.encode(pictures[8], force_keyframe=True)
+    decoder = av.CodecContext.create("h264", "r")
+    decoder.options = {"flags": "low_delay"}
+    (picture,) = decoder.decode(av.Packet(unit))
+    seen: Any = picture.to_ndarray(format="rgb24")
+    assert keyframe and read_counter(seen) == 9
+
+
+def test_bitrate_has_a_ceiling_even_for_noise() -> None:
+    encoder = VideoEncoder((256, 256), 25.0, bitrate=400_000)
+    random = np.random.default_rng(0)
+    noise = random.integers(0, 256, (100, 64, 64, 3), np.uint8)
+    total = sum(
+        len(encoder.encode(cv2.resize(one, (256, 256), interpolation=cv2.INTER_CUBIC))[0])
+        for one in noise
+    )
+    assert total * 8 / 4 < 600_000
+
+
+def test_video_encoder_refuses_what_does_not_fit() -> None:
+    with pytest.raises(ValueError, match="even"):
+        VideoEncoder((255, 256), 25.0)
+    with pytest.raises(ValueError, match="positive"):
+        VideoEncoder((256, 256), 0.0)
+    encoder = VideoEncoder((256, 256), 25.0)
+    with pytest.raises(ValueError, match="expected uint8"):
+        encoder.encode(np.zeros((128, 128, 3), np.uint8))
+    encoder.close()
+    encoder.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        encoder.encode(np.zeros((256, 256, 3), np.uint8))
+
+
+def test_opus_round_trip_is_aligned_and_starts_with_the_first_packet() -> None:
+    time = np.arange(48_000) / 48_000
+    chirp = 0.4 * np.sin(2 * np.pi * (200 * time + 400 * time**2))
+    pcm = (chirp * 32767).astype(np.int16)
+    encoder = OpusEncoder()
+    decoder = av.CodecContext.create("libopus", "r")
+    decoder.format, decoder.layout, decoder.sample_rate = "s16", "mono", 48_000
+    heard = []
+    for start in range(0, len(pcm), OPUS_SAMPLES):
+        packet = encoder.encode(pcm[start : start + OPUS_SAMPLES])
+        (frame,) = decoder.decode(av.Packet(packet))
+        heard.append(frame.to_ndarray().reshape(-1))
+        assert len(heard[-1]) == OPUS_SAMPLES
+    sound = np.concatenate(heard).astype(np.float64)
+    correlation = [
+        np.corrcoef(sound[lag : 40_000 + lag], pcm[:40_000])[0, 1] for lag in range(0, 480, 6)
+    ]
+    best = 6 * int(np.argmax(correlation))
+    assert max(correlation) > 0.95
+    assert best <= 336, "no more than the codec's own 6.5 ms"
+
+
+def test_opus_packets_carry_the_rescue_copy() -> None:
+    random = np.random.default_rng(0)
+    time = np.arange(48_000) / 48_000
+    voice = 0.3 * np.sin(2 * np.pi * 220 * time) + 0.02 * random.standard_normal(len(time))
+    pcm = (voice * 32767).astype(np.int16).reshape(-1, OPUS_SAMPLES)
+    encoder = OpusEncoder()
+    packets = [encoder.encode(piece) for piece in pcm]
+    assert all(packet[0] >> 3 < 16 for packet in packets), "speech modes, which can carry it"
+    assert sum(packet[1] >> 6 & 1 for packet in packets) > len(packets) // 3
+    assert sum(map(len, packets)) * 8 < 40_000
+
+
+def test_opus_encoder_refuses_other_lengths_and_types() -> None:
+    with pytest.raises(ValueError, match="20 ms"):
+        OpusEncoder().encode(np.zeros(480, np.int16))
+    with pytest.raises(ValueError, match="int16"):
+        OpusEncoder().encode(np.zeros(OPUS_SAMPLES, np.float32))
+
+
+def test_jpeg_shows_the_picture() -> None:
+    frame = frames(1)[0]
+    data = encode_jpeg(frame)
+    decoded: Any = cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+    seen: Any = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    assert read_counter(seen) == 1
+    assert np.abs(seen.astype(int) - frame).mean() < 6
+    assert len(encode_jpeg(frame, 40)) < len(data)
