@@ -1,0 +1,154 @@
+"""``mini`` as the façade drives it: portrait to identity, audio to conditions, latents to frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+import numpy as np
+from torch import Tensor
+
+from models.audio.encoder import SpeechEncoder
+from models.audio.mouth import MouthReader
+from models.audio.windows import StreamingWindow, chunk_features
+from models.backbones.anchor import Anchor, geometry_planes, sigma_map
+from models.backbones.mini import MiniCondition, MiniUNet, Reference
+from models.codec import Codec
+from models.lightning.foreground import token_indices
+from models.motion import MotionTrack
+from models.portrait import Portrait, prepare_portrait
+from models.spec import MiniSpec
+
+
+@dataclass(frozen=True)
+class MiniIdentity:
+    """What is static for one portrait: its reference features, and the portrait itself."""
+
+    key: str
+    portrait: Portrait
+    reference: Reference
+
+
+@dataclass
+class MiniStream:
+    """What one session carries from chunk to chunk.
+
+    Attributes:
+        identity: whose picture it is.
+        window: the audio's past.
+        motion: the procedural head, blinks, gaze and brows.
+        noise: start noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
+            but the conditions moves the picture.
+        mouth: mouth units of the last chunk, float32 [F, U]; for reading, not for the model.
+    """
+
+    identity: MiniIdentity
+    window: StreamingWindow
+    motion: MotionTrack
+    noise: Tensor
+    mouth: NDArray[np.float32]
+
+
+class MiniFamily:
+    """Networks of ``mini`` with their weights; implements ``models.diffusion.Family``."""
+
+    def __init__(
+        self,
+        spec: MiniSpec,
+        backbone: MiniUNet,
+        codec: Codec,
+        reader: MouthReader,
+        encoder: SpeechEncoder,
+        dtype: torch.dtype,
+    ) -> None:
+        self.spec = spec
+        self.dtype = dtype
+        self.backbone = _cast(backbone, dtype)
+        self.codec = codec.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.decoder = _cast(Codec(codec.spec), dtype)
+        self.decoder.load_state_dict(codec.state_dict())
+        self.reader = reader.eval()
+        self.encoder = encoder
+        side = codec.spec.stride * spec.latent[1]
+        self.size = (side, side)
+
+    @torch.inference_mode()
+    def identity(self, picture: NDArray[np.uint8]) -> MiniIdentity:
+        """Find the face, encode the crop, compute reference features; once per portrait.
+
+        Raises:
+            PortraitError: the picture cannot be used.
+        """
+        portrait = prepare_portrait(picture)
+        key = sha256(portrait.crop.tobytes()).hexdigest()[:16]
+        pixels = torch.from_numpy(portrait.crop).permute(2, 0, 1)[None].float() / 255
+        latent = self.codec.encode(pixels.contiguous(memory_format=torch.channels_last))
+        mask = F.adaptive_avg_pool2d(torch.from_numpy(portrait.mask)[None, None], latent.shape[2:])
+        stride = self.codec.spec.stride
+        mouth = torch.from_numpy(portrait.mouth_xy)[None].float() / stride
+        eyes = torch.from_numpy(portrait.eyes_xy)[None].float() / stride
+        sigma = sigma_map(mask[:, 0], mouth, eyes, self.spec)
+        geometry = geometry_planes(mask[:, 0], mouth, eyes).to(self.dtype)
+        reference = self.backbone.reference([key], Anchor(latent[:, None], sigma[:, None]), geometry)
+        face = (sigma[0, 0] > self.spec.sigma_background).float()
+        reference = replace(reference, foreground=token_indices(face))
+        return MiniIdentity(key, portrait, reference)
+
+    def stream(self, identity: MiniIdentity, seed: int) -> MiniStream:
+        """Start a stream; the seed names its motion and its noise."""
+        generator = torch.Generator().manual_seed(seed)
+        channels, height, width = self.spec.latent
+        noise = torch.randn(1, channels, 1, height, width, generator=generator)
+        noise = noise.expand(-1, -1, self.spec.chunk_frames, -1, -1)
+        return MiniStream(
+            identity,
+            StreamingWindow(self.spec.chunk_frames),
+            MotionTrack(seed, self.spec.fps),
+            noise * self.spec.schedule.start_noise,
+            np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
+        )
+
+    @torch.inference_mode()
+    def condition(self, stream: MiniStream, audio: NDArray[np.float32]) -> MiniCondition:
+        """The conditions of the stream's next chunk; advances its audio and motion.
+
+        Raises:
+            AudioError: the audio is misshapen; the stream is then as it was.
+        """
+        window = stream.window.push(audio)
+        features = self.reader.normalise(torch.from_numpy(chunk_features(self.encoder, window)))
+        mouth = self.reader(features).clamp(0.0, 1.0)
+        stream.mouth = mouth.numpy()
+        motion = torch.from_numpy(stream.motion.frames(self.spec.chunk_frames))
+        return self.backbone.condition(
+            stream.identity.reference,
+            features[None].to(self.dtype),
+            mouth[None].to(self.dtype),
+            motion[None].to(self.dtype),
+        )
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
+        frames = latents.transpose(1, 2).flatten(0, 1)
+        frames = frames.to(self.dtype, memory_format=torch.channels_last)
+        pixels = self.decoder.decode(frames).float().mul_(255).round_().clamp_(0, 255)
+        pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return pixels.unflatten(0, (latents.shape[0], -1))
+
+    def starts(self, streams: Sequence[MiniStream]) -> Tensor:
+        """Start noise of a batch of streams, [B, C, F, H, W]."""
+        return torch.cat([stream.noise for stream in streams])
+
+
+def _cast(module: torch.nn.Module, dtype: torch.dtype) -> "torch.nn.Module":
+    """Weights to ``dtype`` and channels-last; the schedule stays in float32."""
+    kept = {k: v.clone() for k, v in module.named_buffers() if k in ("signal", "noise")}
+    module = module.eval().to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for name, value in kept.items():
+        setattr(module, name, value)
+    return module

@@ -1,0 +1,120 @@
+"""The generator around a diffusion backbone: batches streams, samples latents, decodes frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.errors import LiveheadError
+from models.lightning.plan import StepPlan, parse
+from models.lightning.sampler import Sampler
+from models.spec import BackboneSpec
+
+
+class Family(Protocol):
+    """A backbone with everything around it: what turns portraits and audio into its conditions."""
+
+    spec: BackboneSpec
+    backbone: Any
+    size: tuple[int, int]
+
+    def identity(self, picture: NDArray[np.uint8]) -> Any:
+        """RGB uint8 [H, W, 3] -> what is static for the portrait."""
+        ...
+
+    def stream(self, identity: Any, seed: int) -> Any:
+        """Start the state that a session carries."""
+        ...
+
+    def condition(self, stream: Any, audio: NDArray[np.float32]) -> Any:
+        """Conditions of the stream's next chunk, batch 1; advances the stream."""
+        ...
+
+    def starts(self, streams: Sequence[Any]) -> Tensor:
+        """Start noise [B, C, F, H, W]."""
+        ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [B, C, F, H, W] -> RGB uint8 [B, F, H, W, 3]."""
+        ...
+
+
+class DiffusionGenerator:
+    """Implements ``models.generator.Generator`` for any ``Family``."""
+
+    def __init__(self, family: Family, plan: StepPlan) -> None:
+        spec = family.spec
+        self.family = family
+        self.plan = plan
+        self.fps = spec.fps
+        self.size = family.size
+        self.chunk_frames = spec.chunk_frames
+        self.lookahead_frames = spec.lookahead_frames
+        self.sample_rate = 16_000
+        self._sampler = Sampler(spec.schedule, plan)
+
+    def prepare(self, portrait: NDArray[np.uint8]) -> Any:
+        """Compute what is static for one portrait; see ``Generator.prepare``."""
+        return self.family.identity(portrait)
+
+    def open(self, identity: Any, *, seed: int = 0) -> Any:
+        """Start a stream for an identity."""
+        return self.family.stream(identity, seed)
+
+    def generate(
+        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.uint8]]:
+        """The next chunk of every stream, in one batch; see ``Generator.generate``."""
+        family = self.family
+        if not streams:
+            return []
+        conditions = [
+            family.condition(stream, samples)
+            for stream, samples in zip(streams, audio, strict=True)
+        ]
+        cond = family.backbone.collate(conditions)
+        latents = self._sampler(family.backbone, family.starts(streams), cond)
+        return list(family.decode(latents).numpy())
+
+
+def load_generator(
+    name: str,
+    *,
+    weights: Path | None = None,
+    threads: int | None = None,
+    plan: str | None = None,
+) -> DiffusionGenerator:
+    """Load a backbone by name with its weights.
+
+    Args:
+        name: ``mini``.
+        weights: a folder as ``livehead train`` exports it; the bundled one if None.
+        threads: for tensor maths on the CPU; as many as there are cores if None.
+        plan: a step plan such as ``10:0,4,8+dfa``; the one stored beside the weights if None.
+
+    Raises:
+        WeightsError: weights are missing or do not fit.
+        LiveheadError: the name is not known (``unknown_model``).
+    """
+    if name != "mini":
+        raise LiveheadError(
+            f"expected a model name out of: mini; got {name!r}", code="unknown_model"
+        )
+    from models.weights.mini_files import load_mini  # the weights' room knows their layout
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    family, stored = load_mini(weights, threads=threads or 1)
+    return DiffusionGenerator(family, parse(plan) if plan else stored)
+
+
+def preferred_dtype() -> torch.dtype:
+    """bfloat16 where the CPU computes in it, else float32."""
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else torch.float32

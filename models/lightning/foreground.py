@@ -1,0 +1,42 @@
+"""Foreground attention (DFA): choose face tokens, put results back among cached background ones.
+
+arXiv 2509.00052, section on decoupled foreground attention; the mask comes from the portrait, the
+index tensors are made once per identity.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def token_indices(mask: Tensor, *, threshold: float = 0.1, multiple: int = 16) -> Tensor:
+    """Indices of face tokens, int64 [1, K], K rounded up to ``multiple`` for few static shapes.
+
+    Padding repeats the last index. ``mask`` is [H, W] at the layer's resolution, in [0, 1].
+    An empty mask gives every token: nothing is known about the background.
+    """
+    chosen = (mask.flatten() > threshold).nonzero()[:, 0]
+    if len(chosen) == 0:
+        chosen = torch.arange(mask.numel(), device=mask.device)
+    padding = min(-len(chosen) % multiple, mask.numel() - len(chosen))
+    return torch.cat([chosen, chosen[-1:].expand(padding)])[None]
+
+
+def select(tokens: Tensor, foreground: Tensor) -> Tensor:
+    """Rows of [B * F, L, C] named by [B, K] -> [B * F, K, C]."""
+    if foreground.shape[0] == 1:
+        return tokens.index_select(1, foreground[0])
+    frames = tokens.shape[0] // foreground.shape[0]
+    index = foreground.repeat_interleave(frames, 0)[..., None]
+    return torch.take_along_dim(tokens, index, dim=1)
+
+
+def merge(background: Tensor, face: Tensor, foreground: Tensor) -> Tensor:
+    """A copy of ``background`` [B * F, L, C] with the rows ``foreground`` replaced by ``face``."""
+    out = background.clone()
+    if foreground.shape[0] == 1:
+        return out.index_copy_(1, foreground[0], face)
+    frames = background.shape[0] // foreground.shape[0]
+    index = foreground.repeat_interleave(frames, 0)[..., None].expand_as(face)
+    return out.scatter_(1, index, face)

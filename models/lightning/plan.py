@@ -1,0 +1,168 @@
+"""Step plans: which sampling steps are key steps, and how light steps follow them; plus their cost.
+
+A plan is data. Steps are numbered 0 .. T - 1 in sampling order; every group is one key step and the
+light steps that share its cache.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import PlanError
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How T steps are run.
+
+    Attributes:
+        steps: T.
+        keys: indices of key steps, ascending, the first one 0.
+        parallel: light steps of a group are predicted in one batch from estimated inputs; else one
+            after another from the real ones.
+        estimate_from: parallel light steps whose key step is before this index all take the state
+            after the key step as their input; from it on, inputs are estimated (t_thresh).
+        foreground: light steps attend over face tokens only (DFA).
+    """
+
+    steps: int
+    keys: tuple[int, ...]
+    parallel: bool = False
+    estimate_from: int = 0
+    foreground: bool = False
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or not self.keys or self.keys[0] != 0:
+            raise PlanError(
+                f"expected at least one step and keys that begin with 0, got {self}",
+                code="bad_plan",
+            )
+        if list(self.keys) != sorted(set(self.keys)) or self.keys[-1] >= self.steps:
+            raise PlanError(
+                f"keys must ascend and stay below {self.steps}, got {self.keys}", code="bad_plan"
+            )
+
+    @property
+    def groups(self) -> tuple[tuple[int, ...], ...]:
+        """Steps grouped by key: each group is (key, light, light, ...)."""
+        ends = (*self.keys[1:], self.steps)
+        return tuple(tuple(range(k, end)) for k, end in zip(self.keys, ends, strict=True))
+
+    @property
+    def light_steps(self) -> int:
+        """Number of steps that run the last layer only."""
+        return self.steps - len(self.keys)
+
+    def cost(self, full: float, light: float) -> float:
+        """K full + (T - K) light, in whatever unit the two are given."""
+        return len(self.keys) * full + self.light_steps * light
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain record, the inverse of ``from_json``."""
+        return {
+            "steps": self.steps,
+            "keys": list(self.keys),
+            "parallel": self.parallel,
+            "estimate_from": self.estimate_from,
+            "foreground": self.foreground,
+        }
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> StepPlan:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            PlanError: an unknown or missing field.
+        """
+        try:
+            return cls(**{**record, "keys": tuple(record["keys"])})
+        except (TypeError, KeyError) as error:
+            raise PlanError(
+                f"expected the fields of a step plan, got {json.dumps(record)}", code="bad_plan"
+            ) from error
+
+    def __str__(self) -> str:
+        """As it is written on command lines: ``10:0,4,8+dfa``."""
+        flags = "+parallel" * self.parallel + "+dfa" * self.foreground
+        return f"{self.steps}:{','.join(map(str, self.keys))}{flags}"
+
+
+def plain(steps: int) -> StepPlan:
+    """Every step a key step: the plain sampler."""
+    return StepPlan(steps, tuple(range(steps)))
+
+
+def parse(text: str) -> StepPlan:
+    """A plan from a command line: ``10`` (plain), ``10:0,4,8``, ``10:0,4,8+dfa+parallel``.
+
+    Raises:
+        PlanError: the text is not a plan.
+    """
+    head, *flags = text.split("+")
+    steps, _, keys = head.partition(":")
+    try:
+        base = plain(int(steps))
+        chosen = tuple(int(k) for k in keys.split(",")) if keys else base.keys
+    except ValueError as error:
+        raise PlanError(
+            f"expected a plan like 10:0,4,8+dfa, got {text!r}", code="bad_plan"
+        ) from error
+    unknown = set(flags) - {"dfa", "parallel"}
+    if unknown:
+        raise PlanError(
+            f"unknown plan flags {sorted(unknown)} in {text!r}; known: dfa, parallel",
+            code="bad_plan",
+        )
+    return StepPlan(
+        base.steps, chosen, parallel="parallel" in flags, foreground="dfa" in flags
+    )
+
+
+def uniform(steps: int, keys: int) -> StepPlan:
+    """``keys`` key steps spread evenly, the first one at 0."""
+    return StepPlan(steps, tuple(sorted({int(k * steps / keys) for k in range(keys)})))
+
+
+def placed_by_drift(drift: NDArray[np.float64] | Sequence[Sequence[float]], keys: int) -> StepPlan:
+    """The plan that minimises the summed drift between light steps and their key step.
+
+    Args:
+        drift: [T, T]; ``drift[k, j]`` is how far the cached feature at step j has moved from k.
+        keys: number of key steps.
+
+    A small dynamic programme: best[n][j] over "n groups cover the first j steps".
+    """
+    d = np.asarray(drift, dtype=np.float64)
+    steps = len(d)
+    group = np.full((steps, steps + 1), np.inf)  # group[k, j]: key k covers k .. j - 1
+    for k in range(steps):
+        group[k, k + 1 :] = np.cumsum(d[k, k:]) - d[k, k]
+    best = np.full((keys + 1, steps + 1), np.inf)
+    best[0, 0] = 0.0
+    origin = np.zeros((keys + 1, steps + 1), dtype=int)
+    for n in range(1, keys + 1):
+        for j in range(n, steps + 1):
+            totals = best[n - 1, :j] + group[:j, j]
+            origin[n, j] = int(np.argmin(totals))
+            best[n, j] = totals[origin[n, j]]
+    chosen, j = [], steps
+    for n in range(keys, 0, -1):
+        j = int(origin[n, j])
+        chosen.append(j)
+    return StepPlan(steps, tuple(reversed(chosen)))
+
+
+def same_cost(plan: StepPlan, full: float, light: float) -> StepPlan:
+    """The plain plan whose cost is nearest to ``plan``'s: its fair control."""
+    return plain(max(1, round(plan.cost(full, light) / full)))
+
+
+def describe(plans: Iterable[StepPlan], full: float, light: float) -> list[list[object]]:
+    """Rows (plan, keys, light steps, cost in full steps) for a table."""
+    return [[str(p), len(p.keys), p.light_steps, p.cost(full, light) / full] for p in plans]

@@ -1,0 +1,83 @@
+"""Rows that fully describe a backbone and its sampler; a variant is a row, not a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from models.codec.codec import CodecSpec
+from models.motion import MOTION, MOUTH_UNITS
+
+
+@dataclass(frozen=True)
+class ScheduleSpec:
+    """The forward process and the time steps that a sampler visits.
+
+    Attributes:
+        train_steps: length of the training schedule.
+        beta_start, beta_end: ends of the linear beta schedule.
+        zero_terminal_snr: rescale so that the last step is pure noise (arXiv 2305.08891, alg. 1).
+        start_noise: the noise that sampling starts from is scaled by this; below 1 trades variety
+            for calm pictures.
+    """
+
+    train_steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    zero_terminal_snr: bool = True
+    start_noise: float = 0.5
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """What every backbone tells the sampler and the façade about itself.
+
+    Attributes:
+        name: of the row.
+        fps: frames per second of media time.
+        chunk_frames: F.
+        lookahead_frames: future audio, in frames.
+        steps: T, sampling steps of the bundled plan.
+        latent: (channels, height, width) of one frame's latent.
+    """
+
+    name: str
+    fps: float
+    chunk_frames: int
+    lookahead_frames: int
+    steps: int
+    latent: tuple[int, int, int]
+    schedule: ScheduleSpec = field(default_factory=ScheduleSpec)
+
+
+@dataclass(frozen=True)
+class MiniSpec(BackboneSpec):
+    """Sizes of ``mini``, the bundled network (``models/backbones/mini.py``).
+
+    Attributes:
+        channels: at 32, 16 and 8 cells.
+        embedding: width of the vector that scales and shifts every resnet.
+        audio_channels: width of an audio token.
+        audio_features, audio_window: speech features per position, positions per frame.
+        mouth_units, motion: lengths of the two explicit condition vectors.
+        reference_grid: side of the grid that reference tokens are pooled to.
+        sigma_background, sigma_face, sigma_mouth: how far from the reference latent the picture
+            may go, in latent deviations (the anchor's per-cell sigma).
+    """
+
+    channels: tuple[int, int, int] = (32, 64, 128)
+    embedding: int = 128
+    audio_channels: int = 128
+    audio_features: int = 288
+    audio_window: int = 7
+    mouth_units: int = len(MOUTH_UNITS)
+    motion: int = len(MOTION)
+    reference_grid: int = 8
+    sigma_background: float = 0.02
+    sigma_face: float = 0.4
+    sigma_mouth: float = 1.0
+    codec: CodecSpec = field(default_factory=CodecSpec)
+
+
+MINI = MiniSpec(
+    name="mini", fps=25.0, chunk_frames=4, lookahead_frames=2, steps=10, latent=(8, 32, 32)
+)

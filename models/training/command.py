@@ -1,0 +1,83 @@
+"""``livehead train codec | mini | export``: from synthetic clips to a weights folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.codec import Codec
+from models.console import emit_json, say
+from models.lightning.plan import parse
+from models.training.codec import train_codec
+from models.training.latents import encode_all
+from models.training.mini import train_mini
+from models.training.speech import hear_all, listen
+from models.training.synth.clips import list_clips
+from models.weights.mini_files import save_mini
+
+DEFAULT_PLAN = "10:0,4,8+dfa"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Sub-commands and their options."""
+    what = parser.add_subparsers(dest="what", required=True)
+    for name, minutes, text in (
+        ("codec", 20.0, "train the latent codec"),
+        ("mini", 90.0, "train the mouth reader and the denoiser on a trained codec"),
+    ):
+        sub = what.add_parser(name, help=text)
+        sub.add_argument("--data", type=Path, required=True, help="folder of `livehead data synth`")
+        sub.add_argument("--out", type=Path, required=True, help="folder of this training")
+        sub.add_argument("--minutes", type=float, default=minutes, help="training time")
+        sub.add_argument("--restart", action="store_true", help="do not resume")
+        sub.add_argument("--threads", type=int, default=os.cpu_count())
+    export = what.add_parser("export", help="write a weights folder from trained parts")
+    export.add_argument("--out", type=Path, required=True, help="folder of the training")
+    export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
+    export.add_argument("--plan", default=DEFAULT_PLAN, help=f"step plan (default {DEFAULT_PLAN})")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run one sub-command; the codec lies in OUT/codec, the denoiser in OUT/mini."""
+    if args.what == "export":
+        return _export(args)
+    torch.set_num_threads(args.threads)
+    if args.what == "codec":
+        train_codec(args.data, args.out / "codec", minutes=args.minutes, resume=not args.restart)
+        return 0
+    return _train_mini(args)
+
+
+def _train_mini(args: argparse.Namespace) -> int:
+    codec = Codec().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    codec.load_state_dict(torch.load(args.out / "codec" / "ema.pt", weights_only=True))
+    train, held_out = list_clips(args.data, "train"), list_clips(args.data, "held_out")
+    variants = encode_all(codec, train, args.out / "latents", augmented=True)
+    unseen = encode_all(codec, held_out, args.out / "latents", augmented=False)
+    recordings = listen(train, args.out / "speech")
+    unheard = listen(held_out, args.out / "speech")
+    reader, heard, report = hear_all(recordings, unheard)
+    torch.save(reader.state_dict(), args.out / "reader.pt")
+    say("mouth units heard in held-out speech, correlation with the truth:")
+    emit_json(dict(report))
+    train_mini(
+        variants, unseen, heard, args.out / "mini", minutes=args.minutes, resume=not args.restart
+    )
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    states: dict[str, Any] = {
+        "codec": torch.load(args.out / "codec" / "ema.pt", weights_only=True),
+        "unet": torch.load(args.out / "mini" / "ema.pt", weights_only=True),
+        "reader": torch.load(args.out / "reader.pt", weights_only=True),
+    }
+    last = torch.load(args.out / "mini" / "last.pt", weights_only=True)
+    training = {"denoiser_steps": last["step"], "denoiser_minutes": round(last["spent"] / 60, 1)}
+    save_mini(args.weights, states, parse(args.plan), training)
+    say(f"wrote {args.weights}")
+    return 0

@@ -1,0 +1,132 @@
+"""The folder of ``mini``'s weights: what is in it, how it is written, and strict loading.
+
+    codec.safetensors   latents <-> pixels
+    unet.safetensors    the denoiser (bfloat16)
+    reader.safetensors  speech features -> mouth units
+    mini.json           sha256 of the three, the step plan, how they were trained
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from models.audio.encoder import SpeechEncoder
+from models.audio.mouth import MouthReader
+from models.backbones.mini import MiniUNet
+from models.backbones.mini_streaming import MiniFamily
+from models.codec import Codec
+from models.errors import WeightsError
+from models.lightning.plan import StepPlan
+from models.spec import MINI
+
+BUNDLED = Path(__file__).parent / "mini"
+MANIFEST = "mini.json"
+
+
+def load_mini(
+    folder: Path | None = None, *, threads: int = 1, dtype: torch.dtype | None = None
+) -> tuple[MiniFamily, StepPlan]:
+    """Networks and stored plan from a weights folder (the bundled one if None).
+
+    Raises:
+        WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
+    """
+    from models.diffusion import preferred_dtype
+
+    folder = folder or BUNDLED
+    manifest = read_manifest(folder)
+    networks: dict[str, nn.Module] = {
+        "codec": Codec(MINI.codec),
+        "unet": MiniUNet(MINI),
+        "reader": MouthReader(MINI.audio_features, MINI.audio_window),
+    }
+    for name, network in networks.items():
+        _fill(network, folder / f"{name}.safetensors", manifest["sha256"][name])
+    family = MiniFamily(
+        MINI,
+        networks["unet"],  # type: ignore[arg-type]
+        networks["codec"],  # type: ignore[arg-type]
+        networks["reader"],  # type: ignore[arg-type]
+        SpeechEncoder(threads=threads),
+        dtype or preferred_dtype(),
+    )
+    return family, StepPlan.from_json(manifest["plan"])
+
+
+def save_mini(
+    folder: Path, states: dict[str, dict[str, Tensor]], plan: StepPlan, training: dict[str, Any]
+) -> None:
+    """Write a weights folder; ``states`` holds the state of codec, unet and reader."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sums = {}
+    for name, state in states.items():
+        kind = torch.bfloat16 if name == "unet" else torch.float32
+        data = save({key: value.to(kind).contiguous() for key, value in state.items()})
+        (folder / f"{name}.safetensors").write_bytes(data)
+        sums[name] = sha256(data).hexdigest()
+    record = {"model": MINI.name, "sha256": sums, "plan": plan.to_json(), "training": training}
+    (folder / MANIFEST).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The record of a weights folder.
+
+    Raises:
+        WeightsError: the folder has none.
+    """
+    path = folder / MANIFEST
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"expected {MANIFEST} in {folder}, found none; give --weights a folder written by"
+            " `livehead train export`",
+            code="missing_weights",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not readable JSON: {error}", code="bad_weights") from error
+    if record.get("model") != MINI.name:
+        raise WeightsError(
+            f"{path} describes {record.get('model')!r}, expected {MINI.name!r}", code="bad_weights"
+        )
+    return record
+
+
+def _fill(network: nn.Module, path: Path, expected_sum: str) -> None:
+    """Load one file into one network: checksum, exact names, exact shapes."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"expected weights at {path}: {error.strerror}", code="missing_weights"
+        ) from error
+    found = sha256(data).hexdigest()
+    if found != expected_sum:
+        raise WeightsError(
+            f"{path} has sha256 {found[:12]}..., expected {expected_sum[:12]}...:"
+            " the file is truncated or foreign; copy it again",
+            code="bad_weights",
+        )
+    try:
+        state = {key: value.float() for key, value in load(data).items()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is not a safetensors file: {error}", code="bad_weights") from error
+    wanted = network.state_dict()
+    wrong = sorted(set(wanted) ^ set(state)) + sorted(
+        key for key in set(wanted) & set(state) if wanted[key].shape != state[key].shape
+    )
+    if wrong:
+        raise WeightsError(
+            f"{path} does not fit: missing, extra or misshapen tensors {wrong[:5]}"
+            f" ({len(wrong)} in all); these weights belong to another version",
+            code="bad_weights",
+        )
+    network.load_state_dict(state)
