@@ -31,7 +31,8 @@ class PortraitError(LiveheadError):
 
 
 class AudioError(LiveheadError):
-    """Raised when sound cannot be read or has the wrong shape (``bad_audio``, ``empty_audio``)."""
+    """Raised when sound cannot be read or has the wrong shape (``bad_audio``, ``empty_audio``,
+    ``audio_too_long``)."""
 
 
 class WeightsError(LiveheadError):

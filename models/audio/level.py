@@ -97,9 +97,7 @@ def level_audio(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     return LevelControl().process(padded)[: audio.size]
 
 
-def _run(
-    samples: NDArray[np.float32], state: LevelState
-) -> tuple[NDArray[np.float32], LevelState]:
+def _run(samples: NDArray[np.float32], state: LevelState) -> tuple[NDArray[np.float32], LevelState]:
     if samples.ndim != 1 or samples.size % BLOCK or not np.isfinite(samples).all():
         raise AudioError(
             f"expected finite mono samples [N] with N a multiple of {BLOCK},"
