@@ -14,12 +14,12 @@ T = TypeVar("T")
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
     """Iterate with a progress bar on standard error."""
-    return tqdm(items, desc=label, total=total, file=sys.stderr, dynamic_ncols=True)
+    return tqdm(items, desc=label, total=total, **_style())
 
 
 def bar(label: str, total: float, unit: str = "it") -> Any:
     """A progress bar to be moved by hand with ``update``; a context manager."""
-    return tqdm(desc=label, total=total, unit=unit, file=sys.stderr, dynamic_ncols=True)
+    return tqdm(desc=label, total=total, unit=unit, **_style())
 
 
 def say(message: str) -> None:
@@ -51,6 +51,12 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 def emit_json(record: dict[str, Any]) -> None:
     """Print the one JSON object that is a command's last line."""
     say(json.dumps(record, separators=(", ", ": ")))
+
+
+def _style() -> dict[str, Any]:
+    """Often on a terminal; in a log file one line every ten seconds is enough."""
+    interval = 0.1 if sys.stderr.isatty() else 10.0
+    return {"file": sys.stderr, "dynamic_ncols": True, "mininterval": interval}
 
 
 def _cell(value: object) -> str:

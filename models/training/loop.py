@@ -90,7 +90,7 @@ class Run:
         """Yield step numbers until the time is spent; logs, saves and shows a progress bar."""
         began, before = time.monotonic(), self.spent
         with bar(label, total=self.minutes, unit="min") as shown:
-            shown.update(self.spent / 60)
+            shown.update(min(self.spent / 60, self.minutes))
             while self.spent < self.minutes * 60:
                 rate = learning_rate(self.peak, self.spent / 60 / self.minutes, self.step)
                 for group in self.optimiser.param_groups:
@@ -98,10 +98,10 @@ class Run:
                 yield self.step
                 self.step += 1
                 spent = before + time.monotonic() - began
-                shown.update((spent - self.spent) / 60)
+                shown.update(min(spent, self.minutes * 60) / 60 - shown.n)
                 self.spent = spent
                 if self.step % every == 0:
-                    shown.set_postfix(self.log())
+                    shown.set_postfix(self.log(), refresh=False)
                 if self.step % save_every == 0:
                     self.save()
         self.save()
