@@ -1,0 +1,1 @@
+"""WebRTC: one peer connection per caller, fed with media that is already encoded."""

@@ -1,0 +1,149 @@
+"""Every touch of aiortc's and aioice's private parts, in one place, each with its reason.
+
+Written against the versions in ``TESTED``. Another version gets a loud warning when this module is
+imported; run ``tests/server/webrtc`` before trusting it. Nothing outside this module may use a
+name of these packages that begins with an underscore.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib.metadata import version
+from typing import Any
+
+import aioice.ice
+from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc.exceptions import InvalidStateError
+
+TESTED = {"aiortc": "1.16", "aioice": "0.13"}
+MAX_INBOUND_DATAGRAMS = 512
+"""Datagrams waiting to be decrypted; beyond that new ones are dropped, as a full socket would."""
+
+logger = logging.getLogger(__name__)
+
+
+def untested_versions(found: dict[str, str]) -> list[str]:
+    """Which of the found versions differ from the tested ones, as sentences."""
+    return [
+        f"expected {name} {tested}.x, got {found[name]}"
+        for name, tested in TESTED.items()
+        if found[name].split(".")[:2] != tested.split(".")
+    ]
+
+
+for _sentence in untested_versions({name: version(name) for name in TESTED}):
+    logger.warning("%s; its private parts may differ: run tests/server/webrtc", _sentence)
+
+
+# aioice never offers the loopback address, so a page on the server's own machine could not connect
+# when there is no other network. The replacement offers it to those connections that ask.
+_loopback_wanted: ContextVar[bool] = ContextVar("loopback_wanted", default=False)
+_get_host_addresses = aioice.ice.get_host_addresses
+
+
+def _host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    addresses = _get_host_addresses(use_ipv4, use_ipv6)
+    if _loopback_wanted.get() and use_ipv4 and "127.0.0.1" not in addresses:
+        return [*addresses, "127.0.0.1"]
+    return addresses
+
+
+setattr(aioice.ice, "get_host_addresses", _host_addresses)  # noqa: B010 - not ours to declare
+
+
+@contextmanager
+def loopback_candidates(wanted: bool) -> Iterator[None]:
+    """Offer 127.0.0.1 as a candidate of whatever is gathered inside, if ``wanted``."""
+    token = _loopback_wanted.set(wanted)
+    try:
+        yield
+    finally:
+        _loopback_wanted.reset(token)
+
+
+def answer_as_dtls_server(connection: RTCPeerConnection) -> None:
+    """Answer ``a=setup:passive`` unless the offer insists on that part itself.
+
+    aiortc answers as DTLS client, and then refuses peers with RSA certificates (GStreamer).
+    """
+    for transceiver in connection.getTransceivers():
+        transport: Any = transceiver.receiver.transport
+        if transport._role == "auto":
+            transport._set_role("server")
+
+
+def on_keyframe_wanted(sender: RTCRtpSender, callback: Callable[[], None]) -> None:
+    """Call back on PLI and FIR; aiortc keeps them from tracks that give encoded packets."""
+    private: Any = sender
+    private._send_keyframe = callback
+
+
+class _Tap:
+    """Stands in for a receiver's jitter buffer: hands packets on and never completes a frame."""
+
+    def __init__(self, callback: Callable[[Any], None] | None) -> None:
+        self._callback = callback
+
+    def add(self, packet: Any) -> tuple[bool, None]:
+        if self._callback is not None:
+            self._callback(packet)
+        return False, None
+
+
+def tap_receiver(receiver: RTCRtpReceiver, callback: Callable[[Any], None] | None) -> None:
+    """Take a receiver's RTP packets (None: drop them) before its jitter buffer and decoder.
+
+    aiortc's buffer delays sound by 80 ms, breaks after one loss and fills an unbounded queue when
+    nobody reads the track. Its reports to the sender go on, since they are made before.
+    """
+    private: Any = receiver
+    private._RTCRtpReceiver__jitter_buffer = _Tap(callback)
+
+
+def watch_traffic(connection: RTCPeerConnection, callback: Callable[[], None]) -> None:
+    """Call back on every datagram from the peer: media, reports and consent checks.
+
+    aiortc tells of a vanished peer only after 28 s. The same hook bounds the inbound queue.
+    """
+    ice: Any = connection.getTransceivers()[0].receiver.transport.transport
+    agent: Any = ice._connection
+    data_received, request_received = agent.data_received, agent.request_received
+
+    def on_data(data: bytes, component: int) -> None:
+        callback()
+        if agent._queue.qsize() < MAX_INBOUND_DATAGRAMS:
+            data_received(data, component)
+
+    def on_request(*args: Any) -> None:
+        callback()
+        request_received(*args)
+
+    agent.data_received, agent.request_received = on_data, on_request
+
+
+def own_connecting(connection: RTCPeerConnection) -> set[asyncio.Task[None]]:
+    """Collect the tasks in which a connection connects, so that its owner can await their end.
+
+    aiortc starts them unowned; closed meanwhile, they end in an exception nobody retrieves.
+    """
+    private: Any = connection
+    original = private._RTCPeerConnection__connect
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def connect() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await original()
+        except (InvalidStateError, ConnectionError):
+            logger.debug("connection closed while it was connecting")
+        finally:
+            tasks.discard(task)
+
+    private._RTCPeerConnection__connect = connect
+    return tasks

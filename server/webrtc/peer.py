@@ -1,0 +1,272 @@
+"""One WebRTC call: answers an offer, sends units as they fall due, hears the microphone, ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from aiortc import (
+    RTCBundlePolicy,
+    RTCConfiguration,
+    RTCIceServer,
+    RTCPeerConnection,
+    RTCRtpSender,
+    RTCSessionDescription,
+    sdp,
+)
+
+from server.errors import OfferError
+from server.media.unit import Unit
+from server.webrtc import aiortc_patches as patches
+from server.webrtc.microphone import Microphone, OnSound
+from server.webrtc.offer import Offer, is_hidden_candidate, read_offer
+from server.webrtc.sending import UnitSender
+
+MAX_TRICKLED_CANDIDATES = 64
+
+logger = logging.getLogger(__name__)
+
+
+class PeerState(StrEnum):
+    """Where a call stands; it only moves forward."""
+
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    CLOSED = "closed"
+
+
+class CloseReason(StrEnum):
+    """Why a call ended without ``aclose``; what ``on_closed`` is told."""
+
+    CONNECT_TIMEOUT = "connect_timeout"
+    VANISHED = "vanished"
+    FAILED = "failed"
+    CLOSED_BY_PEER = "closed_by_peer"
+
+
+def next_state(state: PeerState, event: PeerState) -> PeerState:
+    """The transition function: forward steps happen, everything else changes nothing."""
+    order = list(PeerState)
+    return event if order.index(event) > order.index(state) else state
+
+
+class Peer:
+    """A call in progress. Make one with ``answer``; it ends by itself or with ``aclose``."""
+
+    def __init__(
+        self,
+        *,
+        fps: float,
+        on_keyframe_request: Callable[[], None],
+        on_closed: Callable[[str], None],
+        ice_servers: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Private: use ``answer``."""
+        self.answer_sdp = ""
+        self.state = PeerState.CONNECTING
+        self.microphone: Microphone | None = None
+        self._loop = asyncio.get_running_loop()
+        self._on_closed = on_closed
+        self._sender = UnitSender(fps, on_keyframe_request)
+        self._connection = RTCPeerConnection(
+            RTCConfiguration(
+                iceServers=[RTCIceServer(**server) for server in ice_servers],
+                bundlePolicy=RTCBundlePolicy.MAX_BUNDLE,
+            )
+        )
+        self._connecting = patches.own_connecting(self._connection)
+        self._connection.on("connectionstatechange", self._on_connection_state)
+        self._connected = asyncio.Event()
+        self._last_traffic = self._loop.time()
+        self._candidates = 0
+        self._watch: asyncio.Task[None] | None = None
+        self._shutting: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def answer(
+        cls,
+        offer_sdp: str,
+        *,
+        fps: float,
+        on_microphone: OnSound | None,
+        on_keyframe_request: Callable[[], None],
+        on_closed: Callable[[str], None],
+        connect_timeout_s: float = 10.0,
+        media_timeout_s: float = 9.0,
+        ice_servers: Sequence[Mapping[str, Any]] = (),
+        loopback: bool = False,
+    ) -> Peer:
+        """Answer an offer; the call connects in the background.
+
+        Args:
+            offer_sdp: the caller's offer; must take H.264 video, may take and give Opus audio.
+            fps: frames per second of the units that ``send`` will get.
+            on_microphone: gets int16 [N], mono, and 48000, in order; None refuses the microphone.
+            on_keyframe_request: the next unit should be a keyframe: on connecting, after losses.
+            on_closed: told a ``CloseReason`` once if the call ends other than by ``aclose``.
+            connect_timeout_s: the call must stand by then.
+            media_timeout_s: silence on the wire (no media, reports or consent checks) that ends it.
+            ice_servers: of mappings with ``urls`` and maybe ``username`` and ``credential``.
+            loopback: also offer 127.0.0.1, for a caller on the server's own machine.
+
+        Raises:
+            OfferError: ``bad_offer`` or ``no_h264``.
+        """
+        offer = read_offer(offer_sdp)
+        peer = cls(
+            fps=fps,
+            on_keyframe_request=on_keyframe_request,
+            on_closed=on_closed,
+            ice_servers=ice_servers,
+        )
+        try:
+            await peer._negotiate(offer, on_microphone, loopback)
+        except BaseException as error:
+            await peer.aclose()
+            if isinstance(error, Exception):
+                raise OfferError(
+                    f"expected an offer that can be answered, got one that cannot: {error}"
+                ) from error
+            raise
+        peer._watch = asyncio.create_task(
+            peer._watch_over(connect_timeout_s, media_timeout_s), name="webrtc-watch"
+        )
+        return peer
+
+    @property
+    def connected(self) -> bool:
+        """Whether media flows now."""
+        return self.state is PeerState.CONNECTED
+
+    def send(self, unit: Unit) -> None:
+        """Send a unit that is due now; never waits. Units before connecting are dropped."""
+        if self.connected:
+            self._sender.send(unit, self._loop.time())
+
+    async def add_candidate(
+        self, candidate: str | None, sdp_mid: str | None, sdp_mline_index: int | None
+    ) -> None:
+        """Take a trickled candidate; None or empty (the end of candidates) changes nothing.
+
+        Raises:
+            OfferError: the candidate is malformed (``bad_offer``).
+        """
+        text = (candidate or "").strip().removeprefix("a=").removeprefix("candidate:")
+        if not text or is_hidden_candidate(text) or self._candidates >= MAX_TRICKLED_CANDIDATES:
+            return
+        try:
+            parsed = sdp.candidate_from_sdp(text)
+        except Exception as error:  # the parser raises whatever comes
+            raise OfferError("expected an ICE candidate line, got something else") from error
+        if sdp_mid is None and sdp_mline_index is None:
+            raise OfferError("expected sdpMid or sdpMLineIndex beside the candidate, got neither")
+        parsed.sdpMid, parsed.sdpMLineIndex = sdp_mid, sdp_mline_index
+        self._candidates += 1
+        if self.state is not PeerState.CLOSED:
+            await self._connection.addIceCandidate(parsed)
+
+    async def aclose(self) -> None:
+        """End the call and wait until nothing of it is left; calling it again is harmless."""
+        self._end(None)
+        assert self._shutting is not None
+        await asyncio.shield(self._shutting)
+
+    async def _negotiate(self, offer: Offer, on_microphone: OnSound | None, loopback: bool) -> None:
+        connection = self._connection
+        listening = self._add_sections(offer, on_microphone is not None)
+        patches.watch_traffic(connection, self._on_traffic)
+        await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
+        for index, transceiver in enumerate(connection.getTransceivers()):
+            heard = None
+            if index == listening and on_microphone is not None:
+                self.microphone = Microphone(on_microphone)
+                heard = self.microphone.receive
+            patches.tap_receiver(transceiver.receiver, heard)
+        patches.answer_as_dtls_server(connection)
+        with patches.loopback_candidates(loopback):
+            await connection.setLocalDescription(await connection.createAnswer())
+        self.answer_sdp = connection.localDescription.sdp
+
+    def _add_sections(self, offer: Offer, listen: bool) -> int | None:
+        """Make one transceiver per section, in order; the index of the one that is heard."""
+        unsent = {"video", "audio"}
+        listening: int | None = None
+        for index, section in enumerate(offer.sections):
+            sends = section.may_send and section.kind in unsent
+            hears = listen and listening is None and section.may_receive
+            hears = hears and section.kind == "audio"
+            direction = ("inactive", "sendonly", "recvonly", "sendrecv")[sends + 2 * hears]
+            track = self._sender.track(section.kind) if sends else section.kind
+            transceiver = self._connection.addTransceiver(track, direction)
+            if section.kind == "audio" or sends:
+                wanted = _preferences(section.kind)
+                transceiver.setCodecPreferences(wanted)
+            if sends:
+                unsent.discard(section.kind)
+            if hears:
+                listening = index
+            if sends and section.kind == "video":
+                patches.on_keyframe_wanted(transceiver.sender, self._sender.request_keyframe)
+        return listening
+
+    def _on_traffic(self) -> None:
+        self._last_traffic = self._loop.time()
+
+    def _on_connection_state(self) -> None:
+        state = self._connection.connectionState
+        if state == "connected" and self.state is PeerState.CONNECTING:
+            self.state = next_state(self.state, PeerState.CONNECTED)
+            self._connected.set()
+            self._sender.request_keyframe()
+        elif state == "failed":
+            self._end(CloseReason.FAILED)
+        elif state == "closed":
+            self._end(CloseReason.CLOSED_BY_PEER)
+
+    async def _watch_over(self, connect_timeout_s: float, media_timeout_s: float) -> None:
+        try:
+            async with asyncio.timeout(connect_timeout_s):
+                await self._connected.wait()
+        except TimeoutError:
+            self._end(CloseReason.CONNECT_TIMEOUT)
+            return
+        while (quiet := self._loop.time() - self._last_traffic) < media_timeout_s:
+            await asyncio.sleep(media_timeout_s - quiet)
+        self._end(CloseReason.VANISHED)
+
+    def _end(self, reason: CloseReason | None) -> None:
+        if self.state is PeerState.CLOSED:
+            return
+        self.state = next_state(self.state, PeerState.CLOSED)
+        self._shutting = asyncio.create_task(self._shut(), name="webrtc-shut")
+        if reason is not None:
+            logger.info("call ended: %s", reason.value)
+            try:
+                self._on_closed(reason.value)
+            except Exception:
+                logger.exception("the listener of a call's end failed")
+
+    async def _shut(self) -> None:
+        """Release everything; runs once, as a task that nobody cancels."""
+        waiting = [task for task in (self._watch,) if task is not None]
+        for task in waiting:
+            task.cancel()
+        if self.microphone is not None:
+            self.microphone.close()
+        await self._connection.close()
+        self._sender.stop()
+        waiting.extend(self._connecting)
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def _preferences(kind: str) -> list[Any]:
+    """The codecs to agree on, best first: H.264 constrained baseline with repair, or Opus."""
+    offered = RTCRtpSender.getCapabilities(kind).codecs
+    if kind == "audio":
+        return [codec for codec in offered if codec.mimeType.lower() == "audio/opus"]
+    h264 = [codec for codec in offered if codec.mimeType.lower() == "video/h264"]
+    h264.sort(key=lambda codec: str(codec.parameters.get("profile-level-id")) != "42e01f")
+    return [*h264, *(codec for codec in offered if codec.mimeType.lower() == "video/rtx")]

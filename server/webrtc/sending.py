@@ -1,0 +1,104 @@
+"""Splits units into the two tracks of a call, in phase, and keeps both queues short."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from server.media.encoders import OPUS_SAMPLES
+from server.media.unit import OUTPUT_RATE, Unit
+from server.webrtc.tracks import PacketTrack
+
+VIDEO_RATE = 90_000
+VIDEO_CAPACITY = 8
+"""Units; when full, all are dropped and pictures go on with the next keyframe, which is asked for:
+a later picture is worth more than a late one."""
+AUDIO_CAPACITY = 25
+"""Packets of 20 ms; when full, the oldest goes. Sound never waits for pictures."""
+KEYFRAME_REQUEST_INTERVAL_S = 0.3
+
+logger = logging.getLogger(__name__)
+
+
+class UnitSender:
+    """The sending half of a call.
+
+    Both time stamps come from the unit's place on the media clock. The first Opus packet leaves
+    with the picture and each later one 20 ms after the one before, as its time stamp says: sender
+    reports map time stamps to moments of sending, and a receiver's buffer grows with every burst.
+    """
+
+    def __init__(self, fps: float, on_keyframe_request: Callable[[], None]) -> None:
+        """``fps`` is the media clock of the units."""
+        self._fps = fps
+        self._on_keyframe_request = on_keyframe_request
+        self._video = PacketTrack("video", VIDEO_RATE, VIDEO_CAPACITY)
+        self._audio = PacketTrack("audio", OUTPUT_RATE, AUDIO_CAPACITY)
+        self._has_audio = False
+        self._needs_keyframe = True
+        self._last_index = -1
+        self._next_packet = 0
+        self._requested_at: float | None = None
+
+    def track(self, kind: str) -> PacketTrack:
+        """The track to attach, ``video`` or ``audio``; sound is sent only if it was taken."""
+        if kind == "audio":
+            self._has_audio = True
+            return self._audio
+        return self._video
+
+    def send(self, unit: Unit, now: float) -> None:
+        """Queue a unit that is due at ``now``, seconds on the event loop's clock.
+
+        A unit whose index does not advance is dropped: its moment has passed.
+        """
+        if unit.index <= self._last_index:
+            return
+        if unit.index != self._last_index + 1:
+            self._next_packet = int(unit.index * OUTPUT_RATE / (self._fps * OPUS_SAMPLES) + 1e-6)
+        self._last_index = unit.index
+        if self._has_audio:
+            self._send_sound(unit.opus, now)
+        self._send_picture(unit, now)
+
+    def request_keyframe(self) -> None:
+        """Ask for a keyframe, at most once in ``KEYFRAME_REQUEST_INTERVAL_S``."""
+        now = asyncio.get_running_loop().time()
+        last = self._requested_at
+        if last is not None and now - last < KEYFRAME_REQUEST_INTERVAL_S:
+            return
+        self._requested_at = now
+        try:
+            self._on_keyframe_request()
+        except Exception:
+            logger.exception("the listener of keyframe requests failed")
+
+    def stop(self) -> None:
+        """End both tracks."""
+        self._video.stop()
+        self._audio.stop()
+
+    def _send_sound(self, packets: tuple[bytes, ...], now: float) -> None:
+        for place, packet in enumerate(packets):
+            due = now + place * OPUS_SAMPLES / OUTPUT_RATE
+            timestamp = self._next_packet * OPUS_SAMPLES
+            self._next_packet += 1
+            if not self._audio.put(timestamp, packet, due):
+                self._audio.drop_oldest()
+                self._audio.put(timestamp, packet, due)
+
+    def _send_picture(self, unit: Unit, now: float) -> None:
+        if self._needs_keyframe and not unit.keyframe:
+            self.request_keyframe()
+            return
+        self._needs_keyframe = False
+        timestamp = round(unit.index * VIDEO_RATE / self._fps)
+        if not self._video.put(timestamp, unit.video, now):
+            dropped = self._video.drop_all()
+            logger.warning("%d pictures dropped: the network does not take them in time", dropped)
+            self._needs_keyframe = not unit.keyframe
+            if unit.keyframe:
+                self._video.put(timestamp, unit.video, now)
+            else:
+                self.request_keyframe()
