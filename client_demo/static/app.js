@@ -1,0 +1,163 @@
+/** The page's conductor: buttons and choices on one side, the conversation on the other. */
+
+import { Conversation, Phase } from "./conversation.js";
+import { Faces } from "./faces.js";
+import { Meter } from "./meter.js";
+import { View } from "./view.js";
+import { Voices } from "./voices.js";
+import { explain, explainClosing } from "./words.js";
+
+const find = (id) => document.getElementById(id);
+const view = new View();
+const meter = new Meter();
+const faces = new Faces();
+const voices = new Voices();
+const talk = new Conversation({ video: find("face-video"), canvas: find("face-canvas"), meter });
+
+let route = null;
+let restarting = Promise.resolve();
+
+/** For tests and for the curious: what the page knows about itself. */
+window.livehead = {
+  get state() { return talk.phase === Phase.LIVE ? talk.state : talk.phase; },
+  get route() { return talk.routeName; },
+  get fps() { return meter.fps; },
+  get framesShown() { return meter.framesShown; },
+  get lastFrameIndex() { return meter.lastFrameIndex; },
+  get delayMs() { return meter.delayMs; },
+  get rttMs() { return meter.rttMs; },
+};
+
+const draw = () => view.show(talk, voices.kind, meter.framesShown);
+talk.onChange = draw;
+talk.onNote = (text) => view.say(text);
+talk.onProblem = (problem) => view.notice(explain(problem));
+talk.onEnded = (why) => view.notice(typeof why === "string" ? explainClosing(why) : explain(why));
+
+async function begin() {
+  if (talk.phase !== Phase.OFF) return;
+  view.notice("");
+  try {
+    if (!faces.chosen) throw { code: "no_face_chosen" };
+    const speech = voices.speech(); // decodes while the session opens
+    speech.catch(() => {});
+    if (voices.kind === "file") await speech;
+    await talk.start({
+      face: faces.chosen,
+      mode: voices.mode,
+      route: find("route").value,
+      headphones: find("headphones").checked,
+      key: view.key,
+    });
+    view.askKey(false);
+    view.muted(false);
+    if (voices.kind !== "talk") await sayIt();
+  } catch (error) {
+    trouble(error);
+  }
+}
+
+function trouble(error) {
+  view.notice(explain(error));
+  if (error?.code === "unauthorised") view.askKey(true);
+  if (error?.code?.startsWith("mic_") && voices.hasClips) voices.choose("clip");
+  draw();
+}
+
+async function sayIt() {
+  view.notice("");
+  try {
+    const speech = await voices.speech();
+    if (speech) await talk.say(speech);
+  } catch (error) {
+    view.notice(explain(error));
+  }
+}
+
+/** A choice that needs another session: end this one, then begin again, one restart at a time. */
+function restart() {
+  if (talk.phase === Phase.OFF) return;
+  restarting = restarting.then(() => talk.end()).then(begin);
+}
+
+function interrupt() {
+  if (!find("interrupt").disabled && talk.phase === Phase.LIVE) talk.interrupt();
+}
+
+function toggleMute() {
+  const muted = find("mute").getAttribute("aria-pressed") !== "true";
+  if (talk.microphone) talk.microphone.muted = muted;
+  view.muted(muted);
+}
+
+function bindButtons() {
+  find("start").onclick = begin;
+  find("end").onclick = () => talk.end().then(() => find("start").focus());
+  find("say").onclick = sayIt;
+  find("interrupt").onclick = interrupt;
+  find("mute").onclick = toggleMute;
+  find("notice-close").onclick = () => view.notice("");
+  find("route").onchange = restart;
+  find("headphones").onchange = restart;
+  find("key-form").onsubmit = (event) => {
+    event.preventDefault();
+    begin();
+  };
+  document.addEventListener("keydown", ({ key }) => {
+    if (key === "Escape") interrupt();
+  });
+}
+
+function bindChoices() {
+  let mode = voices.mode;
+  faces.onChoose = () => {
+    view.notice("");
+    restart();
+  };
+  faces.onProblem = trouble;
+  voices.onProblem = trouble;
+  voices.onPick = () => {
+    if (talk.phase === Phase.LIVE) sayIt();
+  };
+  voices.onChoose = () => {
+    draw();
+    if (voices.mode !== mode) restart();
+    mode = voices.mode;
+  };
+}
+
+function bindDrop() {
+  const isFile = (event) => event.dataTransfer?.types.includes("Files");
+  document.addEventListener("dragover", (event) => {
+    if (!isFile(event)) return;
+    event.preventDefault();
+    find("drop-veil").hidden = false;
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) find("drop-veil").hidden = true;
+  });
+  document.addEventListener("drop", (event) => {
+    find("drop-veil").hidden = true;
+    if (!isFile(event) || event.defaultPrevented) return;
+    event.preventDefault();
+    const file = event.dataTransfer.files[0];
+    if (/^(audio|video)\//.test(file.type)) voices.takeFile(file);
+    else faces.take(file);
+  });
+}
+
+async function measure() {
+  const facts = await talk.facts();
+  route = facts?.type ?? null;
+  meter.rttMs = facts?.rttMs ?? null;
+  view.numbers(meter, route);
+}
+
+bindButtons();
+bindChoices();
+bindDrop();
+draw();
+setInterval(measure, 500);
+setInterval(() => view.loudness(talk.loudness(), talk.microphone?.level ?? 0), 100);
+addEventListener("pagehide", () => talk.end());
+Promise.all([faces.load(), voices.load()]).catch(trouble).then(draw);

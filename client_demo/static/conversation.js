@@ -1,0 +1,239 @@
+/** One conversation: a session, the route its media take, the microphone, and what is being said. */
+
+import { Call } from "./call.js";
+import { canDecodeH264 } from "./decode.js";
+import { levelOf } from "./meter.js";
+import { Player } from "./player.js";
+import { Problem, openSession } from "./session.js";
+import { Wire } from "./socket.js";
+import { Microphone, Utterance } from "./speech.js";
+
+export const Phase = Object.freeze({ OFF: "off", STARTING: "starting", LIVE: "live", ENDING: "ending" });
+
+const ALLOWED = {
+  off: [Phase.STARTING],
+  starting: [Phase.LIVE, Phase.ENDING],
+  live: [Phase.ENDING],
+  ending: [Phase.OFF],
+};
+
+/** The next phase; throws when the step does not exist. */
+export function step(phase, next) {
+  if (!ALLOWED[phase].includes(next)) throw new Error(`no step from ${phase} to ${next}`);
+  return next;
+}
+
+export class Conversation {
+  #turn = 0; // raised by end(): what an older start() still awaits must not come alive
+  #wire = null;
+  #media = null; // Call or Player
+  #level = null;
+  #closing = null; // the server's reason, when it announced the end
+  phase = Phase.OFF;
+  state = "off";
+  microphone = null;
+  utterance = null;
+  onChange = () => {};
+  onNote = () => {}; // progress, in a few words
+  onProblem = () => {}; // trouble that does not end the conversation
+  onEnded = () => {}; // it ended by itself: (reason from the server | Problem)
+
+  constructor({ video, canvas, meter }) {
+    Object.assign(this, { video, canvas, meter });
+  }
+
+  /** Begin. Must run inside a click, so that sound may play. Rejects with a Problem. */
+  async start({ face, mode, route, headphones, key }) {
+    this.#go(Phase.STARTING);
+    this.#turn += 1;
+    const turn = this.#turn;
+    this.#closing = null;
+    this.routeChoice = route;
+    this.meter.reset();
+    try {
+      this.context ??= new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
+      await this.context.resume();
+      if (mode === "echo") await this.#openMicrophone(headphones);
+      if (turn !== this.#turn) return;
+      this.onNote("Preparing the face…");
+      const session = await openSession({ ...face, mode, key });
+      if (turn !== this.#turn) return void session.end().catch(() => {});
+      this.session = session;
+      this.onNote("Connecting…");
+      await this.#connect();
+      if (turn === this.#turn) this.#go(Phase.LIVE);
+    } catch (error) {
+      if (turn !== this.#turn) return; // end() was pressed meanwhile
+      await this.end();
+      throw error;
+    }
+  }
+
+  async #openMicrophone(headphones) {
+    this.onNote("Waiting for the microphone…");
+    const microphone = new Microphone();
+    this.microphone = microphone;
+    microphone.onOnset = () => this.meter.speechSent();
+    await microphone.open(headphones, this.context);
+    if (this.microphone !== microphone) microphone.close();
+  }
+
+  async #connect() {
+    if (this.routeChoice !== "websocket" && Call.supported) {
+      try {
+        return await this.#byCall();
+      } catch (error) {
+        this.#dropMedia();
+        if (this.routeChoice === "webrtc" || this.phase !== Phase.STARTING) throw error;
+        this.onNote("WebRTC could not connect; using the WebSocket…");
+      }
+    } else if (this.routeChoice === "webrtc") {
+      throw new Problem({ code: "no_webrtc" });
+    }
+    return this.#bySocket();
+  }
+
+  async #byCall() {
+    const call = new Call(this.session, this.video);
+    this.#media = call;
+    call.onFrame = ({ index }) => this.#shown(index, this.state === "talking");
+    call.onLost = () => this.#callLost();
+    await Promise.all([this.#openWire("none"), call.connect(this.microphone?.track ?? null)]);
+    this.#level = levelOf(this.context, call.stream);
+  }
+
+  async #bySocket(kind = null) {
+    const video = kind ?? ((await canDecodeH264()) ? "h264" : "jpeg");
+    await this.#openWire(video, async (wire) => {
+      const player = new Player(wire, this.canvas, this.context);
+      this.#media = player;
+      player.onFrame = ({ index, speaking }) => this.#shown(index, speaking);
+      player.onDecodeError = () => this.#downgrade();
+      await player.start();
+      this.#level = levelOf(this.context, player.output);
+    });
+    if (this.microphone) await this.microphone.feed(this.#wire);
+  }
+
+  async #openWire(video, prepare = async () => {}) {
+    const wire = new Wire(this.session, video);
+    this.#wire = wire;
+    wire.onEvent = (event) => this.#event(event);
+    wire.onClose = () => this.#wireLost(wire);
+    await prepare(wire);
+    await wire.open();
+  }
+
+  #event(event) {
+    if (event.type === "avatar.state_updated") {
+      this.state = event.state;
+      this.onChange();
+    } else if (event.type === "session.closing") {
+      this.#closing = event.reason;
+    } else if (event.type === "error") {
+      this.onProblem(new Problem({ code: event.error?.code, detail: event.error?.message }));
+    }
+  }
+
+  #shown(index, speaking) {
+    this.meter.frame(index, speaking);
+    if (this.meter.framesShown === 1) this.onChange();
+  }
+
+  async #callLost() {
+    if (this.phase !== Phase.LIVE) return;
+    this.#dropMedia();
+    if (this.routeChoice === "webrtc") return this.#over(new Problem({ code: "lost" }));
+    await this.#swap("WebRTC was lost; going on over the WebSocket.", null);
+  }
+
+  async #downgrade() {
+    if (this.phase === Phase.OFF || this.phase === Phase.ENDING) return;
+    this.#dropMedia();
+    await this.#swap("This browser could not decode the picture; using JPEG.", "jpeg");
+  }
+
+  async #swap(note, kind) {
+    this.onNote(note);
+    try {
+      await this.#bySocket(kind);
+      this.onChange();
+    } catch (error) {
+      await this.#over(error);
+    }
+  }
+
+  async #wireLost(wire) {
+    if (wire !== this.#wire || this.phase !== Phase.LIVE) return;
+    await this.#over(this.#closing ?? new Problem({ code: "lost" }));
+  }
+
+  async #over(why) {
+    if (this.phase !== Phase.LIVE) return;
+    await this.end();
+    this.onEnded(why);
+  }
+
+  /** Say decoded speech; what was being said is interrupted. */
+  async say(speech) {
+    if (this.phase !== Phase.LIVE) return;
+    if (this.utterance?.running || this.state === "talking") this.interrupt();
+    const utterance = new Utterance(this.#wire, speech);
+    this.utterance = utterance;
+    this.meter.speechSent();
+    this.onChange();
+    await utterance.start();
+    this.onChange();
+  }
+
+  /** Stop talking now. It goes down the same wire as speech, so nothing sent before it survives. */
+  interrupt() {
+    this.utterance?.stop();
+    this.#wire?.send({ type: "response.cancel" });
+    this.onChange();
+  }
+
+  /** How loud the face (or, while it listens, the person) is, 0 to 1. */
+  loudness() {
+    if (this.state === "talking") return this.#level?.() ?? 0;
+    return Math.min(1, (this.microphone?.level ?? 0) * 5);
+  }
+
+  /** {name, type, rttMs} of the route in use, or null. */
+  async facts() {
+    if (this.phase !== Phase.LIVE || !this.#media) return null;
+    return { name: this.#media.name, ...(await this.#media.facts()) };
+  }
+
+  get routeName() {
+    return this.#media?.name ?? null;
+  }
+
+  #dropMedia() {
+    this.utterance?.stop();
+    this.#wire?.close();
+    this.#media?.close();
+    this.#wire = this.#media = this.#level = null;
+  }
+
+  /** End it, whatever it is doing. */
+  async end() {
+    if (this.phase === Phase.OFF || this.phase === Phase.ENDING) return;
+    this.#turn += 1;
+    this.#go(Phase.ENDING);
+    this.#dropMedia();
+    this.microphone?.close();
+    this.microphone = null;
+    const session = this.session;
+    this.session = null;
+    this.state = "off";
+    await session?.end().catch(() => {}); // it is gone already, or the server is
+    this.#go(Phase.OFF);
+  }
+
+  #go(next) {
+    this.phase = step(this.phase, next);
+    if (next === Phase.LIVE && this.state === "off") this.state = "idle";
+    this.onChange();
+  }
+}

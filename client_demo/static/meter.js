@@ -1,0 +1,57 @@
+/** Measurements: frames a second, delay to the first speaking frame, round trip. */
+
+const WINDOW_MS = 2000;
+const FORGET_MS = 8000; // speech that has not been answered by then is not going to be
+
+export class Meter {
+  #times = []; // when frames were shown, the last two seconds
+  #sentAt = null;
+  framesShown = 0;
+  lastFrameIndex = -1;
+  delayMs = null;
+  rttMs = null;
+
+  reset() {
+    this.#times.length = 0;
+    this.#sentAt = null;
+    Object.assign(this, { framesShown: 0, lastFrameIndex: -1, delayMs: null, rttMs: null });
+  }
+
+  /** Speech begins to leave for the server, or sets in at the microphone. */
+  speechSent() {
+    const now = performance.now();
+    if (this.#sentAt === null || now - this.#sentAt > FORGET_MS) this.#sentAt = now;
+  }
+
+  /** The first frame after speechSent() that shows `speaking` ends the measurement. */
+  frame(index, speaking) {
+    const now = performance.now();
+    this.framesShown += 1;
+    this.lastFrameIndex = index;
+    this.#times.push(now);
+    while (now - this.#times[0] > WINDOW_MS) this.#times.shift();
+    if (speaking && this.#sentAt !== null) {
+      if (now - this.#sentAt < FORGET_MS) this.delayMs = now - this.#sentAt;
+      this.#sentAt = null;
+    }
+  }
+
+  get fps() {
+    const times = this.#times;
+    if (times.length < 2 || performance.now() - times.at(-1) > 1000) return 0;
+    return ((times.length - 1) * 1000) / (times.at(-1) - times[0]);
+  }
+}
+
+/** A loudness reader for any audio node or incoming stream, 0 to about 1. */
+export function levelOf(context, source) {
+  const node = source instanceof MediaStream ? context.createMediaStreamSource(source) : source;
+  const analyser = new AnalyserNode(context, { fftSize: 512 });
+  node.connect(analyser);
+  const window = new Float32Array(analyser.fftSize);
+  return () => {
+    analyser.getFloatTimeDomainData(window);
+    const power = window.reduce((sum, value) => sum + value * value, 0) / window.length;
+    return Math.min(1, Math.sqrt(power) * 5);
+  };
+}
