@@ -13,8 +13,10 @@ import shutil
 import wave
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
+import ifaddr
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -34,6 +36,10 @@ FLAGS = (
     "--use-fake-device-for-media-stream",
 )
 """Nothing here helps WebRTC to connect: what connects in a test connects for a person."""
+
+OFFLINE_FLAG = "--allow-loopback-in-peer-connection"
+"""Without any network Chromium connects to nothing unless this is set (and a microphone granted);
+used on machines that have only a loopback interface."""
 
 
 def chromium_path() -> Path | None:
@@ -55,13 +61,20 @@ def require_chromium() -> Path:
     return path
 
 
+def has_network() -> bool:
+    """Whether the machine has an address beside loopback."""
+    addresses = (ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips)
+    names = (address if isinstance(address, str) else address[0] for address in addresses)
+    return any(not ip_address(name).is_loopback for name in names)
+
+
 @asynccontextmanager
 async def chromium(
     *, microphone: Path | None = None, flags: Sequence[str] = ()
 ) -> AsyncIterator[Browser]:
     """A running browser; ``microphone`` is a WAV that its fake microphone plays over and over."""
     path = require_chromium()
-    arguments = [*FLAGS, *flags]
+    arguments = [*FLAGS, *flags, *([] if has_network() else [OFFLINE_FLAG])]
     if microphone is not None:
         arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
     async with async_playwright() as playwright:

@@ -32,7 +32,7 @@ BEEP_FRAMES = 5
 
 
 def beep(index: int) -> NDArray[np.int16]:
-    """The sound of frame ``index``: a 1 kHz beep during five frames of every fifty, else silence."""
+    """The sound of frame ``index``: 1 kHz during five frames of every fifty, else silence."""
     if index % BEEP_EVERY >= BEEP_FRAMES:
         return np.zeros(FRAME_48K, np.int16)
     time = np.arange(FRAME_48K) / 48_000
@@ -60,7 +60,7 @@ class UnitSource:
     def next(self) -> Unit:
         """The next unit."""
         pcm = beep(self.index)
-        heard = pcm[::3].astype(np.float32) / 32_768
+        heard = pcm[::3].astype(np.float32) / np.float32(32_768)
         frame = self.generator.generate([self.stream], [heard])[0][0]
         video, keyframe = self.video.encode(frame, force_keyframe=self.keyframe_wanted)
         self.keyframe_wanted = False
