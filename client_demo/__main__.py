@@ -1,0 +1,85 @@
+"""The command ``python -m client_demo``: lets an avatar say a sound file and saves what arrives."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+
+from client_demo.client import Session
+from client_demo.talk import Talk, hold
+from models import console
+from models.audio.files import read_speech
+from models.errors import LiveheadError
+
+PUSH_RATE = 48_000
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's arguments."""
+    build = argparse.ArgumentParser(prog="python -m client_demo", description=__doc__)
+    build.add_argument("--url", default="http://localhost:8000", help="of the server")
+    face = build.add_mutually_exclusive_group()
+    face.add_argument("--avatar", metavar="ID", help="a bundled avatar (default: the first)")
+    face.add_argument("--portrait", type=Path, metavar="FILE", help="a picture with one face")
+    build.add_argument("--audio", type=Path, required=True, metavar="FILE", help="what to say")
+    build.add_argument("--out", type=Path, required=True, metavar="FILE.mp4", help="where to save")
+    build.add_argument("--realtime", action="store_true", help="push as fast as it is spoken")
+    build.add_argument("--api-key", metavar="KEY", help="for servers that ask for one")
+    build.add_argument("--json", action="store_true", help="print one JSON line last")
+    return build
+
+
+async def hold_session(args: argparse.Namespace) -> Talk:
+    """Hold the session that the arguments describe.
+
+    Raises:
+        LiveheadError: a file cannot be used, or the server refuses or vanishes.
+        OSError: a file cannot be read or written.
+    """
+    speech = read_speech(args.audio, PUSH_RATE)
+    pcm = (speech * 32_767).astype("<i2").tobytes()
+    portrait = args.portrait.read_bytes() if args.portrait else None
+    session = Session(args.url, avatar_id=args.avatar, portrait=portrait, api_key=args.api_key)
+    return await hold(session, pcm, PUSH_RATE, args.out, realtime=args.realtime)
+
+
+def report(talk: Talk, args: argparse.Namespace) -> None:
+    """Print what happened, for people and, if asked for, for programs."""
+    console.table(
+        ["first frame", "frames", "late units", "missing", "saved"],
+        [
+            [
+                f"{talk.first_frame_ms:.0f} ms",
+                talk.frames,
+                talk.late_units,
+                talk.missing_units,
+                f"{talk.saved_s:.2f} s",
+            ]
+        ],
+    )
+    if args.json:
+        console.emit_json({"out": str(args.out), **talk.as_dict()})
+
+
+def main() -> int:
+    """Run the command; 0 on success, 1 with one line on standard error otherwise."""
+    args = parser().parse_args()
+    try:
+        talk = asyncio.run(hold_session(args))
+    except LiveheadError as error:
+        console.warn(f"{error} [{error.code}]")
+        return 1
+    except OSError as error:
+        console.warn(f"expected files that can be read and written, got: {error}")
+        return 1
+    except KeyboardInterrupt:
+        console.warn("stopped")
+        return 130
+    report(talk, args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

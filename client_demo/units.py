@@ -1,0 +1,68 @@
+"""Reads binary WebSocket messages: one unit each, a frame and the sound that belongs to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.errors import LiveheadError
+from server.media.unit import FLAG_JPEG, FLAG_KEYFRAME, FLAG_SPEAKING, HEADER, MAGIC
+
+
+class WireError(LiveheadError):
+    """Raised when a server's message is not what the protocol says (``bad_message``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedUnit:
+    """One video frame and its sound, as they travelled.
+
+    Attributes:
+        generation: grows by one at each interrupt, modulo 65536.
+        index: frame number on the session's clock; media time is ``index / fps``.
+        keyframe: whether ``picture`` can be decoded without earlier ones.
+        speaking: whether the sound holds speech that was pushed.
+        is_jpeg: ``picture`` is a JPEG instead of an H.264 access unit (Annex-B).
+        picture: the encoded frame.
+        pcm: the frame's sound, s16le mono at the session's output rate.
+    """
+
+    generation: int
+    index: int
+    keyframe: bool
+    speaking: bool
+    is_jpeg: bool
+    picture: bytes
+    pcm: bytes
+
+
+def unpack(message: bytes) -> ReceivedUnit:
+    """Split one binary message.
+
+    Raises:
+        WireError: it is too short, has another magic word or another length than it says.
+    """
+    if len(message) < HEADER.size:
+        raise _bad(f"at least {HEADER.size} bytes", f"{len(message)}")
+    magic, flags, generation, index, picture_bytes, pcm_bytes = HEADER.unpack_from(message)
+    if magic != MAGIC:
+        raise _bad(f"a unit that begins with {MAGIC!r}", repr(magic))
+    expected = HEADER.size + picture_bytes + pcm_bytes
+    if len(message) != expected:
+        raise _bad(f"{expected} bytes", f"{len(message)}")
+    sound = HEADER.size + picture_bytes
+    return ReceivedUnit(
+        generation=generation,
+        index=index,
+        keyframe=bool(flags & FLAG_KEYFRAME),
+        speaking=bool(flags & FLAG_SPEAKING),
+        is_jpeg=bool(flags & FLAG_JPEG),
+        picture=message[HEADER.size : sound],
+        pcm=message[sound:],
+    )
+
+
+def _bad(expected: str, got: str) -> WireError:
+    return WireError(
+        f"expected {expected}, got {got}; is this server of the same version as the client?",
+        code="bad_message",
+    )
