@@ -1,0 +1,140 @@
+"""Every error that the server answers a caller with, and its problem+json form.
+
+    LiveheadError (models)
+    |- PortraitError ...        422, the code says why
+    '- ServerError              base; carries the HTTP status
+       |- BadRequest            400  the request is not what the route takes
+       |- OfferError            400  bad_offer, 422 no_h264: the SDP offer cannot be answered
+       |- Unauthorised          401  the token or the API key is missing or wrong
+       |- NotFound              404  no such session, avatar or clip
+       |- Conflict              409  the session is in a state that cannot do this
+       |- TooLarge              413  the upload is over the limit
+       |- UnsupportedMediaType  415  neither JSON nor a multipart form
+       |- NoCapacity            503  every place is taken or no worker is warm; says when to retry
+       '- WorkerLost            503  the worker process ended under the request
+
+A message says what was expected, what came and what to do; it never holds a token or content.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from models.errors import LiveheadError, PortraitError
+
+PROBLEM_TYPE = "application/problem+json"
+INTERNAL_CODE = "internal"
+
+
+class ServerError(LiveheadError):
+    """Base of the errors that are a caller's or the server's situation, with an HTTP status."""
+
+    status: ClassVar[int] = 500
+    default_code: ClassVar[str] = INTERNAL_CODE
+
+    def __init__(
+        self, message: str, *, code: str | None = None, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(message, code=code or self.default_code)
+        self.retry_after_s = retry_after_s
+
+
+class BadRequest(ServerError):
+    """Raised when a request or a WebSocket message is malformed."""
+
+    status = 400
+    default_code = "bad_request"
+
+
+class OfferError(ServerError):
+    """Raised when an SDP offer cannot be answered (``bad_offer``, ``no_h264``)."""
+
+    status = 400
+    default_code = "bad_offer"
+
+
+class Unauthorised(ServerError):
+    """Raised when a token or API key is missing or wrong."""
+
+    status = 401
+    default_code = "unauthorised"
+
+
+class NotFound(ServerError):
+    """Raised when there is no such session, avatar or clip."""
+
+    status = 404
+    default_code = "not_found"
+
+
+class Conflict(ServerError):
+    """Raised when the session's state cannot do what was asked."""
+
+    status = 409
+    default_code = "conflict"
+
+
+class TooLarge(ServerError):
+    """Raised when an upload is over the limit."""
+
+    status = 413
+    default_code = "too_large"
+
+
+class UnsupportedMediaType(ServerError):
+    """Raised when a body is neither JSON nor a multipart form."""
+
+    status = 415
+    default_code = "unsupported_media_type"
+
+
+class NoCapacity(ServerError):
+    """Raised when every place is taken or no worker is warm yet."""
+
+    status = 503
+    default_code = "no_capacity"
+
+    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class WorkerLost(ServerError):
+    """Raised when the worker process ended while it was asked for something."""
+
+    status = 503
+    default_code = "worker_lost"
+
+
+UNPROCESSABLE = 422
+_STATUS_OF_CODE = {"no_h264": UNPROCESSABLE}
+
+
+def status_of(error: LiveheadError) -> int:
+    """The HTTP status that answers an error of the tree."""
+    if isinstance(error, PortraitError):
+        return UNPROCESSABLE
+    if isinstance(error, ServerError):
+        return _STATUS_OF_CODE.get(error.code, error.status)
+    return HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+def problem(status: int, code: str, detail: str) -> dict[str, Any]:
+    """The body of an RFC 9457 answer."""
+    return {
+        "type": f"urn:livehead:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+    }
+
+
+def headers_of(error: LiveheadError) -> dict[str, str]:
+    """The headers that belong to an error's answer: when to retry, how to authenticate."""
+    headers = {}
+    if isinstance(error, Unauthorised):
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, ServerError) and error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
+    return headers
