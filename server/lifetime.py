@@ -1,0 +1,53 @@
+"""Says when a session must end: too long alone, or too long at all. Pure logic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds: alone before it ends, in all before it ends, and the warning before that."""
+
+    idle_timeout_s: float = 60.0
+    max_duration_s: float = 3600.0
+    closing_warning_s: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Why a session ends and in how many milliseconds; 0 is now."""
+
+    reason: str
+    in_ms: int = 0
+
+
+class Lifetime:
+    """The two clocks of one session."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._limits = limits
+        self._alone_since: float | None = now
+        self._ends_at = now + limits.max_duration_s
+        self._warned = False
+
+    def accompanied(self) -> None:
+        """Somebody is attached."""
+        self._alone_since = None
+
+    def left_alone(self, now: float) -> None:
+        """Nobody is attached any more."""
+        self._alone_since = now
+
+    def check(self, now: float) -> Verdict | None:
+        """The end that is due, or once the warning that it comes, or None."""
+        alone = self._alone_since
+        if alone is not None and now - alone >= self._limits.idle_timeout_s:
+            return Verdict("idle_timeout")
+        left = self._ends_at - now
+        if left <= 0:
+            return Verdict("max_duration")
+        if left <= self._limits.closing_warning_s and not self._warned:
+            self._warned = True
+            return Verdict("max_duration", max(1, round(1000 * left)))
+        return None

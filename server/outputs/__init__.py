@@ -1,0 +1,1 @@
+"""Where a session's units and events go: WebSockets and WebRTC peers."""

@@ -1,0 +1,134 @@
+"""A WebSocket as output: units as binary messages, events as text, in the order they happened.
+
+The queue holds at most ``MAX_UNITS`` units (two seconds at 25 fps). When a slow reader fills it,
+every queued unit is dropped, picture and sound together, and the next keyframe begins again: what
+arrives is late by little rather than complete. Events are never dropped; a reader that leaves
+``MAX_EVENTS`` of them unread is disconnected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from server.events import Event
+from server.media.unit import Unit, pack
+from server.outputs.base import KeyframeGate, Video
+
+log = logging.getLogger(__name__)
+
+MAX_UNITS = 50
+MAX_EVENTS = 256
+CLOSE_GRACE_S = 1.0
+NORMAL_CLOSURE = 1000
+TOO_SLOW = 4408
+
+
+class WebSocketOutput:
+    """One accepted socket; owns the task that sends on it, from ``start`` to ``aclose``."""
+
+    def __init__(
+        self, socket: WebSocket, video: Video, request_keyframe: Callable[[], None]
+    ) -> None:
+        self.video = video
+        self.dropped_units = 0
+        self._socket = socket
+        self._gate = KeyframeGate(request_keyframe)
+        self._queue: deque[Unit | str] = deque()
+        self._units = 0
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._code = NORMAL_CLOSURE
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """A connected socket is ready to show."""
+        return self.video != "none" and not self._closing
+
+    def send(self, unit: Unit) -> None:
+        """Queue a unit if this socket shows pictures and it can be decoded."""
+        if self.video == "none" or self._closing:
+            return
+        if self.video == "jpeg":
+            if not unit.jpeg:
+                return
+        elif not self._gate.lets(unit):
+            return
+        if self._units >= MAX_UNITS:
+            self._drop_units()
+            if self.video == "h264" and not unit.keyframe:
+                self._gate.close()
+                self.dropped_units += 1
+                return
+        self._queue.append(unit)
+        self._units += 1
+        self._wake.set()
+
+    def event(self, event: Event) -> None:
+        """Queue an event."""
+        if self._closing:
+            return
+        self._queue.append(json.dumps(event, separators=(",", ":")))
+        if len(self._queue) - self._units > MAX_EVENTS:
+            self._queue.clear()
+            self._units = 0
+            self._code = TOO_SLOW
+            self._finish()
+        self._wake.set()
+
+    def start(self) -> None:
+        """Begin to send what is queued."""
+        self._task = asyncio.create_task(self._run(), name="websocket-sender")
+
+    async def wait_closed(self) -> None:
+        """Return once nothing more will be sent."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def aclose(self) -> None:
+        """Let the queue run out for a moment, then close the socket."""
+        self._finish()
+        if self._task is None:
+            return
+        await asyncio.wait({self._task}, timeout=CLOSE_GRACE_S)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        """Send until the reader is gone or everything was sent after ``aclose``."""
+        try:
+            while await self._send_queued():
+                self._wake.clear()
+                await self._wake.wait()
+            if self._socket.application_state is WebSocketState.CONNECTED:
+                await self._socket.close(self._code)
+        except (WebSocketDisconnect, RuntimeError, OSError):
+            log.debug("a reader left while it was sent to")
+        finally:
+            self._closing = True
+
+    async def _send_queued(self) -> bool:
+        """Send what is queued; whether there may be more."""
+        while self._queue:
+            item = self._queue.popleft()
+            if isinstance(item, str):
+                await self._socket.send_text(item)
+            else:
+                self._units -= 1
+                await self._socket.send_bytes(pack(item, jpeg=self.video == "jpeg"))
+        return not self._closing
+
+    def _finish(self) -> None:
+        self._closing = True
+        self._wake.set()
+
+    def _drop_units(self) -> None:
+        self.dropped_units += self._units
+        self._queue = deque(item for item in self._queue if isinstance(item, str))
+        self._units = 0
