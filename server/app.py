@@ -1,0 +1,127 @@
+"""The application: puts settings, workers, sessions and routes together, answers errors."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from models.errors import LiveheadError
+from server.catalogue import Catalogue
+from server.clock import Clock, SystemClock
+from server.errors import INTERNAL_CODE, PROBLEM_TYPE, headers_of, problem, status_of
+from server.routes import catalogue as catalogue_routes
+from server.routes import health, offer, session, stream
+from server.routes.context import Context
+from server.routes.page import mount_page
+from server.sessions import Sessions
+from server.settings import Settings
+from server.worker.local import LocalWorkers
+from server.worker.protocol import WorkerConfig
+from server.worker.seam import Workers
+
+log = logging.getLogger(__name__)
+
+_CODE_OF_STATUS = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+
+
+def create_app(
+    settings: Settings,
+    workers: Workers | None = None,
+    clock: Clock | None = None,
+    catalogue: Catalogue | None = None,
+) -> FastAPI:
+    """The server as an ASGI application; its lifespan starts and ends the workers.
+
+    Args:
+        settings: see ``Settings``.
+        workers: what makes units; processes of this machine when None.
+        clock: what sessions live by; the machine's when None.
+        catalogue: avatars and clips; the bundled ones when None.
+    """
+    clock = clock or SystemClock()
+    catalogue = catalogue or Catalogue.read(draw=settings.model == "fake")
+    workers = workers or LocalWorkers(worker_config(settings, catalogue), settings.workers, clock)
+    sessions = Sessions(settings, workers, clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await workers.start()
+        try:
+            yield
+        finally:
+            await sessions.aclose()
+            await workers.aclose()
+
+    app = FastAPI(title="Livehead", version="0.1.0", lifespan=lifespan)
+    app.state.context = Context(settings, workers, sessions, catalogue)
+    for module in (session, offer, stream, catalogue_routes, health):
+        app.include_router(module.router)
+    mount_page(app)
+    _answer_errors(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(settings.cors_origins),
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=["Authorization", "Content-Type"],
+            expose_headers=["Location", "Retry-After"],
+        )
+    return app
+
+
+def worker_config(settings: Settings, catalogue: Catalogue) -> WorkerConfig:
+    """What the worker processes are started with."""
+    warm = catalogue.avatars[0].picture if catalogue.avatars else b""
+    return WorkerConfig(
+        model=settings.model,
+        threads=settings.threads or None,
+        max_batch=settings.max_batch,
+        max_identities=settings.max_identities,
+        warm_portrait=warm,
+    )
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error becomes problem+json; a traceback stays in the log."""
+
+    @app.exception_handler(LiveheadError)
+    async def known(_: Request, error: LiveheadError) -> Response:
+        status = status_of(error)
+        if status >= 500 and error.code == INTERNAL_CODE:
+            log.error("a request failed: %s", error)
+        return _problem(status, error.code, str(error), headers_of(error))
+
+    @app.exception_handler(HTTPException)
+    async def http(_: Request, error: HTTPException) -> Response:
+        code = _CODE_OF_STATUS.get(error.status_code, "bad_request")
+        return _problem(error.status_code, code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, __: RequestValidationError) -> Response:
+        return _problem(400, "bad_request", "expected other parameters; see the API's description")
+
+    @app.exception_handler(Exception)
+    async def unknown(_: Request, error: Exception) -> Response:
+        detail = "the server failed on this request; its log says why"
+        return _problem(500, INTERNAL_CODE, detail)
+
+
+def _problem(
+    status: int, code: str, detail: str, headers: dict[str, str] | None = None
+) -> Response:
+    body = problem(status, code, detail)
+    return JSONResponse(body, status, headers=headers, media_type=PROBLEM_TYPE)
+
+
+async def wait_ready(app: FastAPI) -> None:
+    """Return when a worker is warm; raises WorkerLost when the model cannot be loaded."""
+    context: Context = app.state.context
+    await asyncio.ensure_future(context.workers.wait_ready())

@@ -1,0 +1,105 @@
+"""The avatars and clips that come with the server, read once at start.
+
+``avatars.json`` lists {id, name} beside ID.png, ``clips.json`` {id, name, text} beside ID.wav. The
+generator without weights has a drawn portrait of its own, so that it works with no data at all.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import models
+from server.errors import NotFound
+
+BUNDLED = Path(models.__file__).parent / "weights"
+DRAWN_SIDE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Avatar:
+    """A bundled portrait: a PNG file's bytes."""
+
+    id: str
+    name: str
+    picture: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A bundled line of speech: a WAV file's bytes and what it says."""
+
+    id: str
+    name: str
+    text: str
+    sound: bytes
+
+
+class Catalogue:
+    """Avatars and clips by id, in the order of their lists."""
+
+    def __init__(self, avatars: list[Avatar], clips: list[Clip]) -> None:
+        self.avatars = avatars
+        self.clips = clips
+
+    @classmethod
+    def read(cls, folder: Path = BUNDLED, *, draw: bool = False) -> Catalogue:
+        """Read both lists; ``draw`` offers a drawn portrait when there is none."""
+        avatars = [
+            Avatar(row["id"], row["name"], (folder / "avatars" / f"{row['id']}.png").read_bytes())
+            for row in _rows(folder / "avatars" / "avatars.json")
+        ]
+        clips = [
+            Clip(
+                row["id"],
+                row["name"],
+                row.get("text", ""),
+                (folder / "clips" / f"{row['id']}.wav").read_bytes(),
+            )
+            for row in _rows(folder / "clips" / "clips.json")
+        ]
+        if draw and not avatars:
+            avatars = [Avatar("test", "Test portrait", draw_portrait())]
+        return cls(avatars, clips)
+
+    def avatar(self, avatar_id: str) -> Avatar:
+        """The avatar; raises NotFound."""
+        for avatar in self.avatars:
+            if avatar.id == avatar_id:
+                return avatar
+        raise NotFound("expected the id of a bundled avatar, got another; see GET /avatars")
+
+    def clip(self, clip_id: str) -> Clip:
+        """The clip; raises NotFound."""
+        for clip in self.clips:
+            if clip.id == clip_id:
+                return clip
+        raise NotFound("expected the id of a bundled clip, got another; see GET /clips")
+
+
+def draw_portrait(side: int = DRAWN_SIDE) -> bytes:
+    """A plain drawn face as PNG."""
+    picture = np.full((side, side, 3), 205, np.uint8)
+    middle, third = side // 2, side // 3
+    cv2.ellipse(picture, (middle, middle), (third * 3 // 4, third), 0, 0, 360, (150, 175, 220), -1)
+    for sign in (-1, 1):
+        eye = (middle + sign * side // 9, middle - side // 12)
+        cv2.circle(picture, eye, side // 28, (60, 50, 40), -1)
+    mouth = (middle, middle + side // 7)
+    cv2.ellipse(picture, mouth, (side // 11, side // 40), 0, 0, 360, (90, 80, 170), -1)
+    done, data = cv2.imencode(".png", picture)
+    if not done:
+        raise RuntimeError("the drawn portrait cannot be encoded as PNG")
+    return data.tobytes()
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return rows

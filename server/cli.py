@@ -1,0 +1,90 @@
+"""The ``livehead`` command: finds the module of a sub-command, and only that one."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from models import console
+from models.errors import LiveheadError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sub-command: where it lives, what it does, and commands of its own."""
+
+    module: str
+    summary: str
+    inner: dict[str, Command] = field(default_factory=dict)
+
+
+COMMANDS = {
+    "serve": Command("server.serve", "run the server"),
+    "render": Command("models.render", "make a video file from a portrait and a speech file"),
+    "bench": Command(
+        "models.bench.command",
+        "measure the model",
+        {"server": Command("server.bench", "measure the server")},
+    ),
+    "evaluate": Command("models.evaluation.command", "judge quality"),
+    "train": Command("models.training.command", "train the codec and the denoiser"),
+    "data": Command("models.training.synth.command", "make synthetic training data"),
+}
+
+HELP = ("-h", "--help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one sub-command; the exit status (2 for a wrong call)."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in HELP or given[0] not in COMMANDS:
+        return _overview(given)
+    name = given.pop(0)
+    command = COMMANDS[name]
+    if given and given[0] in command.inner:
+        name, command = f"{name} {given[0]}", command.inner[given[0]]
+        given.pop(0)
+    return _run(name, command, given)
+
+
+def _run(name: str, command: Command, given: list[str]) -> int:
+    try:
+        module = importlib.import_module(command.module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not command.module.startswith(error.name):
+            console.warn(
+                f"livehead {name} needs the package {error.name}, which is not installed;"
+                " install livehead with the extra that brings it, for example livehead[train]"
+            )
+        else:
+            console.warn(f"livehead {name} is not part of this installation")
+        return 1
+    parser = argparse.ArgumentParser(prog=f"livehead {name}", description=command.summary)
+    module.add_arguments(parser)
+    try:
+        status: int = module.run(parser.parse_args(given))
+    except LiveheadError as error:
+        console.warn(f"{error.code}: {error}")
+        return 1
+    return status
+
+
+def _overview(given: list[str]) -> int:
+    """Show what there is; a wrong call is told from a question by its exit status."""
+    console.say("usage: livehead COMMAND [options]\n")
+    width = max(len(name) for name in COMMANDS)
+    for name, command in COMMANDS.items():
+        console.say(f"  {name.ljust(width)}  {command.summary}")
+        for inner, below in command.inner.items():
+            console.say(f"  {(name + ' ' + inner).ljust(width)}  {below.summary}")
+    console.say("\nlivehead COMMAND --help shows a command's options")
+    if given and given[0] not in HELP:
+        console.warn(f"expected one of {', '.join(COMMANDS)}; got {given[0]}")
+    return 0 if given and given[0] in HELP else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The HTTP and WebSocket surface; each module is one family of routes."""

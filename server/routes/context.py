@@ -1,0 +1,36 @@
+"""What routes are given: the parts of the running server, and the token a request carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from starlette.requests import HTTPConnection
+
+from server.catalogue import Catalogue
+from server.sessions import Sessions
+from server.settings import Settings
+from server.worker.seam import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The parts of one application."""
+
+    settings: Settings
+    workers: Workers
+    sessions: Sessions
+    catalogue: Catalogue
+
+
+def context_of(connection: HTTPConnection) -> Context:
+    """The parts behind the request or socket."""
+    context: Context = connection.app.state.context
+    return context
+
+
+def token_of(connection: HTTPConnection) -> str | None:
+    """The Bearer token of the header, or ``?token=`` where headers are impossible."""
+    kind, _, token = connection.headers.get("authorization", "").partition(" ")
+    if kind.lower() == "bearer" and token.strip():
+        return token.strip()
+    return connection.query_params.get("token")

@@ -1,0 +1,24 @@
+"""GET /healthz and /readyz: whether the process lives, whether it can take a caller."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+
+from server.errors import NoCapacity
+from server.routes.context import context_of
+
+router = APIRouter()
+
+
+@router.get("/healthz")
+async def alive() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+async def ready(request: Request) -> dict[str, str]:
+    """A worker is warm; 503 until then."""
+    if not context_of(request).workers.ready:
+        raise NoCapacity("expected a warm worker, got none yet; try again shortly", retry_after_s=2)
+    return {"status": "ready"}
