@@ -129,7 +129,8 @@ export class Conversation {
       this.state = event.state;
       this.onChange();
     } else if (event.type === "session.closing") {
-      this.#closing = event.reason;
+      if (event.in_ms) this.onNote(`This session ends in ${Math.round(event.in_ms / 1000)} seconds.`);
+      else this.#closing = event.reason;
     } else if (event.type === "error") {
       this.onProblem(new Problem({ code: event.error?.code, detail: event.error?.message }));
     }

@@ -40,7 +40,7 @@ export class Faces {
     const tile = document.createElement("label");
     tile.className = "tile";
     tile.innerHTML = '<input type="file" id="portrait-file" accept="image/*"><b class="add">'
-      + '<svg aria-hidden="true"><use href="#i-plus"/></svg></b><span>Your portrait</span>';
+      + '<svg aria-hidden="true"><use href="#i-plus"/></svg></b><span>Add yours</span>';
     this.#input = tile.firstChild;
     this.#input.onchange = () => this.take(this.#input.files[0]);
     return tile;

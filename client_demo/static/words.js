@@ -43,10 +43,8 @@ export function explain(error) {
 export const isPortraitProblem = (error) => Boolean(PORTRAIT[error?.code]);
 
 const CLOSING = {
-  idle_timeout: "The session ended because nobody spoke for a while.",
-  idle: "The session ended because nobody spoke for a while.",
-  expired: "The session reached its longest allowed time.",
-  max_duration: "The session reached its longest allowed time.",
+  idle_timeout: "The session ended because nobody was connected for a while.",
+  max_duration: "The session reached its longest allowed time. Press Start for a new one.",
   shutdown: "The server is shutting down.",
   worker_lost: "The server lost its model process. Press Start to begin again.",
 };
