@@ -24,8 +24,8 @@ CLOCKED = ("models/training/", "models/evaluation/")
 # What of models the server may see, and which of its modules may see more.
 SEEN_BY_SERVER = {"models.console", "models.errors", "models.fake", "models.generator"}
 SEEN_BY_ONE: dict[str, set[str]] = {"server/generators.py": {"models.diffusion"}}
-# The client may read sound files and fail in the same words; all else is on the wire.
-SEEN_BY_CLIENT = {"models.audio.files", "models.console", "models.errors"}
+# The client reads sound files, fails in the same words and knows a unit; all else is on the wire.
+SEEN_BY_CLIENT = {"models.audio.files", "models.console", "models.errors", "server.media.unit"}
 
 # Folders of the machine a file was written on, and hosts that packages come from.
 FOREIGN = re.compile(
