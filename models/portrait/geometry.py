@@ -1,0 +1,81 @@
+"""Cuts turned and scaled squares out of pictures, and takes points along.
+
+Points are in continuous pixels: the first pixel reaches from 0 to 1, its middle is 0.5.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_BORDERS = {"edge": cv2.BORDER_REPLICATE, "zero": cv2.BORDER_CONSTANT}
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Turn, uniform scale and shift from picture to cut-out: ``matrix`` float64 [2, 3]."""
+
+    matrix: NDArray[np.float64]
+
+    @property
+    def scale(self) -> float:
+        """Cut-out pixels for one picture pixel."""
+        return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
+
+    def apply(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Points [..., 2] of the picture in the cut-out."""
+        moved: NDArray[np.float64] = points @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return moved
+
+    def inverse(self) -> Similarity:
+        """From cut-out to picture."""
+        turn = np.linalg.inv(self.matrix[:, :2])
+        return Similarity(np.column_stack([turn, -turn @ self.matrix[:, 2]]))
+
+
+def square_around(centre: NDArray[np.floating], side: float, angle: float, to: int) -> Similarity:
+    """Maps a square of a picture onto [0, to]^2.
+
+    Args:
+        centre: [2], of the square; ``side``: its length; both in picture pixels.
+        angle: of its upper side against the picture's x axis, radians, y down.
+        to: side of the cut-out, pixels.
+    """
+    scale = to / side
+    turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return Similarity(np.column_stack([turn, to / 2 - turn @ np.asarray(centre, np.float64)]))
+
+
+def cut(
+    picture: NDArray[np.uint8], similarity: Similarity, side: int, border: str = "zero"
+) -> NDArray[np.uint8]:
+    """The cut-out [side, side, ...], not aliased; beyond the picture its ``edge`` or ``zero``."""
+    picture, matrix = _part(picture, similarity, side)
+    shrink = min(1.0, 1.5 * similarity.scale)
+    if shrink < 0.75:
+        height, width = picture.shape[:2]
+        size = max(1, round(width * shrink)), max(1, round(height * shrink))
+        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+        matrix[:, 0] *= width / size[0]
+        matrix[:, 1] *= height / size[1]
+    matrix[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5  # OpenCV counts from pixel middles
+    flags = cv2.INTER_CUBIC if similarity.scale > 1 else cv2.INTER_LINEAR
+    warped = cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=_BORDERS[border])
+    return np.asarray(warped, np.uint8)
+
+
+def _part(
+    picture: NDArray[np.uint8], similarity: Similarity, side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part of a picture that a cut-out can show, and the matrix that starts from it."""
+    corners = similarity.inverse().apply(np.array([[0, 0], [side, 0], [0, side], [side, side]]))
+    spare = 2 + 2 / similarity.scale
+    size = np.array(picture.shape[1::-1])
+    low = np.clip(np.floor(corners.min(0) - spare), 0, size - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(0) + spare), low + 1, size).astype(int)
+    matrix = similarity.matrix.copy()
+    matrix[:, 2] += matrix[:, :2] @ low
+    return picture[low[1] : high[1], low[0] : high[0]], matrix
