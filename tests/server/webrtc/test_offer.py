@@ -1,0 +1,112 @@
+"""Offers: what is taken, what is refused and with which words, and what is stripped."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from server.errors import OfferError
+from server.webrtc.offer import Section, is_hidden_candidate, read_offer
+
+pytestmark = pytest.mark.unit
+
+SESSION = """v=0
+o=- 4611 2 IN IP4 127.0.0.1
+s=-
+t=0 0
+a=group:BUNDLE 0 1
+a=msid-semantic: WMS
+"""
+TRANSPORT = """c=IN IP4 0.0.0.0
+a=ice-ufrag:abcd
+a=ice-pwd:0123456789abcdef01234567
+a=fingerprint:sha-256 {fingerprint}
+a=setup:actpass
+a=rtcp-mux
+""".format(fingerprint=":".join(["AB"] * 32))
+VIDEO = f"""m=video 9 UDP/TLS/RTP/SAVPF 96 97 102 103
+{TRANSPORT}a=mid:0
+a=recvonly
+a=rtpmap:96 VP8/90000
+a=rtpmap:97 rtx/90000
+a=fmtp:97 apt=96
+a=rtpmap:102 H264/90000
+a=fmtp:102 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f
+a=rtpmap:103 rtx/90000
+a=fmtp:103 apt=102
+"""
+AUDIO = f"""m=audio 9 UDP/TLS/RTP/SAVPF 111 0
+{TRANSPORT}a=mid:1
+a=sendrecv
+a=rtpmap:111 opus/48000/2
+a=fmtp:111 minptime=10;useinbandfec=1
+a=rtpmap:0 PCMU/8000
+"""
+OFFER = (SESSION + VIDEO + AUDIO).replace("\n", "\r\n")
+HIDDEN = "candidate:1 1 udp 2113937151 495000cd-7dc9-4fb5-b96b-c81e031d91b4.local 47393 typ host"
+PLAIN = "candidate:2 1 udp 2113937151 192.0.2.7 47393 typ host"
+
+
+def test_sections_are_read_from_the_answerers_side() -> None:
+    sections = read_offer(OFFER).sections
+    assert sections == (Section("video", True, False), Section("audio", True, True))
+
+
+def test_hidden_candidates_and_the_end_of_candidates_are_stripped() -> None:
+    audio = f"{AUDIO}a={HIDDEN}\na={PLAIN}\na=end-of-candidates\n"
+    cleaned = read_offer(SESSION + VIDEO + audio).sdp
+    assert HIDDEN not in cleaned and PLAIN in cleaned and "end-of-candidates" not in cleaned
+    assert is_hidden_candidate(HIDDEN) and not is_hidden_candidate(PLAIN)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("a=rtpmap:102 H264/90000", "a=rtpmap:102 VP9/90000"),
+        ("packetization-mode=1", "packetization-mode=0"),
+        ("profile-level-id=42e01f", "profile-level-id=640c1f"),
+        ("profile-level-id=42e01f", "profile-level-id=zz"),
+    ],
+)
+def test_video_without_usable_h264_is_named(change: tuple[str, str]) -> None:
+    with pytest.raises(OfferError, match="H.264") as caught:
+        read_offer(OFFER.replace(*change))
+    assert caught.value.code == "no_h264"
+
+
+@pytest.mark.parametrize(
+    ("offer", "words"),
+    [
+        ("", "media sections"),
+        ("hello", "media sections|parse"),
+        (OFFER.replace("m=video 9 UDP", "m=video UDP"), "parse"),
+        (OFFER + "x" * 70_000, "characters"),
+        (OFFER.replace("a=recvonly", "a=sendonly"), "video section that receives"),
+        (SESSION.replace("BUNDLE 0 1", "BUNDLE 1") + AUDIO, "video section that receives"),
+        (OFFER.replace("BUNDLE 0 1", "BUNDLE 0"), "BUNDLE"),
+        (OFFER.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
+        (OFFER.replace("a=ice-pwd:0123456789abcdef01234567\r\n", ""), "ICE"),
+        (OFFER.replace("a=setup:actpass\r\n", ""), "setup"),
+        (OFFER.replace("opus/48000", "speex/16000"), "Opus"),
+        (OFFER.replace("m=audio", "m=text"), "got 'text'"),
+        (SESSION + VIDEO * 9, "1..8"),
+    ],
+)
+def test_what_cannot_be_answered_is_refused_with_words(offer: str, words: str) -> None:
+    with pytest.raises(OfferError, match=words) as caught:
+        read_offer(offer)
+    assert caught.value.code == "bad_offer"
+
+
+def test_damaged_offers_never_raise_anything_else() -> None:
+    random = np.random.default_rng(0)
+    lines = OFFER.split("\r\n")
+    for _ in range(400):
+        damaged = [line for line in lines if random.random() > 0.05]
+        victim = int(random.integers(0, len(damaged)))
+        line = damaged[victim]
+        damaged[victim] = line[: int(random.integers(0, len(line) + 1))]
+        try:
+            read_offer("\r\n".join(damaged))
+        except OfferError as error:
+            assert error.code in ("bad_offer", "no_h264")
