@@ -1,0 +1,1 @@
+"""Measures generated video against the truth: one set of tools for both, bars, and pictures."""
