@@ -114,7 +114,8 @@ class MotionTrack:
         sd = math.sqrt((1.0 - a) ** 4 * (1.0 + a * a) / (1.0 - a * a) ** 3)
         unit = 1.12 * self._slow[1] / sd
         limited: NDArray[np.float64] = HEAD_LIMIT * np.tanh(unit / HEAD_LIMIT)
-        return limited * np.asarray(HEAD_SD) * self.scale
+        angles: NDArray[np.float64] = limited * np.asarray(HEAD_SD) * self.scale
+        return angles
 
     def _step_blink(self, now: float) -> float:
         if not self._blink_queue and now >= self._blink_at:

@@ -1,0 +1,182 @@
+"""The GLSL programs: shadow pass, and skin, eyes, teeth, cloth, hair, brows and lashes.
+
+Material numbers are those of ``figure.Material``. Light is a key (with shadow map), a fill and a
+rim light plus a two-coloured ambient; skin wraps and reddens at the shadow's edge.
+"""
+
+VERTEX = """#version 330
+invariant gl_Position;
+in vec3 in_pos; in vec3 in_nrm; in vec3 in_rest; in vec2 in_uv; in vec2 in_kind; in vec4 in_mottle;
+uniform mat4 view; uniform mat4 lamp;
+out vec3 place; out vec3 normal; out vec3 rest; out vec2 uv; flat out int kind; out float open_;
+out vec3 lit; out vec4 mottle;
+void main() {
+  place = in_pos; normal = in_nrm; rest = in_rest; uv = in_uv; mottle = in_mottle;
+  kind = int(in_kind.x + .5); open_ = in_kind.y;
+  lit = (lamp * vec4(in_pos, 1)).xyz * .5 + .5;
+  gl_Position = view * vec4(in_pos, 1);
+}
+"""
+
+SHADOW_VERTEX = """#version 330
+invariant gl_Position;
+in vec3 in_pos; uniform mat4 view;
+void main() { gl_Position = view * vec4(in_pos, 1); }
+"""
+
+SHADOW_FRAGMENT = """#version 330
+void main() {}
+"""
+
+_HEADER = """#version 330
+in vec3 place; in vec3 normal; in vec3 rest; in vec2 uv; flat in int kind; in float open_;
+in vec3 lit; in vec4 mottle; out vec4 colour;
+uniform sampler3D noise; uniform sampler2D masks; uniform sampler2DShadow shadow;
+uniform vec3 camera;
+uniform vec3 key_dir, key_rgb, fill_dir, fill_rgb, rim_dir, rim_rgb, sky_rgb, ground_rgb;
+uniform vec3 skin, lips, hair, iris, cloth;
+uniform float lashes, seed, blush, stubble;
+uniform vec3 eye_right, eye_left, gaze_right, gaze_left;
+uniform vec3 mouth_at, cheek_at, collar;
+uniform int layer;
+
+struct Surface {
+  vec3 albedo; vec3 n; float rough; float specular; float wrap; vec3 bleed; float open; float alpha;
+};
+
+float shadowed() {
+  float sum = 0.;
+  for (int i = 0; i < 2; i++) for (int j = 0; j < 2; j++)
+    sum += texture(shadow, vec3(lit.xy + (vec2(i, j) - .5) / 340., lit.z - .006));
+  return sum * .25;
+}
+"""
+
+_SURFACES = """
+Surface of_skin(Surface s) {
+  vec4 m = texture(masks, uv);  // lips, ears, eyelids, inside of the mouth
+  vec3 fine = texture(noise, rest * 6. + seed).rgb - .5;
+  s.albedo = skin * (1. + .16 * (mottle.x - .5) + .16 * (mottle.z - .5) + .10 * fine.r);
+  vec2 cheek = vec2(abs(rest.x) - cheek_at.x, rest.y - cheek_at.y) / vec2(.26, .22);
+  float red = blush * (.55 * exp(-dot(cheek, cheek)) + .5 * m.g + .12 * (mottle.y - .5));
+  s.albedo *= mix(vec3(1), vec3(1.10, .84, .82), clamp(red, -.2, 1.));
+  float below = smoothstep(.16, -.10, rest.y - mouth_at.y - .10)
+    * smoothstep(-1.05, -.62, rest.y - mouth_at.y);
+  float beard = stubble * below * smoothstep(-.3, .35, rest.z - mouth_at.z + .75);
+  s.albedo *= mix(vec3(1), vec3(.60, .64, .69), beard * (.8 + .5 * fine.g));
+  s.albedo = mix(s.albedo, lips * (.92 + .3 * fine.b), m.r * .85);
+  s.albedo = mix(s.albedo, skin * vec3(.86, .74, .72), m.b * .3);
+  s.albedo = mix(s.albedo, vec3(.30, .09, .085), m.a);
+  s.open = max(s.open, .30) * mix(1., .6, m.a);
+  s.n = normalize(s.n + fine.gbr * .16 * (1. - m.a));
+  s.rough = mix(.55, .40, m.r);
+  s.specular = .028; s.wrap = .32; s.bleed = vec3(.85, .28, .16);
+  return s;
+}
+
+Surface of_eye(Surface s) {
+  bool left = rest.x > 0.;
+  vec3 centre = left ? eye_left : eye_right, gaze = left ? gaze_left : gaze_right;
+  vec3 d = normalize(place - centre);
+  float t = acos(clamp(dot(d, gaze), -1., 1.));
+  vec3 side = normalize(cross(vec3(0, 1, 0), gaze)), up = cross(gaze, side);
+  float around = atan(dot(d, up), dot(d, side));
+  vec3 white = vec3(.62, .585, .56) * (1. - .25 * smoothstep(.55, 1.2, t));
+  float fibre = texture(noise, vec3(cos(around), sin(around), t * .8) * 1.3 + seed).g;
+  vec3 ring = iris * (.6 + .8 * fibre) * (1. - .5 * smoothstep(.36, .46, t));
+  ring = mix(ring, iris * vec3(1.5, 1.25, .9), .35 * smoothstep(.26, .16, t));
+  s.albedo = mix(ring, white, smoothstep(.43, .50, t));
+  s.albedo *= smoothstep(.13, .18, t) * .985 + .015;
+  s.n = d; s.rough = .09; s.specular = .05; s.wrap = .15;
+  return s;
+}
+
+Surface of_cloth(Surface s) {
+  // A round neckline: nothing above a plane that falls to the front.
+  if (rest.y > collar.x + collar.y * (rest.z - collar.z) + .06 * abs(rest.x)) discard;
+  if (rest.z < collar.z - .2) discard;
+  float edge = collar.x + collar.y * (rest.z - collar.z) + .06 * abs(rest.x) - rest.y;
+  float weave = texture(noise, rest * 9. + seed).r;
+  s.albedo = cloth * (.86 + .22 * weave + .12 * (mottle.z - .5));
+  s.albedo *= 1. - .25 * smoothstep(.10, .085, edge) * smoothstep(.06, .075, edge);
+  s.rough = .9; s.specular = .018; s.wrap = .12;
+  return s;
+}
+
+Surface of_hair(Surface s, vec3 v) {
+  vec3 strand = vec3(uv.x * 7., uv.y * .45, seed);
+  float streak = texture(noise, strand).r * .55 + texture(noise, strand * vec3(2.6, 1.3, 1.)).g * .45;
+  s.albedo = hair * (.55 + .9 * streak);
+  s.rough = .50; s.specular = .035; s.wrap = .3;
+  s.open = .35 + .65 * s.open;
+  return s;
+}
+
+Surface of_brow(Surface s) {
+  vec3 strand = vec3((uv.x - uv.y * .25) * 5., uv.y * .25, seed);
+  float streak = texture(noise, strand).r;
+  float across = abs(uv.y - .5) * 2.;
+  s.alpha = (.62 + .38 * smoothstep(.35, .6, streak)) * (1. - smoothstep(.15, .95, across))
+    * smoothstep(0., .2, uv.x) * (1. - smoothstep(.68, 1., uv.x));
+  s.albedo = hair * .9 + skin * .02; s.rough = .7; s.specular = .01; s.wrap = .25; s.open = .8;
+  return s;
+}
+
+Surface of_lash(Surface s) {
+  s.alpha = lashes * (1. - smoothstep(.15, .95, uv.y));
+  s.albedo = vec3(.012, .009, .008) + hair * .05; s.rough = .8; s.specular = 0.; s.open = .8;
+  return s;
+}
+"""
+
+_LIGHT = """
+float glint(float nh, float rough) {
+  float a = rough * rough; a *= a;
+  float d = nh * nh * (a - 1.) + 1.;
+  return a / (3.1416 * d * d);
+}
+
+vec3 lamp_light(Surface s, vec3 v, vec3 l, vec3 rgb, float shade) {
+  float nl = dot(s.n, l);
+  vec3 diffuse = vec3(max((nl + s.wrap) / (1. + s.wrap), 0.));
+  diffuse += s.bleed * .30 * smoothstep(-.45, .25, nl) * (1. - smoothstep(.1, .6, nl));
+  vec3 h = normalize(l + v);
+  float nh = max(dot(s.n, h), 0.), vh = max(dot(v, h), 0.);
+  float fresnel = s.specular + (1. - s.specular) * pow(1. - vh, 5.);
+  float shine = glint(nh, s.rough) * fresnel * max(nl, 0.)
+    * .25 / (max(nl, .1) * max(dot(s.n, v), .2) * 1.5 + .1);
+  vec3 soft = s.bleed.r > 0. ? pow(vec3(shade), vec3(.55, 1., 1.1)) : vec3(shade);
+  return rgb * soft * (s.albedo * diffuse + shine) * mix(1., s.open, .6);
+}
+
+void main() {
+  vec3 v = normalize(camera - place);
+  Surface s = Surface(vec3(.5), normalize(normal), .5, .04, 0., vec3(0), open_, 1.);
+  if (kind != 0 && dot(s.n, v) < 0.) s.n = -s.n;
+  if (kind == 0) s = of_skin(s);
+  else if (kind == 1) s = of_eye(s);
+  else if (kind == 2) {
+    s.albedo = vec3(.74, .69, .61) * (.95 + .1 * mottle.w);
+    s.rough = .3; s.wrap = .3; s.bleed = vec3(.1);
+  } else if (kind == 3) {
+    s.albedo = vec3(.42, .15, .14) * (.9 + .2 * mottle.w); s.rough = .4; s.wrap = .3;
+  } else if (kind == 4) s = of_cloth(s);
+  else if (kind == 5) s = of_hair(s, v);
+  else if (kind == 6) s = of_brow(s);
+  else s = of_lash(s);
+  if (layer == 1 && s.alpha < .03) discard;
+  vec3 sum = lamp_light(s, v, key_dir, key_rgb, shadowed())
+    + lamp_light(s, v, fill_dir, fill_rgb, 1.) + lamp_light(s, v, rim_dir, rim_rgb, 1.);
+  vec3 ambient = mix(ground_rgb, sky_rgb, s.n.y * .5 + .5);
+  vec3 hidden = s.bleed.r > 0. ? pow(vec3(max(s.open, .001)), vec3(.75, 1., 1.05)) : vec3(s.open);
+  sum += ambient * s.albedo * hidden;
+  float edge = pow(1. - max(dot(s.n, v), 0.), 4.);
+  vec3 seen = reflect(-v, s.n);
+  sum += mix(ground_rgb, sky_rgb, seen.y * .5 + .5)
+    * (s.specular + (1. - s.rough) * .18 * edge) * s.open * (kind == 1 ? 1.6 : 1.);
+  sum = sum * (2.51 * sum + .03) / (sum * (2.43 * sum + .59) + .14);
+  colour = vec4(pow(clamp(sum, 0., 1.), vec3(1. / 2.2)), s.alpha);
+}
+"""
+
+FRAGMENT = _HEADER + _SURFACES + _LIGHT
