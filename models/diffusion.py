@@ -20,7 +20,11 @@ from models.spec import BackboneSpec
 class Family(Protocol):
     """A backbone with everything around it: what turns portraits and audio into its conditions."""
 
-    spec: BackboneSpec
+    @property
+    def spec(self) -> BackboneSpec:
+        """The row that describes the backbone."""
+        ...
+
     backbone: Any
     size: tuple[int, int]
 

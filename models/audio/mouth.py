@@ -42,4 +42,5 @@ class MouthReader(nn.Module):
 
     def forward(self, normalised: Tensor) -> Tensor:
         """Normalised features [..., W, D] -> mouth units [..., U], not clamped."""
-        return self.net(normalised.flatten(-2))
+        units: Tensor = self.net(normalised.flatten(-2))
+        return units

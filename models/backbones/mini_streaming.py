@@ -1,15 +1,16 @@
-"""``mini`` as the façade drives it: portrait to identity, audio to conditions, latents to frames."""
+"""``mini`` as the façade drives it: portraits to identities, audio to conditions, to frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-import numpy as np
 from torch import Tensor
 
 from models.audio.encoder import SpeechEncoder
@@ -22,6 +23,8 @@ from models.lightning.foreground import token_indices
 from models.motion import MotionTrack
 from models.portrait import Portrait, prepare_portrait
 from models.spec import MiniSpec
+
+M = TypeVar("M", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,9 @@ class MiniFamily:
         eyes = torch.from_numpy(portrait.eyes_xy)[None].float() / stride
         sigma = sigma_map(mask[:, 0], mouth, eyes, self.spec)
         geometry = geometry_planes(mask[:, 0], mouth, eyes).to(self.dtype)
-        reference = self.backbone.reference([key], Anchor(latent[:, None], sigma[:, None]), geometry)
+        reference = self.backbone.reference(
+            [key], Anchor(latent[:, None], sigma[:, None]), geometry
+        )
         face = (sigma[0, 0] > self.spec.sigma_background).float()
         reference = replace(reference, foreground=token_indices(face))
         return MiniIdentity(key, portrait, reference)
@@ -138,14 +143,14 @@ class MiniFamily:
         frames = frames.to(self.dtype, memory_format=torch.channels_last)
         pixels = self.decoder.decode(frames).float().mul_(255).round_().clamp_(0, 255)
         pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        return pixels.unflatten(0, (latents.shape[0], -1))
+        return pixels.reshape(latents.shape[0], -1, *pixels.shape[1:])
 
     def starts(self, streams: Sequence[MiniStream]) -> Tensor:
         """Start noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
 
 
-def _cast(module: torch.nn.Module, dtype: torch.dtype) -> "torch.nn.Module":
+def _cast(module: M, dtype: torch.dtype) -> M:
     """Weights to ``dtype`` and channels-last; the schedule stays in float32."""
     kept = {k: v.clone() for k, v in module.named_buffers() if k in ("signal", "noise")}
     module = module.eval().to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]

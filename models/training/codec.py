@@ -18,12 +18,14 @@ CROP = 128
 BATCH = 16
 
 
-def train_codec(data: Path, out: Path, *, minutes: float, seed: int = 0, resume: bool = True) -> None:
+def train_codec(
+    data: Path, out: Path, *, minutes: float, seed: int = 0, resume: bool = True
+) -> None:
     """Train for ``minutes`` and write ``out/ema.pt`` with measured latent statistics."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     clips = [load_clip(path) for path in list_clips(data, "train")]
-    codec = Codec().to(memory_format=torch.channels_last)
+    codec = Codec().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(codec.parameters(), 2e-3, weight_decay=1e-4, betas=(0.9, 0.99))
     run = Run(out, codec, optimiser, Ema(codec, 0.99), peak=2e-3, minutes=minutes)
     if resume and run.resume():
@@ -66,7 +68,8 @@ def sample_crops(clips: list[Clip], rng: np.random.Generator) -> tuple[Tensor, T
         crop = clip.video[f, top : top + CROP, left : left + CROP]
         near = np.exp(-(((x - mx + left) / 30) ** 2) - ((y - my + top) / 24) ** 2)
         for ex, ey in clip.eyes_xy[f].reshape(2, 2):
-            near = np.maximum(near, 0.5 * np.exp(-((x - ex + left) ** 2 + (y - ey + top) ** 2) / 256))
+            eye = np.exp(-((x - ex + left) ** 2 + (y - ey + top) ** 2) / 256)
+            near = np.maximum(near, 0.5 * eye)
         if rng.random() < 0.5:
             crop, near = crop[:, ::-1], near[:, ::-1]
         images[k] = crop

@@ -1,4 +1,4 @@
-"""Encode clips once for training: latents of each frame, in the original and in augmented variants."""
+"""Encode clips once for training: latents of each frame, as it is and in augmented variants."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class _Change:
         side = frame.shape[0]
         moved = cv2.warpAffine(frame, self.matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
         coloured = moved.astype(np.float32) * self.gain + self.offset
-        return np.clip(coloured, 0, 255).astype(np.uint8)
+        clipped: NDArray[np.uint8] = np.clip(coloured, 0, 255).astype(np.uint8)
+        return clipped
 
     def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         scale = 256 / mask.shape[0]
@@ -66,18 +67,19 @@ class _Change:
 
 
 def _original() -> _Change:
-    identity = np.float32([[1, 0, 0], [0, 1, 0]])
+    identity = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
     return _Change(identity, np.ones(3, np.float32), np.zeros(3, np.float32), False)
 
 
 def _random(rng: np.random.Generator, mirrored: bool) -> _Change:
     zoom = rng.uniform(0.94, 1.06)
     shift = rng.uniform(-6, 6, 2) + 128 * (1 - zoom)
-    matrix = np.float32([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+    matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]], np.float32)
     if mirrored:
         matrix[0] = (-zoom, 0, 255 - shift[0])
     gain = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, 3)
-    return _Change(matrix, np.float32(gain), np.float32(rng.uniform(-12, 12, 3)), mirrored)
+    offset = rng.uniform(-12, 12, 3).astype(np.float32)
+    return _Change(matrix, gain.astype(np.float32), offset, mirrored)
 
 
 @torch.no_grad()
@@ -92,8 +94,9 @@ def encode_clip(codec: Codec, clip: Clip, name: str, change: _Change) -> Variant
         with torch.autocast("cpu", dtype=torch.bfloat16):
             latents.append(codec.encode(batch).half())
     encoded = torch.cat(latents)
-    masks = np.stack([cv2.resize(change.mask(m), (32, 32), interpolation=cv2.INTER_AREA)
-                      for m in clip.mask])
+    masks = np.stack(
+        [cv2.resize(change.mask(m), (32, 32), interpolation=cv2.INTER_AREA) for m in clip.mask]
+    )
     mouth = change.points(clip.mouth_xy) / CELL
     eyes = change.points(clip.eyes_xy.reshape(-1, 2, 2)) / CELL
     if change.mirrored:

@@ -63,8 +63,9 @@ class Sampler:
         sigma = sigma_map(mask, mouth_xy, eyes_xy, self.spec)
         geometry = geometry_planes(mask, mouth_xy, eyes_xy)
         anchor = Anchor(latent[:, None], sigma[:, None])
-        return Batch(x.transpose(1, 2), anchor, geometry, features, mouth, motion,
-                     weight.transpose(1, 2))
+        return Batch(
+            x.transpose(1, 2), anchor, geometry, features, mouth, motion, weight.transpose(1, 2)
+        )
 
     def _draw(self) -> tuple[Tensor, ...]:
         variant = self.variants[self.rng.integers(len(self.variants))]
@@ -91,16 +92,27 @@ class Sampler:
         if self.rng.random() < 0.08:
             features = torch.zeros_like(features)
         mouth_xy, eyes_xy = variant.mouth_xy[at], variant.eyes_xy[at]
-        weight = loss_weight(variant.mask[span].float(), variant.mouth_xy[span],
-                             variant.eyes_xy[span])
-        return (variant.latents[span], latent, variant.mask[at], mouth_xy, eyes_xy, features,
-                mouth, motion, weight)
+        weight = loss_weight(
+            variant.mask[span].float(), variant.mouth_xy[span], variant.eyes_xy[span]
+        )
+        return (
+            variant.latents[span],
+            latent,
+            variant.mask[at],
+            mouth_xy,
+            eyes_xy,
+            features,
+            mouth,
+            motion,
+            weight,
+        )
 
 
 def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
     """Weights [F, 1, H, W] of mean 1: background 0.25, head 1, eyes +3, mouth +6."""
     size = mask.shape[1:]
-    eyes = torch.maximum(blob(eyes_xy[:, :2], size, (2.0, 1.6)), blob(eyes_xy[:, 2:], size, (2.0, 1.6)))
+    left, right = (blob(xy, size, (2.0, 1.6)) for xy in (eyes_xy[:, :2], eyes_xy[:, 2:]))
+    eyes = torch.maximum(left, right)
     weight = 0.25 + 0.75 * mask[:, None] + 3 * eyes + 6 * blob(mouth_xy, size, (3.6, 3.2))
     return weight / weight.mean()
 
@@ -176,4 +188,3 @@ def validate(net: MiniUNet, batch: Batch) -> float:
     noise = torch.randn(batch.x.shape, generator=generator)
     t = torch.arange(len(batch.x)) * MINI.schedule.train_steps // len(batch.x) + 20
     return float(v_loss(net, batch, t, noise).mean())
-

@@ -29,7 +29,8 @@ class Heard:
     """Speech of one clip as the model hears it.
 
     Attributes:
-        features: normalised, float16 [V, N, F, W, D]; chunk k of version v starts at ``start(v, k)``.
+        features: normalised, float16 [V, N, F, W, D]; chunk k of version v starts at frame
+            ``start(v, k)``.
         units: mouth units read from the features by a reader that never saw this clip,
             float32 [V, N, F, U].
         mouth: true mouth units, float32 [S, U]; motion: true motion track, float32 [S, M].
@@ -58,11 +59,15 @@ class _Recording:
 
     def targets(self) -> Tensor:
         """True mouth units of every chunk, [V, N, F, U]."""
-        index = torch.tensor([
-            [[Heard.start(v, k) + f for f in range(CHUNK_FRAMES)]
-             for k in range(self.features.shape[1])]
-            for v in range(len(OFFSETS))
-        ])
+        index = torch.tensor(
+            [
+                [
+                    [Heard.start(v, k) + f for f in range(CHUNK_FRAMES)]
+                    for k in range(self.features.shape[1])
+                ]
+                for v in range(len(OFFSETS))
+            ]
+        )
         return self.mouth[index]
 
 
@@ -71,7 +76,7 @@ def other_microphone(audio: NDArray[np.float32], rng: np.random.Generator) -> ND
     if rng.random() < 0.5:
         narrow = soxr.resample(audio, SAMPLE_RATE, 8000, quality="HQ")
         audio = soxr.resample(narrow, 8000, SAMPLE_RATE, quality="HQ")[: audio.size]
-        audio = np.pad(audio, (0, -audio.size % 640))
+        audio = np.pad(audio, (0, -audio.size % 640)).astype(np.float32)
     else:
         tilt = rng.uniform(-0.6, 0.6)
         audio = audio + tilt * np.concatenate([np.zeros(1, np.float32), audio[:-1]])
@@ -92,13 +97,18 @@ def listen(paths: Sequence[Path], cache: Path) -> dict[str, _Recording]:
             rng = np.random.default_rng(int(path.name) + 17)
             chunks = len(clip.mouth) // CHUNK_FRAMES - 2
             versions = [clip.audio, other_microphone(clip.audio, rng)]
-            features = np.stack([
-                _encode(encoder, audio, offset, chunks)
-                for audio, offset in zip(versions, OFFSETS, strict=True)
-            ])
+            features = np.stack(
+                [
+                    _encode(encoder, audio, offset, chunks)
+                    for audio, offset in zip(versions, OFFSETS, strict=True)
+                ]
+            )
             torch.save(
-                (torch.from_numpy(features).half(), torch.from_numpy(np.array(clip.mouth)),
-                 torch.from_numpy(np.array(clip.motion))),
+                (
+                    torch.from_numpy(features).half(),
+                    torch.from_numpy(np.array(clip.mouth)),
+                    torch.from_numpy(np.array(clip.motion)),
+                ),
                 stored,
             )
         heard[path.name] = _Recording(*torch.load(stored, weights_only=True))
@@ -109,9 +119,9 @@ def _encode(
     encoder: SpeechEncoder, audio: NDArray[np.float32], offset: int, chunks: int
 ) -> NDArray[np.float32]:
     windows = windows_of(level_audio(audio), start_frame=offset, levelled=True)
-    return np.stack([
-        chunk_features(encoder, window) for _, window in zip(range(chunks), windows, strict=False)
-    ])
+    return np.stack(
+        [chunk_features(encoder, window) for _, window in zip(range(chunks), windows, strict=False)]
+    )
 
 
 def train_reader(recordings: Sequence[_Recording], *, steps: int, seed: int) -> MouthReader:
@@ -132,7 +142,7 @@ def train_reader(recordings: Sequence[_Recording], *, steps: int, seed: int) -> 
         read = reader(reader.normalise(features[rows].float()))
         loss = (((read - targets[rows]) / scale) ** 2).mean()
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         schedule.step()
     return reader.eval()

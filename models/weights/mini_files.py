@@ -1,9 +1,9 @@
 """The folder of ``mini``'s weights: what is in it, how it is written, and strict loading.
 
-    codec.safetensors   latents <-> pixels
-    unet.safetensors    the denoiser (bfloat16)
-    reader.safetensors  speech features -> mouth units
-    mini.json           sha256 of the three, the step plan, how they were trained
+codec.safetensors   latents <-> pixels
+unet.safetensors    the denoiser (bfloat16)
+reader.safetensors  speech features -> mouth units
+mini.json           sha256 of the three, the step plan, how they were trained
 """
 
 from __future__ import annotations
@@ -118,7 +118,9 @@ def _fill(network: nn.Module, path: Path, expected_sum: str) -> None:
     try:
         state = {key: value.float() for key, value in load(data).items()}
     except SafetensorError as error:
-        raise WeightsError(f"{path} is not a safetensors file: {error}", code="bad_weights") from error
+        raise WeightsError(
+            f"{path} is not a safetensors file: {error}", code="bad_weights"
+        ) from error
     wanted = network.state_dict()
     wrong = sorted(set(wanted) ^ set(state)) + sorted(
         key for key in set(wanted) & set(state) if wanted[key].shape != state[key].shape
