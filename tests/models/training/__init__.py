@@ -1,0 +1,1 @@
+"""Tests of the losses, batches and runs of training."""

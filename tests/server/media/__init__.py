@@ -1,0 +1,1 @@
+"""Tests of encoders, resampling and Opus."""

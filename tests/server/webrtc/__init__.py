@@ -1,0 +1,1 @@
+"""Tests of WebRTC calls between two peers of this machine."""
