@@ -249,9 +249,8 @@ class Session:
         self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled() or self.state in ENDED:
+        if task.cancelled() or self.state in ENDED or (cause := task.exception()) is None:
             return
-        cause = task.exception()
         log.error("session %s: %s failed", self.short_id, task.get_name(), exc_info=cause)
         self._retire(self, "internal")
 

@@ -17,6 +17,7 @@ from server.media.spec import MediaSpec
 from server.media.unit import OUTPUT_RATE
 
 PEAK = 32767
+EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,7 @@ class IncomingSpeech:
         self._spec = spec
         self._to_features = StreamResampler(rate, channels, spec.sample_rate)
         self._to_sound = StreamResampler(rate, channels, OUTPUT_RATE)
+        self._arrived_s = 0.0
         self._features = Fifo(np.float32)
         self._sound = Fifo(np.int16)
 
@@ -128,6 +130,11 @@ class IncomingSpeech:
         return int(np.ceil(max(heard, played))) if self.closed else int(min(heard, played))
 
     @property
+    def known(self) -> int:
+        """Whole frames that arrived; the filters hold back the last millisecond of the last."""
+        return self.frames if self.closed else int(self._arrived_s / self._spec.frame_s + EPSILON)
+
+    @property
     def seconds(self) -> float:
         """Queued sound."""
         return len(self._sound) / OUTPUT_RATE
@@ -135,6 +142,8 @@ class IncomingSpeech:
     def push(self, pcm: NDArray[np.int16], now: float) -> None:
         """Append interleaved int16 [N * channels] in the segment's form."""
         self._append(self._to_features.push(pcm), self._to_sound.push(pcm))
+        rate, channels = self.form
+        self._arrived_s += pcm.size / channels / rate
         self.last_data = now
 
     def close(self) -> None:
@@ -145,6 +154,7 @@ class IncomingSpeech:
 
     def take(self) -> FrameSound:
         """The next frame; silence where the segment has ended."""
+        self._arrived_s -= self._spec.frame_s
         samples = min(len(self._sound), self._spec.sound_samples)
         return FrameSound(
             self._features.pop(self._spec.feature_samples),

@@ -7,7 +7,7 @@ look-ahead, T seconds per frame; ``have`` is how many whole frames of speech are
 never stops; the caller knows it from what it has in store and how long the worker takes.
 
 * nothing queued: idle silence at ``urgent``, never earlier, so that little stands before speech;
-* everything known (``have >= F + L``, or the segment has ended): now. A microphone that is already
+* everything known (F + L frames arrived, or the segment has ended): now. A microphone that is already
   running waits for ``urgent``: its store must lie here, where it can be trimmed, not in chunks;
 * at a live edge with F but not yet F + L frames: wait for the look-ahead at most L*T from the
   moment F frames were there, then cut with zeros as look-ahead;
@@ -142,8 +142,8 @@ class Timeline:
         if not self._queue:
             return idle
         midst = talking or self.begun
-        have, ended = self._have()
-        if ended or have >= spec.needed_frames:
+        have, known, ended = self._have()
+        if ended or (have >= spec.chunk_frames and known >= spec.needed_frames):
             eager = not (midst and self._live)
             return Plan(now if eager else max(now, urgent), starts=not midst)
         if have >= spec.chunk_frames and self._ripe_at is not None:
@@ -156,7 +156,7 @@ class Timeline:
             return Plan(max(now, urgent, wait), closes=closes)
         if wait <= max(now, urgent):
             return Plan(max(now, wait), closes=closes, starts=True)
-        speech = max(0, have - spec.lookahead_frames)
+        speech = max(0, min(have, known - spec.lookahead_frames))
         lead_in = spec.chunk_frames - speech
         return Plan(max(now, urgent), lead_in=lead_in, starts=speech > 0)
 
@@ -186,9 +186,11 @@ class Timeline:
         self._note_ripe(now)
         return Chunk(features, sound, tuple(marks), plan.starts)
 
-    def _have(self) -> tuple[int, bool]:
-        """Whole frames queued, and whether the end of speech is among them."""
-        return sum(speech.frames for speech in self._queue), self._queue[-1].closed
+    def _have(self) -> tuple[int, int, bool]:
+        """Frames that can be cut, frames that arrived, whether the end of speech is there."""
+        have = sum(speech.frames for speech in self._queue)
+        known = sum(speech.known for speech in self._queue)
+        return have, known, self._queue[-1].closed
 
     def _note_ripe(self, now: float) -> None:
         if self._queue and self._have()[0] >= self._spec.chunk_frames:
@@ -237,7 +239,7 @@ class Timeline:
 
     def _shed(self) -> None:
         """Trim a microphone's store; the module's first lines state the rule."""
-        beyond = sum(speech.frames for speech in self._queue) - self._spec.needed_frames
+        beyond = sum(speech.known for speech in self._queue) - self._spec.needed_frames
         anyway = beyond > LIVE_LIMIT
         if beyond <= LIVE_SLACK:
             return
