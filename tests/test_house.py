@@ -18,9 +18,9 @@ DATA = {".bin", ".jpg", ".npz", ".onnx", ".ort", ".png", ".safetensors", ".tflit
 
 # What models must not know: event loops and the network.
 IMPURE = ("asyncio", "http", "socket", "socketserver", "ssl", "urllib.request")
-# Training and evaluation run for hours on all cores; the rest of models has neither of these.
+# These command rooms run for hours, on all cores, and measure; the rest of models does not.
 TIMED = ("multiprocessing", "threading", "time")
-LONG_RUNNING = ("models/training/", "models/evaluation/")
+LONG_RUNNING = ("models/bench/", "models/evaluation/", "models/training/")
 
 # What of models the server may see, and which of its modules may see more.
 SEEN_BY_SERVER = {"models.console", "models.errors", "models.fake", "models.generator"}

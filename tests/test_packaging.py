@@ -17,12 +17,12 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.tracked import PACKAGES, ROOT, imports, modules
+from tests.tracked import PACKAGES, ROOT, imports, modules, tracked
 
 pytestmark = pytest.mark.unit
 
 # Modules that may need the extra `train`; all others run with the plain installation.
-TRAINING = ("models/training/", "models/evaluation/")
+TRAINING = ("models/evaluation/", "models/training/")
 # Needed at run time though nothing of ours imports them, and why.
 UNIMPORTED = {
     "python-multipart": "FastAPI reads uploaded portraits with it",
@@ -31,9 +31,14 @@ UNIMPORTED = {
 
 
 @functools.cache
+def pyproject() -> dict[str, Any]:
+    """The whole of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
 def project() -> dict[str, Any]:
     """The table [project] of pyproject.toml."""
-    table: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    table: dict[str, Any] = pyproject()["project"]
     return table
 
 
@@ -97,6 +102,18 @@ def test_locks_agree() -> None:
     run, dev = locked("requirements.lock"), locked("requirements-dev.lock")
     differing = {name for name in run if dev.get(name) != run[name]}
     assert not differing, f"run scripts/lock; the two locks differ in {sorted(differing)}"
+
+
+def test_every_data_file_is_installed() -> None:
+    globs = pyproject()["tool"]["setuptools"]["package-data"]
+    installed = {
+        path.relative_to(ROOT)
+        for top in globs
+        for glob in globs[top]
+        for path in (ROOT / top).glob(glob)
+    }
+    data = {p for p in tracked() if p.parts[0] in PACKAGES and p.suffix not in {".py", ".md"}}
+    assert data <= installed, f"package-data misses {sorted(map(str, data - installed))}"
 
 
 def test_scripts_can_be_run() -> None:
