@@ -15,7 +15,7 @@ from client_demo.saving import Recording
 from client_demo.units import ReceivedUnit
 from models import console
 
-LATE_S = 0.1
+LATE_S = 0.04  # a frame's time
 TAIL_S = 0.4  # kept after the last word, so that the mouth is seen to close
 
 
@@ -27,7 +27,7 @@ class Talk:
         first_frame_ms: from the first push to the first frame that speaks.
         frames: units saved.
         speaking_frames: of them, those that speak.
-        late_units: units that came more than ``LATE_S`` after their turn.
+        late_units: units that came more than ``LATE_S`` later than the unit before them says.
         missing_units: frames that the server dropped on the way.
         lead_in_ms: how long the saved file idles before it speaks.
         speech_s: length of the speech that was pushed.
@@ -62,8 +62,7 @@ class Listener:
         self._form = form
         self._clock = clock
         self._held: list[ReceivedUnit] = []  # since the last keyframe before speech: a GOP at most
-        self._last: int | None = None
-        self._origin: float | None = None  # the clock when unit 0 was, or would have been, due
+        self._last: tuple[int, float] | None = None  # index and arrival of the unit before
 
     def take(self, unit: ReceivedUnit) -> None:
         """Take the next unit."""
@@ -92,12 +91,11 @@ class Listener:
     def _watch(self, unit: ReceivedUnit) -> None:
         now = self._clock()
         if self._last is not None:
-            self.talk.missing_units += max(0, unit.index - self._last - 1)
-        self._last = unit.index
-        origin = now - unit.index / self._form.fps
-        if self._origin is None or origin < self._origin:
-            self._origin = origin
-        self.talk.late_units += origin - self._origin > LATE_S
+            steps = unit.index - self._last[0]
+            due = self._last[1] + steps / self._form.fps
+            self.talk.missing_units += max(0, steps - 1)
+            self.talk.late_units += now - due > LATE_S
+        self._last = (unit.index, now)
 
 
 async def hold(

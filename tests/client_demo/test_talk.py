@@ -1,0 +1,84 @@
+"""What is saved of a talk begins where it can be decoded, and its numbers are right."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from client_demo.saving import Recording
+from client_demo.talk import Listener
+from client_demo.units import ReceivedUnit
+from tests.beeps import beeps
+from tests.client_demo.pictures import FORMAT, units
+
+pytestmark = pytest.mark.unit
+
+
+class Arrivals:
+    """Feeds a listener; each unit arrives a frame after the one before, plus a delay."""
+
+    def __init__(self, path: Path) -> None:
+        self.now = 100.0
+        self.recording = Recording(path, FORMAT)
+        self.listener = Listener(self.recording, FORMAT, lambda: self.now)
+        self.listener.began = self.now
+
+    def arrive(self, unit: ReceivedUnit, *, delay_s: float = 0.0, speaking: bool = True) -> None:
+        self.now += 1 / FORMAT.fps + delay_s
+        self.listener.take(dataclasses.replace(unit, speaking=speaking))
+
+
+@pytest.fixture
+def stream() -> list[ReceivedUnit]:
+    """Two seconds; keyframes at 0 and 25."""
+    return list(units(beeps(2.0)))
+
+
+def test_idle_frames_before_speech_are_kept_only_as_far_as_decoding_needs(
+    tmp_path: Path, stream: list[ReceivedUnit]
+) -> None:
+    arrivals = Arrivals(tmp_path / "talk.mp4")
+    for unit in stream:
+        arrivals.arrive(unit, speaking=unit.index >= 30)
+    arrivals.recording.close()
+    talk = arrivals.listener.talk
+    assert talk.lead_in_ms == 200, "frames 25 to 29"
+    assert (talk.frames, talk.speaking_frames) == (25, 20)
+    assert talk.first_frame_ms == pytest.approx(31 * 40)
+    assert talk.saved_s == 1.0
+
+
+def test_speech_that_begins_with_a_keyframe_has_no_lead_in(
+    tmp_path: Path, stream: list[ReceivedUnit]
+) -> None:
+    arrivals = Arrivals(tmp_path / "talk.mp4")
+    for unit in stream:
+        arrivals.arrive(unit, speaking=unit.index >= 25)
+    arrivals.recording.close()
+    assert arrivals.listener.talk.lead_in_ms == 0
+    assert arrivals.listener.talk.frames == 25
+
+
+def test_a_pause_counts_one_late_unit_and_a_gap_its_missing_ones(
+    tmp_path: Path, stream: list[ReceivedUnit]
+) -> None:
+    arrivals = Arrivals(tmp_path / "talk.mp4")
+    for unit in stream:
+        if unit.index == 10:
+            arrivals.arrive(unit, delay_s=0.2)
+        elif unit.index not in (20, 21):
+            arrivals.arrive(unit)
+    arrivals.recording.close()
+    talk = arrivals.listener.talk
+    assert (talk.late_units, talk.missing_units) == (1, 2)
+    assert talk.saved_s == 2.0, "what is missing still takes its time"
+
+
+def test_numbers_are_plain_in_json(tmp_path: Path, stream: list[ReceivedUnit]) -> None:
+    arrivals = Arrivals(tmp_path / "talk.mp4")
+    arrivals.arrive(stream[0])
+    arrivals.recording.close()
+    record = arrivals.listener.talk.as_dict()
+    assert record["first_frame_ms"] == 40.0 and record["frames"] == 1
