@@ -131,8 +131,10 @@ def problem(status: int, code: str, detail: str) -> dict[str, Any]:
 
 
 def headers_of(error: LiveheadError) -> dict[str, str]:
-    """The headers that belong to an error's answer: when to retry, how to authenticate."""
+    """The headers of an error's answer: when to retry, how to authenticate, to send no more."""
     headers = {}
+    if isinstance(error, TooLarge):
+        headers["Connection"] = "close"
     if isinstance(error, Unauthorised):
         headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, ServerError) and error.retry_after_s is not None:

@@ -7,8 +7,8 @@ look-ahead, T seconds per frame; ``have`` is how many whole frames of speech are
 never stops; the caller knows it from what it has in store and how long the worker takes.
 
 * nothing queued: idle silence at ``urgent``, never earlier, so that little stands before speech;
-* everything known (F + L frames arrived, or the segment has ended): now. A microphone that is already
-  running waits for ``urgent``: its store must lie here, where it can be trimmed, not in chunks;
+* everything known (F + L frames arrived, or the segment has ended): now. A microphone that is
+  already running waits for ``urgent``: its store must lie here, where it can be trimmed;
 * at a live edge with F but not yet F + L frames: wait for the look-ahead at most L*T from the
   moment F frames were there, then cut with zeros as look-ahead;
 * at a live edge with less: wait until ``GAP_S`` passed without data, then the segment has ended.

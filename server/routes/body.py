@@ -16,6 +16,7 @@ from server.errors import BadRequest, TooLarge, UnsupportedMediaType
 
 JSON_BYTES = 256 * 1024  # an SDP offer with many candidates is a tenth of this
 FORM_SLACK_BYTES = 64 * 1024  # the form's own lines and its short fields
+FAR_OVER = 4
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -33,19 +34,26 @@ def content_type(request: Request) -> str:
 
 
 async def read_limited(request: Request, limit: int) -> bytes:
-    """The body, refused as soon as it is known to be over ``limit`` bytes.
+    """The body, of which no more than ``limit`` bytes are ever kept.
+
+    What is somewhat over is read to its end all the same: a caller who is cut off while sending
+    never reads why. What is far over is cut off.
 
     Raises:
-        TooLarge: it is.
+        TooLarge: it is over the limit.
     """
     announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
+    if announced.isdigit() and int(announced) > FAR_OVER * limit:
         raise _too_large(limit)
-    body = bytearray()
+    body, size = bytearray(), 0
     async for piece in request.stream():
-        body += piece
-        if len(body) > limit:
-            raise _too_large(limit)
+        size += len(piece)
+        if size <= limit:
+            body += piece
+        elif size > FAR_OVER * limit:
+            break
+    if size > limit:
+        raise _too_large(limit)
     return bytes(body)
 
 
