@@ -16,7 +16,7 @@ from tests.server.scene import CHUNK, FRAME, SAMPLES, gaps, in_background, scene
 pytestmark = pytest.mark.unit
 
 
-def padded(samples: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def padded(samples: np.ndarray) -> np.ndarray:
     """Filled up with silence to whole frames, as a segment's end is played."""
     return np.concatenate([samples, np.zeros(-len(samples) % SAMPLES, np.int16)])
 
