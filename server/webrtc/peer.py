@@ -54,7 +54,10 @@ def next_state(state: PeerState, event: PeerState) -> PeerState:
 
 
 class Peer:
-    """A call in progress. Make one with ``answer``; it ends by itself or with ``aclose``."""
+    """A call in progress. Make one with ``answer``; it ends by itself or with ``aclose``.
+
+    All of it lives on one event loop: call it there, and be called back there, synchronously.
+    """
 
     def __init__(
         self,
@@ -122,15 +125,7 @@ class Peer:
             on_closed=on_closed,
             ice_servers=ice_servers,
         )
-        try:
-            await peer._negotiate(offer, on_microphone, loopback)
-        except BaseException as error:
-            await peer.aclose()
-            if isinstance(error, Exception):
-                raise OfferError(
-                    f"expected an offer that can be answered, got one that cannot: {error}"
-                ) from error
-            raise
+        await peer._negotiate_or_close(offer, on_microphone, loopback)
         peer._watch = asyncio.create_task(
             peer._watch_over(connect_timeout_s, media_timeout_s), name="webrtc-watch"
         )
@@ -173,6 +168,20 @@ class Peer:
         self._end(None)
         assert self._shutting is not None
         await asyncio.shield(self._shutting)
+
+    async def _negotiate_or_close(
+        self, offer: Offer, on_microphone: OnSound | None, loopback: bool
+    ) -> None:
+        try:
+            await self._negotiate(offer, on_microphone, loopback)
+        except (OSError, asyncio.CancelledError):  # no sockets, or nobody waits any more
+            await self.aclose()
+            raise
+        except Exception as error:  # whatever aiortc raises for an odd offer
+            await self.aclose()
+            raise OfferError(
+                f"expected an offer that can be answered, got one that cannot: {error}"
+            ) from error
 
     async def _negotiate(self, offer: Offer, on_microphone: OnSound | None, loopback: bool) -> None:
         connection = self._connection

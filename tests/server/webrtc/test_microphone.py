@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from server.media.encoders import OpusEncoder
 from server.webrtc.microphone import Microphone
+from tests.server.webrtc.calls import until
 
 pytestmark = pytest.mark.unit
 
@@ -61,9 +62,9 @@ async def test_a_gap_is_concealed_by_the_timer_when_nothing_comes() -> None:
     sender = Sender()
     for _ in range(3):
         microphone.receive(sender.next())
-        await asyncio.sleep(0.02)
-    await asyncio.sleep(0.5)
-    assert 9 <= microphone.counts.concealed <= 10
+    await until(lambda: microphone.counts.concealed + microphone.counts.dropped == 10)
+    await asyncio.sleep(0.1)
+    assert microphone.counts.concealed + microphone.counts.dropped == 10, "then it is a pause"
     assert len(heard) == 3 + microphone.counts.concealed
     microphone.close()
 
