@@ -125,10 +125,9 @@ class Peer:
             on_closed=on_closed,
             ice_servers=ice_servers,
         )
+        watching = peer._watch_over(connect_timeout_s, media_timeout_s)
+        peer._watch = asyncio.create_task(watching, name="webrtc-watch")
         await peer._negotiate_or_close(offer, on_microphone, loopback)
-        peer._watch = asyncio.create_task(
-            peer._watch_over(connect_timeout_s, media_timeout_s), name="webrtc-watch"
-        )
         return peer
 
     @property
