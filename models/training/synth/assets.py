@@ -240,4 +240,3 @@ def _join_speech_graph(root: Path, graph: Path) -> None:
             f"delete {root} and run again"
         )
     scratch.rename(graph)
-

@@ -114,9 +114,7 @@ class Studio:
             [texts[k] for k in order], plan.voice, plan.speed, plan.speech_seconds, rng, FPS
         )
 
-    def _render(
-        self, plan: ClipPlan, track: Track, folder: Path, tick: Callable[[], None]
-    ) -> None:
+    def _render(self, plan: ClipPlan, track: Track, folder: Path, tick: Callable[[], None]) -> None:
         model = self._renderer.model(draw_look(plan.identity, self._assets.lights))
         still = model.frame(
             np.zeros(len(MOUTH_UNITS), np.float32), np.zeros(len(MOTION), np.float32)

@@ -15,8 +15,18 @@ from models.training.synth.mesh import Floats, Ints, Target, read_obj, read_targ
 
 PEOPLES = ("african", "asian", "caucasian")
 DETAILS = (
-    "head nose mouth eyes ears chin cheek forehead eyebrows neck"  # folders of shape targets
-).split()
+    "head",
+    "nose",
+    "mouth",
+    "eyes",
+    "ears",
+    "chin",
+    "cheek",
+    "forehead",
+    "eyebrows",
+    "neck",
+)
+"""Folders of shape targets."""
 DETAIL_SD = 0.17
 """Spread of the detail shapes; from about 0.28 on, faces become caricatures."""
 DETAIL_LIMIT = 0.45
@@ -89,9 +99,7 @@ class BaseHead:
             index, moved = self._target(path)
             points[index] += np.float32(weight) * moved
 
-    def _macro_weights(
-        self, person: Person, rng: np.random.Generator
-    ) -> list[tuple[Path, float]]:
+    def _macro_weights(self, person: Person, rng: np.random.Generator) -> list[tuple[Path, float]]:
         folder = self._assets.targets / "macrodetails"
         muscle, weight = rng.uniform(0.35, 0.65, 2)
         out: list[tuple[Path, float]] = []

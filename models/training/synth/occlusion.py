@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
@@ -22,7 +24,7 @@ def openness(figure: Figure) -> Floats:
     kinds = figure.material[figure.triangles[:, 0]]
     solid = np.isin(kinds, (Material.SKIN, Material.HAIR))
     mesh = trimesh.Trimesh(points, figure.triangles[solid], process=False)
-    scene = RayMeshIntersector(mesh)
+    scene: Any = RayMeshIntersector(mesh)
     free = np.zeros(len(points))
     for direction in _directions():
         ray = normals + 0.98 * direction

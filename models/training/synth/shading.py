@@ -6,13 +6,13 @@ rim light plus a two-coloured ambient; skin wraps and reddens at the shadow's ed
 
 VERTEX = """#version 330
 invariant gl_Position;
-in vec3 in_pos; in vec3 in_nrm; in vec3 in_rest; in vec2 in_uv; in vec2 in_kind; in vec4 in_mottle;
+in vec3 in_pos; in vec3 in_nrm; in vec3 in_rest; in vec2 in_uv; in float in_open; in vec4 in_mottle;
 uniform mat4 view; uniform mat4 lamp;
-out vec3 place; out vec3 normal; out vec3 rest; out vec2 uv; flat out int kind; out float open_;
+out vec3 place; out vec3 normal; out vec3 rest; out vec2 uv; out float open_;
 out vec3 lit; out vec4 mottle;
 void main() {
   place = in_pos; normal = in_nrm; rest = in_rest; uv = in_uv; mottle = in_mottle;
-  kind = int(in_kind.x + .5); open_ = in_kind.y;
+  open_ = in_open;
   lit = (lamp * vec4(in_pos, 1)).xyz * .5 + .5;
   gl_Position = view * vec4(in_pos, 1);
 }
@@ -28,8 +28,8 @@ SHADOW_FRAGMENT = """#version 330
 void main() {}
 """
 
-_HEADER = """#version 330
-in vec3 place; in vec3 normal; in vec3 rest; in vec2 uv; flat in int kind; in float open_;
+_VERSION = "#version 330\n"
+_HEADER = """in vec3 place; in vec3 normal; in vec3 rest; in vec2 uv; in float open_;
 in vec3 lit; in vec4 mottle; out vec4 colour;
 uniform sampler3D noise; uniform sampler2D masks; uniform sampler2DShadow shadow;
 uniform vec3 camera;
@@ -38,7 +38,6 @@ uniform vec3 skin, lips, hair, iris, cloth;
 uniform float lashes, seed, blush, stubble;
 uniform vec3 eye_right, eye_left, gaze_right, gaze_left;
 uniform vec3 mouth_at, cheek_at, collar;
-uniform int layer;
 
 struct Surface {
   vec3 albedo; vec3 n; float rough; float specular; float wrap; vec3 bleed; float open; float alpha;
@@ -52,7 +51,7 @@ float shadowed() {
 }
 """
 
-_SURFACES = """
+_SKIN = """
 Surface of_skin(Surface s) {
   vec4 m = texture(masks, uv);  // lips, ears, eyelids, inside of the mouth
   vec3 fine = texture(noise, rest * 6. + seed).rgb - .5;
@@ -73,7 +72,9 @@ Surface of_skin(Surface s) {
   s.specular = .028; s.wrap = .32; s.bleed = vec3(.85, .28, .16);
   return s;
 }
+"""
 
+_EYE = """
 Surface of_eye(Surface s) {
   bool left = rest.x > 0.;
   vec3 centre = left ? eye_left : eye_right, gaze = left ? gaze_left : gaze_right;
@@ -90,7 +91,24 @@ Surface of_eye(Surface s) {
   s.n = d; s.rough = .09; s.specular = .05; s.wrap = .15;
   return s;
 }
+"""
 
+_TEETH = """
+Surface of_teeth(Surface s) {
+  s.albedo = vec3(.74, .69, .61) * (.95 + .1 * mottle.w);
+  s.rough = .3; s.wrap = .3; s.bleed = vec3(.1);
+  return s;
+}
+"""
+
+_TONGUE = """
+Surface of_tongue(Surface s) {
+  s.albedo = vec3(.42, .15, .14) * (.9 + .2 * mottle.w); s.rough = .4; s.wrap = .3;
+  return s;
+}
+"""
+
+_CLOTH = """
 Surface of_cloth(Surface s) {
   // A round neckline: nothing above a plane that falls to the front.
   if (rest.y > collar.x + collar.y * (rest.z - collar.z) + .06 * abs(rest.x)) discard;
@@ -102,16 +120,21 @@ Surface of_cloth(Surface s) {
   s.rough = .9; s.specular = .018; s.wrap = .12;
   return s;
 }
+"""
 
-Surface of_hair(Surface s, vec3 v) {
+_HAIR = """
+Surface of_hair(Surface s) {
   vec3 strand = vec3(uv.x * 7., uv.y * .45, seed);
-  float streak = texture(noise, strand).r * .55 + texture(noise, strand * vec3(2.6, 1.3, 1.)).g * .45;
+  float coarse = texture(noise, strand).r, thin = texture(noise, strand * vec3(2.6, 1.3, 1.)).g;
+  float streak = coarse * .55 + thin * .45;
   s.albedo = hair * (.55 + .9 * streak);
   s.rough = .50; s.specular = .035; s.wrap = .3;
   s.open = .35 + .65 * s.open;
   return s;
 }
+"""
 
+_BROW = """
 Surface of_brow(Surface s) {
   vec3 strand = vec3((uv.x - uv.y * .25) * 5., uv.y * .25, seed);
   float streak = texture(noise, strand).r;
@@ -121,13 +144,18 @@ Surface of_brow(Surface s) {
   s.albedo = hair * .9 + skin * .02; s.rough = .7; s.specular = .01; s.wrap = .25; s.open = .8;
   return s;
 }
+"""
 
+_LASH = """
 Surface of_lash(Surface s) {
   s.alpha = lashes * (1. - smoothstep(.15, .95, uv.y));
   s.albedo = vec3(.012, .009, .008) + hair * .05; s.rough = .8; s.specular = 0.; s.open = .8;
   return s;
 }
 """
+
+_SURFACES = (_SKIN, _EYE, _TEETH, _TONGUE, _CLOTH, _HAIR, _BROW, _LASH)
+_NAMES = ("of_skin", "of_eye", "of_teeth", "of_tongue", "of_cloth", "of_hair", "of_brow", "of_lash")
 
 _LIGHT = """
 float glint(float nh, float rough) {
@@ -152,19 +180,9 @@ vec3 lamp_light(Surface s, vec3 v, vec3 l, vec3 rgb, float shade) {
 void main() {
   vec3 v = normalize(camera - place);
   Surface s = Surface(vec3(.5), normalize(normal), .5, .04, 0., vec3(0), open_, 1.);
-  if (kind != 0 && dot(s.n, v) < 0.) s.n = -s.n;
-  if (kind == 0) s = of_skin(s);
-  else if (kind == 1) s = of_eye(s);
-  else if (kind == 2) {
-    s.albedo = vec3(.74, .69, .61) * (.95 + .1 * mottle.w);
-    s.rough = .3; s.wrap = .3; s.bleed = vec3(.1);
-  } else if (kind == 3) {
-    s.albedo = vec3(.42, .15, .14) * (.9 + .2 * mottle.w); s.rough = .4; s.wrap = .3;
-  } else if (kind == 4) s = of_cloth(s);
-  else if (kind == 5) s = of_hair(s, v);
-  else if (kind == 6) s = of_brow(s);
-  else s = of_lash(s);
-  if (layer == 1 && s.alpha < .03) discard;
+  if (KIND != 0 && dot(s.n, v) < 0.) s.n = -s.n;
+  s = SURFACE(s);
+  if (KIND >= 6 && s.alpha < .03) discard;
   vec3 sum = lamp_light(s, v, key_dir, key_rgb, shadowed())
     + lamp_light(s, v, fill_dir, fill_rgb, 1.) + lamp_light(s, v, rim_dir, rim_rgb, 1.);
   vec3 ambient = mix(ground_rgb, sky_rgb, s.n.y * .5 + .5);
@@ -173,10 +191,14 @@ void main() {
   float edge = pow(1. - max(dot(s.n, v), 0.), 4.);
   vec3 seen = reflect(-v, s.n);
   sum += mix(ground_rgb, sky_rgb, seen.y * .5 + .5)
-    * (s.specular + (1. - s.rough) * .18 * edge) * s.open * (kind == 1 ? 1.6 : 1.);
+    * (s.specular + (1. - s.rough) * .18 * edge) * s.open * (KIND == 1 ? 1.6 : 1.);
   sum = sum * (2.51 * sum + .03) / (sum * (2.43 * sum + .59) + .14);
   colour = vec4(pow(clamp(sum, 0., 1.), vec3(1. / 2.2)), s.alpha);
 }
 """
 
-FRAGMENT = _HEADER + _SURFACES + _LIGHT
+
+def fragment(kind: int) -> str:
+    """The fragment program of one material; one each, for branches cost as much as both arms."""
+    choice = f"#define KIND {kind}\n#define SURFACE {_NAMES[kind]}\n"
+    return _VERSION + choice + _HEADER + _SURFACES[kind] + _LIGHT

@@ -24,13 +24,35 @@ RATE = 24_000
 """Of the speech model, Hz."""
 OUT_RATE = 16_000
 VOICES_FEMALE = (
-    "af_heart af_nicole bf_emma af_kore af_nova bf_alice af_sky af_alloy bf_lily af_sarah "
-    "af_aoede bf_isabella af_jessica af_river"
-).split()
+    "af_heart",
+    "af_nicole",
+    "bf_emma",
+    "af_kore",
+    "af_nova",
+    "bf_alice",
+    "af_sky",
+    "af_alloy",
+    "bf_lily",
+    "af_sarah",
+    "af_aoede",
+    "bf_isabella",
+    "af_jessica",
+    "af_river",
+)
 VOICES_MALE = (
-    "am_michael bm_george am_puck am_liam bm_daniel am_onyx am_echo bm_lewis am_adam am_eric "
-    "bm_fable am_santa"
-).split()
+    "am_michael",
+    "bm_george",
+    "am_puck",
+    "am_liam",
+    "bm_daniel",
+    "am_onyx",
+    "am_echo",
+    "bm_lewis",
+    "am_adam",
+    "am_eric",
+    "bm_fable",
+    "am_santa",
+)
 VOICES_HELD_OUT = ("af_bella", "am_fenrir")
 
 _DURATIONS = "/encoder/Clip_output_0"
@@ -92,7 +114,7 @@ class Speaker:
 
     def __init__(self, assets: Assets, threads: int = 1) -> None:
         if shutil.which("espeak-ng") is None:
-            raise AssetsError("expected the program espeak-ng; install it (`apt install espeak-ng`)")
+            raise AssetsError("expected the program espeak-ng; get it: apt install espeak-ng")
         words = json.loads(assets.vocabulary.read_text(encoding="utf-8"))
         self._vocabulary: dict[str, int] = words.get("vocab", words)
         self._voices = assets.voices
