@@ -12,12 +12,12 @@ from models.portrait.geometry import Similarity, cut, square_around
 from models.portrait.landmarks import Landmarks
 
 SIDE = 256
-UNIT = 62.2
+UNIT = 62.0
 """Mean distance from the middle of the eyes to the mouth in training pictures, pixels."""
-MIDDLE = (127.5, 156.0)
+MIDDLE = (127.7, 156.4)
 """Mean place of the point half way between them."""
-UNIT_RANGE = (0.88, 1.12)
-MIDDLE_RANGE = (9.0, 17.0)
+UNIT_RANGE = (0.86, 1.15)
+MIDDLE_RANGE = (10.0, 21.0)
 """A square picture within these limits of training pictures (shares of ``UNIT``; pixels across and
 down) is framed well as it is."""
 _BLUR = 10.0

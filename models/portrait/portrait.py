@@ -27,7 +27,7 @@ MAX_ROLL = np.radians(25)
 WARN_YAW = np.radians(18)
 WARN_ROLL = np.radians(10)
 WARN_MISSING = 0.02
-WARN_SCALE = 1.5
+WARN_SCALE = 1.7
 """Magnification of the crop beyond which it looks soft."""
 
 
