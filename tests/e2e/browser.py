@@ -27,12 +27,13 @@ from models import console
 INSTALL_HINT = "apt-get install --no-install-recommends chromium fonts-dejavu-core"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
+ALWAYS_YES = "--use-fake-ui-for-media-stream"  # to the microphone question
 FLAGS = (
     "--no-sandbox",  # the tests may run as root in a container
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--autoplay-policy=no-user-gesture-required",
-    "--use-fake-ui-for-media-stream",  # says yes to the microphone question
+    ALWAYS_YES,
     "--use-fake-device-for-media-stream",
 )
 """Nothing here helps WebRTC to connect: what connects in a test connects for a person."""
@@ -70,11 +71,18 @@ def has_network() -> bool:
 
 @asynccontextmanager
 async def chromium(
-    *, microphone: Path | None = None, flags: Sequence[str] = ()
+    *, microphone: Path | None = None, flags: Sequence[str] = (), asks: bool = False
 ) -> AsyncIterator[Browser]:
-    """A running browser; ``microphone`` is a WAV that its fake microphone plays over and over."""
+    """A running browser.
+
+    Args:
+        microphone: a WAV that its fake microphone plays over and over.
+        flags: more of Chromium's own.
+        asks: for the microphone, which is refused where a context does not grant it.
+    """
     path = require_chromium()
-    arguments = [*FLAGS, *flags, *([] if has_network() else [OFFLINE_FLAG])]
+    arguments = [flag for flag in FLAGS if not (asks and flag == ALWAYS_YES)]
+    arguments += [*flags, *([] if has_network() else [OFFLINE_FLAG])]
     if microphone is not None:
         arguments.append(f"--use-file-for-fake-audio-capture={microphone}")
     async with async_playwright() as playwright:

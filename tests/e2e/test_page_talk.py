@@ -1,0 +1,83 @@
+"""The page as a call: it says back what the microphone hears, or says plainly why it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models import console
+from tests.e2e.demo import Demo, Seen, open_demo
+from tests.serving import RunningServer
+
+pytestmark = pytest.mark.e2e
+
+WATCH_S = 9.0
+IN_STEP_MS = 80.0
+
+NO_MICROPHONE = """
+navigator.mediaDevices.getUserMedia = async () => {
+  throw new DOMException("none", "NotFoundError");
+};
+"""
+
+
+async def call(demo: Demo, route: Any) -> Seen:
+    """Start a call with headphones on and watch it."""
+    await demo.choose("Talk")
+    await demo.page.get_by_text("I am wearing headphones").click()
+    await demo.use_route(route)
+    await demo.start()
+    await demo.wait_state("talking")
+    seen = await demo.watch(WATCH_S)
+    console.say(
+        f"{route}: {seen.rate():.2f} fps, steps {sorted(set(seen.steps()))},"
+        f" beep after flash {seen.skew_ms():.0f} ms, delay {await demo.value('delayMs'):.0f} ms"
+    )
+    return seen
+
+
+@pytest.mark.parametrize("route", ["webrtc", "websocket"])
+async def test_it_says_back_what_the_microphone_hears(
+    server: RunningServer, beeping: Path, screenshots: Path, route: str
+) -> None:
+    async with open_demo(server, microphone=beeping, screenshots=screenshots) as demo:
+        seen = await call(demo, route)
+        assert seen.rate() == pytest.approx(25, abs=1)
+        assert len(seen.counters) > 0.9 * WATCH_S * 25, "few frames are left out"
+        assert sum(step > 3 for step in seen.steps()) <= 1, "the picture does not stand still"
+        assert len(seen.beeps) >= 5 and len(seen.flashes) >= 5
+        assert abs(seen.skew_ms()) <= IN_STEP_MS
+        assert 20 < await demo.value("fps") < 30
+        assert 0 < await demo.value("delayMs") < 1500
+        assert 0 <= await demo.value("rttMs") < 500
+        assert await demo.value("lastFrameIndex") > WATCH_S * 20
+        await demo.wait_state("talking")
+        await demo.shoot(f"talk-{route}-talking")
+        await demo.page.click("#mute")
+        await demo.wait_state("listening", "idle")
+        await demo.shoot(f"talk-{route}-muted")
+
+
+async def test_a_denied_microphone_is_said_and_clips_are_offered(
+    server: RunningServer, beeping: Path, screenshots: Path
+) -> None:
+    async with open_demo(server, clip=beeping, refuses=True, screenshots=screenshots) as demo:
+        await demo.choose("Talk")
+        await demo.page.click("#start")
+        assert "microphone is blocked" in await demo.notice()
+        assert await demo.page.is_checked('[name="voice"][value="clip"]')
+        await demo.shoot("microphone-denied")
+        await demo.start()
+        await demo.wait_state("talking")
+        assert await demo.page.is_hidden("#notice")
+        assert len(demo.sessions) == 1, "no session was opened for nothing"
+
+
+async def test_an_absent_microphone_is_said(server: RunningServer, beeping: Path) -> None:
+    async with open_demo(server, clip=beeping, scripts=[NO_MICROPHONE]) as demo:
+        await demo.choose("Talk")
+        await demo.page.click("#start")
+        assert "No microphone was found" in await demo.notice()
+        assert await demo.value("state") == "off"
