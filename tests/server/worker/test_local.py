@@ -1,0 +1,150 @@
+"""Real worker processes: units arrive, a crash is noticed and mended, nothing is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import server
+from models.errors import PortraitError
+from server.catalogue import draw_portrait
+from server.errors import NoCapacity, ServerError, WorkerLost
+from server.worker.local import LocalWorkers
+from server.worker.protocol import Made, WorkerConfig
+from tests.fakes.processes import alive, wait_dead
+from tests.fakes.workers import SPEC
+from tests.server.worker.test_worker import job
+
+pytestmark = pytest.mark.unit
+
+PATIENCE_S = 60.0
+
+
+class Basket:
+    """A sink that collects."""
+
+    def __init__(self) -> None:
+        self.chunks: asyncio.Queue[Made] = asyncio.Queue()
+        self.ended: asyncio.Queue[str] = asyncio.Queue()
+
+    def made(self, made: Made) -> None:
+        """Keep a chunk."""
+        self.chunks.put_nowait(made)
+
+    def lost(self, code: str, message: str) -> None:
+        """Keep the reason."""
+        self.ended.put_nowait(code)
+
+    async def next(self) -> Made:
+        """The next chunk."""
+        return await asyncio.wait_for(self.chunks.get(), PATIENCE_S)
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[LocalWorkers]:
+    workers = LocalWorkers(WorkerConfig("fake"))
+    await workers.start()
+    await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
+    yield workers
+    pids = workers.pids
+    await workers.aclose()
+    assert not any(alive(pid) for pid in pids)
+
+
+async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
+    workers: LocalWorkers,
+) -> None:
+    assert workers.ready and workers.spec == SPEC
+    identity = await workers.prepare(draw_portrait())
+    baskets = {"a": Basket(), "b": Basket()}
+    for name, basket in baskets.items():
+        await workers.open(name, identity, basket)
+        await workers.submit(name, job(0))
+    for name, basket in baskets.items():
+        made = await basket.next()
+        assert made.session == name and made.units[0].keyframe
+
+    with pytest.raises(PortraitError) as refused:
+        await workers.prepare(b"not a picture")
+    assert refused.value.code == "bad_image"
+    with pytest.raises(ServerError):
+        await workers.open("c", "0:unknown", Basket())
+
+    (pid,) = workers.pids
+    asking = asyncio.create_task(workers.prepare(draw_portrait(300)))
+    os.kill(pid, signal.SIGKILL)
+    for basket in baskets.values():
+        assert await asyncio.wait_for(basket.ended.get(), PATIENCE_S) == "worker_lost"
+    await asyncio.gather(asking, return_exceptions=True)
+    if not workers.ready:
+        with pytest.raises((NoCapacity, WorkerLost)):
+            await workers.prepare(draw_portrait())
+    await workers.submit("a", job(1))
+    await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
+    assert workers.pids != [pid]
+
+    basket = Basket()
+    await workers.open("d", await workers.prepare(draw_portrait()), basket)
+    await workers.submit("d", job(0))
+    await basket.next()
+    await workers.close("d")
+    await workers.close("d")
+
+
+PARENT = """
+import asyncio
+from server.worker.local import LocalWorkers
+from server.worker.protocol import WorkerConfig
+
+async def main():
+    workers = LocalWorkers(WorkerConfig("fake"))
+    await workers.start()
+    await workers.wait_ready()
+    print(*workers.pids, flush=True)
+    await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+async def test_the_child_ignores_ctrl_c_and_dies_with_its_parent(tmp_path: Path) -> None:
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(script),
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(server.__file__).parent.parent)},
+    )
+    assert parent.stdout is not None
+    child = int(await asyncio.wait_for(parent.stdout.readline(), PATIENCE_S))
+    os.kill(child, signal.SIGINT)
+    await asyncio.sleep(0.2)
+    assert alive(child)
+    parent.kill()
+    await parent.wait()
+    await wait_dead(child, PATIENCE_S)
+
+
+async def test_a_model_that_cannot_be_started_is_reported() -> None:
+    workers = LocalWorkers(WorkerConfig("nonsense"))
+    await workers.start()
+    with pytest.raises(WorkerLost, match="nonsense"):
+        await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
+    with pytest.raises(NoCapacity):
+        await workers.prepare(draw_portrait())
+    await workers.aclose()
+
+
+async def test_closing_before_anything_is_warm() -> None:
+    workers = LocalWorkers(WorkerConfig("fake"), count=2)
+    await workers.start()
+    await workers.aclose()
+    assert workers.pids == [] and not workers.ready

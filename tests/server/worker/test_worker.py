@@ -1,0 +1,254 @@
+"""The worker's main thread, run step by step in this process with the fake generator."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.errors import AudioError
+from models.fake import FakeGenerator, FakeIdentity
+from server.catalogue import draw_portrait
+from server.media.spec import MediaSpec
+from server.worker import protocol as wire
+from server.worker.process import Worker
+from tests.fakes.workers import SPEC
+
+pytestmark = pytest.mark.unit
+
+
+class Bench(FakeGenerator):
+    """Counts what it is asked for in one call; fails on a stream it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+        self.prepared: list[int] = []
+        self.broken: Any = None
+        self.during: list[wire.Request] = []
+        self.inbox: queue.Queue[Any] | None = None
+
+    def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
+        """Remember the height."""
+        self.prepared.append(portrait.shape[0])
+        return super().prepare(portrait)
+
+    def generate(
+        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.uint8]]:
+        """As the fake does."""
+        self.batches.append(len(streams))
+        while self.during and self.inbox is not None:
+            self.inbox.put(self.during.pop(0))
+        if any(stream is self.broken for stream in streams):
+            raise AudioError("this stream is broken", code="bad_audio")
+        return super().generate(streams, audio)
+
+
+class Rig:
+    """A worker thread and what it answers."""
+
+    def __init__(self, max_batch: int = 4) -> None:
+        self.generator = Bench()
+        self.replies: queue.Queue[wire.Reply] = queue.Queue()
+        self.worker = Worker(
+            self.generator, self.replies.put, max_batch=max_batch, max_identities=2
+        )
+        self.generator.inbox = self.worker.inbox
+        self.thread = threading.Thread(target=self.worker.run)
+
+    def tell(self, *messages: wire.Request) -> None:
+        """Put messages into the inbox."""
+        for message in messages:
+            self.worker.inbox.put(message)
+
+    def next(self) -> Any:
+        """The next reply."""
+        return self.replies.get(timeout=20)
+
+    def open(self, session: str, seed: int = 0) -> None:
+        """Prepare and open, and swallow the answers."""
+        self.tell(wire.Prepare(1, draw_portrait()))
+        identity = self.next().identity
+        self.tell(wire.Open(2, session, identity, seed))
+        assert self.next() == wire.Opened(2)
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    rig = Rig()
+    rig.thread.start()
+    assert rig.next() == wire.Ready(SPEC)
+    yield rig
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
+    assert not rig.thread.is_alive()
+
+
+def job(sequence: int = 0, **changes: Any) -> wire.Job:
+    """A job on silence."""
+    silence = wire.Job(
+        generation=0,
+        sequence=sequence,
+        first_index=4 * sequence,
+        features=np.zeros(6 * 640, np.float32).tobytes(),
+        sound=np.zeros(4 * 1920, np.int16).tobytes(),
+        speaking=(False,) * 4,
+        keyframe=False,
+        jpeg=False,
+        slack_s=0.1,
+    )
+    return replace(silence, **changes)
+
+
+def test_the_spec_is_the_generators() -> None:
+    assert MediaSpec.of(FakeGenerator()) == SPEC
+    with pytest.raises(ValueError, match="20 ms"):
+        MediaSpec.of(FakeGenerator(fps=30.0))
+
+
+def test_a_job_becomes_units(rig: Rig) -> None:
+    rig.open("a")
+    sound = np.arange(4 * 1920, dtype=np.int16)
+    rig.tell(wire.Submit("a", job(3, sound=sound.tobytes(), speaking=(False, True, True, False))))
+    made = rig.next()
+    assert (made.session, made.generation, made.sequence, made.batch) == ("a", 0, 3, 1)
+    assert [unit.index for unit in made.units] == [12, 13, 14, 15]
+    assert [unit.speaking for unit in made.units] == [False, True, True, False]
+    assert [unit.keyframe for unit in made.units] == [True, False, False, False]
+    assert b"".join(unit.pcm for unit in made.units) == sound.tobytes()
+    assert all(len(unit.opus) == 2 and unit.video and not unit.jpeg for unit in made.units)
+    assert made.spent_s > 0
+
+
+def test_keyframes_come_when_asked_for(rig: Rig) -> None:
+    rig.open("a")
+    rig.tell(wire.Submit("a", job(0)), wire.Submit("a", job(1)))
+    rig.next(), rig.next()
+    rig.tell(wire.Keyframe("a"), wire.Submit("a", job(2)), wire.Submit("a", job(3)))
+    assert [unit.keyframe for unit in rig.next().units] == [True, False, False, False]
+    assert not any(unit.keyframe for unit in rig.next().units)
+    rig.tell(wire.Submit("a", job(4, keyframe=True, jpeg=True)))
+    units = rig.next().units
+    assert units[0].keyframe and all(unit.jpeg.startswith(b"\xff\xd8") for unit in units)
+
+
+def test_streams_that_wait_share_a_model_call(rig: Rig) -> None:
+    for name in "abcdef":
+        rig.open(name)
+    rig.generator.batches.clear()
+    rig.generator.during = [wire.Submit(name, job(0)) for name in "bcdef"]
+    rig.tell(wire.Submit("a", job(0)))
+    replies = [rig.next() for _ in range(6)]
+    assert rig.generator.batches == [1, 4, 1]
+    assert [reply.session for reply in replies[:1]] == ["a"]
+    assert replies[1].batch == 4
+
+
+def test_the_most_urgent_stream_goes_first() -> None:
+    rig = Rig(max_batch=1)
+    rig.thread.start()
+    rig.next()
+    for name in "abc":
+        rig.open(name)
+    rig.generator.during = [
+        wire.Submit("b", job(0, slack_s=0.5)),
+        wire.Submit("c", job(0, slack_s=0.0)),
+    ]
+    rig.tell(wire.Submit("a", job(0)))
+    assert [rig.next().session for _ in range(3)] == ["a", "c", "b"]
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
+
+
+def test_one_stream_is_in_a_batch_once(rig: Rig) -> None:
+    rig.open("a")
+    rig.generator.batches.clear()
+    rig.generator.during = [wire.Submit("a", job(1)), wire.Submit("a", job(2))]
+    rig.tell(wire.Submit("a", job(0)))
+    assert [rig.next().sequence for _ in range(3)] == [0, 1, 2]
+    assert rig.generator.batches == [1, 1, 1]
+
+
+def test_an_interrupt_overtakes_what_waits_and_what_is_being_made(rig: Rig) -> None:
+    rig.open("a")
+    rig.generator.during = [
+        wire.Submit("a", job(1)),
+        wire.Interrupt("a", 1),
+        wire.Submit("a", job(2)),
+        wire.Submit("a", job(3, generation=1, keyframe=True)),
+    ]
+    rig.tell(wire.Submit("a", job(0)))
+    made = rig.next()
+    assert (made.sequence, made.generation) == (3, 1)
+    assert made.units[0].keyframe
+    assert rig.replies.empty()
+
+
+def test_a_stream_that_fails_falls_alone(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for name in "abc":
+        rig.open(name)
+    rig.generator.broken = rig.worker._streams["b"].stream
+    rig.generator.during = [wire.Submit("b", job(0)), wire.Submit("c", job(0))]
+    rig.tell(wire.Submit("a", job(0)))
+    replies = [rig.next() for _ in range(3)]
+    failed = [reply for reply in replies if isinstance(reply, wire.StreamFailed)]
+    assert [(reply.session, reply.code) for reply in failed] == [("b", "bad_audio")]
+    assert {reply.session for reply in replies if isinstance(reply, wire.Made)} == {"a", "c"}
+    assert "a stream failed" in caplog.text
+
+
+def test_portraits_that_cannot_be_used_are_refused(rig: Rig) -> None:
+    rig.tell(wire.Prepare(5, b"not a picture"))
+    failed = rig.next()
+    assert (failed.request, failed.code, failed.portrait) == (5, "bad_image", True)
+    rig.tell(wire.Prepare(6, draw_portrait(20)))
+    assert rig.next().portrait
+
+
+def test_a_portrait_is_prepared_once_and_forgotten_last(rig: Rig) -> None:
+    portraits = [draw_portrait(side) for side in (200, 210, 220)]
+    for k in (0, 0, 1, 0, 2, 1):
+        rig.tell(wire.Prepare(k, portraits[k]))
+        rig.next()
+    assert rig.generator.prepared == [200, 210, 220, 210]
+
+
+def test_opening_what_is_not_kept_fails(rig: Rig) -> None:
+    rig.tell(wire.Open(7, "a", "unknown", 0))
+    failed = rig.next()
+    assert (failed.code, failed.portrait) == ("unknown_identity", False)
+
+
+def test_messages_of_streams_that_are_gone_do_nothing(rig: Rig) -> None:
+    rig.open("a")
+    rig.tell(
+        wire.Close("a"),
+        wire.Close("a"),
+        wire.Submit("a", job(0)),
+        wire.Interrupt("a", 1),
+        wire.Keyframe("a"),
+        wire.Prepare(9, draw_portrait()),
+    )
+    assert rig.next().request == 9
+
+
+def test_a_stream_closed_while_its_chunk_is_made_is_not_heard_of(rig: Rig) -> None:
+    rig.open("a")
+    rig.generator.during = [wire.Close("a"), wire.Prepare(9, draw_portrait())]
+    rig.tell(wire.Submit("a", job(0)))
+    assert rig.next().request == 9
+
+
+def test_warming_up_runs_the_model_and_keeps_the_identity() -> None:
+    rig = Rig()
+    rig.worker.warm_up(draw_portrait())
+    assert rig.generator.batches == [1, 1]
+    rig.worker.warm_up(b"")
+    assert rig.generator.batches == [1, 1]
