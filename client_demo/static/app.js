@@ -14,7 +14,6 @@ const faces = new Faces();
 const voices = new Voices();
 const talk = new Conversation({ video: find("face-video"), canvas: find("face-canvas"), meter });
 
-let route = null;
 let restarting = Promise.resolve();
 
 /** For tests and for the curious: what the page knows about itself. */
@@ -38,6 +37,7 @@ async function begin() {
   if (talk.phase !== Phase.OFF) return;
   view.notice("");
   try {
+    view.muted(false);
     if (!faces.chosen) throw { code: "no_face_chosen" };
     const speech = voices.speech(); // decodes while the session opens
     speech.catch(() => {});
@@ -50,7 +50,6 @@ async function begin() {
       key: view.key,
     });
     view.askKey(false);
-    view.muted(false);
     if (voices.kind !== "talk") await sayIt();
   } catch (error) {
     trouble(error);
@@ -88,6 +87,7 @@ function toggleMute() {
   const muted = find("mute").getAttribute("aria-pressed") !== "true";
   if (talk.microphone) talk.microphone.muted = muted;
   view.muted(muted);
+  draw();
 }
 
 function bindButtons() {
@@ -148,9 +148,8 @@ function bindDrop() {
 
 async function measure() {
   const facts = await talk.facts();
-  route = facts?.type ?? null;
   meter.rttMs = facts?.rttMs ?? null;
-  view.numbers(meter, route);
+  view.numbers(meter, facts?.type ?? null);
 }
 
 bindButtons();

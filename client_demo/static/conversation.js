@@ -73,7 +73,9 @@ export class Conversation {
     this.onNote("Waiting for the microphone…");
     const microphone = new Microphone();
     this.microphone = microphone;
-    microphone.onOnset = () => this.meter.speechSent();
+    microphone.onOnset = () => {
+      if (this.state !== "talking") this.meter.speechSent(false);
+    };
     await microphone.open(headphones, this.context);
     if (this.microphone !== microphone) microphone.close();
   }
@@ -181,7 +183,7 @@ export class Conversation {
     if (this.utterance?.running || this.state === "talking") this.interrupt();
     const utterance = new Utterance(this.#wire, speech);
     this.utterance = utterance;
-    this.meter.speechSent();
+    this.meter.speechSent(this.state === "talking");
     this.onChange();
     await utterance.start();
     this.onChange();

@@ -6,6 +6,7 @@ const FORGET_MS = 8000; // speech that has not been answered by then is not goin
 export class Meter {
   #times = []; // when frames were shown, the last two seconds
   #sentAt = null;
+  #armed = false; // a frame that does not speak was seen since: the next that does answers
   framesShown = 0;
   lastFrameIndex = -1;
   delayMs = null;
@@ -17,10 +18,10 @@ export class Meter {
     Object.assign(this, { framesShown: 0, lastFrameIndex: -1, delayMs: null, rttMs: null });
   }
 
-  /** Speech begins to leave for the server, or sets in at the microphone. */
-  speechSent() {
-    const now = performance.now();
-    if (this.#sentAt === null || now - this.#sentAt > FORGET_MS) this.#sentAt = now;
+  /** Speech begins to leave for the server, or sets in at the microphone, while it talks or not. */
+  speechSent(talking) {
+    this.#sentAt = performance.now();
+    this.#armed = !talking;
   }
 
   /** The first frame after speechSent() that shows `speaking` ends the measurement. */
@@ -30,7 +31,8 @@ export class Meter {
     this.lastFrameIndex = index;
     this.#times.push(now);
     while (now - this.#times[0] > WINDOW_MS) this.#times.shift();
-    if (speaking && this.#sentAt !== null) {
+    if (!speaking) this.#armed = true;
+    else if (this.#armed && this.#sentAt !== null) {
       if (now - this.#sentAt < FORGET_MS) this.delayMs = now - this.#sentAt;
       this.#sentAt = null;
     }

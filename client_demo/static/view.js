@@ -7,6 +7,7 @@ const STATE = { off: "Not started", idle: "Idle", listening: "Listening", talkin
 
 export class View {
   #rested = "Choose a face, then press Start.";
+  #muted = false;
 
   /** Draw all that follows from the conversation and the kind of voice. */
   show({ phase, state, utterance, routeName }, kind, framesShown) {
@@ -17,6 +18,8 @@ export class View {
     find("live").hidden = !live;
     find("start").hidden = live;
     find("start").disabled = phase !== Phase.OFF;
+    find("route-text").textContent = { starting: "Connecting…", live: `Live over ${routeName}` }[phase]
+      ?? "Not connected";
     find("start").lastChild.textContent = phase === Phase.STARTING ? "Starting…" : "Start";
     find("mute").hidden = kind !== "talk";
     find("say").hidden = kind === "talk";
@@ -34,6 +37,7 @@ export class View {
 
   #guide(state, kind) {
     if (state === "talking") return "Speaking. Interrupt stops it at once.";
+    if (kind === "talk" && this.#muted) return "You are muted.";
     if (kind === "talk") return state === "listening" ? "Listening…" : "Say something: it says it back.";
     return kind === "file" ? "Press Say it to hear your file." : "Press Say it, or pick another clip.";
   }
@@ -59,6 +63,7 @@ export class View {
   }
 
   muted(muted) {
+    this.#muted = muted;
     find("mute").setAttribute("aria-pressed", String(muted));
     find("mute").querySelector("use").setAttribute("href", muted ? "#i-mic-off" : "#i-mic");
     find("mute").lastChild.textContent = muted ? "Unmute" : "Mute";
@@ -70,7 +75,6 @@ export class View {
     find("n-delay").textContent = whole(delayMs);
     find("n-rtt").textContent = rttMs !== null && rttMs < 1 ? "<1" : whole(rttMs);
     find("n-route").textContent = route ?? "–";
-    find("route-text").textContent = route ? `Live over ${route}` : "Not connected";
   }
 
   loudness(value, microphone) {

@@ -5,7 +5,7 @@ const PORTRAIT = {
   several_faces: "There is more than one face in this picture. Crop it to one and try again.",
   face_too_small: "The face is too small. Crop the picture closer to it.",
   face_turned: "The face is turned away. Use a picture taken from the front.",
-  image_too_small: "This picture is too small. Use one of at least 256 by 256 pixels.",
+  image_too_small: "This picture is too small. Use a larger one.",
   image_too_large: "This picture has too many pixels. Make it smaller and try again.",
   bad_image: "This picture cannot be read. Use a JPEG, PNG or WebP.",
   too_large: "This file is too big for the server. Use a smaller picture.",

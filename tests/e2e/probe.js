@@ -25,8 +25,8 @@
   }
 
   function watchVideo(video) {
-    const shown = (now) => {
-      look(video, now);
+    const shown = (_now, facts) => {
+      look(video, facts.expectedDisplayTime);
       video.requestVideoFrameCallback(shown);
     };
     video.requestVideoFrameCallback(shown);
