@@ -8,9 +8,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-import client_demo
-
-STATIC = Path(client_demo.__file__).parent / "static"
+STATIC = Path(__file__).parents[2] / "client_demo" / "static"  # beside the server, not below it
 
 
 def mount_page(app: FastAPI, folder: Path = STATIC) -> None:
