@@ -1,0 +1,1 @@
+"""Tests of the worker processes and of what they say to the gateway."""
