@@ -116,6 +116,6 @@ def test_refuses_sound_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_refuses_a_track_shorter_than_the_video(tmp_path: Path) -> None:
-    brief = {"mouth": np.zeros((2, 13), np.float32), "motion": np.zeros((2, 7), np.float32)}
+    mouth, motion = np.zeros((2, 13), np.float32), np.zeros((2, 7), np.float32)
     with pytest.raises(ClipError, match="all 3 frames"):
-        load_clip(write_clip(tmp_path / "c", **brief))
+        load_clip(write_clip(tmp_path / "c", mouth=mouth, motion=motion))
