@@ -20,11 +20,11 @@ MAX_LAG = 8
 STILL = 1e-6
 """A signal with less deviation than this does not move."""
 DRIFT_SECONDS = 5.0
-BLINK_DEPTH = 0.35
+BLINK_DEPTH = 0.25
 """A blink closes the eye by at least this share of its open height."""
 BLINK_SECONDS = 0.6
 """Nothing longer is a blink."""
-EYE_WINDOW_SECONDS = 2.0
+EYE_SECONDS = 1.0
 _BLINK_GAP = 2
 """Frames; dips closer than this are one blink."""
 
@@ -112,11 +112,16 @@ def blinks(openness: Signal, fps: float) -> Blinks:
 
 
 def open_height(openness: Signal, fps: float) -> Signal:
-    """The 75th percentile in a sliding window of ``EYE_WINDOW_SECONDS``, [T]."""
-    reach = max(1, round(EYE_WINDOW_SECONDS * fps / 2))
-    padded = np.pad(openness, reach, mode="reflect" if openness.size > reach else "edge")
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    height: Signal = np.percentile(windows, 75, axis=1)
+    """How open the eye is when it does not blink, [T].
+
+    The lower of what it usually (at three quarters) was during ``EYE_SECONDS`` before and will be
+    after: a blink lies below both, a gaze that sinks and stays does not.
+    """
+    span = max(1, round(EYE_SECONDS * fps))
+    padded = np.pad(openness, span, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, span + 1)
+    usual = np.percentile(windows, 75, axis=1)
+    height: Signal = np.minimum(usual[: openness.size], usual[span:])
     return height
 
 

@@ -69,12 +69,12 @@ def decode(path: Path) -> tuple[list[NDArray[np.uint8]], list[float], NDArray[np
     """Frames with their times in seconds, and the sound [N, C] with its rate."""
     with av.open(str(path)) as container:
         pictures = list(container.decode(video=0))
-        frames = [picture.to_ndarray(format="rgb24") for picture in pictures]
+        frames = [np.asarray(p.to_ndarray(format="rgb24"), np.uint8) for p in pictures]
         times = [float(picture.time or 0) for picture in pictures]
     with av.open(str(path)) as container:
         sounds = list(container.decode(audio=0))
         assert sounds[0].pts == 0
-        sound = np.concatenate([piece.to_ndarray() for piece in sounds], 1).T
+        sound = np.concatenate([piece.to_ndarray() for piece in sounds], 1).T.astype(np.float32)
     return frames, times, sound, sounds[0].sample_rate
 
 

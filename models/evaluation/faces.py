@@ -1,0 +1,82 @@
+"""The first ruler: face landmarks of every frame, as lip gap, lip width and eye openness."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.console import progress
+from models.portrait.detector import Face, detect
+from models.portrait.landmarks import Landmarks, landmarks
+
+UPPER_LIP, LOWER_LIP = 13, 14
+LIP_CORNERS = (78, 308)
+EYELIDS = ((159, 145), (386, 374))
+MIN_PRESENCE = 0.5
+_SEARCHED = 5
+"""Frames, spread over the video, in which a face is looked for."""
+
+Signal = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """What landmarks say about a video of T frames; NaN where no face was seen.
+
+    Attributes:
+        gap: between the inner lips; width: between the corners of the mouth; eyes: between the
+            lids, mean of both eyes; each [T] in units of ``unit``.
+        eyes_xy: middles of the picture's left and right eye, [T, 2, 2], pixels.
+        mouth_xy: middle of the lips, [T, 2], pixels.
+        unit: median distance from the middle of the eyes to the mouth, pixels.
+    """
+
+    gap: Signal
+    width: Signal
+    eyes: Signal
+    eyes_xy: Signal
+    mouth_xy: Signal
+    unit: float
+
+
+def track_face(frames: NDArray[np.uint8], label: str = "landmarks") -> FaceTrack | None:
+    """Measure RGB uint8 [T, H, W, 3]; None if no face is found in it.
+
+    The face is searched once and every frame starts from there, so that a frame's measure does not
+    depend on the frames before it.
+    """
+    face = _first_face(frames)
+    if face is None:
+        return None
+    marks = [landmarks(frame, face) for frame in progress(frames, label, len(frames))]
+    seen = np.array([one.presence >= MIN_PRESENCE for one in marks])
+    if not seen.any():
+        return None
+    between = np.stack([one.eyes.mean(0) for one in marks])
+    mouth = np.stack([one.mouth for one in marks])
+    unit = float(np.median(np.linalg.norm(mouth - between, axis=1)[seen]))
+    lids = np.mean([_distances(marks, *pair) for pair in EYELIDS], axis=0)
+    return FaceTrack(
+        np.where(seen, _distances(marks, UPPER_LIP, LOWER_LIP) / unit, np.nan),
+        np.where(seen, _distances(marks, *LIP_CORNERS) / unit, np.nan),
+        np.where(seen, lids / unit, np.nan),
+        np.stack([one.eyes for one in marks]).astype(np.float64),
+        mouth.astype(np.float64),
+        unit,
+    )
+
+
+def _first_face(frames: NDArray[np.uint8]) -> Face | None:
+    for k in np.linspace(0, len(frames) - 1, _SEARCHED).astype(int):
+        found = detect(frames[k])
+        if found and landmarks(frames[k], found[0]).presence >= MIN_PRESENCE:
+            return found[0]
+    return None
+
+
+def _distances(marks: list[Landmarks], first: int, second: int) -> Signal:
+    points = np.stack([one.points[[first, second], :2] for one in marks])
+    distances: Signal = np.linalg.norm(points[:, 0] - points[:, 1], axis=1).astype(np.float64)
+    return distances

@@ -1,0 +1,108 @@
+"""Runs several step plans on the same inputs and says how far each is from the plain sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.console import progress
+from models.diffusion import DiffusionGenerator, Family
+from models.evaluation.compare import Metrics
+from models.evaluation.measure import psnr
+from models.evaluation.subject import Subject, gather
+from models.lightning.plan import StepPlan
+from models.lightning.sampler import Sampler
+from models.offline import chunks_of
+
+TIMED_CHUNKS = 12
+"""Chunks on which plans are timed in turn, so that a busy machine slows all of them alike."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All that the sampler needs for one subject: condition and start of each chunk."""
+
+    family: Family
+    chunks: list[tuple[Any, Tensor]]
+
+
+@dataclass(frozen=True)
+class Output:
+    """What one plan makes of the inputs: latents float16 [N, C, F, H, W] and frames [T, ...]."""
+
+    plan: StepPlan
+    latents: Tensor
+    frames: NDArray[np.uint8]
+
+
+def make_inputs(generator: DiffusionGenerator, identity: Any, subject: Subject) -> Inputs:
+    """What every plan starts from, as ``DiffusionGenerator.generate`` makes it."""
+    family = generator.family
+    stream = generator.open(identity, seed=int(subject.clip.meta.get("identity_seed", 0)))
+    audio = list(chunks_of(generator, subject.audio))
+    chunks = []
+    for samples in progress(audio, "conditions", len(audio)):
+        condition = family.backbone.collate([family.condition(stream, samples)])
+        chunks.append((condition, family.starts([stream])))
+    return Inputs(family, chunks)
+
+
+@torch.inference_mode()
+def run_plan(inputs: Inputs, plan: StepPlan, subject: Subject) -> Output:
+    """Sample and decode every chunk by one plan."""
+    sampler = Sampler(inputs.family.spec.schedule, plan)
+    latents: list[Tensor] = []
+
+    def chunk(given: tuple[Any, Tensor]) -> NDArray[np.uint8]:
+        condition, start = given
+        sampled = sampler(inputs.family.backbone, start, condition)
+        latents.append(sampled.half())
+        decoded: NDArray[np.uint8] = inputs.family.decode(sampled)[0].numpy()
+        return decoded
+
+    chunks = progress(inputs.chunks, f"plan {plan}", len(inputs.chunks))
+    frames = gather(map(chunk, chunks), subject.truth.shape)
+    return Output(plan, torch.cat(latents), frames)
+
+
+@torch.inference_mode()
+def time_plans(
+    inputs: Inputs,
+    plans: Sequence[StepPlan],
+    frames: int,
+    clock: Callable[[], float] = perf_counter,
+) -> list[float]:
+    """Milliseconds per frame for sampling and decoding by each plan, medians over chunks.
+
+    Args:
+        inputs: the first chunks of which are used; the very first warms up.
+        plans: take turns chunk by chunk.
+        frames: in a chunk.
+        clock: gives seconds.
+    """
+    samplers = [Sampler(inputs.family.spec.schedule, plan) for plan in plans]
+    spent: list[list[float]] = [[] for _ in plans]
+    for condition, start in inputs.chunks[: TIMED_CHUNKS + 1]:
+        for sampler, times in zip(samplers, spent, strict=True):
+            began = clock()
+            inputs.family.decode(sampler(inputs.family.backbone, start, condition))
+            times.append(clock() - began)
+    return [1000 * median(times[1:] or times) / frames for times in spent]
+
+
+def distance(output: Output, reference: Output, subject: Subject) -> Metrics:
+    """How far a plan's result is from a plain one's, by the reference's number of steps."""
+    steps = reference.plan.steps
+    squares = (output.latents.float() - reference.latents.float()).square().mean()
+    return {
+        f"latent_rmse_{steps}": float(squares.sqrt()),
+        f"psnr_mouth_{steps}": psnr(output.frames, reference.frames, subject.boxes),
+    }

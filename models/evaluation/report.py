@@ -1,0 +1,146 @@
+"""The verdict: metrics of all clips with their means, held against bars; a table and a record."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models.evaluation.compare import Metrics
+
+TOOLS = ("ruler", "landmarks")
+"""In order of trust: the first that could measure decides."""
+CHANGE_LIMIT = 1.3
+BACKGROUND_LIMIT = 1.0
+COLOUR_LIMIT = 2.0
+"""Levels of 0..255 by which generated pictures may drift more than the truth does."""
+BORDER_LIMIT = 0.10
+"""Share by which pictures may change more at chunk borders than inside, beyond the truth."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One thing that is asked of a generator.
+
+    Attributes:
+        name: of the metric; of its best tool where several measure it.
+        asks: in words.
+        holds: whether a clip's metrics, of which ``name`` was measured, are good enough.
+    """
+
+    name: str
+    asks: str
+    holds: Callable[[float, Metrics], bool]
+
+
+def _blinks(rate: float, metrics: Metrics) -> bool:
+    """Blinking as often and as far as the truth, give or take a half."""
+    often = rate >= 0.5 * metrics["blinks_per_minute_truth"]
+    return rate > 0 and often and metrics["blink_depth"] >= 0.5 * metrics["blink_depth_truth"]
+
+
+BARS = (
+    Bar("mouth_correlation", ">= 0.75", lambda value, _: value >= 0.75),
+    Bar("mouth_amplitude_percent", "60 .. 120", lambda value, _: 60 <= value <= 120),
+    Bar("sync_offset_frames", "-1 .. 1", lambda value, _: abs(value) <= 1),
+    Bar("frame_change", f"<= {CHANGE_LIMIT}", lambda value, _: value <= CHANGE_LIMIT),
+    Bar("blinks_per_minute", ">= half of the truth", _blinks),
+    Bar(
+        "drift_background_excess",
+        f"<= {BACKGROUND_LIMIT:g} levels",
+        lambda value, _: value <= BACKGROUND_LIMIT,
+    ),
+    Bar(
+        "drift_colour_excess", f"<= {COLOUR_LIMIT:g} levels", lambda value, _: value <= COLOUR_LIMIT
+    ),
+    Bar("border_ratio_excess", f"<= {BORDER_LIMIT}", lambda value, _: value <= BORDER_LIMIT),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one bar: ``passed`` is None where nothing could be measured."""
+
+    bar: Bar
+    metric: str
+    passed: bool | None
+
+
+def best_tool(name: str, clips: Sequence[Metrics]) -> str:
+    """The metric of the most trusted tool that measured it in every clip."""
+    for tool in TOOLS:
+        full = f"{name}.{tool}"
+        if clips and all(math.isfinite(metrics.get(full, math.nan)) for metrics in clips):
+            return full
+    return name if clips and name in clips[0] else f"{name}.{TOOLS[0]}"
+
+
+def judge(clips: Sequence[Metrics]) -> list[Verdict]:
+    """Hold every bar against every clip and their mean; all of them must pass."""
+    verdicts = []
+    for bar in BARS:
+        metric = best_tool(bar.name, clips)
+        cases = [*clips, mean_of(clips)]
+        values = [case.get(metric, math.nan) for case in cases]
+        measured = bool(clips) and all(map(math.isfinite, values))
+        held = measured and all(map(bar.holds, values, cases))
+        verdicts.append(Verdict(bar, metric, held if measured else None))
+    return verdicts
+
+
+def mean_of(clips: Sequence[Metrics]) -> Metrics:
+    """Each metric's mean over the clips in which it could be had."""
+    names = [name for metrics in clips for name in metrics]
+    means = {}
+    for name in dict.fromkeys(names):
+        values = [m[name] for m in clips if math.isfinite(m.get(name, math.nan))]
+        means[name] = sum(values) / len(values) if values else math.nan
+    return means
+
+
+def table_rows(clips: Mapping[str, Metrics]) -> tuple[list[str], list[list[object]]]:
+    """Headings and rows for people: one metric a row, one clip a column."""
+    verdicts = {verdict.metric: verdict for verdict in judge(list(clips.values()))}
+    mean = mean_of(list(clips.values()))
+    rows: list[list[object]] = []
+    for name in mean:
+        values: list[object] = [_shown(metrics.get(name, math.nan)) for metrics in clips.values()]
+        verdict = verdicts.get(name)
+        said = ["", ""] if verdict is None else [verdict.bar.asks, word(verdict.passed)]
+        rows.append([name, *values, _shown(mean[name]), *said])
+    return ["metric", *clips, "mean", "bar", "verdict"], rows
+
+
+def word(passed: bool | None) -> str:
+    """A verdict in a word or two."""
+    return "not measured" if passed is None else "pass" if passed else "FAIL"
+
+
+def record(clips: Mapping[str, Metrics]) -> dict[str, Any]:
+    """The same for machines; what could not be measured is null."""
+    verdicts = judge(list(clips.values()))
+    return {
+        "passed": all(verdict.passed for verdict in verdicts),
+        "bars": {
+            verdict.bar.name: {
+                "metric": verdict.metric,
+                "asks": verdict.bar.asks,
+                "passed": verdict.passed,
+            }
+            for verdict in verdicts
+        },
+        "mean": plain(mean_of(list(clips.values()))),
+        "clips": {name: plain(metrics) for name, metrics in clips.items()},
+    }
+
+
+def plain(metrics: Metrics) -> dict[str, float | None]:
+    """Metrics as JSON can hold them: rounded, null instead of NaN or infinity."""
+    return {
+        name: round(value, 4) if math.isfinite(value) else None for name, value in metrics.items()
+    }
+
+
+def _shown(value: float) -> object:
+    return "-" if math.isnan(value) else float(value)

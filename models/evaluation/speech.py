@@ -1,0 +1,96 @@
+"""Measures lips against real speech, where there is no true video: timing, and rest in pauses."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.evaluation.compare import Metrics
+from models.evaluation.measure import (
+    amplitude,
+    blinks,
+    border_ratio,
+    correlation,
+    frame_changes,
+    lagged_correlation,
+    sync_offset,
+)
+from models.training.synth.clips import FPS, FRAME_SAMPLES
+
+PAUSE_DB = 26.0
+"""A frame this far below the loudest tenth of the recording is silent."""
+PAUSE_FRAMES = 10
+SETTLE_FRAMES = 4
+"""Silence counts as a pause from this long; its first frames, while lips still close, do not."""
+
+Signal = NDArray[np.float64]
+
+
+def loudness(audio: NDArray[np.float32]) -> Signal:
+    """Loudness of each frame, square root of the RMS amplitude over three frames, [T]."""
+    frames = -(-audio.size // FRAME_SAMPLES)
+    padded = np.pad(audio, (0, frames * FRAME_SAMPLES - audio.size)).astype(np.float64)
+    power = (padded.reshape(frames, FRAME_SAMPLES) ** 2).mean(1)
+    around = np.convolve(np.pad(power, 1, mode="edge"), (0.25, 0.5, 0.25), mode="valid")
+    envelope: Signal = around**0.25
+    return envelope
+
+
+def pauses(envelope: Signal) -> NDArray[np.bool_]:
+    """Which frames lie in a pause and long enough after its begin, bool [T]."""
+    threshold = np.percentile(envelope, 90) * 10 ** (-PAUSE_DB / 40)
+    quiet = envelope <= threshold
+    inside = np.zeros(quiet.size, bool)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
+    for begin, end in edges.reshape(-1, 2):
+        if end - begin >= PAUSE_FRAMES:
+            inside[begin + SETTLE_FRAMES : end] = True
+    return inside
+
+
+def compare_with_sound(
+    opening: Signal, still: float, audio: NDArray[np.float32], tool: str
+) -> Metrics:
+    """Timing and rest of a mouth-opening track against the speech that it was made for.
+
+    Args:
+        opening: [T] as one tool reads it; ``still``: as it reads the portrait itself.
+        audio: mono float32 at 16 kHz.
+        tool: names the tool in the metrics.
+
+    Returns:
+        ``loudness_correlation`` at lag 0 and at the best lag, ``loudness_offset_frames`` (negative
+        where lips lead), and, if there are pauses, in deviations of the speaking mouth:
+        ``pause_opening`` (how far it stays open beyond the portrait) and ``pause_movement``.
+    """
+    envelope = loudness(audio)[: opening.size]
+    offset = sync_offset(opening, envelope)
+    best = float("nan") if np.isnan(offset) else round(offset)
+    metrics = {
+        "loudness_correlation": correlation(opening, envelope),
+        "loudness_correlation_best": (
+            float("nan") if np.isnan(best) else lagged_correlation(opening, envelope, int(best))
+        ),
+        "loudness_offset_frames": offset,
+        "pause_opening": float("nan"),
+        "pause_movement": float("nan"),
+    }
+    quiet = pauses(envelope) & np.isfinite(opening)
+    speaking = ~pauses(envelope) & np.isfinite(opening)
+    if quiet.sum() >= PAUSE_FRAMES and speaking.sum() >= PAUSE_FRAMES:
+        spread = max(float(opening[speaking].std()), 1e-6)
+        metrics["pause_opening"] = (float(opening[quiet].mean()) - still) / spread
+        metrics["pause_movement"] = amplitude(opening[quiet], opening[speaking])
+    return {f"{name}.{tool}": value for name, value in metrics.items()}
+
+
+def calm(frames: NDArray[np.uint8], eyes: Signal | None, chunk: int) -> Metrics:
+    """What needs no truth: movement of the whole picture, chunk borders, blinks."""
+    changes = frame_changes(frames, np.ones(frames.shape[1:3], np.float32))
+    found = None if eyes is None else blinks(eyes, FPS)
+    return {
+        "frame_change_levels": float(changes.mean()),
+        "border_ratio": border_ratio(changes, chunk),
+        "blinks_per_minute": float("nan") if found is None else found.per_minute,
+        "blink_depth": float("nan") if found is None else found.depth,
+    }

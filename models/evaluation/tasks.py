@@ -1,0 +1,186 @@
+"""The three evaluations: clips with truth, plans side by side, recordings without truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.audio.files import read_speech
+from models.console import progress, warn
+from models.diffusion import DiffusionGenerator
+from models.evaluation.compare import Metrics, Reading, Signal, compare, read_video
+from models.evaluation.faces import track_face
+from models.evaluation.pictures import draw_clip, draw_speech
+from models.evaluation.plans import Output, distance, make_inputs, run_plan, time_plans
+from models.evaluation.report import mean_of
+from models.evaluation.ruler import Ruler, load_ruler, pose_of, read_frames, save_ruler, train_ruler
+from models.evaluation.speech import calm, compare_with_sound, loudness
+from models.evaluation.strips import Place, place_in
+from models.evaluation.subject import Subject, gather, generate, make_subject
+from models.evaluation.timing import TimedGenerator
+from models.generator import Generator
+from models.lightning.plan import StepPlan, plain
+from models.offline import frames_for, play
+from models.training.synth.clips import Clip, list_clips, load_clip
+
+REFERENCES = (10, 30)
+"""Plain samplers that every plan is held against."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all evaluations share.
+
+    Attributes:
+        generator: is evaluated.
+        ruler: the second tool, None to go without.
+        seconds: of each clip.
+        out: folder for pictures, None for none.
+    """
+
+    generator: Generator
+    ruler: Ruler | None
+    seconds: float
+    out: Path | None
+
+
+def find_ruler(data: Path, path: Path | None = None) -> Ruler | None:
+    """The ruler of a data folder: kept in ``ruler.pt``, trained if its clips have changed.
+
+    Args:
+        data: folder of `livehead data synth`; without training clips there is no ruler.
+        path: take the ruler of this file instead.
+
+    Raises:
+        WeightsError: ``path`` holds none.
+    """
+    if path is not None:
+        return load_ruler(path)[0]
+    kept = data / "ruler.pt"
+    clips = list_clips(data, "train")
+    names = [clip.name for clip in clips]
+    if kept.exists():
+        ruler, trained_on = load_ruler(kept)
+        if trained_on == names:
+            return ruler
+    if not clips:
+        warn(f"no training clips in {data}: the ruler is left out, landmarks measure alone")
+        return None
+    ruler = train_ruler([load_clip(clip) for clip in clips])
+    save_ruler(ruler, kept, names)
+    return ruler
+
+
+def evaluate_clips(setting: Setting, clips: Sequence[Clip]) -> dict[str, Metrics]:
+    """Generate what each clip shows, and measure it against the clip; metrics by clip name."""
+    return {clip.name: _evaluate_clip(setting, clip) for clip in clips}
+
+
+def _evaluate_clip(setting: Setting, clip: Clip) -> Metrics:
+    timed = TimedGenerator(setting.generator)
+    identity = timed.prepare(clip.neutral)
+    subject = make_subject(clip, timed, identity, setting.seconds)
+    generated = generate(timed, identity, subject, f"frames of {clip.name}")
+    true = read_video(subject.truth, subject, setting.ruler, f"truth of {clip.name}")
+    made = read_video(generated, subject, setting.ruler, f"frames of {clip.name}")
+    if setting.out:
+        draw_clip(setting.out, subject, generated, made, true)
+    metrics = compare(generated, made, subject, true, timed.chunk_frames)
+    return {**metrics, "ms_per_frame": 1000 * timed.watch.seconds / subject.frames}
+
+
+def compare_plans(
+    setting: Setting, generator: DiffusionGenerator, clips: Sequence[Clip], plans: list[StepPlan]
+) -> dict[str, Metrics]:
+    """Mean metrics over the clips of each plan, and of the plain ones it is held against."""
+    references = [plain(steps) for steps in REFERENCES]
+    everything = list(dict.fromkeys([*references, *plans]))
+    found: dict[str, list[Metrics]] = {str(plan): [] for plan in everything}
+    for clip in clips:
+        identity = generator.prepare(clip.neutral)
+        subject = make_subject(clip, generator, identity, setting.seconds)
+        inputs = make_inputs(generator, identity, subject)
+        times = time_plans(inputs, everything, generator.chunk_frames)
+        true = read_video(subject.truth, subject, setting.ruler, f"truth of {clip.name}")
+        plains = [run_plan(inputs, plan, subject) for plan in references]
+        for plan, milliseconds in zip(everything, times, strict=True):
+            known = [one for one in plains if one.plan == plan]
+            output = known[0] if known else run_plan(inputs, plan, subject)
+            metrics = _measure_plan(setting, subject, true, output, generator.chunk_frames)
+            for reference in plains:
+                metrics.update(distance(output, reference, subject))
+            found[str(plan)].append({**metrics, "ms_per_frame": milliseconds})
+    return {name: mean_of(metrics) for name, metrics in found.items()}
+
+
+def _measure_plan(
+    setting: Setting, subject: Subject, true: Reading, output: Output, chunk: int
+) -> Metrics:
+    made = read_video(output.frames, subject, setting.ruler, f"plan {output.plan}")
+    return compare(output.frames, made, subject, true, chunk)
+
+
+def evaluate_speech(
+    setting: Setting, picture: NDArray[np.uint8], files: Sequence[Path]
+) -> dict[str, Metrics]:
+    """Let a portrait speak recordings that have no true video; metrics by file name."""
+    identity = setting.generator.prepare(picture)
+    place = place_in(identity, setting.generator.size)
+    return {path.name: _evaluate_file(setting, identity, place, path) for path in files}
+
+
+def _evaluate_file(setting: Setting, identity: object, place: Place, path: Path) -> Metrics:
+    timed = TimedGenerator(setting.generator)
+    audio = read_speech(path, timed.sample_rate)[: round(setting.seconds * timed.sample_rate)]
+    count = frames_for(timed, audio.size)
+    chunks = progress(
+        play(timed, timed.open(identity), audio),
+        f"frames of {path.name}",
+        -(-count // timed.chunk_frames),
+    )
+    frames = gather(chunks, (count, *timed.size, 3))
+    reading = _read_alone(frames, setting.ruler, path.name)
+    metrics: Metrics = {}
+    for tool, opening, still in _openings(reading, _still(identity, setting.ruler)):
+        metrics.update(compare_with_sound(opening, still, audio, tool))
+    eyes = None if reading.face is None else reading.face.eyes
+    metrics.update(calm(frames, eyes, timed.chunk_frames))
+    metrics["ms_per_frame"] = 1000 * timed.watch.seconds / count
+    if setting.out:
+        heard = {"loudness": loudness(audio)}
+        draw_speech(setting.out, path.stem, frames, place, reading, heard)
+    return metrics
+
+
+def _read_alone(frames: NDArray[np.uint8], ruler: Ruler | None, label: str) -> Reading:
+    """Read a video without truth; the ruler needs landmarks to know where the mouth is."""
+    face = track_face(frames, f"landmarks, {label}")
+    if ruler is None or face is None:
+        return Reading(face, None)
+    return Reading(face, read_frames(ruler, frames, pose_of(face.eyes_xy, face.mouth_xy)))
+
+
+def _still(identity: object, ruler: Ruler | None) -> Reading:
+    """How the portrait itself reads; as nothing where an identity does not show it."""
+    picture = getattr(getattr(identity, "portrait", None), "crop", None)
+    return Reading(None, None) if picture is None else _read_alone(picture[None], ruler, "portrait")
+
+
+def _openings(reading: Reading, still: Reading) -> list[tuple[str, Signal, float]]:
+    """Tool, mouth opening [T] and the portrait's opening, for each tool that saw something.
+
+    Where the portrait cannot be read, the most closed twentieth of the video stands for it.
+    """
+    found = []
+    for tool, opening, rest in (
+        ("ruler", reading.jaw(), still.jaw()),
+        ("landmarks", reading.gap(), still.gap()),
+    ):
+        if opening is not None:
+            value = np.nanpercentile(opening, 5) if rest is None else rest[0]
+            found.append((tool, opening, float(value)))
+    return found

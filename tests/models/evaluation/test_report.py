@@ -1,0 +1,94 @@
+"""Bars, means and what a report says about what could not be measured."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from models.evaluation.compare import Metrics
+from models.evaluation.report import best_tool, judge, mean_of, record, table_rows, word
+
+pytestmark = pytest.mark.unit
+
+
+def good(**changed: float) -> Metrics:
+    """Metrics that pass every bar, but for what is changed (dots written as two underscores)."""
+    metrics = {
+        "mouth_correlation.ruler": 0.9,
+        "mouth_correlation.landmarks": 0.2,
+        "mouth_amplitude_percent.ruler": 90.0,
+        "sync_offset_frames.ruler": 0.3,
+        "frame_change": 1.1,
+        "blinks_per_minute": 15.0,
+        "blinks_per_minute_truth": 17.0,
+        "blink_depth": 0.5,
+        "blink_depth_truth": 0.6,
+        "drift_background_excess": 0.1,
+        "drift_colour_excess": 0.2,
+        "border_ratio_excess": 0.01,
+    }
+    return {**metrics, **{name.replace("__", "."): value for name, value in changed.items()}}
+
+
+def verdict_on(name: str, *clips: Metrics) -> bool | None:
+    """The verdict on one bar."""
+    (found,) = [v for v in judge(clips) if v.bar.name == name]
+    return found.passed
+
+
+def test_good_metrics_pass_everything() -> None:
+    assert all(verdict.passed for verdict in judge([good(), good()]))
+    assert record({"a": good()})["passed"] is True
+
+
+@pytest.mark.parametrize(
+    ("bar", "changed"),
+    [
+        ("mouth_correlation", {"mouth_correlation__ruler": 0.7}),
+        ("mouth_amplitude_percent", {"mouth_amplitude_percent__ruler": 59.0}),
+        ("mouth_amplitude_percent", {"mouth_amplitude_percent__ruler": 130.0}),
+        ("sync_offset_frames", {"sync_offset_frames__ruler": -1.2}),
+        ("frame_change", {"frame_change": 1.4}),
+        ("blinks_per_minute", {"blinks_per_minute": 0.0}),
+        ("blinks_per_minute", {"blink_depth": 0.2}),
+        ("drift_background_excess", {"drift_background_excess": 1.1}),
+        ("drift_colour_excess", {"drift_colour_excess": 2.5}),
+        ("border_ratio_excess", {"border_ratio_excess": 0.2}),
+    ],
+)
+def test_one_bad_clip_fails_its_bar(bar: str, changed: dict[str, float]) -> None:
+    verdicts = judge([good(), good(**changed)])
+    assert [v.bar.name for v in verdicts if not v.passed] == [bar]
+
+
+def test_what_is_not_measured_does_not_pass() -> None:
+    unknown = good(frame_change=math.nan)
+    assert verdict_on("frame_change", unknown) is None
+    assert word(None) == "not measured"
+    assert record({"a": unknown})["passed"] is False
+    assert judge([])[0].passed is None
+
+
+def test_landmarks_decide_where_the_ruler_cannot() -> None:
+    blind = good(mouth_correlation__ruler=math.nan)
+    assert best_tool("mouth_correlation", [good()]) == "mouth_correlation.ruler"
+    assert best_tool("mouth_correlation", [good(), blind]) == "mouth_correlation.landmarks"
+    assert verdict_on("mouth_correlation", blind) is False
+
+
+def test_means_leave_out_what_is_missing() -> None:
+    means = mean_of([{"a": 1.0, "b": math.nan}, {"a": 3.0, "b": 5.0, "c": math.nan}])
+    assert (means["a"], means["b"]) == (2, 5)
+    assert math.isnan(means["c"])
+
+
+def test_table_and_record() -> None:
+    headings, rows = table_rows({"900": good(), "901": good(frame_change=math.nan)})
+    assert headings == ["metric", "900", "901", "mean", "bar", "verdict"]
+    change = next(row for row in rows if row[0] == "frame_change")
+    assert change == ["frame_change", 1.1, "-", 1.1, "<= 1.3", "not measured"]
+    told = json.loads(json.dumps(record({"901": good(frame_change=math.inf)}), allow_nan=False))
+    assert told["clips"]["901"]["frame_change"] is None
+    assert told["bars"]["mouth_correlation"]["metric"] == "mouth_correlation.ruler"
