@@ -191,7 +191,7 @@ class Call:
         await self.client.close()
 
 
-async def until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
     """Wait for a condition; AssertionError after ``timeout_s``."""
     async with asyncio.timeout(timeout_s):
         while not holds():
