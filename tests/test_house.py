@@ -24,7 +24,10 @@ LONG_RUNNING = ("models/bench/", "models/evaluation/", "models/training/")
 
 # What of models the server may see, and which of its modules may see more.
 SEEN_BY_SERVER = {"models.console", "models.errors", "models.fake", "models.generator"}
-SEEN_BY_ONE: dict[str, set[str]] = {"server/generators.py": {"models.diffusion"}}
+SEEN_BY_ONE: dict[str, set[str]] = {
+    "server/generators.py": {"models.diffusion"},
+    "server/worker/process.py": {"models.portrait"},  # decodes what was uploaded
+}
 # The client reads sound files, fails in the same words and knows a unit; all else is on the wire.
 SEEN_BY_CLIENT = {"models.audio.files", "models.console", "models.errors", "server.media.unit"}
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.unit
 TRAINING = ("models/evaluation/", "models/training/")
 # Needed at run time though nothing of ours imports them, and why.
 UNIMPORTED = {
+    "embreex": "trimesh traces rays with it",
     "python-multipart": "FastAPI reads uploaded portraits with it",
     "websockets": "uvicorn serves WebSockets with it",
 }
