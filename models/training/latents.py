@@ -115,8 +115,8 @@ def encode_clip(codec: Codec, clip: Clip, name: str, change: _Change) -> Variant
 def encode_all(codec: Codec, paths: list[Path], cache: Path, *, augmented: bool) -> list[Variant]:
     """Encode clips, or load what an earlier run of the same codec left in ``cache``.
 
-    Each clip gives its original and, if ``augmented``, one mirrored and one straight variant with
-    colour, zoom and shift changed.
+    Each clip gives its original and, if ``augmented``, one variant with colour, zoom and shift
+    changed, every other one mirrored.
     """
     cache.mkdir(parents=True, exist_ok=True)
     variants = []
@@ -126,7 +126,7 @@ def encode_all(codec: Codec, paths: list[Path], cache: Path, *, augmented: bool)
             rng = np.random.default_rng(int(path.name))
             changes = [_original()]
             if augmented:
-                changes += [_random(rng, True), _random(rng, False)]
+                changes.append(_random(rng, mirrored=int(path.name) % 2 == 0))
             clip = load_clip(path)
             encoded = [vars(encode_clip(codec, clip, path.name, change)) for change in changes]
             torch.save(encoded, stored)

@@ -138,7 +138,7 @@ def train_reader(recordings: Sequence[_Recording], *, steps: int, seed: int) -> 
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 1e-5)
     reader.train()
     for _ in progress(range(steps), "mouth reader"):
-        rows = torch.randint(0, len(features), (512,))
+        rows = torch.randint(0, len(features), (256,))
         read = reader(reader.normalise(features[rows].float()))
         loss = (((read - targets[rows]) / scale) ** 2).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -156,7 +156,7 @@ def read_all(reader: MouthReader, recording: _Recording) -> tuple[Tensor, Tensor
 
 
 def hear_all(
-    recordings: dict[str, _Recording], held_out: dict[str, _Recording], *, steps: int = 1500
+    recordings: dict[str, _Recording], held_out: dict[str, _Recording], *, steps: int = 800
 ) -> tuple[MouthReader, dict[str, Heard], dict[str, float]]:
     """Read every clip with a reader that did not see it; returns the final reader as well.
 
