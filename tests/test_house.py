@@ -179,8 +179,11 @@ def test_every_bundled_data_file_has_its_licence() -> None:
         path
         for path in tracked()
         if (path.parts[:2] == ("models", "weights") and path.suffix != ".py")
-        or (path.parts[0] in PACKAGES and path.suffix in DATA)
+        or (path.parts[0] in (*PACKAGES, "tests") and path.suffix in DATA)
     ]
+    notice = text_of(Path("NOTICE")) or ""
+    unnamed = {f"{path.parent}/" for path in files if f"\n{path.parent}/\n" not in notice}
+    assert not unnamed, f"NOTICE has no paragraph on {sorted(unnamed)}"
     bare = [str(path) for path in files if not has_licence(path)]
     assert not bare, f"put the LICENCE file in the folder, or above it inside the package: {bare}"
 
