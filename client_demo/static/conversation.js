@@ -74,7 +74,7 @@ export class Conversation {
     const microphone = new Microphone();
     this.microphone = microphone;
     microphone.onOnset = () => {
-      if (this.state !== "talking") this.meter.speechSent(false);
+      if (this.state !== "talking") this.meter.voiceHeard();
     };
     await microphone.open(headphones, this.context);
     if (this.microphone !== microphone) microphone.close();

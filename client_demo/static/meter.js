@@ -2,6 +2,7 @@
 
 const WINDOW_MS = 2000;
 const FORGET_MS = 8000; // speech that has not been answered by then is not going to be
+const VOICE_WAIT_MS = 2000; // after that it was a noise that the server did not take for a voice
 
 export class Meter {
   #times = []; // when frames were shown, the last two seconds
@@ -18,10 +19,16 @@ export class Meter {
     Object.assign(this, { framesShown: 0, lastFrameIndex: -1, delayMs: null, rttMs: null });
   }
 
-  /** Speech begins to leave for the server, or sets in at the microphone, while it talks or not. */
+  /** Speech begins to leave for the server, while it still talks or not. */
   speechSent(talking) {
     this.#sentAt = performance.now();
     this.#armed = !talking;
+  }
+
+  /** A voice sets in at the microphone; one that waits for its answer already goes first. */
+  voiceHeard() {
+    const waiting = this.#sentAt !== null && performance.now() - this.#sentAt < VOICE_WAIT_MS;
+    if (!waiting) this.speechSent(false);
   }
 
   /** The first frame after speechSent() that shows `speaking` ends the measurement. */

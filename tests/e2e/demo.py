@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+import pytest
 from playwright.async_api import Page, Route
 
 from models import console
@@ -19,7 +22,8 @@ from tests.serving import RunningServer
 PROBE = Path(__file__).with_name("probe.js").read_text("utf-8")
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000
+BUSY_PER_CORE = 2.0
 
 Kind = Literal["Clip", "Talk", "File"]
 
@@ -48,8 +52,23 @@ class Seen:
         return [b - a for a, b in zip(self.counters, self.counters[1:], strict=False)]
 
     def skew_ms(self) -> float:
-        """Median of beep minus flash, each beep with its nearest flash."""
-        return median(min((beep - flash for flash in self.flashes), key=abs) for beep in self.beeps)
+        """Median of beep minus flash, each beep with its nearest flash; infinite without either."""
+        if not self.flashes:
+            return math.inf
+        nearest = [min((beep - flash for flash in self.flashes), key=abs) for beep in self.beeps]
+        return median(nearest) if nearest else math.inf
+
+
+def skip_if_busy() -> None:
+    """On a machine with far more to do than cores, times say nothing of the page: say so and skip.
+
+    A browser that draws without a graphics processor, and the server, keep about two cores busy.
+    """
+    cores, waiting = os.cpu_count() or 1, os.getloadavg()[0]
+    if waiting > BUSY_PER_CORE * cores:
+        message = f"TIMES NOT JUDGED: {waiting:.0f} tasks want this machine's {cores} cores"
+        console.warn(message)
+        pytest.skip(message)
 
 
 class Demo:
