@@ -33,6 +33,8 @@ export class Conversation {
   state = "off";
   microphone = null;
   utterance = null;
+  context = null;
+  player = null;
   onChange = () => {};
   onNote = () => {}; // progress, in a few words
   onProblem = () => {}; // trouble that does not end the conversation
@@ -51,8 +53,7 @@ export class Conversation {
     this.routeChoice = route;
     this.meter.reset();
     try {
-      this.context ??= new AudioContext({ sampleRate: 48000, latencyHint: "interactive" });
-      await this.context.resume();
+      await this.#openSound();
       if (mode === "echo") await this.#openMicrophone(headphones);
       if (turn !== this.#turn) return;
       this.onNote("Preparing the face…");
@@ -67,6 +68,13 @@ export class Conversation {
       await this.end();
       throw error;
     }
+  }
+
+  /** Two contexts: streams must be heard at the device's own rate, units are played at theirs. */
+  async #openSound() {
+    this.context ??= new AudioContext({ latencyHint: "interactive" });
+    this.player ??= new AudioContext({ latencyHint: "interactive", sampleRate: 48000 });
+    await Promise.all([this.context.resume(), this.player.resume()]);
   }
 
   async #openMicrophone(headphones) {
@@ -102,17 +110,19 @@ export class Conversation {
     call.onLost = () => this.#callLost();
     await Promise.all([this.#openWire("none"), call.connect(this.microphone?.track ?? null)]);
     this.#level = levelOf(this.context, call.stream);
+    await this.player.suspend(); // until the WebSocket is needed after all
   }
 
   async #bySocket(kind = null) {
     const video = kind ?? ((await canDecodeH264()) ? "h264" : "jpeg");
     await this.#openWire(video, async (wire) => {
-      const player = new Player(wire, this.canvas, this.context);
+      await this.player.resume();
+      const player = new Player(wire, this.canvas, this.player);
       this.#media = player;
       player.onFrame = ({ index, speaking }) => this.#shown(index, speaking);
       player.onDecodeError = () => this.#downgrade();
       await player.start();
-      this.#level = levelOf(this.context, player.output);
+      this.#level = levelOf(this.player, player.output);
     });
     if (this.microphone) await this.microphone.feed(this.#wire);
   }
@@ -231,6 +241,7 @@ export class Conversation {
     this.session = null;
     this.state = "off";
     await session?.end().catch(() => {}); // it is gone already, or the server is
+    await Promise.all([this.context?.suspend(), this.player?.suspend()]);
     this.#go(Phase.OFF);
   }
 

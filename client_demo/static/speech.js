@@ -113,7 +113,8 @@ export class Microphone {
   async feed(wire) {
     await this.context.audioWorklet.addModule(new URL("./worklet-record.js", import.meta.url));
     this.#recorder = new AudioWorkletNode(this.context, "livehead-record", { numberOfOutputs: 0 });
-    wire.announce(this.context.sampleRate);
+    const { sampleRate } = this.context;
+    wire.announce(sampleRate / Math.ceil(sampleRate / RATE)); // as worklet-record.js averages it
     this.#recorder.port.onmessage = ({ data }) => {
       if (wire.waiting < 65536) wire.sendSpeech(data); // a blocked network: drop, do not fall behind
     };
