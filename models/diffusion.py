@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.engine.eager import keep_freed_memory
 from models.errors import LiveheadError
 from models.lightning.plan import StepPlan, parse
 from models.lightning.sampler import Sampler
@@ -114,11 +115,7 @@ def load_generator(
 
     if threads is not None:
         torch.set_num_threads(threads)
+    keep_freed_memory()
     family, stored = load_mini(weights, threads=threads or 1)
     return DiffusionGenerator(family, parse(plan) if plan else stored)
 
-
-def preferred_dtype() -> torch.dtype:
-    """bfloat16 where the CPU computes in it, else float32."""
-    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if native else torch.float32

@@ -1,7 +1,8 @@
 """The anchored output: how far each latent cell may leave the reference, and v in those terms.
 
 With the prior x ~ N(mu, q) per cell, q = sigma^2, z = a x + s e and D = a^2 q + s^2, the
-v-prediction splits into what the prior alone gives and a unit-variance rest that the network learns:
+v-prediction splits into what the prior alone gives and a unit-variance rest that the network
+learns:
 
     v = s (a (1 - q) z - mu) / D + sqrt(q / D) net
 

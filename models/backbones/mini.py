@@ -13,139 +13,68 @@ light steps run. What differs from its elders:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.anchor import Anchor, anchored_v, normalised
-from models.layers import (
-    AudioAttention,
-    AudioTokens,
-    Downsample,
-    KeyValue,
-    ReferenceAttention,
-    ResnetBlock,
-    TemporalAttention,
-    Upsample,
-    timestep_embedding,
-)
+from models.backbones.mini_condition import MiniCondition, Reference, collate
+from models.layers.attention import Context, CrossAttention
+from models.layers.audio import AudioTokens
+from models.layers.embedding import timestep_embedding
+from models.layers.face import FaceLayer, FaceWidths
+from models.layers.resnet import Downsample, ResnetBlock, Upsample
 from models.lightning.cache import Cached
-from models.lightning.foreground import merge, select
 from models.lightning.schedule import make_schedule
 from models.spec import MiniSpec
 
+__all__ = ["MiniCondition", "MiniUNet", "Reference", "collate"]
+
+TIME_CHANNELS = 64
+HEADS = {8: 4, 16: 2, 32: 2}  # of attention, by resolution
 GEOMETRY = 5  # constant input planes: face mask, mouth, eyes, and the two coordinates
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Reference features of a batch of identities, computed once for each.
+class _Entry(NamedTuple):
+    """What both entries begin with.
 
     Attributes:
-        owners: content keys.
-        anchor: reference latent and sigma, each [B, 1, *, H, W].
-        maps: features added after the first convolution of each resolution, [B, C_r, h, w].
-        kv: keys and values of every reference attention, by layer name.
-        foreground: indices of face tokens at full resolution [B, K], or None for everything.
+        h0: conv_in plus the reference map, [B * F, C, H, W].
+        embedding: [B * F, E].
+        state: z with frames before channels, [B, F, C, H, W]; a, s: its amplitudes.
     """
 
-    owners: tuple[str, ...]
-    anchor: Anchor
-    maps: tuple[Tensor, ...]
-    kv: dict[str, KeyValue]
-    foreground: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class MiniCondition:
-    """All that a network call needs beside latents and time, for B chunks of F frames.
-
-    Attributes:
-        reference: of the B identities.
-        vector: condition embedding before time is added, [B, F, E].
-        audio_kv: keys and values of every audio attention, by layer name, batch B * F.
-        frames: F.
-    """
-
-    reference: Reference
-    vector: Tensor
-    audio_kv: dict[str, KeyValue]
-    frames: int
-
-    @property
-    def owners(self) -> tuple[str, ...]:
-        """Content keys of the identities, in batch order."""
-        return self.reference.owners
-
-    @property
-    def foreground(self) -> Tensor | None:
-        """Face token indices [B, K], or None."""
-        return self.reference.foreground
-
-    def repeat(self, n: int) -> MiniCondition:
-        """The whole batch n times over, for light steps predicted in one batch."""
-        if n == 1:
-            return self
-        return collate([self] * n)
-
-
-class FaceLayer(nn.Module):
-    """Resnet, reference attention, audio attention, temporal attention."""
-
-    def __init__(self, in_channels: int, channels: int, heads: int, spec: MiniSpec) -> None:
-        super().__init__()
-        self.resnet = ResnetBlock(in_channels, channels, spec.embedding)
-        self.reference = ReferenceAttention(channels, spec.channels[1], heads)
-        self.audio = AudioAttention(channels, spec.audio_channels, heads)
-        self.temporal = TemporalAttention(channels, heads, spec.chunk_frames)
-
-    def forward(
-        self,
-        x: Tensor,
-        embedding: Tensor,
-        reference: KeyValue,
-        audio: KeyValue,
-        frames: int,
-        *,
-        foreground: Tensor | None = None,
-        background: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """[B * F, C_in, H, W] -> the same with C channels, and what attention added, [B*F, HW, C].
-
-        With ``foreground`` [B, K] and the ``background`` that a key step returned, attention runs
-        over face tokens only and the others reuse the cached outputs (DFA). All three attentions
-        treat query tokens one by one, so caching their sum equals caching each of them.
-        """
-        h = self.resnet(x, embedding)
-        height, width = h.shape[2:]
-        tokens = h.flatten(2).transpose(1, 2)
-        if foreground is not None and background is not None:
-            added = self._attend(select(tokens, foreground), reference, audio, frames)
-            added = merge(background, added, foreground)
-        else:
-            added = self._attend(tokens, reference, audio, frames)
-        out = (tokens + added).transpose(1, 2).unflatten(2, (height, width))
-        return out.contiguous(memory_format=torch.channels_last), added
-
-    def _attend(self, x: Tensor, reference: KeyValue, audio: KeyValue, frames: int) -> Tensor:
-        added = self.reference(x, reference)
-        added = added + self.audio(x + added, audio)
-        return added + self.temporal(x + added, frames)
+    h0: Tensor
+    embedding: Tensor
+    state: Tensor
+    a: Tensor
+    s: Tensor
 
 
 class MiniUNet(nn.Module):
     """The network; ``full`` and ``tail`` are the two entries that the sampler uses."""
 
+    float32_buffers = ("signal", "noise")
+
     def __init__(self, spec: MiniSpec) -> None:
         super().__init__()
         self.spec = spec
-        latent = spec.latent[0]
-        c32, c16, c8 = spec.channels
-        e = spec.embedding
+        self._add_conditions(spec)
+        self._add_reference(spec)
+        self._add_trunk(spec)
+        schedule = make_schedule(spec.schedule)
+        self.register_buffer("signal", schedule.a, persistent=False)
+        self.register_buffer("noise", schedule.s, persistent=False)
+        self.register_buffer("time_table", None, persistent=False)
+        self.signal: Tensor
+        self.noise: Tensor
+        self.time_table: Tensor | None
 
-        self.time = nn.Sequential(nn.Linear(64, e), nn.SiLU(), nn.Linear(e, e))
+    def _add_conditions(self, spec: MiniSpec) -> None:
+        e = spec.embedding
+        self.time = nn.Sequential(nn.Linear(TIME_CHANNELS, e), nn.SiLU(), nn.Linear(e, e))
         self.frame = nn.Parameter(torch.randn(spec.chunk_frames, e) * 0.1)
         self.units = nn.Sequential(
             nn.Linear(spec.mouth_units + spec.motion, e), nn.SiLU(), nn.Linear(e, e)
@@ -154,43 +83,56 @@ class MiniUNet(nn.Module):
             spec.audio_features, spec.audio_window, spec.mouth_units, spec.audio_channels, e
         )
 
-        self.ref_in = nn.Conv2d(latent + GEOMETRY, c32, 3, padding=1)
+    def _add_reference(self, spec: MiniSpec) -> None:
+        c32, c16, c8 = spec.channels
+        self.ref_in = nn.Conv2d(spec.latent[0] + GEOMETRY, c32, 3, padding=1)
         self.ref_down16 = Downsample(c32, c16)
         self.ref_mid16 = nn.Conv2d(c16, c16, 3, padding=1)
         self.ref_down8 = Downsample(c16, c8)
         self.ref_position = nn.Parameter(torch.randn(spec.reference_grid**2, c16) * 0.1)
 
-        self.conv_in = nn.Conv2d(latent, c32, 3, padding=1)
+    def _add_trunk(self, spec: MiniSpec) -> None:
+        (c32, c16, c8), e = spec.channels, spec.embedding
+        widths = FaceWidths(e, c16, spec.audio_channels, spec.chunk_frames)
+        self.conv_in = nn.Conv2d(spec.latent[0], c32, 3, padding=1)
         self.down32 = ResnetBlock(c32, c32, e)
         self.to16 = Downsample(c32, c16)
         self.down16 = ResnetBlock(c16, c16, e)
         self.to8 = Downsample(c16, c8)
-        self.down8 = FaceLayer(c8, c8, 4, spec)
-        self.mid = FaceLayer(c8, c8, 4, spec)
-        self.up8 = FaceLayer(2 * c8, c8, 4, spec)
+        self.down8 = FaceLayer(c8, c8, HEADS[8], widths)
+        self.mid = FaceLayer(c8, c8, HEADS[8], widths)
+        self.up8 = FaceLayer(2 * c8, c8, HEADS[8], widths)
         self.from8 = Upsample(c8, c16)
-        self.up16 = FaceLayer(2 * c16, c16, 2, spec)
+        self.up16 = FaceLayer(2 * c16, c16, HEADS[16], widths)
         self.from16 = Upsample(c16, c32)
         self.u30 = ResnetBlock(2 * c32, c32, e)
         self.u31 = ResnetBlock(c32, c32, e)
-        self.u32 = FaceLayer(2 * c32, c32, 2, spec)
+        self.u32 = FaceLayer(2 * c32, c32, HEADS[32], widths)
         self.norm_out = nn.GroupNorm(8, c32)
-        self.conv_out = nn.Conv2d(c32, latent, 3, padding=1)
+        self.conv_out = nn.Conv2d(c32, spec.latent[0], 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
-        nn.init.zeros_(self.conv_out.bias)  # type: ignore[arg-type]
+        if self.conv_out.bias is not None:
+            nn.init.zeros_(self.conv_out.bias)
 
-        schedule = make_schedule(spec.schedule)
-        self.register_buffer("signal", schedule.a, persistent=False)
-        self.register_buffer("noise", schedule.s, persistent=False)
-        self.signal: Tensor
-        self.noise: Tensor
+    @torch.no_grad()
+    def fuse(self) -> None:
+        """Prepare the fast forms of the same mathematics; for inference, after loading and casting.
+
+        Time is looked up in a table, contexts of attention are folded, temporal attention is fused.
+        The network cannot be trained any more.
+        """
+        steps = torch.arange(self.spec.schedule.train_steps, device=self.signal.device)
+        embedded = timestep_embedding(steps, TIME_CHANNELS).to(self.conv_in.weight.dtype)
+        self.time_table = self.time(embedded)
+        for layer in self.face_layers().values():
+            layer.temporal.fuse()
 
     # ---- what is computed once -------------------------------------------------------------------
 
     def face_layers(self) -> dict[str, FaceLayer]:
         """The layers with attention, by name, in the order they run."""
-        names = ("down8", "mid", "up8", "up16", "u32")
-        return {name: self.get_submodule(name) for name in names}  # type: ignore[misc]
+        return {"down8": self.down8, "mid": self.mid, "up8": self.up8, "up16": self.up16,
+                "u32": self.u32}
 
     def reference(self, owners: Sequence[str], anchor: Anchor, geometry: Tensor) -> Reference:
         """Reference features of B identities: once per identity.
@@ -206,7 +148,7 @@ class MiniUNet(nn.Module):
         r8 = self.ref_down8(F.silu(r16))
         pooled = F.adaptive_avg_pool2d(r16, self.spec.reference_grid).flatten(2).transpose(1, 2)
         tokens = pooled + self.ref_position
-        kv = {name: layer.reference.project(tokens) for name, layer in self.face_layers().items()}
+        kv = {n: self._context(f.reference, tokens) for n, f in self.face_layers().items()}
         return Reference(tuple(owners), anchor, (r32, r16, r8), kv)
 
     def condition(
@@ -222,8 +164,13 @@ class MiniUNet(nn.Module):
         frames = features.shape[1]
         tokens, heard = self.audio(features, mouth)
         vector = heard + self.units(torch.cat([mouth, motion], dim=-1)) + self.frame[:frames]
-        kv = {name: layer.audio.project(tokens) for name, layer in self.face_layers().items()}
+        kv = {n: self._context(f.audio, tokens) for n, f in self.face_layers().items()}
         return MiniCondition(reference, vector, kv, frames)
+
+    def _context(self, attention: CrossAttention, tokens: Tensor) -> Context:
+        """What ``attention`` attends to; folded once the network is fused."""
+        kv = attention.project(tokens)
+        return kv if self.time_table is None else attention.fold(kv)
 
     # ---- what runs at every step -----------------------------------------------------------------
 
@@ -231,9 +178,9 @@ class MiniUNet(nn.Module):
         self, z: Tensor, t: Tensor, cond: MiniCondition, *, keep: bool = False
     ) -> tuple[Tensor, Cached]:
         """Key step: v-prediction [B, C, F, H, W] in float32, and the cache for light steps."""
-        h0, embedding = self._enter(z, t, cond)
-        hidden = self._trunk(h0, embedding, cond)
-        v, added = self._leave(hidden, h0, embedding, z, t, cond)
+        entry = self._enter(z, t, cond)
+        hidden = self._trunk(entry.h0, entry.embedding, cond)
+        v, added = self._leave(hidden, entry, cond)
         return v, Cached(hidden, added if keep else None, cond.owners)
 
     def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: MiniCondition) -> Tensor:
@@ -243,112 +190,64 @@ class MiniUNet(nn.Module):
             CacheError: the cache belongs to other identities or to another batch shape.
         """
         cached.check(cond.owners, z)
-        h0, embedding = self._enter(z, t, cond)
-        v, _ = self._leave(cached.hidden, h0, embedding, z, t, cond, cached.background)
+        v, _ = self._leave(cached.hidden, self._enter(z, t, cond), cond, cached.background)
         return v
 
     def collate(self, conditions: Sequence[MiniCondition]) -> MiniCondition:
         """Conditions of single chunks -> the condition of their batch."""
         return collate(conditions)
 
-    def _enter(self, z: Tensor, t: Tensor, cond: MiniCondition) -> tuple[Tensor, Tensor]:
-        """conv_in and the embedding that conditions every resnet, [B*F, C, H, W] and [B*F, E]."""
-        frames = cond.frames
-        x = normalised(z.transpose(1, 2), *self._amplitudes(t), cond.reference.anchor)
+    def _enter(self, z: Tensor, t: Tensor, cond: MiniCondition) -> _Entry:
+        """conv_in, and the embedding that conditions every resnet."""
+        a, s = self.signal[t].view(-1, 1, 1, 1, 1), self.noise[t].view(-1, 1, 1, 1, 1)
+        state = z.transpose(1, 2)
+        x = normalised(state, a, s, cond.reference.anchor).flatten(0, 1)
         dtype = self.conv_in.weight.dtype
-        x = x.flatten(0, 1).to(dtype, memory_format=torch.channels_last)
-        reference = cond.reference.maps[0].repeat_interleave(frames, 0)
-        h0 = self.conv_in(x) + reference
-        time = self.time(timestep_embedding(t, 64).to(dtype))
-        return h0, F.silu(time[:, None] + cond.vector).flatten(0, 1)
+        h0 = self.conv_in(x.to(dtype, memory_format=torch.channels_last))
+        h0 = _add_map(h0, cond.reference.maps[0], cond.frames)
+        if self.time_table is not None:
+            time = self.time_table[t]
+        else:
+            time = self.time(timestep_embedding(t, TIME_CHANNELS).to(dtype))
+        embedding = F.silu(time[:, None] + cond.vector).flatten(0, 1)
+        return _Entry(h0, embedding, state, a, s)
 
     def _trunk(self, h0: Tensor, e: Tensor, cond: MiniCondition) -> Tensor:
         """Everything between conv_in and U32: the part that light steps skip."""
-        frames = cond.frames
-        _, r16, r8 = (m.repeat_interleave(frames, 0) for m in cond.reference.maps)
+        _, r16, r8 = cond.reference.maps
         h32 = self.down32(h0, e)
-        h16 = self.down16(self.to16(h32) + r16, e)
-        h8 = self._face("down8", self.to8(h16) + r8, e, cond)
+        h16 = self.down16(_add_map(self.to16(h32), r16, cond.frames), e)
+        h8 = self._face("down8", _add_map(self.to8(h16), r8, cond.frames), e, cond)
         h = self._face("mid", h8, e, cond)
         h = self._face("up8", torch.cat([h, h8], 1), e, cond)
         h = self._face("up16", torch.cat([self.from8(h), h16], 1), e, cond)
         h = self.u30(torch.cat([self.from16(h), h32], 1), e)
-        return self.u31(h, e)
+        hidden: Tensor = self.u31(h, e)
+        return hidden
+
+    def _face(self, name: str, x: Tensor, e: Tensor, cond: MiniCondition) -> Tensor:
+        layer = self.face_layers()[name]
+        out: Tensor = layer(x, e, cond.reference.kv[name], cond.audio_kv[name], cond.frames)[0]
+        return out
 
     def _leave(
-        self,
-        hidden: Tensor,
-        h0: Tensor,
-        e: Tensor,
-        z: Tensor,
-        t: Tensor,
-        cond: MiniCondition,
-        background: Tensor | None = None,
+        self, hidden: Tensor, entry: _Entry, cond: MiniCondition, background: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """U32 and conv_out, then the anchored v-prediction in float32."""
         h, added = self.u32(
-            torch.cat([hidden, h0], 1),
-            e,
+            torch.cat([hidden, entry.h0], 1),
+            entry.embedding,
             cond.reference.kv["u32"],
             cond.audio_kv["u32"],
             cond.frames,
             foreground=cond.foreground,
             background=background,
         )
-        out = self.conv_out(F.silu(self.norm_out(h))).float().unflatten(0, (-1, cond.frames))
-        v = anchored_v(out, z.transpose(1, 2), *self._amplitudes(t), cond.reference.anchor)
+        out = self.conv_out(F.silu(self.norm_out(h))).float().view(entry.state.shape)
+        v = anchored_v(out, entry.state, entry.a, entry.s, cond.reference.anchor)
         return v.transpose(1, 2), added
 
-    def _face(self, name: str, x: Tensor, e: Tensor, cond: MiniCondition) -> Tensor:
-        layer = self.get_submodule(name)
-        return layer(x, e, cond.reference.kv[name], cond.audio_kv[name], cond.frames)[0]
 
-    def _amplitudes(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        shape = (-1, 1, 1, 1, 1)
-        return self.signal[t].view(shape), self.noise[t].view(shape)
-
-
-def collate(conditions: Sequence[MiniCondition]) -> MiniCondition:
-    """Concatenate along the batch; a foreground is kept when every condition has one.
-
-    Foregrounds of different length are padded by repeating their last index: attention treats
-    query tokens one by one, so a repeated token only writes the same result twice.
-    """
-    if len(conditions) == 1:
-        return conditions[0]
-    references = [c.reference for c in conditions]
-    anchor = Anchor(
-        torch.cat([r.anchor.latent for r in references]),
-        torch.cat([r.anchor.sigma for r in references]),
-    )
-    maps = tuple(torch.cat(level) for level in zip(*(r.maps for r in references), strict=True))
-    reference = Reference(
-        tuple(owner for r in references for owner in r.owners),
-        anchor,
-        maps,
-        _cat_kv([r.kv for r in references]),
-        _pad_foregrounds([r.foreground for r in references]),
-    )
-    vector = torch.cat([c.vector for c in conditions])
-    kv = _cat_kv([c.audio_kv for c in conditions])
-    return MiniCondition(reference, vector, kv, conditions[0].frames)
-
-
-def _cat_kv(items: Sequence[dict[str, KeyValue]]) -> dict[str, KeyValue]:
-    return {
-        name: KeyValue(
-            torch.cat([item[name].key for item in items]),
-            torch.cat([item[name].value for item in items]),
-        )
-        for name in items[0]
-    }
-
-
-def _pad_foregrounds(foregrounds: Sequence[Tensor | None]) -> Tensor | None:
-    present = [f for f in foregrounds if f is not None]
-    if len(present) != len(foregrounds):
-        return None
-    longest = max(f.shape[1] for f in present)
-    return torch.cat(
-        [torch.cat([f, f[:, -1:].expand(-1, longest - f.shape[1])], dim=1) for f in present]
-    )
+def _add_map(h: Tensor, reference: Tensor, frames: int) -> Tensor:
+    """Add reference features [B, C, H, W] to all frames of their chunk, [B * F, C, H, W]."""
+    return (h.view(-1, frames, *h.shape[1:]) + reference[:, None]).flatten(0, 1)

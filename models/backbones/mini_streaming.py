@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +18,11 @@ from models.audio.windows import StreamingWindow, chunk_features
 from models.backbones.anchor import Anchor, geometry_planes, sigma_map
 from models.backbones.mini import MiniCondition, MiniUNet, Reference
 from models.codec import Codec
+from models.engine.eager import for_inference
 from models.lightning.foreground import token_indices
 from models.motion import MotionTrack
 from models.portrait import Portrait, prepare_portrait
 from models.spec import MiniSpec
-
-M = TypeVar("M", bound=torch.nn.Module)
 
 
 @dataclass(frozen=True)
@@ -70,10 +68,11 @@ class MiniFamily:
     ) -> None:
         self.spec = spec
         self.dtype = dtype
-        self.backbone = _cast(backbone, dtype)
-        self.codec = codec.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.decoder = _cast(Codec(codec.spec), dtype)
-        self.decoder.load_state_dict(codec.state_dict())
+        self.backbone = for_inference(backbone, dtype)
+        self.codec = for_inference(codec, torch.float32)  # for portraits: once, so exactly
+        decoder = Codec(codec.spec)
+        decoder.load_state_dict(codec.state_dict())
+        self.decoder = for_inference(decoder, dtype)
         self.reader = reader.eval()
         self.encoder = encoder
         side = codec.spec.stride * spec.latent[1]
@@ -90,7 +89,8 @@ class MiniFamily:
         key = sha256(portrait.crop.tobytes()).hexdigest()[:16]
         pixels = torch.from_numpy(portrait.crop).permute(2, 0, 1)[None].float() / 255
         latent = self.codec.encode(pixels.contiguous(memory_format=torch.channels_last))
-        mask = F.adaptive_avg_pool2d(torch.from_numpy(portrait.mask)[None, None], latent.shape[2:])
+        mask = torch.from_numpy(portrait.mask)[None, None]
+        mask = F.adaptive_avg_pool2d(mask, self.spec.latent[1:])
         stride = self.codec.spec.stride
         mouth = torch.from_numpy(portrait.mouth_xy)[None].float() / stride
         eyes = torch.from_numpy(portrait.eyes_xy)[None].float() / stride
@@ -139,21 +139,10 @@ class MiniFamily:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
-        frames = latents.transpose(1, 2).flatten(0, 1)
-        frames = frames.to(self.dtype, memory_format=torch.channels_last)
-        pixels = self.decoder.decode(frames).float().mul_(255).round_().clamp_(0, 255)
-        pixels = pixels.to(torch.uint8).permute(0, 2, 3, 1).contiguous()
-        return pixels.reshape(latents.shape[0], -1, *pixels.shape[1:])
+        pictures = self.decoder.picture(latents.transpose(1, 2).flatten(0, 1))
+        return pictures.view(latents.shape[0], -1, *pictures.shape[1:])
 
     def starts(self, streams: Sequence[MiniStream]) -> Tensor:
         """Start noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
 
-
-def _cast(module: M, dtype: torch.dtype) -> M:
-    """Weights to ``dtype`` and channels-last; the schedule stays in float32."""
-    kept = {k: v.clone() for k, v in module.named_buffers() if k in ("signal", "noise")}
-    module = module.eval().to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for name, value in kept.items():
-        setattr(module, name, value)
-    return module

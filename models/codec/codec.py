@@ -27,7 +27,8 @@ class _Residual(nn.Module):
         self.conv2.weight.data.mul_(0.1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+        out: Tensor = x + self.conv2(F.silu(self.conv1(F.silu(x))))
+        return out
 
 
 class Codec(nn.Module):
@@ -37,6 +38,7 @@ class Codec(nn.Module):
     returns, and ``decode`` takes, latents of zero mean and unit deviation.
     """
 
+    float32_buffers = ("mean", "std")
     mean: Tensor
     std: Tensor
 
@@ -68,10 +70,33 @@ class Codec(nn.Module):
 
     def encode(self, images: Tensor) -> Tensor:
         """RGB in [0, 1], [N, 3, H, W] with H, W multiples of 8 -> latents [N, C, H/8, W/8]."""
-        z = self.encoder(images * 2 - 1)
+        z: Tensor = self.encoder(images * 2 - 1)
         return (z - self.mean[:, None, None]) / self.std[:, None, None]
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, C, h, w] -> RGB [N, 3, 8h, 8w], about [0, 1], not clamped."""
+        pixels: Tensor = self.decoder(self._denormalised(latents)) * 0.5 + 0.5
+        return pixels
+
+    def picture(self, latents: Tensor) -> Tensor:
+        """``decode`` for viewing: latents float32 [N, C, h, w] -> RGB uint8 [N, 8h, 8w, 3].
+
+        The last convolution gives the 4x4 pixels of each cell in picture order, so that they move
+        to their places as bytes; scaling is done in float32, whatever the weights are.
+        """
+        *body, last, _ = self.decoder
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        h = self._denormalised(latents).contiguous(memory_format=torch.channels_last)
+        for layer in body:
+            h = layer(h)
+        order = torch.arange(48, device=h.device).view(3, 4, 4).permute(1, 2, 0).flatten()
+        h = F.conv2d(h, last.weight[order], last.bias[order], padding=1).permute(0, 2, 3, 1)
+        levels = h.float().mul_(127.5).add_(128.0).clamp_(0.0, 255.5).to(torch.uint8)
+        n, height, width, _ = levels.shape
+        # a row of 4 pixels is 12 bytes: moved as three words
+        rows = levels.view(torch.int32).view(n, height, width, 4, 3).transpose(2, 3).contiguous()
+        return rows.view(torch.uint8).view(n, 4 * height, 4 * width, 3)
+
+    def _denormalised(self, latents: Tensor) -> Tensor:
         z = latents * self.std[:, None, None] + self.mean[:, None, None]
-        return self.decoder(z) * 0.5 + 0.5
+        return z.to(next(self.decoder.parameters()).dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -12,7 +13,7 @@ class ResnetBlock(nn.Module):
     The second convolution starts at zero, so that a new block is the identity (up to ``shortcut``).
     """
 
-    def __init__(self, in_channels: int, out_channels: int, embedding: int, groups: int = 8) -> None:
+    def __init__(self, in_channels: int, out_channels: int, embedding: int, groups: int = 8):
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
@@ -22,15 +23,31 @@ class ResnetBlock(nn.Module):
         same = in_channels == out_channels
         self.shortcut = nn.Identity() if same else nn.Conv2d(in_channels, out_channels, 1)
         nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
+        if self.conv2.bias is not None:
+            nn.init.zeros_(self.conv2.bias)
         self.embed.weight.data.mul_(0.3)
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """[N, C_in, H, W] and embedding [N, E] -> [N, C_out, H, W]."""
         scale, shift = self.embed(embedding)[..., None, None].chunk(2, dim=1)
-        h = self.conv1(F.silu(self.norm1(x)))
-        h = self.norm2(h) * (1 + scale) + shift
-        return self.shortcut(x) + self.conv2(F.silu(h))
+        h = self.conv1(F.silu(group_norm(self.norm1, x)))
+        h = group_norm(self.norm2, h) * (1 + scale) + shift
+        out: Tensor = self.shortcut(x) + self.conv2(F.silu(h))
+        return out
+
+
+def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """``norm(x)``, in float32 where torch's bfloat16 kernel works number by number.
+
+    It does on channels-last maps of fewer than 1024 cells with fewer than 16 channels to a group:
+    float32 is four times faster there, conversions included.
+    """
+    thin = x.shape[1] < 16 * norm.num_groups and x.shape[2:].numel() < 1024
+    if thin and norm.weight.dtype == torch.bfloat16:
+        weight, bias = norm.weight.float(), norm.bias.float()
+        return F.group_norm(x.float(), norm.num_groups, weight, bias, norm.eps).to(x.dtype)
+    out: Tensor = norm(x)
+    return out
 
 
 class Downsample(nn.Conv2d):
@@ -49,4 +66,5 @@ class Upsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C_in, H, W] -> [N, C_out, 2H, 2W]."""
-        return self.conv(F.interpolate(x, scale_factor=2.0))
+        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0))
+        return out

@@ -6,6 +6,8 @@ index tensors are made once per identity.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,20 @@ def token_indices(mask: Tensor, *, threshold: float = 0.1, multiple: int = 16) -
         chosen = torch.arange(mask.numel(), device=mask.device)
     padding = min(-len(chosen) % multiple, mask.numel() - len(chosen))
     return torch.cat([chosen, chosen[-1:].expand(padding)])[None]
+
+
+def pad_together(foregrounds: Sequence[Tensor | None]) -> Tensor | None:
+    """Foregrounds [B_i, K_i] of a batch of identities -> [sum B_i, max K_i]; None if one is None.
+
+    Padding repeats the last index: attention treats query tokens one by one, so a repeated token
+    only writes the same result twice.
+    """
+    present = [f for f in foregrounds if f is not None]
+    if len(present) != len(foregrounds):
+        return None
+    longest = max(f.shape[1] for f in present)
+    padded = [torch.cat([f, f[:, -1:].expand(-1, longest - f.shape[1])], dim=1) for f in present]
+    return torch.cat(padded)
 
 
 def select(tokens: Tensor, foreground: Tensor) -> Tensor:

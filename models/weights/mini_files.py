@@ -23,6 +23,7 @@ from models.audio.mouth import MouthReader
 from models.backbones.mini import MiniUNet
 from models.backbones.mini_streaming import MiniFamily
 from models.codec import Codec
+from models.engine.eager import preferred_dtype
 from models.errors import WeightsError
 from models.lightning.plan import StepPlan
 from models.spec import MINI
@@ -39,8 +40,6 @@ def load_mini(
     Raises:
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
     """
-    from models.diffusion import preferred_dtype
-
     folder = folder or BUNDLED
     manifest = read_manifest(folder)
     networks: dict[str, nn.Module] = {

@@ -1,0 +1,1 @@
+"""How networks are run: number format, memory layout, and who multiplies the matrices."""
