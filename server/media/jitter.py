@@ -2,9 +2,10 @@
 
 Packets that come in order pass at once. Only behind a gap does anything wait, until the missing
 packet's own deadline: the earliest moment it could have come (the fastest recent packet tells)
-plus ``HOLD_S``. Then the gap is given up and the caller conceals it. What comes after its deadline
-is dropped, so the delay never grows for good: over any time T at most T + ``AHEAD_S`` of sound
-passes. All times are seconds on the caller's clock; media times are samples.
+plus ``HOLD_S``. Then the gap is given up and the caller conceals it. A packet that comes after
+that still passes if it is in order and the sound so far is not ahead of real time (a sender or path
+that became slower), else it is dropped. So the delay never grows for good: over any time T at most
+T + ``AHEAD_S`` of sound passes. Times are seconds on the caller's clock; media times are samples.
 """
 
 from __future__ import annotations
@@ -19,6 +20,11 @@ IDLE_AFTER_S = 0.2
 """So much concealment in a row, then nothing until a packet comes: the sender paused."""
 AHEAD_S = 0.2
 """How much sound may pass beyond real time after a pause of the network; the rest is dropped."""
+
+LATE_S = 0.3
+"""Sound that comes later than this beyond its earliest arrival is stale and dropped."""
+LATE_AHEAD_S = 0.04
+"""Late sound passes only while less than this has passed beyond real time."""
 
 _LATE_RUN_S = 0.1  # only late packets for so long: the path became slower, follow it
 _FOREIGN_S = 2.0  # further off than this is not the network but another time line
@@ -46,11 +52,16 @@ class Piece:
 
 @dataclass(slots=True)
 class JitterCounts:
-    """What happened so far, in packets; ``concealed`` counts gaps given out."""
+    """What happened so far, in packets.
+
+    ``concealed`` counts gaps given out, ``revived`` packets that passed although given up,
+    ``late`` those dropped for that, ``dropped`` those beyond what real time allows.
+    """
 
     received: int = 0
     delivered: int = 0
     concealed: int = 0
+    revived: int = 0
     late: int = 0
     duplicate: int = 0
     dropped: int = 0
@@ -76,6 +87,7 @@ class JitterBuffer:
         self._held: dict[int, _Held] = {}  # media time -> packet; bounded by _MAX_HELD
         self._delivered: deque[int] = deque(maxlen=_REMEMBERED)
         self._next = 0  # media time that comes next
+        self._delivered_end = 0  # media time behind the newest delivered packet
         self._newest = 0  # media time of the newest arrival, for unwrapping
         self._last_sequence = -1
         self._frame = round(rate * 0.02)
@@ -89,7 +101,11 @@ class JitterBuffer:
     def push(
         self, sequence: int, timestamp: int, samples: int, payload: bytes, now: float
     ) -> list[Piece]:
-        """Take a packet (16-bit sequence, 32-bit timestamp); give what is now in order."""
+        """Take a packet (16-bit sequence, 32-bit timestamp); give what is now in order.
+
+        Gaps are given up by ``poll`` alone: after a stall of the caller the missing packet may be
+        the very next one it hands over.
+        """
         self.counts.received += 1
         media = self._unwrap(timestamp)
         transit = now - media / self._rate
@@ -97,28 +113,21 @@ class JitterBuffer:
             self._restart(media, transit, now)
         self._observe(transit, now)
         if media < self._next and not self._follow(media, transit, now):
-            return self.poll(now)
+            return []
         self._late_run = None
         if media in self._held:
             self.counts.duplicate += 1
-            return self.poll(now)
+            return []
         if self.flow is Flow.IDLE:
             self.flow = Flow.FLOWING
             self._next = media
             self._concealed_run = 0
         self._held[media] = _Held(sequence, samples, payload)
-        return self.poll(now)
+        return self._advance(now, patient=True)
 
     def poll(self, now: float) -> list[Piece]:
         """Give what is in order or given up by now; call it at ``next_deadline``."""
-        pieces: list[Piece] = []
-        while self.flow is Flow.FLOWING:
-            packet = self._held.pop(self._next, None)
-            if packet is not None:
-                self._deliver(packet, now, pieces)
-            elif not self._give_up(now, pieces):
-                break
-        return pieces
+        return self._advance(now, patient=False)
 
     def next_deadline(self) -> float | None:
         """When ``poll`` will have something to say if no packet comes; None while idle."""
@@ -126,7 +135,17 @@ class JitterBuffer:
             return None
         return self._deadline()
 
-    def _give_up(self, now: float, pieces: list[Piece]) -> bool:
+    def _advance(self, now: float, *, patient: bool) -> list[Piece]:
+        pieces: list[Piece] = []
+        while self.flow is Flow.FLOWING:
+            packet = self._held.pop(self._next, None)
+            if packet is not None:
+                self._deliver(packet, now, pieces)
+            elif not self._give_up(now, pieces, patient=patient or now < self._deadline()):
+                break
+        return pieces
+
+    def _give_up(self, now: float, pieces: list[Piece], *, patient: bool) -> bool:
         """Step over (a part of) the gap at ``_next`` if it is time; False to go on waiting."""
         for media in [media for media in self._held if media < self._next]:
             del self._held[media]  # overlaps what was given: the packet size changed
@@ -138,11 +157,11 @@ class JitterBuffer:
                 self._next = head
                 return True
             silence = self._held[head].sequence == (self._last_sequence + 1) & 0xFFFF
-            if not silence and now < self._deadline():
+            if not silence and patient:
                 return False
             self._conceal(min(gap, self._frame), now, pieces)
             return True
-        if now < self._deadline():
+        if patient:
             return False
         if self._concealed_run >= limit:
             self.flow = Flow.IDLE
@@ -153,6 +172,7 @@ class JitterBuffer:
     def _deliver(self, packet: _Held, now: float, pieces: list[Piece]) -> None:
         self._delivered.append(self._next)
         self._next += packet.samples
+        self._delivered_end = self._next
         self._last_sequence = packet.sequence
         self._frame = packet.samples
         self._concealed_run = 0
@@ -170,10 +190,16 @@ class JitterBuffer:
             pieces.append(Piece(None, samples))
 
     def _follow(self, media: int, transit: float, now: float) -> bool:
-        """Judge a packet that came too late; True if the time line was restarted for it."""
+        """Judge a packet that came too late; True if it may pass after all."""
         if media in self._delivered:
             self.counts.duplicate += 1
             return False
+        late_s = transit - self._least_transit()
+        in_order = media >= self._delivered_end
+        if in_order and late_s <= LATE_S and self._ahead(now) < LATE_AHEAD_S:
+            self.counts.revived += 1
+            self._turn_to(media, transit, now)
+            return True
         began, least = self._late_run or (now, transit)
         least = min(least, transit)
         self._late_run = (began, least)
@@ -192,8 +218,12 @@ class JitterBuffer:
     def _restart(self, media: int, transit: float, now: float) -> None:
         if self.flow is not Flow.EMPTY:
             self.counts.restarts += 1
-        self.flow = Flow.FLOWING
         self._held.clear()
+        self._turn_to(media, transit, now)
+
+    def _turn_to(self, media: int, transit: float, now: float) -> None:
+        """Go on with this media time, on a path as slow as this packet's."""
+        self.flow = Flow.FLOWING
         self._next = media
         self._concealed_run = 0
         self._fastest = [transit, transit]
@@ -208,12 +238,16 @@ class JitterBuffer:
         self._fastest[0] = min(self._fastest[0], transit)
 
     def _within_budget(self, samples: int, now: float) -> bool:
-        self._ahead_s = max(0.0, self._ahead_s - _LEAK * (now - self._ahead_at))
-        self._ahead_at = now
-        if self._ahead_s + samples / self._rate > AHEAD_S:
+        if self._ahead(now) + samples / self._rate > AHEAD_S:
             return False
         self._ahead_s += samples / self._rate
         return True
+
+    def _ahead(self, now: float) -> float:
+        """How much more sound than time passed lately, seconds."""
+        self._ahead_s = max(0.0, self._ahead_s - _LEAK * (now - self._ahead_at))
+        self._ahead_at = now
+        return self._ahead_s
 
     def _deadline(self) -> float:
         return self._least_transit() + self._next / self._rate + self._hold_s

@@ -14,6 +14,11 @@ from server.media.jitter import JitterBuffer, JitterCounts, Piece
 from server.media.opus_decoder import OpusDecoder, opus_samples
 from server.media.unit import OUTPUT_RATE
 
+STALL_S = 0.01
+"""A timer later than this was held up by other work: packets may wait behind it, unread."""
+BURST_S = 0.005
+"""While packets come closer together than this, they are the ones that waited."""
+
 OnSound = Callable[[NDArray[np.int16], int], None]
 
 logger = logging.getLogger(__name__)
@@ -30,6 +35,8 @@ class Microphone:
         self._decoder = OpusDecoder()
         self._ssrc: int | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._patience = 1  # how often more a late timer may be put off
+        self._arrived_at = 0.0
 
     @property
     def counts(self) -> JitterCounts:
@@ -47,7 +54,7 @@ class Microphone:
             self._ssrc = packet.ssrc
             self._buffer = JitterBuffer(rate=OUTPUT_RATE)
             self._decoder = OpusDecoder()
-        now = self._loop.time()
+        now = self._arrived_at = self._loop.time()
         pieces = self._buffer.push(packet.sequence_number, packet.timestamp, samples, payload, now)
         self._give(pieces)
         self._arm()
@@ -66,8 +73,17 @@ class Microphone:
             self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
+        """Give up what is overdue, but read first what came while the event loop was held up."""
         self._timer = None
-        self._give(self._buffer.poll(self._loop.time()))
+        now = self._loop.time()
+        deadline = self._buffer.next_deadline()
+        stalled = deadline is not None and now - deadline > STALL_S
+        if stalled and (self._patience > 0 or now - self._arrived_at < BURST_S):
+            self._patience -= 1
+            self._timer = self._loop.call_at(now + BURST_S, self._on_timer)
+            return
+        self._patience = 1
+        self._give(self._buffer.poll(now))
         self._arm()
 
     def _give(self, pieces: list[Piece]) -> None:

@@ -7,7 +7,15 @@ from collections.abc import Iterable
 import numpy as np
 import pytest
 
-from server.media.jitter import AHEAD_S, HOLD_S, IDLE_AFTER_S, Flow, JitterBuffer, Piece
+from server.media.jitter import (
+    AHEAD_S,
+    HOLD_S,
+    IDLE_AFTER_S,
+    LATE_AHEAD_S,
+    Flow,
+    JitterBuffer,
+    Piece,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -176,15 +184,35 @@ def test_never_more_than_real_time_and_the_budget_comes_out() -> None:
         assert (count * FRAME_S <= 1.006 * elapsed + AHEAD_S + FRAME_S).all()
 
 
-def test_a_slower_path_is_followed_within_a_tenth_of_a_second() -> None:
+def test_a_slower_path_is_followed_without_loss() -> None:
     network = Network()
     for number in range(50):
         network.arrive(number, number * FRAME_S)
     for number in range(50, 150):
         network.arrive(number, number * FRAME_S + 0.15)
-    lost = [n for n in range(50, 150) if n not in network.numbers()]
-    assert len(lost) <= 14
-    assert network.numbers()[-80:] == list(range(70, 150))
+    assert [number for number in network.numbers() if number is not None] == list(range(150))
+    assert network.out[-1][0] == 149 * FRAME_S + 0.15
+    assert network.buffer.counts.concealed <= 7, "what the slower path left open, once"
+
+
+def test_a_sender_slower_than_real_time_is_heard() -> None:
+    network = Network()
+    at = 0.0
+    for number in range(200):
+        network.arrive(number, at)
+        at += FRAME_S if number < 20 else 0.09
+    passed = [number for number in network.numbers() if number is not None]
+    assert passed == sorted(passed) and len(passed) >= 195
+    assert len(network.out) * FRAME_S <= at + AHEAD_S
+
+
+def test_single_late_packets_add_little_and_never_more() -> None:
+    network = Network()
+    arrivals = sorted((n * FRAME_S + (0.07 if n % 20 == 10 else 0), n) for n in range(1000))
+    for at, number in arrivals:
+        network.arrive(number, at)
+    assert network.out[-1][1] == 999
+    assert len(network.out) - 1000 <= round(LATE_AHEAD_S / FRAME_S) + 5 * 1000 * FRAME_S / 100
 
 
 def test_a_faster_path_lowers_the_delay_at_once() -> None:
