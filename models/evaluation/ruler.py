@@ -31,7 +31,7 @@ SPAN = 1.5
 LOWER = 0.08
 """The crop's middle lies this far below the mouth, so that the chin is seen."""
 SMOOTH_FRAMES = 2.0
-STEPS = 1200
+STEPS = 1000
 BATCH = 64
 PEAK = 2e-3
 FRAMES_PER_CLIP = 240
@@ -189,11 +189,12 @@ def _samples(clip: Clip, rng: np.random.Generator) -> tuple[NDArray[np.uint8], N
 
 
 def _vary(crops: Tensor) -> Tensor:
-    """Mirror half of the crops; change colours and add noise."""
-    flip = torch.rand(len(crops), 1, 1, 1) < 0.5
-    crops = torch.where(flip, crops.flip(3), crops)
+    """Mirror half of the crops; change colours; add one noise, in different strength."""
+    half = len(crops) // 2
+    crops = torch.cat([crops[:half].flip(3), crops[half:]])
     gain = 1 + 0.1 * torch.randn(len(crops), 3, 1, 1)
-    return crops * gain + 0.02 * torch.randn_like(crops)
+    strength = 0.02 * torch.randn(len(crops), 1, 1, 1)
+    return torch.addcmul(crops * gain, strength, torch.randn_like(crops[:1]))
 
 
 def _to_batch(crops: NDArray[np.uint8]) -> Tensor:

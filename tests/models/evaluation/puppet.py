@@ -47,7 +47,8 @@ def babble(frames: int, seed: int) -> NDArray[np.float32]:
     steps = np.repeat(rng.uniform(0, LOUDEST, frames // 3 + 1), 3)[:frames]
     steps[frames // 2 : frames // 2 + frames // 5] = 0
     envelope = np.repeat(steps, FRAME_SAMPLES)
-    return (envelope * rng.choice([-1.0, 1.0], envelope.size)).astype(np.float32)
+    noise: NDArray[np.float64] = envelope * rng.choice([-1.0, 1.0], envelope.size)
+    return noise.astype(np.float32)
 
 
 def openings(audio: NDArray[np.float32]) -> NDArray[np.float64]:

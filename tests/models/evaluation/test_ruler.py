@@ -56,9 +56,8 @@ def test_readings_of_the_truth() -> None:
 
 
 def test_learns_a_puppet(tmp_path: Path) -> None:
-    torch.set_num_threads(1)
-    clips = [load_clip(write_clip(tmp_path, f"00{k}", "train", seed=k)) for k in range(2)]
-    ruler = train_ruler(clips, steps=120)
+    clips = [load_clip(write_clip(tmp_path, "000", "train"))]
+    ruler = train_ruler(clips, steps=60)
     wide = np.linspace(0, 1, 30)[np.random.default_rng(1).permutation(30)]
     frames = np.stack([paint(float(value)) for value in wide])
     pose = pose_of(np.tile(portrait().eyes_xy, (30, 1)), np.tile(portrait().mouth_xy + 2, (30, 1)))

@@ -1,0 +1,149 @@
+"""The command end to end on a miniature dataset with the fake generator, and its refusals."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from models.errors import LiveheadError, PortraitError
+from models.evaluation import command
+from models.evaluation.ruler import Ruler, load_ruler, save_ruler
+from models.evaluation.tasks import find_ruler
+from tests.models.evaluation.puppet import PHOTO, babble, write_clip
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One training clip, one held-out clip of two seconds, and a ruler that knows nothing."""
+    folder = tmp_path_factory.mktemp("data")
+    write_clip(folder, "000", "train", frames=8)
+    write_clip(folder, "900", "held_out", frames=50, seed=2)
+    torch.manual_seed(1)
+    save_ruler(Ruler(), folder / "ruler.pt", ["000"])
+    return folder
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Two seconds of babble as a wav file."""
+    path = tmp_path / "hello.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes((babble(50, 6) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def evaluate(*words: str) -> int:
+    """Run the command with the fake generator."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(["--model", "fake", *words]))
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> Any:
+    """The JSON that a command ended with."""
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_held_out_clip_end_to_end(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "report"
+    assert evaluate("--data", str(data), "--out", str(out), "--json") == 0
+    told = last_line(capsys)
+    assert list(told["clips"]) == ["900"]
+    assert told["passed"] is False
+    metrics = told["clips"]["900"]
+    for name in ("mouth_correlation.ruler", "frame_change", "psnr_mouth", "border_ratio_excess"):
+        assert isinstance(metrics[name], float), name
+    assert metrics["ms_per_frame"] > 0
+    assert set(told["bars"]) >= {"mouth_correlation", "sync_offset_frames", "blinks_per_minute"}
+    assert json.loads((out / "report.json").read_text()) == told
+    for kind in ("long", "second", "curves"):
+        with Image.open(out / f"clip_900_{kind}.png") as picture:
+            assert picture.width > 800
+
+
+def test_table_for_people(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evaluate("--data", str(data), "--clips", "000", "--seconds", "1")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["metric", "000", "mean", "bar", "verdict"]
+    assert any(line.startswith("frame_change") for line in lines)
+
+
+def test_recordings_without_truth(
+    data: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    out, ruler = tmp_path / "speech", str(data / "ruler.pt")
+    words = ("--speech", str(recording), "--portrait", str(PHOTO), "--ruler", ruler)
+    evaluate(*words, "--out", str(out), "--seconds", "1.3", "--json")
+    metrics = last_line(capsys)["speech"]["hello.wav"]
+    assert metrics["frame_change_levels"] > 0
+    assert {path.name for path in out.iterdir()} == {
+        "report.json",
+        *(f"speech_hello_{kind}.png" for kind in ("long", "second", "curves")),
+    }
+
+
+def test_the_ruler_is_kept_until_its_clips_change(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = []
+
+    def train(clips: list[Any]) -> Ruler:
+        trained.append([clip.name for clip in clips])
+        return Ruler()
+
+    monkeypatch.setattr("models.evaluation.tasks.train_ruler", train)
+    assert find_ruler(data) is not None and not trained
+    for name in ("000", "001"):
+        write_clip(tmp_path, name, "train", frames=4)
+        assert find_ruler(tmp_path) is not None
+    find_ruler(tmp_path)
+    assert trained == [["000"], ["000", "001"]]
+    assert load_ruler(tmp_path / "ruler.pt")[1] == ["000", "001"]
+
+
+def test_without_training_clips_there_is_no_ruler(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_clip(tmp_path, "900", "held_out", frames=4)
+    assert find_ruler(tmp_path) is None
+    assert "landmarks" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ((), "--data"),
+        (("--compare", "10:0"), "--data"),
+        (("--data", "DATA", "--compare", "10:0"), "fake"),
+        (("--data", "DATA", "--clips", "777"), "777"),
+        (("--data", "DATA", "--seconds", "0"), "--seconds"),
+        (("--speech", "nothing.wav"), "no file at"),
+        (("--data", "nowhere"), "livehead data synth"),
+    ],
+)
+def test_refusals_say_what_to_do(data: Path, words: tuple[str, ...], says: str) -> None:
+    with pytest.raises(LiveheadError, match=says):
+        evaluate(*(str(data) if word == "DATA" else word for word in words))
+
+
+def test_faces_are_needed_for_speech(recording: Path, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "small.png")
+    with pytest.raises(PortraitError):
+        evaluate("--speech", str(recording), "--portrait", str(tmp_path / "small.png"))

@@ -1,0 +1,82 @@
+"""Plans on the same inputs: exactly what the generator makes, and honest distances and times."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from models.audio.mouth import MouthReader
+from models.backbones.mini import MiniUNet
+from models.codec import Codec
+from models.diffusion import DiffusionGenerator, load_generator
+from models.evaluation.plans import distance, make_inputs, run_plan, time_plans
+from models.evaluation.subject import generate, make_subject
+from models.evaluation.tasks import Setting, compare_plans
+from models.lightning.plan import parse, plain
+from models.spec import MINI
+from models.training.synth.clips import Clip, load_clip
+from models.weights.mini_files import save_mini
+from tests.models.evaluation.puppet import write_clip
+
+pytestmark = pytest.mark.unit
+
+PLAN = parse("4:0,2+dfa")
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGenerator:
+    """``mini`` with random weights."""
+    torch.manual_seed(2)
+    unet = MiniUNet(MINI)
+    torch.nn.init.normal_(unet.conv_out.weight, std=0.05)
+    networks = {"codec": Codec(MINI.codec), "unet": unet, "reader": MouthReader()}
+    folder = tmp_path_factory.mktemp("weights")
+    save_mini(folder, {name: net.state_dict() for name, net in networks.items()}, PLAN, {})
+    return load_generator("mini", weights=folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+    """Ten frames: two chunks and a half."""
+    return load_clip(write_clip(tmp_path_factory.mktemp("data"), "900", "held_out", frames=10))
+
+
+def test_a_plan_makes_what_the_generator_makes(generator: DiffusionGenerator, clip: Clip) -> None:
+    identity = generator.prepare(clip.neutral)
+    subject = make_subject(clip, generator, identity, 60.0)
+    expected = generate(generator, identity, subject, "test")
+    output = run_plan(make_inputs(generator, identity, subject), PLAN, subject)
+    assert output.latents.shape == (3, 8, 4, 32, 32)
+    assert np.array_equal(output.frames, expected)
+
+
+def test_distances_grow_with_fewer_steps(generator: DiffusionGenerator, clip: Clip) -> None:
+    identity = generator.prepare(clip.neutral)
+    subject = make_subject(clip, generator, identity, 60.0)
+    inputs = make_inputs(generator, identity, subject)
+    outputs = {steps: run_plan(inputs, plain(steps), subject) for steps in (10, 5, 2)}
+    same = distance(outputs[10], outputs[10], subject)
+    assert same == {"latent_rmse_10": 0.0, "psnr_mouth_10": math.inf}
+    near, far = (distance(outputs[steps], outputs[10], subject) for steps in (5, 2))
+    assert 0 < near["latent_rmse_10"] < far["latent_rmse_10"]
+
+
+def test_times_are_medians_per_frame(generator: DiffusionGenerator, clip: Clip) -> None:
+    identity = generator.prepare(clip.neutral)
+    subject = make_subject(clip, generator, identity, 60.0)
+    inputs = make_inputs(generator, identity, subject)
+    ticks = itertools.count()
+    plans = [plain(1), plain(2)]
+    assert time_plans(inputs, plans, 4, clock=lambda: next(ticks) * 0.1) == pytest.approx([25, 25])
+
+
+def test_comparison_has_its_references(generator: DiffusionGenerator, clip: Clip) -> None:
+    found = compare_plans(Setting(generator, None, 0.16, None), generator, [clip], [PLAN])
+    assert list(found) == [str(plain(10)), str(plain(30)), str(PLAN)]
+    assert found[str(PLAN)]["latent_rmse_30"] > 0
+    assert found[str(PLAN)]["ms_per_frame"] > 0
+    assert found[str(plain(10))]["latent_rmse_10"] == 0
