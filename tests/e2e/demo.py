@@ -23,6 +23,7 @@ PROBE = Path(__file__).with_name("probe.js").read_text("utf-8")
 DESKTOP = (1280, 800)
 PHONE = (360, 740)
 PATIENCE_MS = 30_000
+POLL_MS = 50
 BUSY_PER_CORE = 2.0
 
 Kind = Literal["Clip", "Talk", "File"]
@@ -77,6 +78,7 @@ class Demo:
     def __init__(self, page: Page, screenshots: Path | None) -> None:
         self.page = page
         self.sessions: list[dict[str, Any]] = []
+        self.logged: list[str] = []  # what the page writes to the browser's console
         self._screenshots = screenshots
 
     async def choose(self, kind: Kind) -> None:
@@ -92,13 +94,19 @@ class Demo:
     async def start(self) -> None:
         """Press Start and wait until pictures are shown."""
         await self.page.click("#start")
-        await self.page.wait_for_function("livehead.framesShown > 2", timeout=PATIENCE_MS)
+        await self.until("livehead.framesShown > 2")
 
     async def wait_state(self, *states: str) -> None:
         """Wait for one of the states."""
-        await self.page.wait_for_function(
-            "states => states.includes(livehead.state)", arg=list(states), timeout=PATIENCE_MS
-        )
+        await self.until(f"{json.dumps(states)}.includes(livehead.state)")
+
+    async def until(self, condition: str, patience_ms: int = PATIENCE_MS) -> None:
+        """Wait until a JavaScript expression holds; asks from outside, as the page forbids eval."""
+        for _ in range(patience_ms // POLL_MS):
+            if await self.page.evaluate(condition):
+                return
+            await self.page.wait_for_timeout(POLL_MS)
+        raise AssertionError(f"still not so after {patience_ms} ms: {condition}")
 
     async def value(self, name: str) -> Any:
         """A property of window.livehead."""
@@ -147,6 +155,7 @@ async def open_demo(
     window: tuple[int, int] = DESKTOP,
     dark: bool = False,
     scripts: Sequence[str] = (),
+    probed: bool = True,
     refuses: bool = False,
     screenshots: Path | None = None,
 ) -> AsyncIterator[Demo]:
@@ -159,6 +168,7 @@ async def open_demo(
         window: width and height.
         dark: whether the system prefers dark colours.
         scripts: run in the page before its own.
+        probed: with ``probe.js`` inside, for which the page's content policy is lifted.
         refuses: the person does not let the page use the microphone.
         screenshots: folder for ``Demo.shoot``.
     """
@@ -167,17 +177,17 @@ async def open_demo(
             viewport={"width": window[0], "height": window[1]},
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce",  # spares the processor for the face
-            bypass_csp=True,  # the probe brings an audio worklet of its own
+            bypass_csp=probed,  # the probe brings an audio worklet of its own
             permissions=[] if refuses else ["microphone"],
         )
         page = await context.new_page()
-        page.on("console", lambda message: console.say(f"page: {message.text}"))
-        page.on("pageerror", lambda error: console.say(f"page error: {error}"))
-        for script in (PROBE, *scripts):
+        demo = Demo(page, screenshots)
+        page.on("console", lambda message: demo.logged.append(message.text))
+        page.on("pageerror", lambda error: demo.logged.append(f"error: {error}"))
+        for script in (*([PROBE] if probed else []), *scripts):
             await page.add_init_script(script)
         if clip is not None:
             await offer_clip(page, clip)
-        demo = Demo(page, screenshots)
         await remember_sessions(page, demo.sessions)
         await page.goto(server.url)
         await page.wait_for_selector("#gallery .tile")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -71,8 +71,8 @@ async def test_another_face_while_live_begins_again(server: RunningServer, beepi
     async with open_demo(server, clip=beeping) as demo:
         await demo.start()
         await choose_portrait(demo, picture(300))
-        await demo.page.wait_for_function("livehead.state === 'off' || livehead.framesShown === 0")
-        await demo.page.wait_for_function("livehead.framesShown > 2")
+        await demo.until("livehead.state === 'off' || livehead.framesShown === 0")
+        await demo.until("livehead.framesShown > 2")
         assert len(demo.sessions) == 2
         assert gone(server, demo.sessions[0])
 
@@ -98,6 +98,20 @@ async def test_end_returns_to_the_start(server: RunningServer, beeping: Path) ->
         assert gone(server, demo.sessions[0])
         await demo.start()
         assert len(demo.sessions) == 2
+
+
+@pytest.mark.parametrize("route", ["webrtc", "websocket"])
+async def test_its_own_content_policy_lets_it_work(
+    server: RunningServer, beeping: Path, route: Literal["webrtc", "websocket"]
+) -> None:
+    async with open_demo(server, microphone=beeping, probed=False) as demo:
+        await demo.choose("Talk")
+        await demo.use_route(route)
+        await demo.start()
+        await demo.wait_state("talking")
+        await demo.page.click("#end")
+        await demo.wait_state("off")
+        assert demo.logged == [], "neither errors nor refused resources"
 
 
 async def test_it_fits_a_phone(server: RunningServer, beeping: Path, screenshots: Path) -> None:

@@ -72,7 +72,7 @@ async def test_the_mouth_moves_while_it_speaks_and_rests_after(
         await demo.wait_state("talking")
         await demo.page.wait_for_timeout(1200)
         await demo.shoot("mini-talking")
-        await demo.page.wait_for_function("livehead.state === 'idle'", timeout=60_000)
+        await demo.until("livehead.state === 'idle'", 90_000)
         await demo.page.wait_for_timeout(4000)
         await demo.shoot("mini-idle")
         mouth = await demo.page.evaluate("mouth")

@@ -108,7 +108,7 @@ async def test_a_file_of_ones_own_is_said(
         broken = tmp_path / "broken.mp3"
         broken.write_bytes(b"no sound at all")
         await demo.page.set_input_files("#speech-file", broken)
-        await demo.page.wait_for_function(
+        await demo.until(
             "document.getElementById('notice-text').textContent.includes('cannot decode')"
         )
         await demo.shoot("file-refused")
