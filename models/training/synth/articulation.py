@@ -101,19 +101,7 @@ def mouth_track(
     """
     if energy is not None and energy.shape != (frames,):
         raise ValueError(f"energy: expected [{frames}], got {list(energy.shape)}")
-    times = (np.arange(frames, dtype=np.float64) + 0.5) / fps
-    total = np.zeros((frames, len(MOUTH_UNITS)))
-    weight = np.full(frames, _REST_STRENGTH)
-    lips = np.zeros(frames)
-    for item in fold(phonemes):
-        pose = _POSE_OF.get(item.symbol)
-        bell = _bell(times, item, lateness)
-        weight += bell
-        if pose is not None:
-            total += bell[:, None] * pose
-        if item.symbol in LIPS:
-            lips = np.maximum(lips, _bell(times, item, lateness) / _LIP_STRENGTH)
-    track = total / weight[:, None]
+    track, lips = _blend(fold(phonemes), frames, fps, lateness)
     if energy is not None:
         loud = _TEXTURE[0] + _TEXTURE[1] * np.clip(energy, 0.0, 1.1)
         for name in ("jawOpen", "mouthLowerDown"):
@@ -122,6 +110,25 @@ def mouth_track(
     track = _close_lips(track, lips)
     track[np.abs(track).max(1) < 0.012] = 0.0
     return np.clip(track, 0.0, 1.0).astype(np.float32)
+
+
+def _blend(
+    phonemes: Sequence[Phoneme], frames: int, fps: float, lateness: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Poses weighted by dominance [T, 13], and how far each frame closes the lips [T]."""
+    times = (np.arange(frames, dtype=np.float64) + 0.5) / fps
+    total = np.zeros((frames, len(MOUTH_UNITS)))
+    weight = np.full(frames, _REST_STRENGTH)
+    lips = np.zeros(frames)
+    for item in phonemes:
+        pose = _POSE_OF.get(item.symbol)
+        bell = _bell(times, item, lateness)
+        weight += bell
+        if pose is not None:
+            total += bell[:, None] * pose
+        if item.symbol in LIPS:
+            lips = np.maximum(lips, bell / _LIP_STRENGTH)
+    return total / weight[:, None], lips
 
 
 def _voiced(energy: NDArray[np.float32]) -> NDArray[np.float64]:

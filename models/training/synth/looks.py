@@ -37,6 +37,7 @@ _IRIS_LIGHT: tuple[Rgb, ...] = ((0.11, 0.17, 0.23), (0.09, 0.12, 0.07), (0.11, 0
 _PALE = np.array([0.60, 0.395, 0.305])
 _DEEP = np.array([0.165, 0.085, 0.050])
 _MELANIN = (0.80, 0.30, 0.12)
+_GREY_AGE = 0.45
 
 
 @dataclass(frozen=True)
@@ -82,19 +83,12 @@ def draw_look(identity: int, lights: Path) -> Look:
     rng = np.random.default_rng([identity, 2024])
     female = identity % 2 == 0
     group = (identity // 2 + 2 - identity % 2) % 3
-    peoples = np.eye(3)[group] * 0.68 + rng.dirichlet([2.0] * 3) * 0.32
-    age = float((0.04, 0.14, 0.30, 0.50)[rng.choice(4, p=(0.35, 0.35, 0.2, 0.1))])
-    person = Person(
-        seed=identity,
-        gender=0.0 if female else 0.93,
-        age=age,
-        peoples=(float(peoples[0]), float(peoples[1]), float(peoples[2])),
-    )
+    person = _person(rng, identity, female, group)
     melanin = float(np.clip(_MELANIN[group] + 0.10 * rng.standard_normal(), 0.0, 0.95))
     skin = _PALE ** (1 - melanin) * _DEEP**melanin
     light_hair = group == 2
     hair = _pick(rng, _HAIR_LIGHT if light_hair else _HAIR_DARK)
-    if age > 0.45:
+    if person.age > _GREY_AGE:
         hair = (0.26, 0.25, 0.245)
     names = sorted(path.name for path in lights.glob("*.exr") if path.stem != "night")
     environment = names[identity % len(names)]
@@ -117,6 +111,17 @@ def draw_look(identity: int, lights: Path) -> Look:
         camera_yaw=float(0.05 * rng.standard_normal()),
         camera_pitch=float(0.025 * rng.standard_normal()),
         shift=(float(0.012 * rng.standard_normal()), float(0.006 * rng.standard_normal())),
+    )
+
+
+def _person(rng: np.random.Generator, identity: int, female: bool, group: int) -> Person:
+    peoples = np.eye(3)[group] * 0.68 + rng.dirichlet([2.0] * 3) * 0.32
+    age = float((0.04, 0.14, 0.30, 0.50)[rng.choice(4, p=(0.35, 0.35, 0.2, 0.1))])
+    return Person(
+        seed=identity,
+        gender=0.0 if female else 0.93,
+        age=age,
+        peoples=(float(peoples[0]), float(peoples[1]), float(peoples[2])),
     )
 
 
