@@ -28,7 +28,7 @@ async def test_every_frame_arrives_once_with_the_sound() -> None:
         await until(lambda: len(call.client.counters) >= 60)
         counters = call.client.counters
         assert counters == list(range(counters[0], counters[0] + len(counters)))
-        assert call.client.samples / 48_000 == pytest.approx(len(counters) / FPS, abs=0.4)
+        assert call.client.samples / 48_000 == pytest.approx(len(counters) / FPS, abs=1.0)
         assert call.source.keyframe_requests == 1, "asked once, when the call stood"
         assert call.peer.connected and call.closed == []
 
