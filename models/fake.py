@@ -40,7 +40,12 @@ class FakeGenerator:
     """Implements ``Generator`` by painting; exact, instant and deterministic."""
 
     def __init__(
-        self, *, fps: float = 25.0, side: int = 256, chunk_frames: int = 4, lookahead_frames: int = 2
+        self,
+        *,
+        fps: float = 25.0,
+        side: int = 256,
+        chunk_frames: int = 4,
+        lookahead_frames: int = 2,
     ) -> None:
         self.fps = fps
         self.size = (side, side)

@@ -22,9 +22,7 @@ class Schedule(NamedTuple):
 
 def make_schedule(spec: ScheduleSpec) -> Schedule:
     """Amplitudes of a linear beta schedule, optionally rescaled to zero terminal SNR."""
-    betas = torch.linspace(
-        spec.beta_start, spec.beta_end, spec.train_steps, dtype=torch.float64
-    )
+    betas = torch.linspace(spec.beta_start, spec.beta_end, spec.train_steps, dtype=torch.float64)
     a = torch.cumprod(1 - betas, 0).sqrt()
     if spec.zero_terminal_snr:
         a = (a - a[-1]) * a[0] / (a[0] - a[-1])

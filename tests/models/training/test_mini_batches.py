@@ -78,7 +78,9 @@ def test_head_pose_is_relative_to_the_reference_and_nothing_else_is() -> None:
 
 def test_weights_have_mean_one_and_favour_the_mouth() -> None:
     weight = loss_weight(
-        torch.zeros(2, 32, 32), torch.tensor([[16.0, 24.0]] * 2), torch.tensor([[10.0, 12, 22, 12]] * 2)
+        torch.zeros(2, 32, 32),
+        torch.tensor([[16.0, 24.0]] * 2),
+        torch.tensor([[10.0, 12, 22, 12]] * 2),
     )
     assert weight.mean() == pytest.approx(1.0, abs=1e-5)
     assert weight[0, 0, 23, 15] > 10 * weight[0, 0, 0, 0]
