@@ -13,7 +13,9 @@ export class View {
   show({ phase, state, utterance, routeName }, kind, framesShown) {
     const live = phase === Phase.LIVE;
     Object.assign(document.body.dataset, { phase, state });
-    find("state-text").textContent = phase === Phase.STARTING ? "Connecting" : STATE[state];
+    const deaf = kind === "talk" && this.#muted && state === "listening";
+    const shown = deaf ? "Muted" : STATE[state];
+    find("state-text").textContent = phase === Phase.STARTING ? "Connecting" : shown;
     const wasLive = !find("live").hidden;
     find("live").hidden = !live;
     find("start").hidden = live;
