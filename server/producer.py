@@ -3,7 +3,8 @@
 Keeps at most ``IN_FLIGHT`` chunks at the worker. Idle chunks are asked for just in time: when the
 store lasts no longer than ``lead``, the longest of the worker's last answers plus a margin. Speech
 that is already there is asked for ahead, until one chunk is in store or on its way; the rest waits
-in the timeline, where an interrupt drops it for nothing.
+in the timeline, where an interrupt drops it for nothing. While speech is held (somebody watches,
+but nobody's call stands yet) the picture idles, and speech that had begun goes on as a new segment.
 """
 
 from __future__ import annotations
@@ -137,8 +138,7 @@ class Producer:
         store = self._pacer.horizon_s(now) + len(self._asked) * self.chunk_s
         urgent = now + store - self.lead_s
         if self.hold_speech:
-            if self._timeline.begun:
-                return None
+            self._timeline.break_off()
             return Plan(max(now, urgent), lead_in=self._spec.chunk_frames)
         plan = self._timeline.plan(now, urgent, talking=self.sounding)
         is_ahead = self.frames_ahead > self._spec.chunk_frames

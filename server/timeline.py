@@ -135,6 +135,14 @@ class Timeline:
         self._queue.clear()
         self._voice, self._ripe_at = None, None
 
+    def break_off(self) -> None:
+        """What is left of a begun segment will be a segment of its own, begun anew."""
+        if self.begun:
+            head = self._queue[0]
+            head.segment = Segment(next(self._names), head.segment.asked_at)
+            head.begun = False
+        self._voice = None
+
     def plan(self, now: float, urgent: float, *, talking: bool) -> Plan:
         """The next cut; ``talking`` says that cut sound is still on its way to be played."""
         spec = self._spec

@@ -6,6 +6,7 @@ import pytest
 
 from server.errors import BadRequest, Conflict
 from server.lifetime import Lifetime, Limits, Verdict
+from server.session import Mode
 from server.states import State, move
 from tests.fakes.output import Recorder
 from tests.fakes.sound import speech
@@ -69,6 +70,25 @@ async def test_speech_waits_until_somebody_can_see_it() -> None:
         await act.advance(2)
         assert len(connecting.speaking) == 25
         assert connecting.speaking[0][0] - connected <= 3 * FRAME + 0.02
+
+
+@pytest.mark.parametrize("mode", ["speak", "echo"])
+async def test_a_new_call_takes_over_from_the_old_while_somebody_speaks(mode: Mode) -> None:
+    async with scene(mode=mode) as act:
+        await act.push_live(speech(2.0))
+        connecting = Recorder(act.clock, ready=False)
+        act.session.attach(connecting)
+        act.session.detach(act.viewer)
+        await act.push_live(speech(1.0))
+        before = len(connecting.units)
+        assert before > 20 and not connecting.units[-1][1].speaking
+        connecting.ready = True
+        await act.push_live(speech(1.0))
+        await act.advance(2)
+        assert connecting.speaking
+        assert connecting.names() == ["stopped", "started", "stopped"]
+        names = [event["segment_id"] for _, event in connecting.events if "segment_id" in event]
+        assert names[0] != names[1] == names[2]
 
 
 async def test_jpeg_is_made_only_for_those_who_want_it() -> None:
