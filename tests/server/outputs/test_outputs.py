@@ -1,0 +1,207 @@
+"""Outputs alone: gates, slow readers, closing, and the audience they make."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from server.media.unit import Unit
+from server.outputs.audience import Audience
+from server.outputs.base import KeyframeGate
+from server.outputs.webrtc import PeerOutput
+from server.outputs.websocket import MAX_EVENTS, MAX_UNITS, TOO_SLOW, WebSocketOutput
+from server.webrtc.peer import Peer
+from tests.fakes.clock import ManualClock, settle
+from tests.fakes.output import Recorder
+from tests.server.serving import unpack
+
+pytestmark = pytest.mark.unit
+
+
+class Line:
+    """A WebSocket that takes messages only while it is open."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes | str] = []
+        self.flowing = asyncio.Event()
+        self.flowing.set()
+        self.broken = False
+        self.closed: int | None = None
+        self.application_state = WebSocketState.CONNECTED
+
+    async def send_bytes(self, data: bytes) -> None:
+        """Take a unit."""
+        await self._take(data)
+
+    async def send_text(self, text: str) -> None:
+        """Take an event."""
+        await self._take(text)
+
+    async def close(self, code: int) -> None:
+        """Remember the code."""
+        self.closed = code
+
+    async def _take(self, item: bytes | str) -> None:
+        await self.flowing.wait()
+        if self.broken:
+            raise WebSocketDisconnect(1006)
+        self.sent.append(item)
+
+
+def unit(index: int, *, keyframe: bool = False, jpeg: bytes = b"") -> Unit:
+    """A unit of no consequence."""
+    return Unit(0, index, keyframe, False, b"video", (), b"\0" * 8, jpeg)
+
+
+class Scene:
+    """A socket output with its line."""
+
+    def __init__(self, video: Any = "h264") -> None:
+        self.line = Line()
+        self.keyframes = 0
+        self.output = WebSocketOutput(cast(WebSocket, self.line), video, self._keyframe)
+        self.output.start()
+
+    def _keyframe(self) -> None:
+        self.keyframes += 1
+
+    @property
+    def indices(self) -> list[int]:
+        """Units that were sent."""
+        return [unpack(item).index for item in self.line.sent if isinstance(item, bytes)]
+
+
+def test_a_gate_waits_for_a_keyframe_and_asks_for_one() -> None:
+    asked: list[int] = []
+    gate = KeyframeGate(lambda: asked.append(1))
+    assert [gate.lets(unit(0)), gate.lets(unit(1, keyframe=True)), gate.lets(unit(2))] == [
+        False,
+        True,
+        True,
+    ]
+    gate.close()
+    assert not gate.lets(unit(3))
+    assert len(asked) == 2
+
+
+async def test_units_and_events_keep_their_order() -> None:
+    scene = Scene()
+    scene.output.send(unit(0, keyframe=True))
+    scene.output.event({"type": "a"})
+    scene.output.send(unit(1))
+    await settle()
+    kinds = [type(item) for item in scene.line.sent]
+    assert kinds == [bytes, str, bytes]
+    await scene.output.aclose()
+    assert scene.line.closed == 1000 and not scene.output.ready
+
+
+async def test_a_slow_reader_loses_units_but_no_events_and_goes_on_at_a_keyframe() -> None:
+    scene = Scene()
+    scene.line.flowing.clear()
+    for index in range(MAX_UNITS + 20):
+        scene.output.send(unit(index, keyframe=index == 0))
+        if index % 10 == 0:
+            scene.output.event({"type": f"event {index}"})
+    assert scene.output.dropped_units >= MAX_UNITS
+    assert scene.keyframes > 0
+    scene.output.send(unit(100, keyframe=True))
+    scene.output.send(unit(101))
+    scene.line.flowing.set()
+    await settle()
+    assert scene.indices[-2:] == [100, 101] and len(scene.indices) <= 3
+    events = [json.loads(item)["type"] for item in scene.line.sent if isinstance(item, str)]
+    assert events == [f"event {index}" for index in range(0, MAX_UNITS + 20, 10)]
+    await scene.output.aclose()
+
+
+async def test_a_reader_that_leaves_its_events_is_disconnected() -> None:
+    scene = Scene("none")
+    scene.line.flowing.clear()
+    for index in range(MAX_EVENTS + 5):
+        scene.output.event({"type": str(index)})
+    scene.line.flowing.set()
+    await asyncio.wait_for(scene.output.wait_closed(), 5)
+    assert scene.line.closed == TOO_SLOW
+    await scene.output.aclose()
+
+
+async def test_a_stuck_reader_does_not_hold_up_the_end() -> None:
+    scene = Scene()
+    scene.line.flowing.clear()
+    scene.output.send(unit(0, keyframe=True))
+    await settle()
+    await asyncio.wait_for(scene.output.aclose(), 10)
+
+
+async def test_a_reader_that_left_is_noticed() -> None:
+    scene = Scene()
+    scene.line.broken = True
+    scene.output.event({"type": "a"})
+    await asyncio.wait_for(scene.output.wait_closed(), 5)
+    scene.output.send(unit(0, keyframe=True))
+    scene.output.event({"type": "b"})
+    await scene.output.aclose()
+    assert scene.line.sent == []
+
+
+async def test_jpeg_needs_no_keyframe_and_none_takes_no_units() -> None:
+    painter, listener = Scene("jpeg"), Scene("none")
+    for scene in (painter, listener):
+        scene.output.send(unit(0))
+        scene.output.send(unit(1, jpeg=b"picture"))
+        await settle()
+    assert painter.indices == [1] and listener.line.sent == []
+    assert painter.output.ready and not listener.output.ready
+    for scene in (painter, listener):
+        await scene.output.aclose()
+
+
+class Telephone:
+    """A peer."""
+
+    def __init__(self) -> None:
+        self.connected = False
+        self.sent: list[int] = []
+        self.ended = False
+
+    def send(self, unit: Unit) -> None:
+        """Take a unit."""
+        self.sent.append(unit.index)
+
+    async def aclose(self) -> None:
+        """Hang up."""
+        self.ended = True
+
+
+async def test_a_call_gets_units_from_the_keyframe_after_it_connected() -> None:
+    telephone, asked = Telephone(), []
+    output = PeerOutput(cast(Peer, telephone), lambda: asked.append(1))
+    output.send(unit(0, keyframe=True))
+    assert not output.ready
+    telephone.connected = True
+    output.send(unit(1))
+    output.send(unit(2, keyframe=True))
+    output.send(unit(3))
+    output.event({"type": "ignored"})
+    assert output.ready and telephone.sent == [2, 3] and len(asked) == 1
+    await output.aclose()
+    assert telephone.ended
+
+
+async def test_an_audience_knows_who_watches() -> None:
+    clock, audience = ManualClock(), Audience()
+    listener, painter = Recorder(clock, "none"), Recorder(clock, "jpeg", ready=False)
+    audience.add(listener)
+    assert (audience.watches, audience.wants_jpeg, audience.ready) == (False, False, True)
+    audience.add(painter)
+    assert (audience.watches, audience.wants_jpeg) == (True, True)
+    painter.dropped_units = 3
+    audience.remove(painter)
+    assert audience.dropped_units == 3 and painter not in audience and len(audience) == 1
+    await audience.aclose()
+    assert listener.closed and not painter.closed

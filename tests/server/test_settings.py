@@ -1,0 +1,72 @@
+"""Settings: cast and checked once, secrets never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.settings import Settings, SettingsError
+
+pytestmark = pytest.mark.unit
+
+
+def test_defaults_are_valid() -> None:
+    settings = Settings.read({})
+    assert (settings.host, settings.port, settings.model) == ("127.0.0.1", 8000, "mini")
+    assert settings.max_upload_bytes == 10 * 1024 * 1024
+
+
+def test_the_environment_is_cast() -> None:
+    settings = Settings.read(
+        {
+            "LIVEHEAD_PORT": " 9000 ",
+            "LIVEHEAD_MODEL": "fake",
+            "LIVEHEAD_IDLE_TIMEOUT_S": "2.5",
+            "LIVEHEAD_CORS_ORIGINS": "https://a.example, https://b.example,",
+            "LIVEHEAD_ICE_SERVERS": '[{"urls": "turn:t.example", "username": "u"}]',
+            "LIVEHEAD_HOST": "",
+            "OTHER": "x",
+        }
+    )
+    assert settings.port == 9000 and settings.model == "fake"
+    assert settings.idle_timeout_s == 2.5 and settings.host == "127.0.0.1"
+    assert settings.cors_origins == ("https://a.example", "https://b.example")
+    assert settings.ice_servers == ({"urls": "turn:t.example", "username": "u"},)
+
+
+def test_the_command_line_wins_where_it_says_something() -> None:
+    environment = {"LIVEHEAD_PORT": "9000", "LIVEHEAD_MODEL": "fake"}
+    settings = Settings.read(environment, port=9001, model=None)
+    assert (settings.port, settings.model) == (9001, "fake")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PORT", "http", "a whole number"),
+        ("PORT", "70000", "between 0 and 65535"),
+        ("MODEL", "huge", "one of mini, fake"),
+        ("MAX_SESSIONS", "0", "1 or more"),
+        ("IDLE_TIMEOUT_S", "-1", "more than 0"),
+        ("IDLE_TIMEOUT_S", "nan", "more than 0"),
+        ("THREADS", "-2", "0 or more"),
+        ("LOG_LEVEL", "loud", "one of debug"),
+        ("ICE_SERVERS", "{}", "a JSON list"),
+        ("ICE_SERVERS", '[{"url": "x"}]', "a JSON list"),
+    ],
+)
+def test_wrong_values_are_named(name: str, value: str, expected: str) -> None:
+    with pytest.raises(SettingsError, match=expected) as refused:
+        Settings.read({f"LIVEHEAD_{name}": value})
+    assert f"LIVEHEAD_{name}" in str(refused.value)
+    assert refused.value.code == "bad_setting"
+
+
+def test_secrets_are_not_shown() -> None:
+    turn = ({"urls": "turn:t.example", "credential": "hush"},)
+    settings = Settings(api_key="sesame", ice_servers=turn)
+    for shown in (settings.shown(), repr(settings)):
+        assert "sesame" not in shown and "hush" not in shown
+    assert "api_key=set" in settings.shown()
+    with pytest.raises(SettingsError) as refused:
+        Settings.read({"LIVEHEAD_ICE_SERVERS": "hush"})
+    assert "hush" not in str(refused.value)
