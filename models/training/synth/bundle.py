@@ -47,7 +47,7 @@ class SpeechClip:
     voice: str
 
 
-AVATARS = (Avatar("ada", "Ada", 24), Avatar("ben", "Ben", 11), Avatar("mira", "Mira", 28))
+AVATARS = (Avatar("ada", "Ada", 20), Avatar("ben", "Ben", 15), Avatar("mira", "Mira", 16))
 CLIPS = (
     SpeechClip(
         "hello",
