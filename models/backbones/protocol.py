@@ -25,7 +25,10 @@ class Condition(Protocol):
 class Backbone(Protocol):
     """One network family. ``C`` is its own condition type; latents are [B, C, F, H, W]."""
 
-    spec: BackboneSpec
+    @property
+    def spec(self) -> BackboneSpec:
+        """The row that describes the network."""
+        ...
 
     def full(self, z: Tensor, t: Tensor, cond: Any, *, keep: bool = ...) -> tuple[Tensor, Cached]:
         """The whole network: v-prediction like ``z`` and the cache for light steps.

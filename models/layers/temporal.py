@@ -65,7 +65,7 @@ class TemporalAttention(nn.Module):
         return out.view(-1, tokens, frames, channels).transpose(1, 2).reshape(x.shape)
 
     def _fused(self, x: Tensor, weight: Tensor, position: Tensor) -> Tensor:
-        """The same with the F x F pairs of frames outermost: everything else runs along the map."""
+        """The same, for all F x F pairs of frames at once: products run along the whole map."""
         assert self.head_sum is not None
         (tokens, channels), frames = x.shape[1:], position.shape[0]
         n = F.layer_norm(x, (channels,), eps=self.norm.eps)
@@ -73,13 +73,13 @@ class TemporalAttention(nn.Module):
         position = position if clips == 1 else position.repeat(clips, 1, 1)
         qkv = torch.baddbmm(position, n, weight.expand(n.shape[0], -1, -1))
         q, k, v = qkv.view(clips, frames, tokens, 3 * channels).chunk(3, dim=-1)
-        # [F of keys, B, F of queries, L, C]: products channel by channel, summed within each head
-        pairs = q * k.transpose(0, 1)[:, :, None]
+        # [B, F of keys, F of queries, L, C]: multiplied channel by channel, summed within each head
+        pairs = q[:, None] * k[:, :, None]
         logits = F.linear(pairs.view(-1, channels), self.head_sum.T)
-        weights = torch.softmax(logits.view(frames, -1), dim=0)
+        weights = torch.softmax(logits.view(clips, frames, -1), dim=1)
         spread = F.linear(weights.view(-1, self.heads), self.head_sum).view(pairs.shape)
-        out = spread[0] * v[:, 0, None]
+        out = spread[:, 0] * v[:, 0, None]
         for g in range(1, frames):
-            out.addcmul_(spread[g], v[:, g, None])
+            out.addcmul_(spread[:, g], v[:, g, None])
         added: Tensor = self.to_out(out)
         return added.view(x.shape)

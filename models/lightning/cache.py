@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from models.errors import CacheError
@@ -26,9 +27,11 @@ class Cached:
     owners: tuple[str, ...]
 
     def repeat(self, n: int) -> Cached:
-        """The same cache for n light steps in one batch."""
-        background = None if self.background is None else self.background.repeat(n, 1, 1)
-        return Cached(self.hidden.repeat(n, 1, 1, 1), background, self.owners * n)
+        """The same cache for n light steps in one batch, in the same memory layout."""
+        if n == 1:
+            return self
+        background = None if self.background is None else torch.cat([self.background] * n)
+        return Cached(torch.cat([self.hidden] * n), background, self.owners * n)
 
     def check(self, owners: Sequence[str], z: Tensor) -> None:
         """Refuse a cache made for other identities or another shape of latents [B, C, F, H, W].

@@ -7,6 +7,7 @@ light steps that share its cache.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PlanError
+
+_WRITTEN = re.compile(
+    r"(?P<steps>\d+)(:(?P<keys>\d+(,\d+)*))?(?P<flags>(\+(dfa|parallel|from\d+))*)"
+)
 
 
 @dataclass(frozen=True)
@@ -88,9 +93,10 @@ class StepPlan:
             ) from error
 
     def __str__(self) -> str:
-        """As it is written on command lines: ``10:0,4,8+dfa``."""
+        """As it is written on command lines: ``10:0,4,8+dfa``; ``parse`` is the inverse."""
         flags = "+parallel" * self.parallel + "+dfa" * self.foreground
-        return f"{self.steps}:{','.join(map(str, self.keys))}{flags}"
+        since = f"+from{self.estimate_from}" if self.estimate_from else ""
+        return f"{self.steps}:{','.join(map(str, self.keys))}{flags}{since}"
 
 
 def plain(steps: int) -> StepPlan:
@@ -99,34 +105,34 @@ def plain(steps: int) -> StepPlan:
 
 
 def parse(text: str) -> StepPlan:
-    """A plan from a command line: ``10`` (plain), ``10:0,4,8``, ``10:0,4,8+dfa+parallel``.
+    """A plan from a command line: ``10`` (plain), ``10:0,4,8``, ``10:0,4,8+dfa+parallel+from4``.
 
     Raises:
         PlanError: the text is not a plan.
     """
-    head, *flags = text.split("+")
-    steps, _, keys = head.partition(":")
-    try:
-        base = plain(int(steps))
-        chosen = tuple(int(k) for k in keys.split(",")) if keys else base.keys
-    except ValueError as error:
+    match = _WRITTEN.fullmatch(text.strip())
+    if not match:
         raise PlanError(
-            f"expected a plan like 10:0,4,8+dfa, got {text!r}", code="bad_plan"
-        ) from error
-    unknown = set(flags) - {"dfa", "parallel"}
-    if unknown:
-        raise PlanError(
-            f"unknown plan flags {sorted(unknown)} in {text!r}; known: dfa, parallel",
+            f"expected a plan like 10:0,4,8+dfa (steps, key steps, and any of +dfa, +parallel,"
+            f" +from4), got {text!r}",
             code="bad_plan",
         )
+    flags = match["flags"].split("+")
+    since = [int(flag.removeprefix("from")) for flag in flags if flag.startswith("from")]
+    steps = int(match["steps"])
+    keys = tuple(map(int, match["keys"].split(","))) if match["keys"] else tuple(range(steps))
     return StepPlan(
-        base.steps, chosen, parallel="parallel" in flags, foreground="dfa" in flags
+        steps,
+        keys,
+        parallel="parallel" in flags,
+        estimate_from=max(since, default=0),
+        foreground="dfa" in flags,
     )
 
 
 def uniform(steps: int, keys: int) -> StepPlan:
     """``keys`` key steps spread evenly, the first one at 0."""
-    return StepPlan(steps, tuple(sorted({int(k * steps / keys) for k in range(keys)})))
+    return StepPlan(steps, tuple(sorted({k * steps // keys for k in range(keys)})))
 
 
 def placed_by_drift(drift: NDArray[np.float64] | Sequence[Sequence[float]], keys: int) -> StepPlan:
@@ -134,12 +140,21 @@ def placed_by_drift(drift: NDArray[np.float64] | Sequence[Sequence[float]], keys
 
     Args:
         drift: [T, T]; ``drift[k, j]`` is how far the cached feature at step j has moved from k.
-        keys: number of key steps.
+        keys: number of key steps, 1 .. T.
+
+    Raises:
+        PlanError: the matrix is not square or there are not so many steps.
 
     A small dynamic programme: best[n][j] over "n groups cover the first j steps".
     """
     d = np.asarray(drift, dtype=np.float64)
     steps = len(d)
+    if d.shape != (steps, steps) or not 1 <= keys <= steps:
+        raise PlanError(
+            f"expected a square drift matrix and at most as many keys as steps, got {d.shape}"
+            f" and {keys} keys",
+            code="bad_plan",
+        )
     group = np.full((steps, steps + 1), np.inf)  # group[k, j]: key k covers k .. j - 1
     for k in range(steps):
         group[k, k + 1 :] = np.cumsum(d[k, k:]) - d[k, k]

@@ -6,7 +6,7 @@ Plain DDIM is the plan in which every step is a key step; there is no second loo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,17 @@ from models.lightning.schedule import Schedule, ddim, make_schedule, split, trai
 from models.spec import ScheduleSpec
 
 Amplitudes = tuple[float, float]
+Observer = Callable[[int, Tensor, Cached | None], None]
+
+
+class Group(NamedTuple):
+    """A key step that was run: what it predicted and cached, and the light steps that follow it."""
+
+    key: int
+    lights: list[int]
+    x: Tensor
+    e: Tensor
+    cached: Cached
 
 
 class Sampler:
@@ -40,11 +51,12 @@ class Sampler:
         z: Tensor,
         cond: Any,
         *,
-        observe: Callable[[int, Tensor, Cached | None], None] | None = None,
+        observe: Observer | None = None,
     ) -> Tensor:
         """Denoise start noise z [B, C, F, H, W] to clean latents of the same shape.
 
-        ``observe(step, z, cache)`` is called before each real step with the scheduler's state.
+        ``observe(step, z, cache)`` is called before each real step with the scheduler's state, and
+        with the cache that the step leaves if it is a key step.
         """
         keep = self.plan.foreground and cond.foreground is not None
         for key, *lights in self.plan.groups:
@@ -55,38 +67,40 @@ class Sampler:
             x, e = split(z, v, a, s)
             z = ddim(x, e, *self.amplitudes[key + 1])
             if lights and self.plan.parallel:
-                z = self._parallel(backbone, z, x, e, cached, cond, key, lights)
+                group = Group(key, lights, x, e, cached)
+                z = self._parallel(backbone, z, group, cond, observe)
                 continue
             for step in lights:
                 v = backbone.tail(cached, z, self._time(step, z), cond)
                 if observe:
                     observe(step, z, None)
-                x, e = split(z, v, *self.amplitudes[step])
-                z = ddim(x, e, *self.amplitudes[step + 1])
+                z = self._advance(step, z, v)
         return z
 
     def _parallel(
-        self,
-        backbone: Backbone,
-        z: Tensor,
-        x: Tensor,
-        e: Tensor,
-        cached: Cached,
-        cond: Any,
-        key: int,
-        lights: list[int],
+        self, backbone: Backbone, z: Tensor, group: Group, cond: Any, observe: Observer | None
     ) -> Tensor:
         """All light steps of a group in one batch, then the real steps with their noises."""
+        key, lights, x, e, cached = group
         flat = key < self.plan.estimate_from
-        amplitudes = [self.amplitudes[step] for step in lights]
-        inputs = estimate_inputs(x, e, amplitudes, flat=flat)
+        inputs = estimate_inputs(x, e, [self.amplitudes[step] for step in lights], flat=flat)
         n = len(lights)
         times = torch.cat([self._time(step, z) for step in lights])
         v = backbone.tail(cached.repeat(n), torch.cat(inputs), times, cond.repeat(n))
         for step, guess, predicted in zip(lights, inputs, v.chunk(n), strict=True):
+            if observe:
+                observe(step, z, None)
+            if step == lights[0]:  # its input was no guess
+                z = self._advance(step, z, predicted)
+                continue
             noise = noise_of(guess, predicted, *self.amplitudes[step])
             z = integrate(z, noise, self.amplitudes[step], self.amplitudes[step + 1])
         return z
+
+    def _advance(self, step: int, z: Tensor, v: Tensor) -> Tensor:
+        """One real step with the prediction for the real state."""
+        x, e = split(z, v, *self.amplitudes[step])
+        return ddim(x, e, *self.amplitudes[step + 1])
 
     def _time(self, step: int, z: Tensor) -> Tensor:
         return torch.full((z.shape[0],), self.times[step], device=z.device)

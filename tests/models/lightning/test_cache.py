@@ -1,0 +1,70 @@
+"""The feature cache refuses everybody it was not made for."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models.errors import CacheError
+from models.lightning.cache import Cached
+from models.lightning.plan import parse
+from models.lightning.sampler import Sampler
+from tests.models.tiny import TINY, start, tiny_condition, tiny_net
+
+pytestmark = pytest.mark.unit
+
+
+def cached(owners: tuple[str, ...] = ("ada",), frames: int = 3) -> Cached:
+    return Cached(torch.zeros(len(owners) * frames, 8, 16, 16), None, owners)
+
+
+def test_its_owner_may_use_it() -> None:
+    cached().check(("ada",), start())
+
+
+def test_another_identity_may_not() -> None:
+    with pytest.raises(CacheError, match="bob") as caught:
+        cached().check(("bob",), start())
+    assert caught.value.code == "stale_cache"
+
+
+def test_neither_may_the_same_identities_in_another_order() -> None:
+    with pytest.raises(CacheError):
+        cached(("ada", "bob")).check(("bob", "ada"), start(batch=2))
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 2, 16, 16), (2, 4, 3, 16, 16), (1, 4, 3, 8, 16)])
+def test_another_shape_of_latents_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(CacheError, match="run a key step first"):
+        cached().check(("ada",), torch.zeros(shape))
+
+
+def test_repeating_repeats_owners_hidden_and_background() -> None:
+    one = Cached(torch.randn(3, 8, 4, 4), torch.randn(3, 16, 8), ("ada",))
+    two = one.repeat(2)
+    assert two.owners == ("ada", "ada")
+    assert two.background is not None and one.background is not None
+    assert torch.equal(two.hidden, torch.cat([one.hidden, one.hidden]))
+    assert torch.equal(two.background, torch.cat([one.background, one.background]))
+    assert cached().repeat(2).background is None
+
+
+def test_the_network_refuses_a_cache_of_another_identity_and_of_another_batch() -> None:
+    net = tiny_net()
+    ada, bob = tiny_condition(net, 0, owner="ada"), tiny_condition(net, 1, owner="bob")
+    t = torch.tensor([500])
+    _, of_ada = net.full(start(), t, ada)
+    with pytest.raises(CacheError, match="ada"):
+        net.tail(of_ada, start(), t, bob)
+    both = net.collate([ada, ada])
+    with pytest.raises(CacheError):
+        net.tail(of_ada, start(batch=2), t.repeat(2), both)
+
+
+def test_the_sampler_leaves_no_cache_behind() -> None:
+    net = tiny_net()
+    sampler = Sampler(TINY.schedule, parse("4:0,2"))
+    ada, bob = tiny_condition(net, 0, owner="ada"), tiny_condition(net, 1, owner="bob")
+    alone = sampler(net, start(), ada)
+    sampler(net, start(), bob)
+    assert torch.equal(sampler(net, start(), ada), alone)

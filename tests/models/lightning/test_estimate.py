@@ -1,0 +1,89 @@
+"""Input latents estimation against the paper's equations in lambda and tau, written out here."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.lightning.estimate import estimate_inputs, integrate, noise_of
+from models.lightning.schedule import ddim, make_schedule, split, trailing_steps
+from models.spec import ScheduleSpec
+
+pytestmark = pytest.mark.unit
+
+ZERO_SNR = ScheduleSpec(zero_terminal_snr=True)
+
+
+def amplitudes(spec: ScheduleSpec, steps: int) -> list[tuple[float, float]]:
+    table = make_schedule(spec)
+    visited = trailing_steps(spec.train_steps, steps)
+    return [(float(table.a[t]), float(table.s[t])) for t in visited] + [(1.0, 0.0)]
+
+
+def random(seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(1, 2, 3, 4, 4, generator=generator, dtype=torch.float64)
+
+
+def paper_step(
+    z: Tensor, e: Tensor, now: tuple[float, float], after: tuple[float, float]
+) -> Tensor:
+    """z_{t-1} = lambda_t z_t + tau_t e_t with the paper's (diffusers') cumulative alphas."""
+    alpha, alpha_next = now[0] ** 2, after[0] ** 2
+    lam = math.sqrt(alpha_next / alpha)
+    tau = math.sqrt(1 - alpha_next) - lam * math.sqrt(1 - alpha)
+    return lam * z + tau * e
+
+
+@pytest.mark.parametrize("spec", [ScheduleSpec(zero_terminal_snr=False), ZERO_SNR])
+@pytest.mark.parametrize("key", [1, 4])
+def test_estimates_equal_the_papers_recursion(spec: ScheduleSpec, key: int) -> None:
+    levels = amplitudes(spec, 10)
+    z, v = random(0), random(1)
+    x, e = split(z, v, *levels[key])
+    lights = range(key + 1, key + 5)
+
+    expected, state = [], z
+    for step in lights:  # z^_{t-i-1} = lambda_{t-i} z^_{t-i} + tau_{t-i} e_t
+        state = paper_step(state, e, levels[step - 1], levels[step])
+        expected.append(state)
+
+    got = estimate_inputs(x, e, [levels[step] for step in lights], flat=False)
+    for ours, theirs in zip(got, expected, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_estimates_from_pure_noise_are_finite_where_lambda_is_not() -> None:
+    levels = amplitudes(ZERO_SNR, 10)
+    assert levels[0] == (0.0, 1.0)
+    x, e = split(random(0), random(1), *levels[0])
+    for guess in estimate_inputs(x, e, levels[1:5], flat=False):
+        assert torch.isfinite(guess).all()
+
+
+def test_before_the_threshold_every_light_step_takes_the_exact_state() -> None:
+    levels = amplitudes(ZERO_SNR, 6)
+    x, e = split(random(0), random(1), *levels[0])
+    exact = ddim(x, e, *levels[1])
+    for guess in estimate_inputs(x, e, levels[1:4], flat=True):
+        assert torch.equal(guess, exact)
+
+
+def test_the_first_estimate_is_no_guess() -> None:
+    levels = amplitudes(ZERO_SNR, 6)
+    x, e = split(random(0), random(1), *levels[2])
+    first = estimate_inputs(x, e, levels[3:5], flat=False)[0]
+    assert torch.equal(first, ddim(x, e, *levels[3]))
+
+
+def test_integrate_is_the_papers_step_and_agrees_with_ddim() -> None:
+    levels = amplitudes(ZERO_SNR, 8)
+    z, v = random(2), random(3)
+    for now, after in zip(levels[1:], levels[2:], strict=False):
+        e = noise_of(z, v, *now)
+        got = integrate(z, e, now, after)
+        assert torch.allclose(got, paper_step(z, e, now, after), 1e-5, 1e-6)
+        assert torch.allclose(got, ddim(*split(z, v, *now), *after), 1e-5, 1e-6)

@@ -1,0 +1,127 @@
+"""Step plans: groups, what is written and read, and where drift puts the keys."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from models.errors import PlanError
+from models.lightning.plan import (
+    StepPlan,
+    describe,
+    parse,
+    placed_by_drift,
+    plain,
+    same_cost,
+    uniform,
+)
+
+pytestmark = pytest.mark.unit
+
+
+def test_groups_cover_every_step_once_and_begin_with_their_key() -> None:
+    plan = parse("10:0,4,8")
+    assert plan.groups == ((0, 1, 2, 3), (4, 5, 6, 7), (8, 9))
+    assert plan.light_steps == 7
+
+
+def test_a_plain_plan_has_no_light_steps() -> None:
+    assert plain(4).groups == ((0,), (1,), (2,), (3,))
+    assert plain(4).light_steps == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10:0,4,8",
+        "10:0,4,8+dfa",
+        "10:0,4,8+parallel",
+        "10:0,4,8+parallel+dfa",
+        "10:0,4,8+parallel+dfa+from4",
+        "1:0",
+    ],
+)
+def test_what_a_plan_writes_it_reads_again(text: str) -> None:
+    plan = parse(text)
+    assert str(plan) == text
+    assert parse(str(plan)) == plan
+    assert StepPlan.from_json(plan.to_json()) == plan
+
+
+def test_steps_alone_mean_the_plain_sampler() -> None:
+    assert parse("6") == plain(6)
+    assert parse("6+dfa").foreground
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ten", "10:", "10:0,,4", "10:1,4", "10:0,4,4", "10:4,0", "10:0,10", "0", "10:0,4+fast",
+     "10:0;4", "10:0,4+from", "-3", "10:0,-4"],
+)
+def test_what_is_not_a_plan_is_refused(text: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        parse(text)
+    assert caught.value.code == "bad_plan"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {"steps": 10},
+        {"steps": 10, "keys": [0], "speed": 3},
+        {"steps": "10", "keys": [0]},
+        {"steps": 10, "keys": "04"},
+        {"steps": 10, "keys": [3]},
+    ],
+)
+def test_a_foreign_record_is_refused(record: dict[str, object]) -> None:
+    with pytest.raises(PlanError):
+        StepPlan.from_json(record)
+
+
+def test_uniform_spreads_keys_evenly_from_the_first_step() -> None:
+    assert uniform(10, 3).keys == (0, 3, 6)
+    assert uniform(40, 10).keys == tuple(range(0, 40, 4))
+    assert uniform(6, 6) == plain(6)
+    assert uniform(5, 1).keys == (0,)
+
+
+@pytest.mark.parametrize("keys", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_drift_placement_is_as_good_as_trying_every_plan(keys: int, seed: int) -> None:
+    steps = 7
+    drift = np.random.default_rng(seed).random((steps, steps))
+    np.fill_diagonal(drift, 0.0)
+
+    def total(plan: StepPlan) -> float:
+        return sum(float(drift[key, light]) for key, *lights in plan.groups for light in lights)
+
+    rivals = [StepPlan(steps, (0, *rest)) for rest in combinations(range(1, steps), keys - 1)]
+    chosen = placed_by_drift(drift, keys)
+    assert len(chosen.keys) == keys
+    assert total(chosen) == pytest.approx(min(map(total, rivals)))
+
+
+def test_drift_placement_ignores_what_a_key_costs_itself() -> None:
+    drift = np.full((5, 5), 1.0)
+    np.fill_diagonal(drift, [9.0, 0.0, 5.0, 2.0, 1.0])
+    drift[0, 1:3] = 0.1
+    drift[3, 4] = 0.1
+    assert placed_by_drift(drift, 2).keys == (0, 3)
+
+
+@pytest.mark.parametrize(("shape", "keys"), [((3, 4), 2), ((3, 3), 4), ((3, 3), 0)])
+def test_drift_placement_refuses_what_it_cannot_place(shape: tuple[int, int], keys: int) -> None:
+    with pytest.raises(PlanError):
+        placed_by_drift(np.zeros(shape), keys)
+
+
+def test_cost_counts_key_and_light_steps_and_finds_the_fair_control() -> None:
+    plan = parse("10:0,4,8")
+    assert plan.cost(full=5.0, light=1.0) == 3 * 5.0 + 7 * 1.0
+    assert same_cost(plan, full=5.0, light=1.0) == plain(4)  # 22 / 5 = 4.4 full steps
+    assert same_cost(plan, full=1000.0, light=0.0) == plain(3)
+    assert describe([plan], 5.0, 1.0) == [["10:0,4,8", 3, 7, pytest.approx(4.4)]]
