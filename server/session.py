@@ -14,11 +14,10 @@ import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
-import numpy as np
-
 from server import events
 from server.clock import Clock
-from server.errors import BadRequest, Conflict
+from server.errors import Conflict
+from server.intake import Intake
 from server.lifetime import Lifetime, Limits
 from server.media.spec import MediaSpec
 from server.outputs.audience import Audience
@@ -36,8 +35,6 @@ from server.worker.seam import Workers
 log = logging.getLogger(__name__)
 
 Mode = Literal["speak", "echo"]
-SAMPLE_BYTES = 2
-SLICE_S = 1.0
 TICK_S = 1.0
 KEYFRAME_PAUSE_S = 0.3
 
@@ -69,7 +66,7 @@ class Session:
         self.call: PeerOutput | None = None
         self._audience = Audience()
         self._tasks: list[asyncio.Task[None]] = []
-        self._room = asyncio.Event()
+        self._intake = Intake(self._has_room, self.hear)
         self._closed = asyncio.Event()
         self._keyframe_at = -KEYFRAME_PAUSE_S
         self._errands: set[asyncio.Task[None]] = set()
@@ -103,8 +100,6 @@ class Session:
         self._own(self._pacer.run(), "pacer")
         self._own(self._keep(), "keeper")
 
-    # -- speech in -------------------------------------------------------------------------------
-
     async def push(self, pcm: bytes, rate: int, channels: int) -> None:
         """Queue s16le sound; waits while the buffer is full, so the caller's socket fills.
 
@@ -113,21 +108,7 @@ class Session:
             AudioError: a rate or channel count that cannot be taken.
             Conflict: the session ends.
         """
-        if len(pcm) % (SAMPLE_BYTES * channels):
-            raise BadRequest(
-                f"expected 16-bit samples of {channels} channel(s), got {len(pcm)} bytes;"
-                " send whole samples"
-            )
-        samples = np.frombuffer(pcm, np.dtype("<i2")).astype(np.int16, copy=False)
-        step = round(rate * SLICE_S) * channels
-        generation = self.generation
-        for at in range(0, len(samples), max(1, step)):
-            while self._timeline.room_s <= 0 and not self.live and self.state not in ENDED:
-                self._room.clear()
-                await self._room.wait()
-            if generation != self.generation:
-                return  # an interrupt dropped what this message belongs to
-            self.hear(samples[at : at + step], rate, channels)
+        await self._intake.push(pcm, rate, channels)
 
     def hear(self, samples: Any, rate: int, channels: int = 1) -> None:
         """Queue int16 samples at once: what a microphone delivers."""
@@ -148,7 +129,7 @@ class Session:
     def clear_input(self) -> None:
         """Drop queued speech that was not cut yet; what was cut is still played."""
         self._timeline.clear()
-        self._room.set()
+        self._intake.clear()
         self._producer.poke()
 
     async def interrupt(self) -> int:
@@ -160,8 +141,6 @@ class Session:
         self._show_state()
         await self._workers.interrupt(self.id, generation)
         return generation
-
-    # -- outputs ---------------------------------------------------------------------------------
 
     def attach(self, output: Output) -> None:
         """Begin to send to an output; the first that shows pictures starts the model."""
@@ -196,8 +175,6 @@ class Session:
         if self.state in WATCHED:
             output.event(events.state(self.state.value))
 
-    # -- from the worker -------------------------------------------------------------------------
-
     def made(self, made: Made) -> None:
         """Take a chunk from the worker."""
         self.stats.made(made)
@@ -208,8 +185,6 @@ class Session:
         self._audience.event(events.error(code, message))
         self._retire(self, code)
 
-    # -- life ------------------------------------------------------------------------------------
-
     async def aclose(self, reason: str) -> None:
         """End the session; every call returns when it has ended."""
         if self.state in ENDED:
@@ -219,15 +194,17 @@ class Session:
         self._announce("cleared")
         self._audience.event(events.closing(reason))
         self.state = move(self.state, State.CLOSING)
-        self._room.set()
+        self._intake.look_again()
         tasks = [*self._tasks, *self._errands]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._workers.close(self.id)
-        await self._audience.aclose()
-        self.state = move(self.state, State.CLOSED)
-        self._closed.set()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._workers.close(self.id)
+            await self._audience.aclose()
+        finally:
+            self.state = move(self.state, State.CLOSED)
+            self._closed.set()
 
     def snapshot(self) -> dict[str, Any]:
         """The numbers of ``metrics.updated``."""
@@ -266,8 +243,11 @@ class Session:
                 return self._retire(self, verdict.reason)
             self._audience.event(events.closing(verdict.reason, verdict.in_ms))
 
+    def _has_room(self) -> bool:
+        return self.live or self._timeline.room_s > 0 or self.state in ENDED
+
     async def _submit(self, job: Job) -> None:
-        self._room.set()
+        self._intake.look_again()
         await self._workers.submit(self.id, job)
 
     def _play(self, item: Playable) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+from collections import deque
 
-TURNS = 60  # of the loop after each step; a chain of tasks needs a few turns per link
+MOST_TURNS = 200  # of the loop after each step; more is a task that never waits
 
 
 class ManualClock:
@@ -50,7 +51,10 @@ class ManualClock:
         await self.advance(0)
 
 
-async def settle(turns: int = TURNS) -> None:
-    """Give every task that can run the chance to."""
-    for _ in range(turns):
+async def settle() -> None:
+    """Give every task that can run the chance to, until only time or the world can wake one."""
+    ready: deque[object] = vars(asyncio.get_running_loop())["_ready"]  # no public name says it
+    for _ in range(MOST_TURNS):
         await asyncio.sleep(0)
+        if not ready:
+            return
