@@ -19,7 +19,9 @@ from server.routes.context import Context
 from server.settings import MODELS, Settings, SettingsError
 
 GRACE_S = 5
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # 2 min of 16 kHz speech in one WebSocket message
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # 8 min of 16 kHz speech in one WebSocket message
+GONE_S = 30  # a peer that acknowledges nothing for so long is gone
+BACKLOG = 256
 WILDCARDS = frozenset({"0.0.0.0", "::", "127.0.0.1", "::1"})
 
 
@@ -67,10 +69,16 @@ def set_up_logging(level: str) -> None:
 
 async def serve(settings: Settings, app: FastAPI) -> int:
     """Listen, say when the first worker is warm, end in good order."""
+    try:
+        listener = listen(settings.host, settings.port)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        console.warn(f"cannot listen on {where}: {error.strerror}; choose another --host or --port")
+        return 1
     server = Server(server_config(settings, app))
     greeter = asyncio.create_task(_greet(server, settings, app), name="greeter")
     try:
-        await server.serve()
+        await server.serve(sockets=[listener])
     finally:
         greeter.cancel()
         outcome = (await asyncio.gather(greeter, return_exceptions=True))[0]
@@ -79,7 +87,12 @@ async def serve(settings: Settings, app: FastAPI) -> int:
 
 
 def server_config(settings: Settings, app: FastAPI, **options: Any) -> uvicorn.Config:
-    """How the HTTP server runs the application."""
+    """How the HTTP server runs the application.
+
+    WebSocket pings are off: a caller who pushes speech far ahead is not read for a while, so its
+    pongs come late by design; who has really gone is noticed by TCP (``listen``). Compression is
+    off: pictures and sound do not get smaller.
+    """
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -87,10 +100,29 @@ def server_config(settings: Settings, app: FastAPI, **options: Any) -> uvicorn.C
         log_config=None,
         access_log=False,
         ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=None,
+        ws_per_message_deflate=False,
         timeout_graceful_shutdown=GRACE_S,
         server_header=False,
         **options,
     )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket whose connections end when the peer is gone for ``GONE_S``.
+
+    Raises:
+        OSError: the address is taken or not ours.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit these
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_S // 2)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_S // 6)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * GONE_S)
+    return listener
 
 
 class Server(uvicorn.Server):

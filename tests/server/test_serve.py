@@ -1,0 +1,70 @@
+"""The ``serve`` command as a process: ready when warm, gone in good order, nothing left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+import server
+from server import cli
+from server.serve import listen
+from tests.fakes.processes import alive, wait_dead
+
+pytestmark = pytest.mark.unit
+
+PATIENCE_S = 60.0
+
+
+async def start(*options: str) -> asyncio.subprocess.Process:
+    """``livehead serve`` on a free port with the fake model."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "server.cli", "serve", "--model", "fake", "--port", "0", *options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=Path(server.__file__).parent.parent,
+    )
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started."""
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for listed in lists for child in listed.read_text().split()]
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+async def test_it_says_when_it_is_warm_and_stops_when_told(how: signal.Signals) -> None:
+    process = await start()
+    assert process.stdout is not None and process.stderr is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode()
+    found = re.fullmatch(r"Livehead is ready: http://localhost:(\d+)\n", line)
+    assert found is not None, line
+    with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10):
+        offspring = children(process.pid)
+        assert offspring and all(alive(pid) for pid in offspring)
+        os.kill(process.pid, how)
+    _, errors = await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert b"Traceback" not in errors
+    for pid in offspring:
+        await wait_dead(pid, PATIENCE_S)
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert cli.main(["serve", "--model", "fake", "--port", str(port)]) == 1
+    assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
+
+
+def test_connections_notice_a_peer_that_is_gone() -> None:
+    with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
