@@ -118,4 +118,3 @@ def load_generator(
     keep_freed_memory()
     family, stored = load_mini(weights, threads=threads or 1)
     return DiffusionGenerator(family, parse(plan) if plan else stored)
-

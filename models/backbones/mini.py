@@ -131,8 +131,13 @@ class MiniUNet(nn.Module):
 
     def face_layers(self) -> dict[str, FaceLayer]:
         """The layers with attention, by name, in the order they run."""
-        return {"down8": self.down8, "mid": self.mid, "up8": self.up8, "up16": self.up16,
-                "u32": self.u32}
+        return {
+            "down8": self.down8,
+            "mid": self.mid,
+            "up8": self.up8,
+            "up16": self.up16,
+            "u32": self.u32,
+        }
 
     def reference(self, owners: Sequence[str], anchor: Anchor, geometry: Tensor) -> Reference:
         """Reference features of B identities: once per identity.

@@ -145,4 +145,3 @@ class MiniFamily:
     def starts(self, streams: Sequence[MiniStream]) -> Tensor:
         """Start noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
-

@@ -79,7 +79,7 @@ def other_microphone(audio: NDArray[np.float32], rng: np.random.Generator) -> ND
         audio = np.pad(audio, (0, -audio.size % 640)).astype(np.float32)
     else:
         tilt = rng.uniform(-0.6, 0.6)
-        audio = audio + tilt * np.concatenate([np.zeros(1, np.float32), audio[:-1]])
+        audio = audio + tilt * np.pad(audio[:-1], (1, 0)).astype(np.float32)
     noise = rng.normal(size=audio.size) * 10 ** (rng.uniform(-65, -42) / 20)
     changed = audio * 10 ** (rng.uniform(-12, 3) / 20) + noise
     return np.clip(changed, -1, 1).astype(np.float32)

@@ -131,9 +131,7 @@ def test_every_condition_matters(part: str) -> None:
     else:
         values = {"features": features, "mouth": mouth, "motion": motion}
         values[part] = values[part] + 1.0
-        other = net.condition(
-            cond.reference, values["features"], values["mouth"], values["motion"]
-        )
+        other = net.condition(cond.reference, values["features"], values["mouth"], values["motion"])
     after, _ = net.full(start(), T, other)
     assert largest_difference(after, silent) > 1e-3
     assert largest_difference(before, silent) > 1e-3

@@ -30,12 +30,25 @@ def test_it_equals_torchs_multi_head_attention(layer: CrossAttention) -> None:
     x, context = torch.randn(2, 7, 12), torch.randn(2, 5, 10)
     w_k, w_v = layer.to_kv.weight.chunk(2)
     expected, _ = F.multi_head_attention_forward(
-        layer.norm(x).transpose(0, 1), context.transpose(0, 1), context.transpose(0, 1),
-        embed_dim_to_check=12, num_heads=3, in_proj_weight=None, in_proj_bias=None,
-        bias_k=None, bias_v=None, add_zero_attn=False, dropout_p=0.0,
-        out_proj_weight=layer.to_out.weight, out_proj_bias=layer.to_out.bias,
-        training=False, need_weights=False, use_separate_proj_weight=True,
-        q_proj_weight=layer.to_q.weight, k_proj_weight=w_k, v_proj_weight=w_v,
+        layer.norm(x).transpose(0, 1),
+        context.transpose(0, 1),
+        context.transpose(0, 1),
+        embed_dim_to_check=12,
+        num_heads=3,
+        in_proj_weight=None,
+        in_proj_bias=None,
+        bias_k=None,
+        bias_v=None,
+        add_zero_attn=False,
+        dropout_p=0.0,
+        out_proj_weight=layer.to_out.weight,
+        out_proj_bias=layer.to_out.bias,
+        training=False,
+        need_weights=False,
+        use_separate_proj_weight=True,
+        q_proj_weight=layer.to_q.weight,
+        k_proj_weight=w_k,
+        v_proj_weight=w_v,
     )
     got = layer(x, layer.project(context))
     assert largest_difference(got, expected.transpose(0, 1)) < 1e-5

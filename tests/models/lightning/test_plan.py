@@ -57,8 +57,22 @@ def test_steps_alone_mean_the_plain_sampler() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ten", "10:", "10:0,,4", "10:1,4", "10:0,4,4", "10:4,0", "10:0,10", "0", "10:0,4+fast",
-     "10:0;4", "10:0,4+from", "-3", "10:0,-4"],
+    [
+        "",
+        "ten",
+        "10:",
+        "10:0,,4",
+        "10:1,4",
+        "10:0,4,4",
+        "10:4,0",
+        "10:0,10",
+        "0",
+        "10:0,4+fast",
+        "10:0;4",
+        "10:0,4+from",
+        "-3",
+        "10:0,-4",
+    ],
 )
 def test_what_is_not_a_plan_is_refused(text: str) -> None:
     with pytest.raises(PlanError) as caught:
