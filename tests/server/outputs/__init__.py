@@ -1,0 +1,1 @@
+"""Tests of where units and events go."""
