@@ -54,7 +54,8 @@ class MiniSpec(BackboneSpec):
     """Sizes of ``mini``, the bundled network (``models/backbones/mini.py``).
 
     Attributes:
-        channels: at 32, 16 and 8 cells.
+        channels, heads: at 32, 16 and 8 cells; heads of attention.
+        time_channels: of the sines and cosines that time is embedded in.
         embedding: width of the vector that scales and shifts every resnet.
         audio_channels: width of an audio token.
         audio_features, audio_window: speech features per position, positions per frame.
@@ -65,6 +66,8 @@ class MiniSpec(BackboneSpec):
     """
 
     channels: tuple[int, int, int] = (32, 64, 128)
+    heads: tuple[int, int, int] = (2, 2, 4)
+    time_channels: int = 64
     embedding: int = 128
     audio_channels: int = 128
     audio_features: int = 288

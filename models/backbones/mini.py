@@ -32,8 +32,6 @@ from models.spec import MiniSpec
 
 __all__ = ["MiniCondition", "MiniUNet", "Reference", "collate"]
 
-TIME_CHANNELS = 64
-HEADS = {8: 4, 16: 2, 32: 2}  # of attention, by resolution
 GEOMETRY = 5  # constant input planes: face mask, mouth, eyes, and the two coordinates
 
 
@@ -74,7 +72,7 @@ class MiniUNet(nn.Module):
 
     def _add_conditions(self, spec: MiniSpec) -> None:
         e = spec.embedding
-        self.time = nn.Sequential(nn.Linear(TIME_CHANNELS, e), nn.SiLU(), nn.Linear(e, e))
+        self.time = nn.Sequential(nn.Linear(spec.time_channels, e), nn.SiLU(), nn.Linear(e, e))
         self.frame = nn.Parameter(torch.randn(spec.chunk_frames, e) * 0.1)
         self.units = nn.Sequential(
             nn.Linear(spec.mouth_units + spec.motion, e), nn.SiLU(), nn.Linear(e, e)
@@ -92,22 +90,22 @@ class MiniUNet(nn.Module):
         self.ref_position = nn.Parameter(torch.randn(spec.reference_grid**2, c16) * 0.1)
 
     def _add_trunk(self, spec: MiniSpec) -> None:
-        (c32, c16, c8), e = spec.channels, spec.embedding
+        (c32, c16, c8), (h32, h16, h8), e = spec.channels, spec.heads, spec.embedding
         widths = FaceWidths(e, c16, spec.audio_channels, spec.chunk_frames)
         self.conv_in = nn.Conv2d(spec.latent[0], c32, 3, padding=1)
         self.down32 = ResnetBlock(c32, c32, e)
         self.to16 = Downsample(c32, c16)
         self.down16 = ResnetBlock(c16, c16, e)
         self.to8 = Downsample(c16, c8)
-        self.down8 = FaceLayer(c8, c8, HEADS[8], widths)
-        self.mid = FaceLayer(c8, c8, HEADS[8], widths)
-        self.up8 = FaceLayer(2 * c8, c8, HEADS[8], widths)
+        self.down8 = FaceLayer(c8, c8, h8, widths)
+        self.mid = FaceLayer(c8, c8, h8, widths)
+        self.up8 = FaceLayer(2 * c8, c8, h8, widths)
         self.from8 = Upsample(c8, c16)
-        self.up16 = FaceLayer(2 * c16, c16, HEADS[16], widths)
+        self.up16 = FaceLayer(2 * c16, c16, h16, widths)
         self.from16 = Upsample(c16, c32)
         self.u30 = ResnetBlock(2 * c32, c32, e)
         self.u31 = ResnetBlock(c32, c32, e)
-        self.u32 = FaceLayer(2 * c32, c32, HEADS[32], widths)
+        self.u32 = FaceLayer(2 * c32, c32, h32, widths)
         self.norm_out = nn.GroupNorm(8, c32)
         self.conv_out = nn.Conv2d(c32, spec.latent[0], 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
@@ -122,7 +120,7 @@ class MiniUNet(nn.Module):
         The network cannot be trained any more.
         """
         steps = torch.arange(self.spec.schedule.train_steps, device=self.signal.device)
-        embedded = timestep_embedding(steps, TIME_CHANNELS).to(self.conv_in.weight.dtype)
+        embedded = timestep_embedding(steps, self.spec.time_channels).to(self.conv_in.weight.dtype)
         self.time_table = self.time(embedded)
         for layer in self.face_layers().values():
             layer.temporal.fuse()
@@ -213,7 +211,7 @@ class MiniUNet(nn.Module):
         if self.time_table is not None:
             time = self.time_table[t]
         else:
-            time = self.time(timestep_embedding(t, TIME_CHANNELS).to(dtype))
+            time = self.time(timestep_embedding(t, self.spec.time_channels).to(dtype))
         embedding = F.silu(time[:, None] + cond.vector).flatten(0, 1)
         return _Entry(h0, embedding, state, a, s)
 
