@@ -60,7 +60,10 @@ def create_app(
             await sessions.aclose()
             await workers.aclose()
 
-    app = FastAPI(title="Livehead", version="0.1.0", lifespan=lifespan)
+    # No documentation pages: they would load their scripts from elsewhere.
+    app = FastAPI(
+        title="Livehead", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.context = Context(settings, workers, sessions, catalogue)
     for module in (session, offer, stream, catalogue_routes, health):
         app.include_router(module.router)

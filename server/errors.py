@@ -107,7 +107,7 @@ class WorkerLost(ServerError):
 
 
 UNPROCESSABLE = 422
-_STATUS_OF_CODE = {"no_h264": UNPROCESSABLE}
+_STATUS_OF_CODE = {"no_h264": UNPROCESSABLE, "unknown_identity": 503}
 
 
 def status_of(error: LiveheadError) -> int:

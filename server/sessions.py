@@ -46,6 +46,15 @@ class Sessions:
             PortraitError: the picture cannot be used.
             WorkerLost: the worker ended meanwhile.
         """
+        self.check_room()
+        self._beginning += 1
+        try:
+            return await self._begin(portrait, mode, avatar_id)
+        finally:
+            self._beginning -= 1
+
+    def check_room(self) -> None:
+        """Refuse when every place is taken; raises NoCapacity."""
         taken = len(self._open) + self._beginning
         if self._stopped or taken >= self._settings.max_sessions:
             raise NoCapacity(
@@ -53,11 +62,6 @@ class Sessions:
                 " try again later",
                 retry_after_s=RETRY_AFTER_S,
             )
-        self._beginning += 1
-        try:
-            return await self._begin(portrait, mode, avatar_id)
-        finally:
-            self._beginning -= 1
 
     def find(self, session_id: str, token: str | None) -> Session:
         """The session, if the token is its own.

@@ -28,9 +28,12 @@ def context_of(connection: HTTPConnection) -> Context:
     return context
 
 
+def bearer_of(connection: HTTPConnection) -> str | None:
+    """The Bearer token of the header, or None."""
+    kind, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() or None if kind.lower() == "bearer" else None
+
+
 def token_of(connection: HTTPConnection) -> str | None:
     """The Bearer token of the header, or ``?token=`` where headers are impossible."""
-    kind, _, token = connection.headers.get("authorization", "").partition(" ")
-    if kind.lower() == "bearer" and token.strip():
-        return token.strip()
-    return connection.query_params.get("token")
+    return bearer_of(connection) or connection.query_params.get("token")

@@ -46,9 +46,11 @@ async def answer(request: Request, session_id: str) -> dict[str, str]:
     session = context.sessions.find(session_id, token_of(request))
     offer = await read_json(request, Offer)
     output: PeerOutput | None = None
+    gone = asyncio.Event()
 
     def ended(reason: str) -> None:
         log.info("session %s: the call ended: %s", session.short_id, reason)
+        gone.set()
         if output is not None:
             session.detach(output)
 
@@ -64,6 +66,8 @@ async def answer(request: Request, session_id: str) -> dict[str, str]:
     output = PeerOutput(peer, session.request_keyframe)
     try:
         await replace_call(session, output)
+        if gone.is_set():
+            session.detach(output)
     except BaseException:
         await peer.aclose()
         raise

@@ -12,7 +12,7 @@ from server import events
 from server.errors import BadRequest, NotFound, UnsupportedMediaType
 from server.media.unit import OUTPUT_RATE
 from server.routes.body import content_type, read_form, read_json
-from server.routes.context import Context, context_of, token_of
+from server.routes.context import Context, bearer_of, context_of, token_of
 from server.session import Mode, Session
 
 router = APIRouter()
@@ -33,7 +33,8 @@ class CreateSession(BaseModel):
 async def create(request: Request) -> Response:
     """Open a session for a bundled avatar (JSON) or an uploaded portrait (multipart)."""
     context = context_of(request)
-    context.sessions.check_key(token_of(request))
+    context.sessions.check_key(bearer_of(request))
+    context.sessions.check_room()  # before the body is read: a full server answers at once
     expires_at = context.sessions.expiry()
     kind = content_type(request)
     if kind == "application/json":
