@@ -62,18 +62,24 @@ class MotionTrack:
         seed: names the track.
         fps: frames per second of media time.
         scale: size of head, gaze and brow movement; blinks keep their shape.
+        head: size of the head's movement, on top of ``scale``.
 
     Raises:
-        ValueError: fps is not positive, or scale is negative.
+        ValueError: fps is not positive, or scale or head is negative.
     """
 
-    def __init__(self, seed: int, fps: float = 25.0, scale: float = 1.0) -> None:
+    def __init__(
+        self, seed: int, fps: float = 25.0, scale: float = 1.0, *, head: float = 1.0
+    ) -> None:
         if not fps > 0.0:
             raise ValueError(f"fps: expected a positive number, got {fps}")
         if not scale >= 0.0:
             raise ValueError(f"scale: expected zero or more, got {scale}")
         self.fps = fps
+        if not head >= 0.0:
+            raise ValueError(f"head: expected zero or more, got {head}")
         self.scale = scale
+        self.head = head
         streams = [np.random.default_rng([seed, k]) for k in range(4)]
         self._head_rng, self._blink_rng, self._gaze_rng, self._brow_rng = streams
         self._frame = 0
@@ -114,7 +120,7 @@ class MotionTrack:
         sd = math.sqrt((1.0 - a) ** 4 * (1.0 + a * a) / (1.0 - a * a) ** 3)
         unit = 1.12 * self._slow[1] / sd
         limited: NDArray[np.float64] = HEAD_LIMIT * np.tanh(unit / HEAD_LIMIT)
-        angles: NDArray[np.float64] = limited * np.asarray(HEAD_SD) * self.scale
+        angles: NDArray[np.float64] = limited * np.asarray(HEAD_SD) * self.scale * self.head
         return angles
 
     def _step_blink(self, now: float) -> float:

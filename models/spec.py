@@ -61,6 +61,7 @@ class MiniSpec(BackboneSpec):
         audio_features, audio_window: speech features per position, positions per frame.
         mouth_units, motion: lengths of the two explicit condition vectors.
         reference_grid: side of the grid that reference tokens are pooled to.
+        head_motion: size of the procedural head movement; the network has learnt small ones best.
         sigma_background, sigma_face, sigma_mouth: how far from the reference latent the picture
             may go, in latent deviations (the anchor's per-cell sigma).
     """
@@ -75,8 +76,9 @@ class MiniSpec(BackboneSpec):
     mouth_units: int = len(MOUTH_UNITS)
     motion: int = len(MOTION)
     reference_grid: int = 8
+    head_motion: float = 0.3
     sigma_background: float = 0.02
-    sigma_face: float = 0.4
+    sigma_face: float = 0.35
     sigma_mouth: float = 1.0
     codec: CodecSpec = field(default_factory=CodecSpec)
 

@@ -55,7 +55,7 @@ def sigma_map(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor, spec: MiniSpec) -
         blob(eyes_xy[:, :2], mask.shape[1:], (2.2, 1.8)),
         blob(eyes_xy[:, 2:], mask.shape[1:], (2.2, 1.8)),
     )
-    face = spec.sigma_face + rise * torch.maximum(mouth, 0.5 * eyes)
+    face = spec.sigma_face + rise * torch.maximum(mouth, eyes)
     return torch.where(head > 0, face, torch.full_like(face, spec.sigma_background))
 
 

@@ -112,7 +112,7 @@ class MiniFamily:
         return MiniStream(
             identity,
             StreamingWindow(self.spec.chunk_frames),
-            MotionTrack(seed, self.spec.fps),
+            MotionTrack(seed, self.spec.fps, head=self.spec.head_motion),
             noise * self.spec.schedule.start_noise,
             np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
         )

@@ -35,6 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--minutes", type=float, default=minutes, help="training time")
         sub.add_argument("--restart", action="store_true", help="do not resume")
         sub.add_argument("--threads", type=int, default=os.cpu_count())
+        if name == "mini":
+            sub.add_argument(
+                "--reach",
+                type=float,
+                default=0.02,
+                help="how far, in radians, the head may be from its reference (default 0.02)",
+            )
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
@@ -65,7 +72,13 @@ def _train_mini(args: argparse.Namespace) -> int:
     say("mouth units heard in held-out speech, correlation with the truth:")
     emit_json(dict(report))
     train_mini(
-        variants, unseen, heard, args.out / "mini", minutes=args.minutes, resume=not args.restart
+        variants,
+        unseen,
+        heard,
+        args.out / "mini",
+        minutes=args.minutes,
+        reach=args.reach,
+        resume=not args.restart,
     )
     return 0
 

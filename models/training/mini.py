@@ -21,7 +21,7 @@ from models.training.speech import Heard
 POSE = 3  # the first entries of MOTION are the head's rotation
 MIRROR = torch.tensor([-1.0 if name in ("yaw", "roll", "gaze_yaw") else 1.0 for name in MOTION])
 GRID_SHARE = 0.7  # of the training steps lie on the sampler's own grid
-REST_SHARE = 0.75  # of the references are the frame at rest, the others any frame
+NEAREST = 4  # the reference is one of so many frames at rest whose head pose is nearest
 HEARD_SHARE = 0.4  # of the mouth units are those heard in the speech, the others the truth
 
 
@@ -49,10 +49,18 @@ class Sampler:
     """Draws batches of chunks from encoded clips and the speech heard in them."""
 
     def __init__(
-        self, variants: list[Variant], heard: dict[str, Heard], spec: MiniSpec, seed: int
+        self,
+        variants: list[Variant],
+        heard: dict[str, Heard],
+        spec: MiniSpec,
+        seed: int,
+        *,
+        reach: float,
     ) -> None:
         self.variants, self.heard, self.spec = variants, heard, spec
         self.rng = np.random.default_rng(seed)
+        frames = {v.clip: len(v.latents) for v in variants}
+        self.chunks = {name: usable_chunks(heard[name], n, reach) for name, n in frames.items()}
 
     def batch(self, size: int) -> Batch:
         """Draw ``size`` chunks."""
@@ -71,17 +79,13 @@ class Sampler:
         variant = self.variants[self.rng.integers(len(self.variants))]
         heard = self.heard[variant.clip]
         frames = self.spec.chunk_frames
-        version = int(self.rng.integers(len(heard.features)))
-        k = int(self.rng.integers(heard.chunks(len(variant.latents))))
+        chunks = self.chunks[variant.clip]
+        version, k, *near = chunks[self.rng.integers(len(chunks))]
         s = heard.start(version, k)
         span = slice(s, s + frames)
         motion = heard.motion[span]
-        rest = torch.zeros(len(MOTION))
-        if self.rng.random() < REST_SHARE:
-            latent, at = variant.neutral, 0
-        else:
-            at = int(self.rng.integers(len(variant.latents)))
-            latent, rest = variant.latents[at], heard.motion[at]
+        at = near[self.rng.integers(len(near))]
+        latent, rest = variant.latents[at], heard.motion[at]
         motion = condition_motion(motion, rest)
         if variant.mirrored:
             motion = motion * MIRROR
@@ -106,6 +110,28 @@ class Sampler:
             motion,
             weight,
         )
+
+
+def usable_chunks(heard: Heard, frames: int, reach: float) -> list[tuple[int, ...]]:
+    """Chunks of the first ``frames`` frames and their references: (version, chunk, frame, ...).
+
+    A reference is a frame at rest (lips closed, eyes open) whose head pose is within ``reach``
+    radians of the chunk's: the head then moves as little as it does at run time. Chunks without
+    such a frame are left out.
+    """
+    mouth, motion = heard.mouth[:frames], heard.motion[:frames]
+    calm = (mouth.abs().sum(1) < 0.15) & (motion[:, MOTION.index("blink")] < 0.05)
+    rest = calm.nonzero()[:, 0]
+    chunks = []
+    for version in range(len(heard.features)):
+        for k in range(heard.chunks(frames)):
+            pose = motion[heard.start(version, k) + 1, :POSE]
+            distance = (motion[rest, :POSE] - pose).norm(dim=1)
+            order = distance.argsort()[:NEAREST]
+            if len(order) and distance[order[0]] < reach:
+                near = order[distance[order] < reach]
+                chunks.append((version, k, *rest[near].tolist()))
+    return chunks
 
 
 def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
@@ -154,6 +180,7 @@ def train_mini(
     out: Path,
     *,
     minutes: float,
+    reach: float,
     peak: float = 1e-3,
     size: int = 8,
     seed: int = 0,
@@ -167,8 +194,8 @@ def train_mini(
     if resume:
         run.resume()
     torch.manual_seed(seed + run.step)
-    sampler = Sampler(variants, heard, MINI, seed + run.step)
-    check = Sampler(held_out, heard, MINI, 7).batch(24)
+    sampler = Sampler(variants, heard, MINI, seed + run.step, reach=reach)
+    check = Sampler(held_out, heard, MINI, 7, reach=reach).batch(24)
     average = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for step in run.steps("mini"):
         batch = sampler.batch(size)

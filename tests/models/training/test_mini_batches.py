@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from models.training.mini import (
     draw_noise,
     draw_steps,
     loss_weight,
+    usable_chunks,
 )
 from models.training.speech import Heard
 
@@ -52,7 +55,7 @@ def make_variant(mirrored: bool) -> Variant:
 
 
 def test_latents_mouth_and_motion_of_a_chunk_are_the_same_frames() -> None:
-    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1)
+    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
     batch = sampler.batch(32)
     shown = batch.x[:, 0, :, 0, 0]
     assert torch.equal(batch.mouth[:, :, 0], shown)
@@ -62,7 +65,7 @@ def test_latents_mouth_and_motion_of_a_chunk_are_the_same_frames() -> None:
 
 
 def test_a_mirrored_variant_turns_the_other_way() -> None:
-    sampler = Sampler([make_variant(True)], {"000": make_heard()}, MINI, seed=1)
+    sampler = Sampler([make_variant(True)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
     batch = sampler.batch(16)
     assert torch.equal(batch.motion[:, :, 3], batch.x[:, 0, :, 0, 0])
     assert torch.equal(batch.motion[:, :, 4], -batch.x[:, 0, :, 0, 0])  # gaze_yaw
@@ -74,6 +77,19 @@ def test_head_pose_is_relative_to_the_reference_and_nothing_else_is() -> None:
     relative = condition_motion(motion, reference)
     assert torch.equal(relative[:, :3], torch.full((4, 3), 0.75))
     assert torch.equal(relative[:, 3:], motion[:, 3:])
+
+
+def test_references_are_at_rest_and_near() -> None:
+    heard = make_heard()
+    heard.mouth[20:24] = 0.0  # at rest again, far from frame 0
+    heard.motion[20:24, 3] = 0.0
+    everything = usable_chunks(heard, FRAMES, math.inf)
+    assert {at for _, _, *near in everything for at in near} <= {0, 20, 21, 22, 23}
+    near_ones = usable_chunks(heard, FRAMES, 2.0)
+    assert 0 < len(near_ones) < len(everything)
+    for version, k, *near in near_ones:
+        middle = heard.motion[heard.start(version, k) + 1, :3]
+        assert all((heard.motion[at, :3] - middle).norm() < 2.0 for at in near)
 
 
 def test_weights_have_mean_one_and_favour_the_mouth() -> None:
