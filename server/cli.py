@@ -25,9 +25,12 @@ COMMANDS = {
     "serve": Command("server.serve", "run the server"),
     "render": Command("models.render", "make a video file from a portrait and a speech file"),
     "bench": Command(
-        "models.bench.command",
+        "server.bench_model",
         "measure the model",
-        {"server": Command("server.bench", "measure the server")},
+        {
+            "model": Command("server.bench_model", "measure the model"),
+            "server": Command("server.bench", "measure the server"),
+        },
     ),
     "evaluate": Command("models.evaluation.command", "judge quality"),
     "train": Command("models.training.command", "train the codec and the denoiser"),

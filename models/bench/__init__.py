@@ -1,0 +1,1 @@
+"""Measures how fast the model is, part by part and as a whole."""
