@@ -35,16 +35,16 @@ __all__ = ["MiniCondition", "MiniUNet", "Reference", "collate"]
 GEOMETRY = 5  # constant input planes: face mask, mouth, eyes, and the two coordinates
 
 
-class _Entry(NamedTuple):
-    """What both entries begin with.
+class Entry(NamedTuple):
+    """What a network call begins with.
 
     Attributes:
-        h0: conv_in plus the reference map, [B * F, C, H, W].
-        embedding: [B * F, E].
+        x: the state as the network sees it, [B * F, C, H, W].
+        embedding: conditions every resnet, [B * F, E].
         state: z with frames before channels, [B, F, C, H, W]; a, s: its amplitudes.
     """
 
-    h0: Tensor
+    x: Tensor
     embedding: Tensor
     state: Tensor
     a: Tensor
@@ -181,10 +181,9 @@ class MiniUNet(nn.Module):
         self, z: Tensor, t: Tensor, cond: MiniCondition, *, keep: bool = False
     ) -> tuple[Tensor, Cached]:
         """Key step: v-prediction [B, C, F, H, W] in float32, and the cache for light steps."""
-        entry = self._enter(z, t, cond)
-        hidden = self._trunk(entry.h0, entry.embedding, cond)
-        v, added = self._leave(hidden, entry, cond)
-        return v, Cached(hidden, added if keep else None, cond.owners)
+        entry = self.enter(z, t, cond)
+        out, hidden, added = self.key_body(entry.x, entry.embedding, cond)
+        return self.leave(out, entry, cond), Cached(hidden, added if keep else None, cond.owners)
 
     def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: MiniCondition) -> Tensor:
         """Light step: conv_in, U32 and conv_out from the cached hidden state.
@@ -193,27 +192,52 @@ class MiniUNet(nn.Module):
             CacheError: the cache belongs to other identities or to another batch shape.
         """
         cached.check(cond.owners, z)
-        v, _ = self._leave(cached.hidden, self._enter(z, t, cond), cond, cached.background)
-        return v
+        entry = self.enter(z, t, cond)
+        out, _ = self.light_body(cached.hidden, cached.background, *entry[:2], cond)
+        return self.leave(out, entry, cond)
 
     def collate(self, conditions: Sequence[MiniCondition]) -> MiniCondition:
         """Conditions of single chunks -> the condition of their batch."""
         return collate(conditions)
 
-    def _enter(self, z: Tensor, t: Tensor, cond: MiniCondition) -> _Entry:
-        """conv_in, and the embedding that conditions every resnet."""
+    # ---- its pieces: what an engine compiles, and the exact arithmetic around it -----------------
+
+    def enter(self, z: Tensor, t: Tensor, cond: MiniCondition) -> Entry:
+        """Normalise the state, in float32, and embed time among the conditions."""
         a, s = self.signal[t].view(-1, 1, 1, 1, 1), self.noise[t].view(-1, 1, 1, 1, 1)
         state = z.transpose(1, 2)
-        x = normalised(state, a, s, cond.reference.anchor).flatten(0, 1)
         dtype = self.conv_in.weight.dtype
-        h0 = self.conv_in(x.to(dtype, memory_format=torch.channels_last))
-        h0 = _add_map(h0, cond.reference.maps[0], cond.frames)
+        x = normalised(state, a, s, cond.reference.anchor).flatten(0, 1)
+        x = x.to(dtype, memory_format=torch.channels_last)
         if self.time_table is not None:
             time = self.time_table[t]
         else:
             time = self.time(timestep_embedding(t, self.spec.time_channels).to(dtype))
         embedding = F.silu(time[:, None] + cond.vector).flatten(0, 1)
-        return _Entry(h0, embedding, state, a, s)
+        return Entry(x, embedding, state, a, s)
+
+    def key_body(self, x: Tensor, e: Tensor, cond: MiniCondition) -> tuple[Tensor, Tensor, Tensor]:
+        """The whole network: output, hidden state before U32, and what attention added in U32."""
+        h0 = self._first(x, cond)
+        hidden = self._trunk(h0, e, cond)
+        out, added = self._last(hidden, None, h0, e, cond)
+        return out, hidden, added
+
+    def light_body(
+        self, hidden: Tensor, background: Tensor | None, x: Tensor, e: Tensor, cond: MiniCondition
+    ) -> tuple[Tensor, Tensor]:
+        """What is left of it in a light step: its output and what U32's attention added."""
+        return self._last(hidden, background, self._first(x, cond), e, cond)
+
+    def leave(self, out: Tensor, entry: Entry, cond: MiniCondition) -> Tensor:
+        """The network's output [B * F, C, H, W] -> the anchored v-prediction, in float32."""
+        net = out.float().view(entry.state.shape)
+        v = anchored_v(net, entry.state, entry.a, entry.s, cond.reference.anchor)
+        return v.transpose(1, 2)
+
+    def _first(self, x: Tensor, cond: MiniCondition) -> Tensor:
+        h0: Tensor = self.conv_in(x)
+        return _add_map(h0, cond.reference.maps[0], cond.frames)
 
     def _trunk(self, h0: Tensor, e: Tensor, cond: MiniCondition) -> Tensor:
         """Everything between conv_in and U32: the part that light steps skip."""
@@ -233,22 +257,25 @@ class MiniUNet(nn.Module):
         out: Tensor = layer(x, e, cond.reference.kv[name], cond.audio_kv[name], cond.frames)[0]
         return out
 
-    def _leave(
-        self, hidden: Tensor, entry: _Entry, cond: MiniCondition, background: Tensor | None = None
+    def _last(
+        self,
+        hidden: Tensor,
+        background: Tensor | None,
+        h0: Tensor,
+        e: Tensor,
+        cond: MiniCondition,
     ) -> tuple[Tensor, Tensor]:
-        """U32 and conv_out, then the anchored v-prediction in float32."""
+        """U32 and conv_out."""
         h, added = self.u32(
-            torch.cat([hidden, entry.h0], 1),
-            entry.embedding,
+            torch.cat([hidden, h0], 1),
+            e,
             cond.reference.kv["u32"],
             cond.audio_kv["u32"],
             cond.frames,
             foreground=cond.foreground,
             background=background,
         )
-        out = self.conv_out(F.silu(self.norm_out(h))).float().view(entry.state.shape)
-        v = anchored_v(out, entry.state, entry.a, entry.s, cond.reference.anchor)
-        return v.transpose(1, 2), added
+        return self.conv_out(F.silu(self.norm_out(h))), added
 
 
 def _add_map(h: Tensor, reference: Tensor, frames: int) -> Tensor:

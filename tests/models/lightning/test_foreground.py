@@ -93,9 +93,9 @@ def test_the_background_gets_what_was_cached_and_the_face_what_is_new(
     _, cached = net.full(z, times, cond, keep=True)
     assert cached.background is not None
 
-    entry = net._enter(later, times - 100, cond)
-    _, added = net._leave(cached.hidden, entry, cond, cached.background)
-    _, everywhere = net._leave(cached.hidden, entry, with_foreground(cond, None))
+    x, e, *_ = net.enter(later, times - 100, cond)
+    _, added = net.light_body(cached.hidden, cached.background, x, e, cond)
+    _, everywhere = net.light_body(cached.hidden, None, x, e, cond)
     frames = net.spec.chunk_frames
     for row in range(identities * frames):
         face = torch.zeros(added.shape[1], dtype=torch.bool)
