@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -50,34 +49,41 @@ def create_app(
     catalogue = catalogue or Catalogue.read(draw=settings.model == "fake")
     workers = workers or LocalWorkers(worker_config(settings, catalogue), settings.workers, clock)
     sessions = Sessions(settings, workers, clock)
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await workers.start()
-        try:
-            yield
-        finally:
-            await sessions.aclose()
-            await workers.aclose()
-
     # No documentation pages: they would load their scripts from elsewhere.
     app = FastAPI(
-        title="Livehead", version="0.1.0", lifespan=lifespan, docs_url=None, redoc_url=None
+        title="Livehead", version="0.1.0", lifespan=_lifespan, docs_url=None, redoc_url=None
     )
     app.state.context = Context(settings, workers, sessions, catalogue)
     for module in (session, offer, stream, catalogue_routes, health):
         app.include_router(module.router)
     mount_page(app)
     _answer_errors(app)
-    if settings.cors_origins:
+    _allow_origins(app, settings.cors_origins)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Start the workers; at the end close sessions, then end the workers."""
+    context: Context = app.state.context
+    await context.workers.start()
+    try:
+        yield
+    finally:
+        await context.sessions.aclose()
+        await context.workers.aclose()
+
+
+def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
+    """Let pages of other origins call the API."""
+    if origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=list(settings.cors_origins),
+            allow_origins=list(origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["Authorization", "Content-Type"],
             expose_headers=["Location", "Retry-After"],
         )
-    return app
 
 
 def worker_config(settings: Settings, catalogue: Catalogue) -> WorkerConfig:
@@ -127,4 +133,4 @@ def _problem(
 async def wait_ready(app: FastAPI) -> None:
     """Return when a worker is warm; raises WorkerLost when the model cannot be loaded."""
     context: Context = app.state.context
-    await asyncio.ensure_future(context.workers.wait_ready())
+    await context.workers.wait_ready()
