@@ -55,6 +55,11 @@ def make_inputs(generator: DiffusionGenerator, identity: Any, subject: Subject) 
     return Inputs(family, chunks)
 
 
+def short(plan: StepPlan) -> str:
+    """A plan as ``parse`` reads it, a plain one by its number of steps."""
+    return str(plan) if plan.light_steps else str(plan.steps)
+
+
 @torch.inference_mode()
 def run_plan(inputs: Inputs, plan: StepPlan, subject: Subject) -> Output:
     """Sample and decode every chunk by one plan."""
@@ -68,7 +73,7 @@ def run_plan(inputs: Inputs, plan: StepPlan, subject: Subject) -> Output:
         decoded: NDArray[np.uint8] = inputs.family.decode(sampled)[0].numpy()
         return decoded
 
-    chunks = progress(inputs.chunks, f"plan {plan}", len(inputs.chunks))
+    chunks = progress(inputs.chunks, f"plan {short(plan)}", len(inputs.chunks))
     frames = gather(map(chunk, chunks), subject.truth.shape)
     return Output(plan, torch.cat(latents), frames)
 

@@ -59,7 +59,9 @@ def plot_tracks(
     for row in range(rows):
         for k, (name, curves) in enumerate(tracks.items()):
             part = slice(row * span, (row + 1) * span)
-            _panel(axes[row * len(tracks) + k, 0], name, curves, part, fps, marks)
+            axis = axes[row * len(tracks) + k, 0]
+            _panel(axis, name, curves, part, fps, marks)
+            axis.sharey(axes[k, 0])
     axes[0, 0].legend(loc="upper right", fontsize=7, ncols=3)
     figure.suptitle(title, fontsize=10)
     figure.tight_layout()

@@ -15,7 +15,7 @@ from models.diffusion import DiffusionGenerator
 from models.evaluation.compare import Metrics, Reading, Signal, compare, read_video
 from models.evaluation.faces import track_face
 from models.evaluation.pictures import draw_clip, draw_speech
-from models.evaluation.plans import Output, distance, make_inputs, run_plan, time_plans
+from models.evaluation.plans import Output, distance, make_inputs, run_plan, short, time_plans
 from models.evaluation.report import mean_of
 from models.evaluation.ruler import Ruler, load_ruler, pose_of, read_frames, save_ruler, train_ruler
 from models.evaluation.speech import calm, compare_with_sound, loudness
@@ -99,7 +99,7 @@ def compare_plans(
     """Mean metrics over the clips of each plan, and of the plain ones it is held against."""
     references = [plain(steps) for steps in REFERENCES]
     everything = list(dict.fromkeys([*references, *plans]))
-    found: dict[str, list[Metrics]] = {str(plan): [] for plan in everything}
+    found: dict[str, list[Metrics]] = {short(plan): [] for plan in everything}
     for clip in clips:
         identity = generator.prepare(clip.neutral)
         subject = make_subject(clip, generator, identity, setting.seconds)
@@ -113,14 +113,14 @@ def compare_plans(
             metrics = _measure_plan(setting, subject, true, output, generator.chunk_frames)
             for reference in plains:
                 metrics.update(distance(output, reference, subject))
-            found[str(plan)].append({**metrics, "ms_per_frame": milliseconds})
+            found[short(plan)].append({**metrics, "ms_per_frame": milliseconds})
     return {name: mean_of(metrics) for name, metrics in found.items()}
 
 
 def _measure_plan(
     setting: Setting, subject: Subject, true: Reading, output: Output, chunk: int
 ) -> Metrics:
-    made = read_video(output.frames, subject, setting.ruler, f"plan {output.plan}")
+    made = read_video(output.frames, subject, setting.ruler, f"plan {short(output.plan)}")
     return compare(output.frames, made, subject, true, chunk)
 
 
