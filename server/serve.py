@@ -109,15 +109,16 @@ def server_config(settings: Settings, app: FastAPI, **options: Any) -> uvicorn.C
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket whose connections end when the peer is gone for ``GONE_S``.
+    """A listening socket; its connections send at once, and end when the peer is long gone.
 
     Raises:
         OSError: the address is taken or not ours.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # units must not wait to be many
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit these
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit what is set here
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_S // 2)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_S // 6)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
