@@ -45,6 +45,10 @@ class Family(Protocol):
         """Start noise [B, C, F, H, W]."""
         ...
 
+    def join(self, streams: Sequence[Any], latents: Tensor) -> Tensor:
+        """Clean latents [B, C, F, H, W] -> the same with the seams to the last chunks smoothed."""
+        ...
+
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] -> RGB uint8 [B, F, H, W, 3]."""
         ...
@@ -85,6 +89,7 @@ class DiffusionGenerator:
         ]
         cond = family.backbone.collate(conditions)
         latents = self._sampler(family.backbone, family.starts(streams), cond)
+        latents = family.join(streams, latents)
         return list(family.decode(latents).numpy())
 
 

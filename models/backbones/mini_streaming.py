@@ -25,6 +25,9 @@ from models.portrait import Portrait, prepare_portrait
 from models.spec import MiniSpec
 
 
+SEAM = 0.45  # of the excess step over a seam is taken from the first frame; measured, see join
+
+
 @dataclass(frozen=True)
 class MiniIdentity:
     """What is static for one portrait: its reference features, and the portrait itself."""
@@ -45,6 +48,7 @@ class MiniStream:
         noise: start noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
             but the conditions moves the picture.
         mouth: mouth units of the last chunk, float32 [F, U]; for reading, not for the model.
+        last: the last two frames of the chunk before, [1, C, 2, H, W]; None before the first.
     """
 
     identity: MiniIdentity
@@ -52,6 +56,7 @@ class MiniStream:
     motion: MotionTrack
     noise: Tensor
     mouth: NDArray[np.float32]
+    last: Tensor | None = None
 
 
 class MiniFamily:
@@ -137,6 +142,22 @@ class MiniFamily:
         )
 
     @torch.inference_mode()
+    def join(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:
+        """Smooth the seam between each stream's last chunk and this one, [B, C, F, H, W].
+
+        Frames of a chunk see each other and those of its neighbour do not, so that movement
+        gathers at the seams. The step over a seam beyond the movement on both sides of it is
+        spread over the new chunk, halving from frame to frame.
+        """
+        joined = [
+            _spread(chunk[None], stream.last)
+            for stream, chunk in zip(streams, latents.unbind(0), strict=True)
+        ]
+        for stream, chunk in zip(streams, joined, strict=True):
+            stream.last = chunk[:, :, -2:]
+        return torch.cat(joined)
+
+    @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
         pictures = self.decoder.picture(latents.transpose(1, 2).flatten(0, 1))
@@ -145,3 +166,13 @@ class MiniFamily:
     def starts(self, streams: Sequence[MiniStream]) -> Tensor:
         """Start noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
+
+
+def _spread(chunk: Tensor, last: Tensor | None) -> Tensor:
+    """Spread the excess step between ``last`` [1, C, 2, H, W] and ``chunk`` [1, C, F, H, W]."""
+    if last is None:
+        return chunk
+    movement = (last[:, :, 1] - last[:, :, 0] + chunk[:, :, 1] - chunk[:, :, 0]) / 2
+    excess = chunk[:, :, 0] - last[:, :, 1] - movement
+    weights = SEAM * 0.5 ** torch.arange(chunk.shape[2], dtype=chunk.dtype)
+    return chunk - excess[:, :, None] * weights[:, None, None]
