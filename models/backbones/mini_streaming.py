@@ -24,7 +24,6 @@ from models.motion import MotionTrack
 from models.portrait import Portrait, prepare_portrait
 from models.spec import MiniSpec
 
-
 SEAM = 0.45  # of the excess step over a seam is taken from the first frame; measured, see join
 
 
