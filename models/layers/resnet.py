@@ -29,9 +29,11 @@ class ResnetBlock(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """[N, C_in, H, W] and embedding [N, E] -> [N, C_out, H, W]."""
-        scale, shift = self.embed(embedding)[..., None, None].chunk(2, dim=1)
+        scale, shift = self.embed(embedding)[..., None].chunk(2, dim=1)
         h = self.conv1(F.silu(group_norm(self.norm1, x)))
-        h = group_norm(self.norm2, h) * (1 + scale) + shift
+        # cells flattened: OpenVINO 2026.4 crashes on the same with height and width, in float32
+        flat = group_norm(self.norm2, h).flatten(2) * (1 + scale) + shift
+        h = flat.view(h.shape)
         out: Tensor = self.shortcut(x) + self.conv2(F.silu(h))
         return out
 
