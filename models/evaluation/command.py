@@ -17,7 +17,7 @@ from models.diffusion import DiffusionGenerator
 from models.errors import LiveheadError
 from models.evaluation.compare import Metrics
 from models.evaluation.plots import need_matplotlib
-from models.evaluation.report import best_tool, plain, record, table_rows
+from models.evaluation.report import metrics_of, plain, record, table_rows
 from models.evaluation.tasks import (
     Setting,
     compare_plans,
@@ -38,6 +38,7 @@ PLAN_COLUMNS = (
     ("psnr_mouth_30", "mouth30"),
     ("mouth_correlation", "corr"),
     ("mouth_amplitude_percent", "ampl %"),
+    ("mouth_amplitude_percent.landmarks", "shape %"),
     ("sync_offset_frames", "offset"),
     ("closure_percent", "closed %"),
     ("frame_change", "change"),
@@ -154,7 +155,7 @@ def _plans(setting: Setting, clips: list[Clip], plans: list[StepPlan]) -> dict[s
     if not isinstance(setting.generator, DiffusionGenerator):
         raise OptionError("expected a diffusion model with --compare, got another")
     found = compare_plans(setting, setting.generator, clips, plans)
-    columns = [(best_tool(name, list(found.values())), title) for name, title in PLAN_COLUMNS]
+    columns = [(metrics_of(name, list(found.values()))[0], title) for name, title in PLAN_COLUMNS]
     table(
         ["plan", "keys", "light", *(title for _, title in columns)],
         [

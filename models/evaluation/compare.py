@@ -16,7 +16,6 @@ from models.evaluation.measure import (
     colour_drift,
     correlation,
     frame_changes,
-    lowest_around,
     picture_drift,
     psnr,
     sync_offset,
@@ -25,8 +24,10 @@ from models.evaluation.ruler import READINGS, Pose, Ruler, pose_of, read_frames,
 from models.evaluation.subject import Subject
 from models.training.synth.clips import FPS
 
-CLOSED_PERCENTILE = 80
-"""Lips count as closed below what this share of the true p, b and m reach."""
+CLOSED_SHARE = 0.25
+"""Lips count as closed when they are this near to their own rest, in deviations of the truth."""
+REST_FRAMES = 10
+"""Fewer silent frames than this do not show a mouth at rest."""
 
 MOUTH = (
     "mouth_correlation",
@@ -35,6 +36,7 @@ MOUTH = (
     "closure_percent",
     "closure_truth_percent",
     "closure_chance_percent",
+    "rest_excess_percent",
 )
 """What is measured on a mouth-opening track, by each tool."""
 
@@ -92,6 +94,7 @@ def compare(
         **_mouth("landmarks", made.gap(), true.gap(), subject),
         **_known(made, true, subject),
         **_eyes(made.face, true.face),
+        **_head(made.face, true.face),
         **_movement(generated, subject, chunk),
         **_distance(generated, subject),
     }
@@ -101,28 +104,30 @@ def _mouth(tool: str, made: Signal | None, true: Signal | None, subject: Subject
     """Agreement of two mouth-opening tracks that one tool read."""
     if made is None or true is None:
         return {f"{name}.{tool}": float("nan") for name in MOUTH}
-    closed = _closure(made, true, subject.lips)
+    spread = max(float(np.nanstd(true)), 1e-6)
+    rest_made, rest_true = (rest_of(track, subject.silent) for track in (made, true))
+    near_made, near_true = (rest + CLOSED_SHARE * spread for rest in (rest_made, rest_true))
     values = (
         correlation(made, true),
         sync_offset(made, true),
         100 * amplitude(made, true),
-        *(100 * share for share in closed),
+        100 * closed_share(made, subject.lips, near_made),
+        100 * closed_share(true, subject.lips, near_true),
+        100 * closed_share(made, np.flatnonzero(~subject.silent), near_made),
+        100 * (rest_made - rest_true) / spread,
     )
     return {f"{name}.{tool}": value for name, value in zip(MOUTH, values, strict=True)}
 
 
-def _closure(made: Signal, true: Signal, lips: NDArray[np.intp]) -> tuple[float, float, float]:
-    """Share of p, b and m with closed lips: generated, true, and generated at any instant."""
-    lowest = lowest_around(true, lips)
-    if not np.isfinite(lowest).any():
-        return (float("nan"),) * 3
-    threshold = float(np.nanpercentile(lowest, CLOSED_PERCENTILE))
-    anywhere = np.arange(made.size)
-    return (
-        closed_share(made, lips, threshold),
-        closed_share(true, lips, threshold),
-        closed_share(made, anywhere, threshold),
-    )
+def rest_of(opening: Signal, silent: NDArray[np.bool_]) -> float:
+    """How far a mouth is open at rest: in silence, or where it is most closed if there is none."""
+    seen = np.isfinite(opening)
+    if not seen.any():
+        return float("nan")
+    quiet = opening[silent & seen]
+    if quiet.size >= REST_FRAMES:
+        return float(np.median(quiet))
+    return float(np.percentile(opening[seen], 5))
 
 
 def _known(made: Reading, true: Reading, subject: Subject) -> Metrics:
@@ -149,6 +154,17 @@ def _eyes(made: FaceTrack | None, true: FaceTrack | None) -> Metrics:
         metrics[f"blinks_per_minute{end}"] = float("nan") if found is None else found.per_minute
         metrics[f"blink_depth{end}"] = float("nan") if found is None else found.depth
     return metrics
+
+
+def _head(made: FaceTrack | None, true: FaceTrack | None) -> Metrics:
+    """Whether the head goes where the true one goes: by the middle of the eyes, across and down."""
+    if made is None or true is None:
+        return {"head_correlation": float("nan"), "head_amplitude_percent": float("nan")}
+    ways = [(made.eyes_xy.mean(1)[:, axis], true.eyes_xy.mean(1)[:, axis]) for axis in range(2)]
+    return {
+        "head_correlation": float(np.mean([correlation(*way) for way in ways])),
+        "head_amplitude_percent": 100 * float(np.mean([amplitude(*way) for way in ways])),
+    }
 
 
 def _movement(generated: NDArray[np.uint8], subject: Subject, chunk: int) -> Metrics:

@@ -10,7 +10,7 @@ from typing import Any
 from models.evaluation.compare import Metrics
 
 TOOLS = ("ruler", "landmarks")
-"""In order of trust: the first that could measure decides."""
+"""The ruler follows more closely; landmarks see shapes where the ruler may see mere darkness."""
 CHANGE_LIMIT = 1.3
 BACKGROUND_LIMIT = 1.0
 COLOUR_LIMIT = 2.0
@@ -24,9 +24,9 @@ class Bar:
     """One thing that is asked of a generator.
 
     Attributes:
-        name: of the metric; of its best tool where several measure it.
+        name: of the metric, without the tool where several measure it.
         asks: in words.
-        holds: whether a clip's metrics, of which ``name`` was measured, are good enough.
+        holds: whether a value of it, among a clip's other metrics, is good enough.
     """
 
     name: str
@@ -60,33 +60,35 @@ BARS = (
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of one bar: ``passed`` is None where nothing could be measured."""
+    """What one metric came to; ``passed`` is None where it could not be measured."""
 
     bar: Bar
     metric: str
     passed: bool | None
 
 
-def best_tool(name: str, clips: Sequence[Metrics]) -> str:
-    """The metric of the most trusted tool that measured it in every clip."""
-    for tool in TOOLS:
-        full = f"{name}.{tool}"
-        if clips and all(math.isfinite(metrics.get(full, math.nan)) for metrics in clips):
-            return full
-    return name if clips and name in clips[0] else f"{name}.{TOOLS[0]}"
+def metrics_of(name: str, clips: Sequence[Metrics]) -> list[str]:
+    """The metrics behind a name: of every tool that measured it in some clip, else the first's."""
+    if any(name in metrics for metrics in clips):
+        return [name]
+    full = [f"{name}.{tool}" for tool in TOOLS]
+    return [one for one in full if any(_measured(metrics, one) for metrics in clips)] or full[:1]
 
 
 def judge(clips: Sequence[Metrics]) -> list[Verdict]:
-    """Hold every bar against every clip and their mean; all of them must pass."""
+    """Hold every bar against every clip and their mean, by every tool; all of them must pass."""
     verdicts = []
+    cases = [*clips, mean_of(clips)] if clips else []
     for bar in BARS:
-        metric = best_tool(bar.name, clips)
-        cases = [*clips, mean_of(clips)]
-        values = [case.get(metric, math.nan) for case in cases]
-        measured = bool(clips) and all(map(math.isfinite, values))
-        held = measured and all(map(bar.holds, values, cases))
-        verdicts.append(Verdict(bar, metric, held if measured else None))
+        for metric in metrics_of(bar.name, clips):
+            known = bool(cases) and all(_measured(case, metric) for case in cases)
+            passed = all(bar.holds(case[metric], case) for case in cases) if known else None
+            verdicts.append(Verdict(bar, metric, passed))
     return verdicts
+
+
+def _measured(metrics: Metrics, name: str) -> bool:
+    return math.isfinite(metrics.get(name, math.nan))
 
 
 def mean_of(clips: Sequence[Metrics]) -> Metrics:
@@ -94,7 +96,7 @@ def mean_of(clips: Sequence[Metrics]) -> Metrics:
     names = [name for metrics in clips for name in metrics]
     means = {}
     for name in dict.fromkeys(names):
-        values = [m[name] for m in clips if math.isfinite(m.get(name, math.nan))]
+        values = [metrics[name] for metrics in clips if _measured(metrics, name)]
         means[name] = sum(values) / len(values) if values else math.nan
     return means
 
@@ -123,11 +125,7 @@ def record(clips: Mapping[str, Metrics]) -> dict[str, Any]:
     return {
         "passed": all(verdict.passed for verdict in verdicts),
         "bars": {
-            verdict.bar.name: {
-                "metric": verdict.metric,
-                "asks": verdict.bar.asks,
-                "passed": verdict.passed,
-            }
+            verdict.metric: {"asks": verdict.bar.asks, "passed": verdict.passed}
             for verdict in verdicts
         },
         "mean": plain(mean_of(list(clips.values()))),

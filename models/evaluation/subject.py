@@ -22,6 +22,8 @@ from models.training.synth.clips import FPS, FRAME_SAMPLES, Clip
 
 _DILATION = 9
 """Pixels around the head that count neither as head nor as background."""
+_AT_REST = 0.01
+"""No mouth unit is above this in a mouth at rest."""
 _MOUTH_HALF = (32, 24)
 """Half width and height of the box around the mouth in which distances are measured, pixels."""
 
@@ -37,6 +39,7 @@ class Subject:
         head, background: weights [H, W], 1 inside; what lies between them belongs to neither.
         mouth_xy: [T, 2]; eyes_xy: [T, 2, 2]; pixels.
         lips: frames in the middle of p, b and m.
+        silent: frames in which the true mouth is at rest, bool [T].
     """
 
     clip: Clip
@@ -48,6 +51,7 @@ class Subject:
     mouth_xy: NDArray[np.float64]
     eyes_xy: NDArray[np.float64]
     lips: NDArray[np.intp]
+    silent: NDArray[np.bool_]
 
     @property
     def frames(self) -> int:
@@ -86,6 +90,7 @@ def make_subject(clip: Clip, generator: Generator, identity: Any, seconds: float
         mouth,
         eyes,
         lip_frames(clip, frames),
+        np.asarray(clip.mouth[:frames]).max(1) < _AT_REST,
     )
 
 

@@ -8,7 +8,7 @@ import math
 import pytest
 
 from models.evaluation.compare import Metrics
-from models.evaluation.report import best_tool, judge, mean_of, record, table_rows, word
+from models.evaluation.report import judge, mean_of, metrics_of, record, table_rows, word
 
 pytestmark = pytest.mark.unit
 
@@ -17,7 +17,7 @@ def good(**changed: float) -> Metrics:
     """Metrics that pass every bar, but for what is changed (dots written as two underscores)."""
     metrics = {
         "mouth_correlation.ruler": 0.9,
-        "mouth_correlation.landmarks": 0.2,
+        "mouth_correlation.landmarks": 0.8,
         "mouth_amplitude_percent.ruler": 90.0,
         "sync_offset_frames.ruler": 0.3,
         "frame_change": 1.1,
@@ -33,8 +33,8 @@ def good(**changed: float) -> Metrics:
 
 
 def verdict_on(name: str, *clips: Metrics) -> bool | None:
-    """The verdict on one bar."""
-    (found,) = [v for v in judge(clips) if v.bar.name == name]
+    """The verdict on one metric."""
+    (found,) = [v for v in judge(clips) if v.metric == name]
     return found.passed
 
 
@@ -46,10 +46,11 @@ def test_good_metrics_pass_everything() -> None:
 @pytest.mark.parametrize(
     ("bar", "changed"),
     [
-        ("mouth_correlation", {"mouth_correlation__ruler": 0.7}),
-        ("mouth_amplitude_percent", {"mouth_amplitude_percent__ruler": 59.0}),
-        ("mouth_amplitude_percent", {"mouth_amplitude_percent__ruler": 130.0}),
-        ("sync_offset_frames", {"sync_offset_frames__ruler": -1.2}),
+        ("mouth_correlation.ruler", {"mouth_correlation__ruler": 0.7}),
+        ("mouth_correlation.landmarks", {"mouth_correlation__landmarks": 0.7}),
+        ("mouth_amplitude_percent.ruler", {"mouth_amplitude_percent__ruler": 59.0}),
+        ("mouth_amplitude_percent.ruler", {"mouth_amplitude_percent__ruler": 130.0}),
+        ("sync_offset_frames.ruler", {"sync_offset_frames__ruler": -1.2}),
         ("frame_change", {"frame_change": 1.4}),
         ("blinks_per_minute", {"blinks_per_minute": 0.0}),
         ("blinks_per_minute", {"blink_depth": 0.2}),
@@ -60,7 +61,7 @@ def test_good_metrics_pass_everything() -> None:
 )
 def test_one_bad_clip_fails_its_bar(bar: str, changed: dict[str, float]) -> None:
     verdicts = judge([good(), good(**changed)])
-    assert [v.bar.name for v in verdicts if not v.passed] == [bar]
+    assert [v.metric for v in verdicts if not v.passed] == [bar]
 
 
 def test_what_is_not_measured_does_not_pass() -> None:
@@ -71,11 +72,14 @@ def test_what_is_not_measured_does_not_pass() -> None:
     assert judge([])[0].passed is None
 
 
-def test_landmarks_decide_where_the_ruler_cannot() -> None:
+def test_every_tool_that_measured_must_agree() -> None:
+    both = ["mouth_correlation.ruler", "mouth_correlation.landmarks"]
     blind = good(mouth_correlation__ruler=math.nan)
-    assert best_tool("mouth_correlation", [good()]) == "mouth_correlation.ruler"
-    assert best_tool("mouth_correlation", [good(), blind]) == "mouth_correlation.landmarks"
-    assert verdict_on("mouth_correlation", blind) is False
+    assert metrics_of("mouth_correlation", [good()]) == both
+    assert metrics_of("mouth_correlation", [blind]) == both[1:]
+    assert metrics_of("mouth_correlation", [{}]) == both[:1]
+    assert metrics_of("frame_change", [good()]) == ["frame_change"]
+    assert verdict_on("mouth_correlation.ruler", good(), blind) is None
 
 
 def test_means_leave_out_what_is_missing() -> None:
@@ -91,4 +95,4 @@ def test_table_and_record() -> None:
     assert change == ["frame_change", 1.1, "-", 1.1, "<= 1.3", "not measured"]
     told = json.loads(json.dumps(record({"901": good(frame_change=math.inf)}), allow_nan=False))
     assert told["clips"]["901"]["frame_change"] is None
-    assert told["bars"]["mouth_correlation"]["metric"] == "mouth_correlation.ruler"
+    assert told["bars"]["mouth_correlation.ruler"] == {"asks": ">= 0.75", "passed": True}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.evaluation.compare import Reading, compare, read_video
+from models.evaluation.compare import Reading, compare, read_video, rest_of
 from models.evaluation.faces import track_face
 from models.evaluation.subject import Subject, generate, lip_frames, make_subject
 from models.training.synth.clips import load_clip
@@ -42,6 +42,9 @@ def test_an_exact_generator_is_perfect(case: Case) -> None:
     assert metrics["sync_offset_frames.landmarks"] == pytest.approx(0, abs=0.05)
     assert metrics["mouth_amplitude_percent.landmarks"] == pytest.approx(100, abs=1)
     assert metrics["jaw_ceiling.landmarks"] > 0.8
+    assert metrics["rest_excess_percent.landmarks"] == pytest.approx(0, abs=1)
+    assert metrics["closure_percent.landmarks"] == metrics["closure_truth_percent.landmarks"] == 100
+    assert metrics["closure_chance_percent.landmarks"] < 50
     assert metrics["frame_change"] == pytest.approx(1, abs=0.01)
     assert metrics["border_ratio_excess"] == pytest.approx(0, abs=0.01)
     assert metrics["drift_background"] == pytest.approx(0, abs=0.01)
@@ -82,3 +85,10 @@ def test_seconds_and_boxes_stay_inside(tmp_path: Path) -> None:
 
 def test_no_face_no_track() -> None:
     assert track_face(np.zeros((3, 256, 256, 3), np.uint8)) is None
+
+
+def test_rest_is_what_silence_shows() -> None:
+    opening = np.concatenate([np.full(20, 0.1), np.full(60, 0.9), np.full(20, 0.5)])
+    assert rest_of(opening, np.arange(100) < 20) == pytest.approx(0.1)
+    assert rest_of(opening[30:], np.zeros(70, bool)) == pytest.approx(0.5)
+    assert math.isnan(rest_of(np.full(9, np.nan), np.ones(9, bool)))
