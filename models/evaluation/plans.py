@@ -28,10 +28,17 @@ TIMED_CHUNKS = 12
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that the sampler needs for one subject: condition and start of each chunk."""
+    """All that the sampler needs for one subject.
+
+    Attributes:
+        family: networks and everything around them.
+        chunks: condition and start noise of each chunk.
+        open: starts a stream like the one that the conditions come from, to join chunks in.
+    """
 
     family: Family
     chunks: list[tuple[Any, Tensor]]
+    open: Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -46,13 +53,14 @@ class Output:
 def make_inputs(generator: DiffusionGenerator, identity: Any, subject: Subject) -> Inputs:
     """What every plan starts from, as ``DiffusionGenerator.generate`` makes it."""
     family = generator.family
-    stream = generator.open(identity, seed=int(subject.clip.meta.get("identity_seed", 0)))
+    seed = int(subject.clip.meta.get("identity_seed", 0))
+    stream = generator.open(identity, seed=seed)
     audio = list(chunks_of(generator, subject.audio))
     chunks = []
     for samples in progress(audio, "conditions", len(audio)):
         condition = family.backbone.collate([family.condition(stream, samples)])
         chunks.append((condition, family.starts([stream])))
-    return Inputs(family, chunks)
+    return Inputs(family, chunks, lambda: generator.open(identity, seed=seed))
 
 
 def short(plan: StepPlan) -> str:
@@ -63,14 +71,15 @@ def short(plan: StepPlan) -> str:
 @torch.inference_mode()
 def run_plan(inputs: Inputs, plan: StepPlan, subject: Subject) -> Output:
     """Sample and decode every chunk by one plan."""
-    sampler = Sampler(inputs.family.spec.schedule, plan)
+    family, stream = inputs.family, inputs.open()
+    sampler = Sampler(family.spec.schedule, plan)
     latents: list[Tensor] = []
 
     def chunk(given: tuple[Any, Tensor]) -> NDArray[np.uint8]:
         condition, start = given
-        sampled = sampler(inputs.family.backbone, start, condition)
+        sampled = family.join([stream], sampler(family.backbone, start, condition))
         latents.append(sampled.half())
-        decoded: NDArray[np.uint8] = inputs.family.decode(sampled)[0].numpy()
+        decoded: NDArray[np.uint8] = family.decode(sampled)[0].numpy()
         return decoded
 
     chunks = progress(inputs.chunks, f"plan {short(plan)}", len(inputs.chunks))
