@@ -12,11 +12,12 @@ MODELS = ("mini", "fake")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --weights, --plan and --threads."""
+    """Add --model, --weights, --plan, --threads and --engine."""
     parser.add_argument("--model", choices=MODELS, default="mini", help="default: %(default)s")
     parser.add_argument("--weights", type=Path, metavar="DIR", help="default: the bundled weights")
     parser.add_argument("--plan", help="steps such as 10:0,4,8+dfa (default: the weights' own)")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: as many as cores")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: what suits the engine")
+    parser.add_argument("--engine", default="auto", help="eager, openvino, or auto (the default)")
 
 
 def make_generator(args: argparse.Namespace) -> Generator:
@@ -36,4 +37,10 @@ def make_generator(args: argparse.Namespace) -> Generator:
         return FakeGenerator()
     from models.diffusion import load_generator  # brings torch; the fake does without
 
-    return load_generator(args.model, weights=args.weights, threads=args.threads, plan=args.plan)
+    return load_generator(
+        args.model,
+        weights=args.weights,
+        threads=args.threads,
+        plan=args.plan,
+        engine=args.engine,
+    )

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.engine.eager import keep_freed_memory
+from models.engine.choose import prepare_engine
 from models.errors import LiveheadError
 from models.lightning.plan import StepPlan, parse
 from models.lightning.sampler import Sampler
@@ -99,18 +98,21 @@ def load_generator(
     weights: Path | None = None,
     threads: int | None = None,
     plan: str | None = None,
+    engine: str = "auto",
 ) -> DiffusionGenerator:
     """Load a backbone by name with its weights.
 
     Args:
         name: ``mini``.
         weights: a folder as ``livehead train`` exports it; the bundled one if None.
-        threads: for tensor maths on the CPU; as many as there are cores if None.
+        threads: for tensor maths on the CPU; what suits the engine if None.
         plan: a step plan such as ``10:0,4,8+dfa``; the one stored beside the weights if None.
+        engine: one of ``models.engine.choose.ENGINES``.
 
     Raises:
         WeightsError: weights are missing or do not fit.
-        LiveheadError: the name is not known (``unknown_model``).
+        LiveheadError: a name is not known (``unknown_model``, ``bad_option``) or the engine is not
+            installed (``missing_engine``).
     """
     if name != "mini":
         raise LiveheadError(
@@ -118,8 +120,6 @@ def load_generator(
         )
     from models.weights.mini_files import load_mini  # the weights' room knows their layout
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    keep_freed_memory()
-    family, stored = load_mini(weights, threads=threads or 1)
+    runner = prepare_engine(engine, threads)
+    family, stored = load_mini(weights, threads=threads or 1, engine=runner)
     return DiffusionGenerator(family, parse(plan) if plan else stored)

@@ -13,6 +13,7 @@ from models import console
 from models.bench.hardware import hardware
 from models.bench.model import measure, parts_of, summary
 from models.bench.subject import RANDOM, load_subject
+from models.engine.eager import preferred_dtype
 from models.errors import LiveheadError
 from server.media.encoders import VideoEncoder
 
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", type=int, default=120, help="to make by each variant (default %(default)s)"
     )
+    parser.add_argument("--engine", default="auto", help="eager, openvino, or auto (the default)")
     parser.add_argument("--json", action="store_true", help="print only the JSON line")
 
 
@@ -37,20 +39,22 @@ def run(args: argparse.Namespace) -> int:
             f"expected positive --threads and --frames, got {args.threads} and {args.frames}",
             code="bad_option",
         )
-    record = bench(args.weights, args.plan, args.threads, args.frames)
+    record = bench(args.weights, args.plan, args.threads, args.frames, args.engine)
     if not args.json:
         show(record)
     console.emit_json(record)
     return 0
 
 
-def bench(weights: str | None, plan: str | None, threads: int, frames: int) -> dict[str, Any]:
+def bench(
+    weights: str | None, plan: str | None, threads: int, frames: int, engine: str = "auto"
+) -> dict[str, Any]:
     """Load, measure in turns, and say on what; the record that is printed.
 
     Raises:
         LiveheadError: weights or plan cannot be used.
     """
-    subject = load_subject(weights, plan, threads)
+    subject = load_subject(weights, plan, threads, engine)
     if subject.random:
         console.warn("RANDOM WEIGHTS: the times are those of the model, the pictures are noise")
     spec = subject.family.spec
@@ -64,8 +68,9 @@ def bench(weights: str | None, plan: str | None, threads: int, frames: int) -> d
     return {
         **summary(subject, spent),
         "threads": threads,
+        "engine": subject.family.engine.name if subject.family.engine else "eager",
         "frames": rounds * spec.chunk_frames,
-        "hardware": hardware(subject.family.dtype),
+        "hardware": hardware(preferred_dtype()),
     }
 
 
@@ -82,5 +87,6 @@ def show(record: dict[str, Any]) -> None:
     where = record["hardware"]
     console.say(
         f"plan {record['plan']}: {record['fps']} frames per second on {record['threads']} threads"
-        f" of {where['cpu']} ({where['cores']} cores), {where['dtype']}"
+        f" of {where['cpu']} ({where['cores']} cores), {where['dtype']},"
+        f" {record['engine']}"
     )

@@ -17,8 +17,11 @@ from models.audio.mouth import MouthReader
 from models.audio.windows import StreamingWindow, chunk_features
 from models.backbones.anchor import Anchor, geometry_planes, sigma_map
 from models.backbones.mini import MiniCondition, MiniUNet, Reference
+from models.backbones.mini_compiled import CompiledMini
 from models.codec import Codec
+from models.codec.painter import Painter
 from models.engine.eager import for_inference
+from models.engine.protocol import Engine
 from models.lightning.foreground import token_indices
 from models.motion import MotionTrack
 from models.portrait import Portrait, prepare_portrait
@@ -69,14 +72,17 @@ class MiniFamily:
         reader: MouthReader,
         encoder: SpeechEncoder,
         dtype: torch.dtype,
+        engine: Engine | None = None,
     ) -> None:
+        """``dtype`` is what PyTorch computes in where no ``engine`` does."""
         self.spec = spec
-        self.dtype = dtype
-        self.backbone = for_inference(backbone, dtype)
+        self.engine = engine
+        self.dtype = torch.float32 if engine else dtype
+        self.backbone: MiniUNet | CompiledMini = (
+            CompiledMini(backbone, engine) if engine else for_inference(backbone, dtype)
+        )
         self.codec = for_inference(codec, torch.float32)  # for portraits: once, so exactly
-        decoder = Codec(codec.spec)
-        decoder.load_state_dict(codec.state_dict())
-        self.decoder = for_inference(decoder, dtype)
+        self.paint = Painter(codec, dtype, spec.chunk_frames, engine)
         self.reader = reader.eval()
         self.encoder = encoder
         side = codec.spec.stride * spec.latent[1]
@@ -159,7 +165,7 @@ class MiniFamily:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
-        pictures = self.decoder.picture(latents.transpose(1, 2).flatten(0, 1))
+        pictures = self.paint(latents.transpose(1, 2).flatten(0, 1))
         return pictures.view(latents.shape[0], -1, *pictures.shape[1:])
 
     def starts(self, streams: Sequence[MiniStream]) -> Tensor:

@@ -19,7 +19,9 @@ from models.avatars import avatar_picture
 from models.backbones.mini import MiniUNet
 from models.backbones.mini_streaming import MiniFamily, MiniIdentity
 from models.codec import Codec
-from models.engine.eager import keep_freed_memory, preferred_dtype
+from models.engine.choose import prepare_engine
+from models.engine.eager import preferred_dtype
+from models.engine.protocol import Engine
 from models.errors import LiveheadError
 from models.lightning.plan import StepPlan, parse
 from models.portrait import load_image
@@ -66,30 +68,34 @@ class Subject:
             yield samples[start : start + step + ahead]
 
 
-def load_subject(weights: str | None, plan: str | None, threads: int) -> Subject:
+def load_subject(
+    weights: str | None, plan: str | None, threads: int, engine: str = "auto"
+) -> Subject:
     """Networks from a folder, the bundled ones (None), or random ones (``random:SEED``).
 
     An installation without bundled weights is measured with random ones: they take as long.
 
     Raises:
         WeightsError: weights are missing or do not fit.
-        LiveheadError: the seed is no number (``bad_option``) or the plan is none (``bad_plan``).
+        LiveheadError: the seed is no number (``bad_option``), the plan is none (``bad_plan``) or
+            the engine is not installed (``missing_engine``).
     """
-    torch.set_num_threads(threads)
-    keep_freed_memory()
+    runner = prepare_engine(engine, threads)
     if weights is None and not BUNDLED.is_dir():
         weights = RANDOM + "0"
     random = weights is not None and weights.startswith(RANDOM)
     if weights is not None and random:
-        family, stored = _random_family(weights, threads), parse(RANDOM_PLAN)
+        family, stored = _random_family(weights, threads, runner), parse(RANDOM_PLAN)
     else:
-        family, stored = load_mini(Path(weights) if weights else None, threads=threads)
+        family, stored = load_mini(
+            Path(weights) if weights else None, threads=threads, engine=runner
+        )
     identity = family.identity(load_image(avatar_picture()))
     chosen = parse(plan) if plan else stored
     return Subject(family, identity, chosen, weights or "bundled", random)
 
 
-def _random_family(weights: str, threads: int) -> MiniFamily:
+def _random_family(weights: str, threads: int, engine: Engine | None) -> MiniFamily:
     try:
         torch.manual_seed(int(weights.removeprefix(RANDOM)))
     except ValueError as error:
@@ -103,4 +109,5 @@ def _random_family(weights: str, threads: int) -> MiniFamily:
         MouthReader(MINI.audio_features, MINI.audio_window),
         SpeechEncoder(threads=threads),
         preferred_dtype(),
+        engine,
     )

@@ -75,28 +75,41 @@ class Codec(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, C, h, w] -> RGB [N, 3, 8h, 8w], about [0, 1], not clamped."""
-        pixels: Tensor = self.decoder(self._denormalised(latents)) * 0.5 + 0.5
+        pixels: Tensor = self.decoder(self.denormalised(latents)) * 0.5 + 0.5
         return pixels
 
     def picture(self, latents: Tensor) -> Tensor:
         """``decode`` for viewing: latents float32 [N, C, h, w] -> RGB uint8 [N, 8h, 8w, 3].
 
-        The last convolution gives the 4x4 pixels of each cell in picture order, so that they move
-        to their places as bytes; scaling is done in float32, whatever the weights are.
+        Scaling is done in float32, whatever the weights are.
+        """
+        return to_bytes(self.blocks(self.denormalised(latents)))
+
+    def blocks(self, z: Tensor) -> Tensor:
+        """The decoder's last map for denormalised latents: blocks of 4x4 pixels in picture order.
+
+        Order is what the convolution's rows are sorted by (y, x, colour), so that pixels can move
+        to their places as bytes, whole rows of a block at a time. [N, 2h, 2w, 48], in -1 .. 1.
         """
         *body, last, _ = self.decoder
         assert isinstance(last, nn.Conv2d) and last.bias is not None
-        h = self._denormalised(latents).contiguous(memory_format=torch.channels_last)
+        h = z.contiguous(memory_format=torch.channels_last)
         for layer in body:
             h = layer(h)
         order = torch.arange(48, device=h.device).view(3, 4, 4).permute(1, 2, 0).flatten()
-        h = F.conv2d(h, last.weight[order], last.bias[order], padding=1).permute(0, 2, 3, 1)
-        levels = h.float().mul_(127.5).add_(128.0).clamp_(0.0, 255.5).to(torch.uint8)
-        n, height, width, _ = levels.shape
-        # a row of 4 pixels is 12 bytes: moved as three words
-        rows = levels.view(torch.int32).view(n, height, width, 4, 3).transpose(2, 3).contiguous()
-        return rows.view(torch.uint8).view(n, 4 * height, 4 * width, 3)
+        return F.conv2d(h, last.weight[order], last.bias[order], padding=1).permute(0, 2, 3, 1)
 
-    def _denormalised(self, latents: Tensor) -> Tensor:
+    def denormalised(self, latents: Tensor) -> Tensor:
+        """Latents as the decoder takes them, in the format of its weights."""
         z = latents * self.std[:, None, None] + self.mean[:, None, None]
         return z.to(next(self.decoder.parameters()).dtype)
+
+
+def to_bytes(blocks: Tensor) -> Tensor:
+    """Blocks of 4x4 pixels [N, H, W, 48] from -1 to 1 -> a picture, uint8 [N, 4H, 4W, 3]."""
+    levels = (blocks.float() * 127.5).add_(128.0).clamp_(0.0, 255.5).to(torch.uint8)
+    n, height, width, _ = levels.shape
+    # a row of a block is 12 bytes: moved as three words
+    words = levels.contiguous().view(torch.int32).view(n, height, width, 4, 3)
+    rows = words.transpose(2, 3).contiguous()
+    return rows.view(torch.uint8).view(n, 4 * height, 4 * width, 3)

@@ -24,6 +24,7 @@ from models.backbones.mini import MiniUNet
 from models.backbones.mini_streaming import MiniFamily
 from models.codec import Codec
 from models.engine.eager import preferred_dtype
+from models.engine.protocol import Engine
 from models.errors import WeightsError
 from models.lightning.plan import StepPlan
 from models.spec import MINI
@@ -33,9 +34,18 @@ MANIFEST = "mini.json"
 
 
 def load_mini(
-    folder: Path | None = None, *, threads: int = 1, dtype: torch.dtype | None = None
+    folder: Path | None = None,
+    *,
+    threads: int = 1,
+    dtype: torch.dtype | None = None,
+    engine: Engine | None = None,
 ) -> tuple[MiniFamily, StepPlan]:
     """Networks and stored plan from a weights folder (the bundled one if None).
+
+    Args:
+        threads: of the speech encoder.
+        dtype: to compute in; what suits the machine if None.
+        engine: runs the networks; PyTorch itself if None.
 
     Raises:
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
@@ -56,6 +66,7 @@ def load_mini(
         networks["reader"],  # type: ignore[arg-type]
         SpeechEncoder(threads=threads),
         dtype or preferred_dtype(),
+        engine,
     )
     return family, StepPlan.from_json(manifest["plan"])
 

@@ -6,7 +6,7 @@ network is silent.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from models.backbones.anchor import Anchor, geometry_planes, sigma_map
 from models.backbones.mini import MiniCondition, MiniUNet
 from models.codec import CodecSpec
+from models.engine.protocol import Program
 from models.lightning.foreground import token_indices
 from models.spec import MiniSpec, ScheduleSpec
 
@@ -106,3 +107,33 @@ def largest_difference(a: Tensor | Sequence[float], b: Tensor | Sequence[float])
     """max |a - b| over max |b|, for assertions that say how far off something is."""
     first, second = torch.as_tensor(a).double(), torch.as_tensor(b).double()
     return float((first - second).abs().max() / second.abs().max().clamp(min=1e-12))
+
+
+class Interpreter:
+    """An engine that compiles nothing, holds callers to the shapes they announced, and counts."""
+
+    name = "interpreter"
+
+    def __init__(self) -> None:
+        self.compiled: list[str] = []
+
+    def compile(
+        self,
+        module: nn.Module,
+        example: tuple[Tensor, ...],
+        free: Collection[tuple[int, int]] = (),
+    ) -> Program:
+        self.compiled.append(type(module).__name__)
+
+        def shape(index: int, tensor: Tensor) -> list[int]:
+            sizes = enumerate(tensor.shape)
+            return [-1 if (index, axis) in free else length for axis, length in sizes]
+
+        announced = [shape(*item) for item in enumerate(example)]
+
+        def run(*inputs: Tensor) -> tuple[Tensor, ...]:
+            assert [shape(*item) for item in enumerate(inputs)] == announced
+            outputs: tuple[Tensor, ...] = module(*inputs)
+            return outputs
+
+        return run

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import sys
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from models.backbones.mini_compiled import CompiledMini
 from models.engine.choose import choose_engine
 from models.engine.openvino import OpenVinoEngine, is_installed
-from models.engine.protocol import Program
 from models.errors import CacheError, LiveheadError
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from tests.models.tiny import (
     TINY,
+    Interpreter,
     largest_difference,
     start,
     tiny_condition,
@@ -28,36 +27,6 @@ pytestmark = pytest.mark.unit
 
 T = torch.tensor([640])
 installed = pytest.mark.skipif(not is_installed(), reason="openvino is not installed")
-
-
-class Interpreter:
-    """An engine that compiles nothing, holds callers to the shapes they announced, and counts."""
-
-    name = "interpreter"
-
-    def __init__(self) -> None:
-        self.compiled: list[str] = []
-
-    def compile(
-        self,
-        module: nn.Module,
-        example: tuple[Tensor, ...],
-        free: Collection[tuple[int, int]] = (),
-    ) -> Program:
-        self.compiled.append(type(module).__name__)
-
-        def shape(index: int, tensor: Tensor) -> list[int]:
-            sizes = enumerate(tensor.shape)
-            return [-1 if (index, axis) in free else length for axis, length in sizes]
-
-        announced = [shape(*item) for item in enumerate(example)]
-
-        def run(*inputs: Tensor) -> tuple[Tensor, ...]:
-            assert [shape(*item) for item in enumerate(inputs)] == announced
-            outputs: tuple[Tensor, ...] = module(*inputs)
-            return outputs
-
-        return run
 
 
 def test_it_is_the_network_it_was_made_of() -> None:
@@ -145,3 +114,9 @@ def test_openvino_outputs_belong_to_the_caller() -> None:
     before = cached.hidden.clone()
     compiled.full(start(1), T, cond)
     assert torch.equal(cached.hidden, before)
+
+
+@installed
+def test_openvino_is_kept_from_reporting_over_the_network() -> None:
+    OpenVinoEngine(1, torch.float32)
+    assert sys.modules.get("openvino_telemetry") is None

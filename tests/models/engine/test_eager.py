@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 from models.backbones.mini import MiniUNet
+from models.engine.choose import prepare_engine
 from models.engine.eager import for_inference, keep_freed_memory, preferred_dtype
 from tests.models.tiny import TINY
 
@@ -30,3 +33,14 @@ def test_the_number_format_is_one_that_networks_can_have() -> None:
 
 def test_keeping_freed_memory_is_safe_to_ask_for_twice() -> None:
     assert keep_freed_memory() == keep_freed_memory()
+
+
+def test_without_an_engine_a_core_is_left_to_others() -> None:
+    before = torch.get_num_threads()
+    try:
+        assert prepare_engine("eager", None) is None
+        assert torch.get_num_threads() == max(1, (os.cpu_count() or 1) - 1)
+        assert prepare_engine("eager", 2) is None
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
