@@ -13,7 +13,6 @@ from models import console
 from models.bench.hardware import hardware
 from models.bench.model import measure, parts_of, summary
 from models.bench.subject import RANDOM, load_subject
-from models.engine.eager import preferred_dtype
 from models.errors import LiveheadError
 from server.media.encoders import VideoEncoder
 
@@ -70,7 +69,7 @@ def bench(
         "threads": threads,
         "engine": subject.family.engine.name if subject.family.engine else "eager",
         "frames": rounds * spec.chunk_frames,
-        "hardware": hardware(preferred_dtype()),
+        "hardware": hardware(),
     }
 
 

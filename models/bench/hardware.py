@@ -10,14 +10,16 @@ from pathlib import Path
 
 import torch
 
+from models.engine.eager import preferred_dtype
 
-def hardware(dtype: torch.dtype) -> dict[str, str | int]:
+
+def hardware() -> dict[str, str | int]:
     """A record to print beside every figure."""
     return {
         "cpu": _processor(),
         "cores": os.cpu_count() or 1,
         "torch": torch.__version__,
-        "dtype": str(dtype).removeprefix("torch."),
+        "dtype": str(preferred_dtype()).removeprefix("torch."),
         "date": date.today().isoformat(),
         "livehead": _own_version(),
     }
