@@ -62,8 +62,6 @@ class MiniSpec(BackboneSpec):
         mouth_units, motion: lengths of the two explicit condition vectors.
         reference_grid: side of the grid that reference tokens are pooled to.
         head_motion: size of the procedural head movement; the network has learnt small ones best.
-        mouth_gain: mouth units heard in the speech are multiplied by this: what regression and a
-            network not yet fully trained take from the lips' movement is given back.
         sigma_background, sigma_face, sigma_mouth: how far from the reference latent the picture
             may go, in latent deviations (the anchor's per-cell sigma).
     """
@@ -79,7 +77,6 @@ class MiniSpec(BackboneSpec):
     motion: int = len(MOTION)
     reference_grid: int = 8
     head_motion: float = 0.3
-    mouth_gain: float = 1.0
     sigma_background: float = 0.02
     sigma_face: float = 0.35
     sigma_mouth: float = 1.0

@@ -136,7 +136,7 @@ class MiniFamily:
         """
         window = stream.window.push(audio)
         features = self.reader.normalise(torch.from_numpy(chunk_features(self.encoder, window)))
-        mouth = (self.spec.mouth_gain * self.reader(features)).clamp(0.0, 1.0)
+        mouth = self.reader(features).clamp(0.0, 1.0)
         stream.mouth = mouth.numpy()
         motion = torch.from_numpy(stream.motion.frames(self.spec.chunk_frames))
         return self.backbone.condition(
