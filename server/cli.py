@@ -32,6 +32,7 @@ COMMANDS = {
             "server": Command("server.bench", "measure the server"),
         },
     ),
+    "parity": Command("models.parity.command", "replay a published model's stored values"),
     "evaluate": Command("models.evaluation.command", "judge quality"),
     "train": Command("models.training.command", "train the codec and the denoiser"),
     "data": Command("models.training.synth.command", "make synthetic training data"),
