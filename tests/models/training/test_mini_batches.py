@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from models.backbones.mini import MiniUNet
 from models.lightning.schedule import trailing_steps
 from models.motion import MOTION, MOUTH_UNITS
 from models.spec import MINI
-from models.training.latents import Variant
-from models.training.mini import (
+from models.training.batches import (
     MIRROR,
     Sampler,
+    Stage,
+    Window,
     condition_motion,
-    draw_noise,
-    draw_steps,
     loss_weight,
     usable_chunks,
 )
+from models.training.latents import Variant
+from models.training.mini import STAGES, cut_reference, draw_noise, draw_steps, stage_at, v_loss
 from models.training.speech import Heard
 
 pytestmark = pytest.mark.unit
 
 FRAMES = 40
+
+
+def whole(size: int) -> Stage:
+    return Stage(share=1.0, size=size, apart=False, window=None)
 
 
 def make_heard() -> Heard:
@@ -56,7 +63,7 @@ def make_variant(mirrored: bool) -> Variant:
 
 def test_latents_mouth_and_motion_of_a_chunk_are_the_same_frames() -> None:
     sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
-    batch = sampler.batch(32)
+    batch = sampler.batch(whole(32))
     shown = batch.x[:, 0, :, 0, 0]
     assert torch.equal(batch.mouth[:, :, 0], shown)
     assert torch.equal(batch.motion[:, :, 3], shown)  # blink is absolute
@@ -64,9 +71,57 @@ def test_latents_mouth_and_motion_of_a_chunk_are_the_same_frames() -> None:
     assert shown.max() < FRAMES
 
 
+def test_frames_drawn_apart_share_their_reference_and_keep_their_own_conditions() -> None:
+    heard = make_heard()
+    heard.mouth[20], heard.motion[20, 3] = 0.0, 0.0
+    sampler = Sampler([make_variant(False)], {"000": heard}, MINI, seed=1, reach=8.0)
+    batch = sampler.batch(Stage(share=1.0, size=64, apart=True, window=16))
+    shown = batch.x[:, 0, :, 0, 0]
+    speaking = shown != 20
+    assert torch.equal(batch.mouth[:, :, 0][speaking], shown[speaking])
+    assert torch.any(shown[:, 1:] - shown[:, :-1] != 1)
+    reference = batch.anchor.latent[:, 0, 0, 0, 0]
+    assert torch.all((shown - reference[:, None]).abs() <= 8)
+
+
+def test_a_window_starts_on_the_coarsest_grid_and_lies_inside() -> None:
+    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
+    stage = Stage(share=1.0, size=2, apart=True, window=16)
+    windows = [sampler.batch(stage).window for _ in range(40)]
+    assert all(w and w.top % 4 == w.left % 4 == 0 and w.side == 16 for w in windows)
+    assert all(w and 0 <= w.top <= 16 and 0 <= w.left <= 16 for w in windows)
+    assert len(set(windows)) > 1
+
+
+def test_the_loss_in_a_window_sees_what_lies_in_it_alone() -> None:
+    torch.manual_seed(0)
+    net = MiniUNet(MINI)
+    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
+    batch = sampler.batch(Stage(share=1.0, size=2, apart=False, window=16))
+    assert batch.window is not None
+    noise, t = torch.randn_like(batch.x), torch.tensor([999, 500])
+    loss = v_loss(net, batch, t, noise)
+    outside = batch.x.clone()
+    batch.window.cut(outside)[:] = 0
+    moved = replace(batch, x=batch.x + outside)
+    assert torch.equal(v_loss(net, moved, t, noise), loss)
+    reference = net.reference(["", ""], batch.anchor, batch.geometry)
+    cut = cut_reference(reference, Window(8, 4, 16))
+    assert [level.shape[-1] for level in cut.maps] == [16, 8, 4]
+    assert torch.equal(cut.maps[1], reference.maps[1][..., 4:12, 2:10])
+
+
+def test_stages_follow_each_other_and_the_last_one_lasts() -> None:
+    assert sum(stage.share for stage in STAGES) == pytest.approx(1.0)
+    assert [stage_at(f) for f in (0.0, 0.59, 0.61, 0.999, 1.0)] == [
+        STAGES[k] for k in (0, 0, 1, 1, 1)
+    ]
+    assert not STAGES[-1].apart and STAGES[-1].window is None
+
+
 def test_a_mirrored_variant_turns_the_other_way() -> None:
     sampler = Sampler([make_variant(True)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
-    batch = sampler.batch(16)
+    batch = sampler.batch(whole(16))
     assert torch.equal(batch.motion[:, :, 3], batch.x[:, 0, :, 0, 0])
     assert torch.equal(batch.motion[:, :, 4], -batch.x[:, 0, :, 0, 0])  # gaze_yaw
     assert [MOTION[k] for k in (MIRROR < 0).nonzero()[:, 0]] == ["yaw", "roll", "gaze_yaw"]
