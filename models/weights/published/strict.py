@@ -1,0 +1,114 @@
+"""Fills a network with a checkpoint's tensors: exact names, exact shapes, one error otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import WeightsError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+SHOWN = 4
+NEXT = (
+    "these weights belong to another model, version or size; take the file from its publisher"
+    " (docs/published-weights.md)"
+)
+
+
+def fill(
+    network: nn.Module,
+    tensors: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    source: Path | str,
+    device: torch.device | str = "cpu",
+) -> None:
+    """Give a network, built on the meta device, its values in ``dtype``.
+
+    A tensor that is stored in that dtype is used where it lies (mapped, not copied); any other is
+    converted one by one, so that at most one is held twice. Numbers that are no floats keep their
+    dtype.
+
+    Args:
+        tensors: names exactly those of the network's state dict.
+        source: named in errors: the file, or the files.
+
+    Raises:
+        WeightsError: a tensor is missing, extra or misshapen; the network is then unchanged.
+    """
+    wanted = network.state_dict()
+    check(wanted, tensors, source)
+    state: dict[str, Tensor] = {}
+    for name in wanted:
+        tensor = tensors[name]
+        if tensor.is_floating_point():
+            tensor = tensor.to(dtype)
+        state[name] = tensor.to(device)
+    network.load_state_dict(state, strict=True, assign=True)
+    network.requires_grad_(False)
+
+
+def check(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Compare names and shapes.
+
+    Raises:
+        WeightsError: they are not the same.
+    """
+    missing = [name for name in wanted if name not in tensors]
+    extra = [name for name in tensors if name not in wanted]
+    misshapen = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in wanted
+        if name in tensors and tensors[name].shape != wanted[name].shape
+    ]
+    faults = {"missing": missing, "extra": extra, "misshapen": misshapen}
+    said = [say(word, names) for word, names in faults.items() if names]
+    if said:
+        raise WeightsError(f"{source} does not fit: {'; '.join(said)}. {NEXT}", code="bad_weights")
+
+
+def say(word: str, names: Iterable[str]) -> str:
+    """``3 missing: a, b, ...``, the first few names only."""
+    listed = list(names)
+    more = ", ..." if len(listed) > SHOWN else ""
+    return f"{len(listed)} {word}: {', '.join(listed[:SHOWN])}{more}"
+
+
+class Renamed(Mapping[str, Tensor]):
+    """Tensors under other names, some left out; nothing is read before it is asked for.
+
+    Args:
+        tensors: as stored.
+        rename: a stored name -> the network's; None leaves the tensor out.
+        reshape: applied to what is read, given the stored name.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        rename: Callable[[str], str | None],
+        reshape: Callable[[str, Tensor], Tensor] | None = None,
+    ) -> None:
+        self._tensors = tensors
+        self._stored = {new: old for old in tensors if (new := rename(old)) is not None}
+        self._reshape = reshape
+
+    def __getitem__(self, name: str) -> Tensor:
+        stored = self._stored[name]
+        tensor = self._tensors[stored]
+        return self._reshape(stored, tensor) if self._reshape else tensor
+
+    def __iter__(self):  # type: ignore[no-untyped-def]
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+
+def below(tensors: Mapping[str, Tensor], prefix: str) -> Renamed:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return Renamed(
+        tensors, lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None
+    )
