@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,17 @@ from torch import nn
 from models.errors import WeightsError
 from models.parity.directory import KEYS
 from models.parity.report import Item, absent
+from models.weights.published import renames, shared
 
 LISTINGS = Path(__file__).parent / "listings"
 SHOWN = 3
+# Networks that a library builds; whatever family uses them, they are the same.
+LIBRARY: dict[str, Callable[[], nn.Module]] = {
+    "vae": shared.vae,
+    "vae_sd_vae_ft_mse": shared.vae,
+    "wav2vec2": shared.wav2vec,
+    "whisper_tiny_encoder": shared.whisper,
+}
 
 
 @dataclass(frozen=True)
@@ -46,20 +54,28 @@ def compare_names(
         WeightsError: the listing is missing or foreign.
     """
     for name, listing in read_listings(model, directory).items():
-        if name in networks:
-            wrong = differences(networks[name], listing)
+        network = LIBRARY[name]() if name in LIBRARY else networks.get(name)
+        if network is not None:
+            wrong = differences(network, listing, library=name in LIBRARY)
             note = "; ".join(wrong[:SHOWN])
             yield Item(f"names.{name}", float(len(wrong)), 0.0, not wrong, note=note)
         else:
             yield absent(f"names.{name}", "no such network is built")
 
 
-def differences(network: nn.Module, listing: Listing) -> list[str]:
-    """Every way in which a network is not the listed one, in words."""
+def differences(network: nn.Module, listing: Listing, *, library: bool = False) -> list[str]:
+    """Every way in which a network is not the listed one, in words.
+
+    Args:
+        library: the network is a library's: whisper's names are translated, and what the library
+            calls a buffer is its own affair.
+    """
     if listing.shapes is None:
         count = sum(parameter.numel() for parameter in network.parameters())
         return [] if count == listing.parameters else [f"{count} values, not {listing.parameters}"]
     ours = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if library and "embed_positions.weight" in ours:
+        ours = {renames.whisper_published(name): shape for name, shape in ours.items()}
     theirs = listing.shapes
     wrong = [f"missing {name}" for name in theirs if name not in ours]
     wrong += [f"extra {name}" for name in ours if name not in theirs]
@@ -68,7 +84,7 @@ def differences(network: nn.Module, listing: Listing) -> list[str]:
         for name, shape in theirs.items()
         if name in ours and ours[name] != shape
     ]
-    if listing.buffers is not None:
+    if listing.buffers is not None and not library:
         buffers = {name for name, _ in network.named_buffers()} & ours.keys()
         wrong += [f"{name} is a buffer on one side" for name in sorted(buffers ^ listing.buffers)]
     return wrong

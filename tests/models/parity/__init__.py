@@ -1,0 +1,1 @@
+"""Tests of the frame around the stored values of the published models."""

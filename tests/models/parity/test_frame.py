@@ -1,0 +1,159 @@
+"""The parity command's frame: what is ok, what is absent, which directories are refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from models.errors import WeightsError
+from models.parity.directory import Directory
+from models.parity.names import Listing, differences, read_listings
+from models.parity.report import Item, Report, absent, compare, measure
+from server.cli import main
+
+pytestmark = pytest.mark.unit
+
+
+def hallo_folder(path: Path) -> Path:
+    """A directory of the smallest possible network and stored value."""
+    (path / "tiny_config.json").write_text(json.dumps({"imageproj": {}}))
+    save_file(
+        {
+            "imageproj.proj.weight": torch.tensor([[64, -32]], dtype=torch.int8),
+            "imageproj.pe": torch.tensor([0.3]),
+        },
+        path / "tiny_weights_int8.safetensors",
+    )
+    exponents = {"imageproj.proj.weight": 7}
+    (path / "tiny_weights_exponents.json").write_text(json.dumps(exponents))
+    save_file({"out": torch.ones(2)}, path / "golden_submodules.safetensors")
+    return path
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A model whose one stored value is replayed with a given error."""
+    module = ModuleType("models.parity.hallo")
+
+    def items(directory: Directory) -> Iterator[Item]:
+        stored = directory.golden("submodules")
+        shift = getattr(module, "shift", 0.0)
+        yield measure("out", 1e-5, lambda: (torch.ones(2) + shift, stored["out"]))
+
+    module.items = items  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "models.parity.hallo", module)
+    return module
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, object]:
+    """The JSON object that a command ends with."""
+    record: dict[str, object] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    return record
+
+
+def test_an_item_is_ok_up_to_its_tolerance() -> None:
+    assert compare("a", torch.tensor([1.0, 2.0]), np.array([1.0, 2.5]), 0.5).ok
+    assert not compare("a", torch.tensor([1.0, 2.0]), np.array([1.0, 2.6]), 0.5).ok
+    item = compare("a", torch.tensor([10.0]), torch.tensor([11.0]), 0.1, relative=True)
+    assert item.ok and item.tolerance == pytest.approx(1.1)
+
+
+def test_another_shape_or_no_number_is_never_ok() -> None:
+    shape = compare("a", torch.zeros(2), torch.zeros(3), 1.0)
+    assert not shape.ok and math.isinf(shape.max_abs or 0) and "shape" in shape.note
+    nothing = compare("a", torch.tensor([math.nan]), torch.zeros(1), 1.0)
+    assert not nothing.ok and nothing.to_json()["max_abs"] is None
+
+
+def test_absent_items_are_listed_and_never_passed(tmp_path: Path) -> None:
+    stored = Directory(hallo_folder(tmp_path), "hallo").golden("submodules")
+    item = measure("gone", 1.0, lambda: (torch.zeros(1), stored["gone"]))
+    assert item.absent and not item.ok and "gone" in item.note
+    assert item.to_json()["absent"] is True
+    report = Report("hallo", [compare("a", [0], [0], 0.0), absent("b")])
+    assert not report.ok and not Report("hallo").ok
+
+
+def test_weights_are_read_in_their_stored_encodings(tmp_path: Path) -> None:
+    directory = Directory(hallo_folder(tmp_path), "hallo")
+    weights = directory.weights("imageproj")
+    assert torch.equal(weights["proj.weight"], torch.tensor([[0.5, -0.25]]))
+    assert torch.equal(weights["pe"], torch.tensor([0.3]))
+    assert directory.has_weights("imageproj") and not directory.has_weights("vae")
+    eighth = {"w": torch.tensor([0.5, -1.75]).to(torch.float8_e4m3fn), "pe": torch.tensor([0.1])}
+    save_file(eighth, tmp_path / "weights_image_proj.safetensors")
+    memo = Directory(tmp_path, "memo").weights("image_proj")
+    assert memo["w"].tolist() == [0.5, -1.75] and memo["pe"].dtype == torch.float32
+
+
+def test_wrong_directories_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="no folder"):
+        Directory(tmp_path / "none", "hallo")
+    with pytest.raises(WeightsError, match=r"tiny_config\.json"):
+        _ = Directory(tmp_path, "hallo").config
+    hallo_folder(tmp_path)
+    with pytest.raises(WeightsError, match="does not describe memo"):
+        _ = Directory(tmp_path, "memo").config
+    with pytest.raises(WeightsError, match=r"vae\.\*"):
+        Directory(tmp_path, "hallo").weights("vae")
+    path = tmp_path / "golden_submodules.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(WeightsError, match="truncated"):
+        Directory(tmp_path, "hallo").golden("submodules")
+
+
+def test_the_command_ends_with_one_object(
+    tmp_path: Path, replayed: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(hallo_folder(tmp_path))
+    assert main(["parity", "hallo", folder, "--json"]) == 0
+    record = last_line(capsys)
+    assert record == {
+        "model": "hallo",
+        "ok": True,
+        "items": [{"name": "out", "max_abs": 0.0, "tolerance": 1e-05, "ok": True}],
+    }
+    replayed.shift = 1.0  # type: ignore[attr-defined]
+    assert main(["parity", "hallo", folder, "--json"]) == 1
+    assert last_line(capsys)["ok"] is False
+
+
+def test_the_command_refuses_a_foreign_directory(
+    tmp_path: Path, replayed: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["parity", "hallo", str(tmp_path)]) == 1
+    assert "tiny_config.json" in capsys.readouterr().err
+    assert main(["parity", "hallo"]) == 1
+    assert "--names" in capsys.readouterr().err
+
+
+def test_names_shapes_and_buffers_are_compared() -> None:
+    with torch.device("meta"):
+        network = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3, track_running_stats=False))
+        network.register_buffer("pe", torch.zeros(4))
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    assert differences(network, Listing(shapes, frozenset({"pe"}))) == []
+    assert differences(network, Listing(shapes, frozenset()))
+    assert differences(network, Listing({**shapes, "more": (1,)}, frozenset({"pe"})))
+    assert differences(network, Listing({**shapes, "pe": (5,)}, frozenset({"pe"})))
+    assert differences(network, Listing({"pe": (4,)}, frozenset({"pe"})))
+    assert differences(network, Listing(None, None, 15)) == []
+    assert differences(network, Listing(None, None, 16))
+
+
+def test_a_foreign_listing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="keys_full"):
+        read_listings("hallo", tmp_path)
+    (tmp_path / "keys_full.json").write_text("{}")
+    with pytest.raises(WeightsError, match="listing"):
+        read_listings("hallo", tmp_path)
