@@ -1,0 +1,158 @@
+"""The spatial transformer: self-attention that may also read a reference, cross-attention, MLP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.layers.attention import KeyValue
+from models.layers.sd.attention import Attention, FeedForward
+from models.lightning.focus import EVERYWHERE, Focus
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the rows of one self-attention read besides themselves.
+
+    Attributes:
+        bank: reference keys and values [R, heads, M, d], projected once.
+        rows: which reference row each reading row takes, int64 [N - plain].
+        plain: the first so many rows (unconditional ones) read nothing.
+    """
+
+    bank: KeyValue
+    rows: Tensor
+    plain: int = 0
+
+    def cut(self, foreground: Tensor | None) -> KeyValue:
+        """What the reading rows read; of the tokens ``foreground`` [N, K] alone if given."""
+        key, value = (part.index_select(0, self.rows) for part in self.bank)
+        if foreground is None:
+            return KeyValue(key, value)
+        index = foreground[self.plain :, None, :, None]
+        return KeyValue(*(torch.take_along_dim(part, index, dim=2) for part in (key, value)))
+
+
+class SpatialBlock(nn.Module):
+    """norm1, attn1 with reference; norm2, attn2 (if there is a context); norm3, ff.
+
+    Args:
+        inner: width of the tokens; heads: of every attention; context: width of what ``attn2``
+            attends to, None for no cross-attention.
+        gain: factor of the cross-attention's output, its bias included.
+    """
+
+    def __init__(self, inner: int, heads: int, context: int | None, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = gain
+        self.norm1 = nn.LayerNorm(inner)
+        self.attn1 = Attention(inner, heads)
+        self.norm2 = None if context is None else nn.LayerNorm(inner)
+        self.attn2 = None if context is None else Attention(inner, heads, context)
+        self.norm3 = nn.LayerNorm(inner)
+        self.ff = FeedForward(inner)
+
+    def forward(
+        self,
+        x: Tensor,
+        reading: Reading | None = None,
+        context: KeyValue | None = None,
+        *,
+        focus: Focus = EVERYWHERE,
+        tap: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """Tokens [N, L, C] -> [N, L, C].
+
+        Args:
+            reading: the reference that self-attention reads as well.
+            context: projected keys and values of the cross-attention, batch N.
+            focus: where self-attention runs.
+            tap: is given ``norm1``'s output, what a reference network is read for.
+        """
+        n = self.norm1(x)
+        if tap:
+            tap(n)
+        x = x + focus.run("attn1", n, lambda tokens, face: self._attend(tokens, reading, face))
+        if self.attn2 is not None and self.norm2 is not None and context is not None:
+            heard = self.attn2(self.norm2(x), context)
+            x = x + (heard if self.gain == 1.0 else self.gain * heard)
+        out: Tensor = x + self.ff(self.norm3(x))
+        return out
+
+    def _attend(self, n: Tensor, reading: Reading | None, foreground: Tensor | None) -> Tensor:
+        """Plain rows attend to themselves, the others to themselves and then their reference."""
+        if reading is None:
+            out: Tensor = self.attn1(n, self.attn1.project(n))
+            return out
+        if foreground is not None:  # by clip -> by row
+            foreground = foreground.repeat_interleave(len(n) // len(foreground), 0)
+        bare, rest = n[: reading.plain], n[reading.plain :]
+        read = self.attn1(rest, self.attn1.project(rest), reading.cut(foreground))
+        if not len(bare):
+            return torch.as_tensor(read)
+        return torch.cat([self.attn1(bare, self.attn1.project(bare)), read])
+
+
+class Wrapped(nn.Module):
+    """What surrounds a block of tokens: group norm, 1x1 convolution in and out, residual.
+
+    Args:
+        channels: of the map; inner: of the tokens; block: what runs on tokens [N, H W, inner].
+    """
+
+    def __init__(self, channels: int, inner: int, block: nn.Module, groups: int = 32) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.proj_in = nn.Conv2d(channels, inner, 1)
+        self.transformer_blocks = nn.ModuleList([block])
+        self.proj_out = nn.Conv2d(inner, channels, 1)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """[N, C, H, W] -> tokens [N, H W, inner]."""
+        tokens: Tensor = self.proj_in(self.norm(x)).flatten(2).transpose(1, 2)
+        return tokens
+
+    def leave(self, tokens: Tensor, x: Tensor) -> Tensor:
+        """Tokens [N, H W, inner] and the input [N, C, H, W] -> the output, residual added."""
+        height, width = x.shape[2:]
+        back = tokens.transpose(1, 2).reshape(len(tokens), -1, height, width)
+        out: Tensor = self.proj_out(back) + x
+        return out
+
+
+class SpatialTransformer(Wrapped):
+    """A ``SpatialBlock`` inside its wrapping."""
+
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        context: int | None,
+        *,
+        groups: int = 32,
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__(channels, channels, SpatialBlock(channels, heads, context, gain), groups)
+
+    @property
+    def block(self) -> SpatialBlock:
+        """The one block."""
+        block = self.transformer_blocks[0]
+        assert isinstance(block, SpatialBlock)
+        return block
+
+    def forward(
+        self,
+        x: Tensor,
+        reading: Reading | None = None,
+        context: KeyValue | None = None,
+        *,
+        focus: Focus = EVERYWHERE,
+        tap: Callable[[Tensor], None] | None = None,
+    ) -> Tensor:
+        """[N, C, H, W] -> [N, C, H, W]; see ``SpatialBlock``."""
+        tokens = self.block(self.enter(x), reading, context, focus=focus, tap=tap)
+        return self.leave(tokens, x)
