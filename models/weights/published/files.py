@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -57,6 +58,9 @@ class TensorFile(Mapping[str, Tensor]):
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
 
@@ -74,9 +78,14 @@ class _Safe(Mapping[str, Tensor]):
     def __init__(self, path: Path) -> None:
         opened: Any = safe_open
         self._file: Any = opened(path, framework="pt")
-        self._names: tuple[str, ...] = tuple(self._file.keys())
+        self._names: dict[str, None] = dict.fromkeys(self._file.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
 
     def __getitem__(self, name: str) -> Tensor:
+        if name not in self._names:
+            raise KeyError(name)
         tensor: Tensor = self._file.get_tensor(name)
         return tensor
 
@@ -95,7 +104,9 @@ def _pickled(path: Path) -> Mapping[str, Tensor]:
     """A flat state dict, or one inside the wrapper that its publisher saved it in."""
     # Files older than PyTorch 1.6 are no zip archives and cannot be mapped.
     mapped = zipfile.is_zipfile(path)
-    content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what it warns of ends as an error of ours
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     if isinstance(content, dict):
         for wrapper in WRAPPERS:
             if isinstance(content.get(wrapper), dict):

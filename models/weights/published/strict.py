@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -100,7 +100,10 @@ class Renamed(Mapping[str, Tensor]):
         tensor = self._tensors[stored]
         return self._reshape(stored, tensor) if self._reshape else tensor
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored
+
+    def __iter__(self) -> Iterator[str]:
         return iter(self._stored)
 
     def __len__(self) -> int:
