@@ -32,8 +32,8 @@ class Family(Protocol):
         """RGB uint8 [H, W, 3] -> what is static for the portrait."""
         ...
 
-    def stream(self, identity: Any, seed: int) -> Any:
-        """Start the state that a session carries."""
+    def stream(self, identity: Any, seed: int, speech: NDArray[np.float32] | None = None) -> Any:
+        """Start the state that a session carries; ``speech`` is all of it, where it is known."""
         ...
 
     def condition(self, stream: Any, audio: NDArray[np.float32]) -> Any:
@@ -71,9 +71,11 @@ class DiffusionGenerator:
         """Compute what is static for one portrait; see ``Generator.prepare``."""
         return self.family.identity(portrait)
 
-    def open(self, identity: Any, *, seed: int = 0) -> Any:
-        """Start a stream for an identity."""
-        return self.family.stream(identity, seed)
+    def open(
+        self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
+    ) -> Any:
+        """Start a stream for an identity; see ``Generator.open``."""
+        return self.family.stream(identity, seed, speech)
 
     def generate(
         self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]

@@ -66,7 +66,13 @@ class FakeGenerator:
         columns = np.linspace(0, portrait.shape[1] - 1, width).astype(int)
         return FakeIdentity(np.ascontiguousarray(portrait[rows][:, columns]))
 
-    def open(self, identity: FakeIdentity, *, seed: int = 0) -> FakeStream:
+    def open(
+        self,
+        identity: FakeIdentity,
+        *,
+        seed: int = 0,
+        speech: NDArray[np.float32] | None = None,
+    ) -> FakeStream:
         """Start counting at ``seed`` (so that two streams can be told apart in tests)."""
         return FakeStream(identity, next_frame=seed)
 

@@ -39,8 +39,17 @@ class Generator(Protocol):
         """
         ...
 
-    def open(self, identity: Any, *, seed: int = 0) -> Any:
-        """Start a stream (the state carried from chunk to chunk) for a prepared identity."""
+    def open(
+        self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
+    ) -> Any:
+        """Start a stream (the state carried from chunk to chunk) for a prepared identity.
+
+        Args:
+            seed: names the motion.
+            speech: the whole recording, where it is known in advance: float32 [N] mono at
+                ``sample_rate``. A model may then hear it at once, as its publisher does; the
+                chunks are still given to ``generate``. None while the speech is yet to come.
+        """
         ...
 
     def generate(
@@ -64,7 +73,7 @@ class Generator(Protocol):
 
 
 def frame_samples(generator: Generator) -> int:
-    """Audio samples that belong to one video frame."""
+    """Audio samples that belong to one video frame; the nearest number where it is not whole."""
     return round(generator.sample_rate / generator.fps)
 
 

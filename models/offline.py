@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.generator import Generator, chunk_samples, frame_samples
+from models.generator import Generator, chunk_samples
 
 
 def frames_for(generator: Generator, samples: int) -> int:
     """Frames that cover ``samples`` samples at the generator's rate, the last one partly silent."""
-    return -(-samples // frame_samples(generator))
+    return math.ceil(samples * _rate(generator) / generator.sample_rate)
 
 
 def chunks_of(generator: Generator, speech: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -23,13 +25,24 @@ def chunks_of(generator: Generator, speech: NDArray[np.float32]) -> Iterator[NDA
         speech: float32 [N] mono at the generator's sample rate.
 
     Yields:
-        float32 [(F + look-ahead) * samples a frame], until every frame of the speech is covered.
+        float32 [(F + look-ahead) * samples a frame] from where the chunk's first frame begins,
+        until every frame of the speech is covered.
     """
-    own = generator.chunk_frames * frame_samples(generator)
     taken = chunk_samples(generator)
-    for begin in range(0, speech.size, own):
+    for frame in range(0, frames_for(generator, speech.size), generator.chunk_frames):
+        begin = frame_start(generator, frame)
         piece = speech[begin : begin + taken].astype(np.float32, copy=False)
         yield np.pad(piece, (0, taken - piece.size))
+
+
+def frame_start(generator: Generator, frame: int) -> int:
+    """The sample that a frame begins at; at 24 or 30 frames a second not every frame is as long."""
+    return round(frame * generator.sample_rate / _rate(generator))
+
+
+def _rate(generator: Generator) -> Fraction:
+    """Frames per second, exactly."""
+    return Fraction(generator.fps).limit_denominator(1001)
 
 
 def play(

@@ -117,7 +117,7 @@ def render(
     """
     timed = TimedGenerator(generator)
     identity = timed.prepare(picture)
-    stream = timed.open(identity, seed=seed)
+    stream = timed.open(identity, seed=seed, speech=speech)
     kept: dict[int, NDArray[np.uint8]] = {}
     written = 0
     with bar("rendering", total=frames_for(generator, speech.size), unit="frame") as shown:

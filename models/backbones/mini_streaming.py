@@ -113,8 +113,11 @@ class MiniFamily:
         reference = replace(reference, foreground=token_indices(face))
         return MiniIdentity(key, portrait, reference)
 
-    def stream(self, identity: MiniIdentity, seed: int) -> MiniStream:
-        """Start a stream; the seed names its motion and its noise."""
+    def stream(
+        self, identity: MiniIdentity, seed: int, speech: NDArray[np.float32] | None = None
+    ) -> MiniStream:
+        """Start a stream; the seed names its motion and its noise. It hears chunk by chunk, whether
+        or not the whole ``speech`` is known."""
         generator = torch.Generator().manual_seed(seed)
         channels, height, width = self.spec.latent
         noise = torch.randn(1, channels, 1, height, width, generator=generator)

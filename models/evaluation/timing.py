@@ -44,9 +44,11 @@ class TimedGenerator:
         """As the inner generator does; not counted."""
         return self.inner.prepare(portrait)
 
-    def open(self, identity: Any, *, seed: int = 0) -> Any:
+    def open(
+        self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
+    ) -> Any:
         """As the inner generator does; not counted."""
-        return self.inner.open(identity, seed=seed)
+        return self.inner.open(identity, seed=seed, speech=speech)
 
     def generate(
         self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]

@@ -113,7 +113,9 @@ class PuppetGenerator:
     def prepare(self, picture: NDArray[np.uint8]) -> None:
         """Nothing is static but the puppet itself."""
 
-    def open(self, identity: Any, *, seed: int = 0) -> PuppetStream:
+    def open(
+        self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
+    ) -> PuppetStream:
         """Start with a closed mouth."""
         return PuppetStream([0.0] * self.late)
 

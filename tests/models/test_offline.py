@@ -1,0 +1,43 @@
+"""A whole recording, chunk by chunk: every frame rate covers the sound, without drift."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from models.fake import FakeGenerator
+from models.generator import chunk_samples
+from models.offline import chunks_of, frame_start, frames_for, play
+
+pytestmark = pytest.mark.unit
+
+TEN_SECONDS = 160_000
+
+
+@pytest.mark.parametrize("fps", [24.0, 25.0, 30.0, 50.0])
+@pytest.mark.parametrize("samples", [1, 640, 641, 16_000, TEN_SECONDS])
+def test_frames_cover_the_sound_and_no_more(fps: float, samples: int) -> None:
+    generator = FakeGenerator(fps=fps)
+    frames = frames_for(generator, samples)
+    assert frames == math.ceil(samples * fps / 16_000)
+    assert frame_start(generator, frames - 1) < samples <= frame_start(generator, frames)
+
+
+@pytest.mark.parametrize("fps", [24.0, 30.0])
+def test_chunks_do_not_drift(fps: float) -> None:
+    generator = FakeGenerator(fps=fps)
+    speech = np.arange(TEN_SECONDS, dtype=np.float32)
+    chunks = list(chunks_of(generator, speech))
+    assert {chunk.shape for chunk in chunks} == {(chunk_samples(generator),)}
+    last = (len(chunks) - 1) * generator.chunk_frames
+    assert abs(float(chunks[-1][0]) - last * 16_000 / fps) <= 0.5
+
+
+@pytest.mark.parametrize("fps", [24.0, 30.0])
+def test_as_many_frames_are_made(fps: float) -> None:
+    generator = FakeGenerator(fps=fps, side=64)
+    stream = generator.open(generator.prepare(np.zeros((64, 64, 3), np.uint8)))
+    speech = np.zeros(16_001, np.float32)
+    assert sum(len(frames) for frames in play(generator, stream, speech)) == int(fps) + 1
