@@ -1,0 +1,1 @@
+"""EchoMimic: audio in the spatial transformers, motion modules, a mask of the face."""

@@ -1,0 +1,235 @@
+"""Replays EchoMimic's stored values: sub-networks, the reference, network calls, whole loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.backbones.echomimic import build
+from models.backbones.echomimic.network import EchoCall, EchoNet, FaceLocator
+from models.backbones.reference_net import ReferenceNet
+from models.backbones.unet import Block
+from models.layers.attention import KeyValue
+from models.layers.sd.motion import MotionModule
+from models.layers.sd.spatial import Reading, SpatialTransformer
+from models.parity.directory import Directory, Stored
+from models.parity.report import Item, Pair, absent, compare, measure
+from models.weights.published import shared
+
+ONE = 2e-5  # tolerance of one forward pass, as the notes give it
+SMALL = 1e-5
+
+
+def networks() -> dict[str, nn.Module]:
+    """The published sizes on the meta device, by the listing's names."""
+    with torch.device("meta"):
+        return build.networks()
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The tiny networks of a directory with their weights."""
+
+    denoiser: EchoNet
+    reference: ReferenceNet
+    locator: FaceLocator
+    vae: Any
+
+
+def load(directory: Directory) -> Nets:
+    """Build and load the tiny networks."""
+    made = build.networks(directory.config)
+    for name, network in made.items():
+        network.load_state_dict(directory.weights(name))
+    vae = shared.vae(directory.config["vae"])
+    vae.load_state_dict(directory.weights("vae"), assign=True)
+    denoiser, reference, locator = (
+        made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
+    )
+    assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
+    assert isinstance(locator, FaceLocator)
+    return Nets(denoiser.eval(), reference.eval(), locator.eval(), vae.eval())
+
+
+def items(directory: Directory) -> Iterator[Item]:
+    """Every stored value of the directory, in the order of the notes."""
+    nets = load(directory)
+    yield from _submodules(directory, nets)
+    yield from _forward(directory, nets)
+
+
+# ---- sub-networks --------------------------------------------------------------------------------
+
+
+def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("submodules")
+    yield measure("face.out", SMALL, partial(_face, nets, g, "face.in_mask", "face.out"))
+    yield measure("face.out_rand", SMALL, partial(_face, nets, g, "face.in_rand", "face.out_rand"))
+    if "ref.in_latents" in g:
+        out, recording = nets.reference.read(g.float("ref.in_latents"))
+        yield measure("ref.out_sample", ONE, lambda: (out, g["ref.out_sample"]))
+        for path, seen in recording.bank.items():
+            name = f"bank.{path}.transformer_blocks.0"
+            yield measure(name, ONE, partial(_stored, seen, g, name))
+    else:
+        yield absent("ref.out_sample", "no ref.in_latents")
+    for name in sorted(n for n in g if n.startswith("time.emb_")):
+        t = torch.tensor([float(name.rpartition("_")[2])])
+        yield measure(name, SMALL, partial(_stored, nets.denoiser.time_embedding(t), g, name))
+    yield measure("resnet.out", SMALL, partial(_resnet, nets, g))
+    yield measure("motion.out", SMALL, partial(_motion, nets, g))
+    for name, halves in (("t3d.out_cfg", 2), ("t3d.out_nocfg", 1)):
+        yield measure(name, ONE, partial(_spatial, nets, g, name, halves))
+    scale = directory.config["vae"].get("scaling_factor", shared.VAE_FACTOR)
+    yield measure("vae.enc_mean_x_scale", SMALL, partial(_encode, nets, g, scale))
+    yield measure("vae.dec_out", ONE, partial(_decode, nets, g, scale))
+
+
+def _stored(got: Tensor, g: Mapping[str, Tensor], name: str) -> Pair:
+    return got, g[name]
+
+
+def _face(nets: Nets, g: Stored, name: str, out: str) -> Pair:
+    return unfold(nets.locator(fold(g.float(name))), g[out]), g[out]
+
+
+def _encode(nets: Nets, g: Stored, scale: float) -> Pair:
+    mean = nets.vae.encode(g.float("vae.in_image")).latent_dist.mean
+    return mean * scale, g["vae.enc_mean_x_scale"]
+
+
+def _decode(nets: Nets, g: Stored, scale: float) -> Pair:
+    return nets.vae.decode(g.float("vae.enc_mean_x_scale") / scale).sample, g["vae.dec_out"]
+
+
+def _resnet(nets: Nets, g: Mapping[str, Tensor]) -> Pair:
+    x, out = g["resnet.in"].float(), g["resnet.out"]
+    embedding = F.silu(g["resnet.temb"].float()).repeat_interleave(x.shape[2], 0)
+    made = nets.denoiser.get_submodule("down_blocks.2.resnets.0")(fold(x), embedding)
+    return unfold(made, out), out
+
+
+def _motion(nets: Nets, g: Mapping[str, Tensor]) -> Pair:
+    x, out = g["motion.in"].float(), g["motion.out"]
+    module = nets.denoiser.get_submodule("down_blocks.2.motion_modules.0")
+    assert isinstance(module, MotionModule)
+    return unfold(module(fold(x), x.shape[2]), out), out
+
+
+def _spatial(nets: Nets, g: Mapping[str, Tensor], name: str, halves: int) -> Pair:
+    """The transformer alone with a random bank, with the guidance rule and without."""
+    out, audio = g[name], g["t3d.audio"].float()
+    x = g["t3d.in"].float()[-out.shape[0] :]
+    module = nets.denoiser.get_submodule("up_blocks.1.attentions.1")
+    assert isinstance(module, SpatialTransformer) and module.block.attn2 is not None
+    frames = x.shape[2]
+    bank = module.block.attn1.project(g["t3d.bank"].float())
+    rows = torch.zeros(frames * x.shape[0] // halves, dtype=torch.int64)
+    reading = Reading(bank, rows, plain=(halves - 1) * frames)
+    heard = module.block.attn2.project(audio[-x.shape[0] :].flatten(0, 1))
+    return unfold(module(fold(x), reading, heard), out), out
+
+
+# ---- network calls -------------------------------------------------------------------------------
+
+
+def _forward(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g, sub = directory.golden("unet_forward"), directory.golden("submodules")
+    _, recording = nets.reference.read(sub.float("ref.in_latents"))
+    face = nets.locator(fold(sub.float("face.in_mask")))
+    bank = nets.denoiser.read_bank(recording.bank)
+    for case, halves in (("nocfg", 1), ("cfg", 2)):
+        if f"{case}.out" in g:
+            yield from _case(nets, g, case, halves, bank, face)
+        else:
+            yield absent(f"{case}.out", f"no {case}.out in {g.path.name}")
+
+
+def _case(
+    nets: Nets, g: Stored, case: str, halves: int, bank: Mapping[str, KeyValue], face: Tensor
+) -> Iterator[Item]:
+    kind = "_cond" if halves == 2 else ""
+    x, audio = g.float(f"{case}.in_latents{kind}"), g.float(f"{case}.in_audio{kind}")
+    frames, out = x.shape[2], g[f"{case}.out"]
+    rows = fold(x).repeat(halves, 1, 1, 1)
+    faces = torch.cat([torch.zeros_like(face), face][-halves:])
+    call = EchoCall(frames, halves, bank, nets.denoiser.hear(audio, halves=halves), faces)
+    with Watch(nets.denoiser, [n for n in g if n.startswith(f"{case}.mid.")]) as watch:
+        embedding = nets.denoiser.embed(g.float(f"{case}.in_t").reshape(1), halves, frames)
+        made, hidden = nets.denoiser.everything(rows, embedding, call)
+    yield compare(f"{case}.out", unfold(made, out), out, ONE)
+    yield from watch.items(g)
+    again = nets.denoiser.last(hidden, rows, embedding, call)
+    yield compare(f"{case}.last_layer_again", again, made, 0.0)
+
+
+class Watch:
+    """Outputs of named modules during a call, by the names under which they are stored."""
+
+    def __init__(self, network: EchoNet, names: list[str]) -> None:
+        self.seen: dict[str, Tensor] = {}
+        self.names = names
+        self._handles: list[Any] = []
+        self._network = network
+
+    def __enter__(self) -> Watch:
+        for name in self.names:
+            path = name.split(".mid.")[1]
+            module = self._network.get_submodule(block_end(self._network, path))
+
+            def keep(_m: nn.Module, _i: object, output: Tensor, name: str = name) -> None:
+                self.seen[name] = output.detach()
+
+            self._handles.append(module.register_forward_hook(keep))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def items(self, g: Mapping[str, Tensor]) -> Iterator[Item]:
+        """Each stored output beside what was seen; tolerance relative to the stored size."""
+        for name in self.names:
+            stored = g[name]
+            yield compare(name, like(self.seen[name], stored), stored, ONE, relative=True)
+
+
+def block_end(network: EchoNet, path: str) -> str:
+    """The module whose output is a whole block's, where ``path`` names a block."""
+    block = network.get_submodule(path)
+    if not isinstance(block, Block):
+        return path
+    if path == "mid_block":
+        return f"{path}.resnets.1"
+    for kind in ("downsamplers", "upsamplers"):
+        if getattr(block, kind) is not None:
+            return f"{path}.{kind}.0"
+    return f"{path}.motion_modules.{len(block.places) - 1}"
+
+
+# ---- layouts -------------------------------------------------------------------------------------
+
+
+def fold(video: Tensor) -> Tensor:
+    """[B, C, F, H, W] -> [B F, C, H, W]."""
+    return video.transpose(1, 2).flatten(0, 1)
+
+
+def unfold(rows: Tensor, stored: Tensor) -> Tensor:
+    """[B F, C, H, W] -> the layout of ``stored`` [B, C, F, H, W]."""
+    return rows.reshape(stored.shape[0], -1, *rows.shape[1:]).transpose(1, 2)
+
+
+def like(seen: Tensor, stored: Tensor) -> Tensor:
+    """What a module gave, in the layout in which it is stored."""
+    if stored.dim() == 5:
+        return unfold(seen, stored)
+    if seen.shape != stored.shape and seen.dim() == 3:  # by place -> by frame
+        return seen.transpose(0, 1)
+    return seen
