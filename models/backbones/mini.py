@@ -32,6 +32,7 @@ from models.spec import MiniSpec
 
 __all__ = ["MiniCondition", "MiniUNet", "Reference", "collate"]
 
+ATTENTION = "attention"  # the name of what U32's three attentions add, in a cache
 GEOMETRY = 5  # constant input planes: face mask, mouth, eyes, and the two coordinates
 
 
@@ -183,7 +184,8 @@ class MiniUNet(nn.Module):
         """Key step: v-prediction [B, C, F, H, W] in float32, and the cache for light steps."""
         entry = self.enter(z, t, cond)
         out, hidden, added = self.key_body(entry.x, entry.embedding, cond)
-        return self.leave(out, entry, cond), Cached(hidden, added if keep else None, cond.owners)
+        kept = {ATTENTION: added} if keep else None
+        return self.leave(out, entry, cond), Cached(hidden, kept, cond.owners)
 
     def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: MiniCondition) -> Tensor:
         """Light step: conv_in, U32 and conv_out from the cached hidden state.
@@ -193,7 +195,8 @@ class MiniUNet(nn.Module):
         """
         cached.check(cond.owners, z)
         entry = self.enter(z, t, cond)
-        out, _ = self.light_body(cached.hidden, cached.background, *entry[:2], cond)
+        background = cached.background[ATTENTION] if cached.background else None
+        out, _ = self.light_body(cached.hidden, background, *entry[:2], cond)
         return self.leave(out, entry, cond)
 
     def collate(self, conditions: Sequence[MiniCondition]) -> MiniCondition:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.anchor import Anchor
-from models.backbones.mini import Entry, MiniUNet
+from models.backbones.mini import ATTENTION, Entry, MiniUNet
 from models.backbones.mini_condition import MiniCondition, Reference, collate
 from models.engine.eager import for_inference
 from models.engine.protocol import Engine, Program
@@ -68,7 +68,7 @@ class CompiledMini:
 
         out, hidden, added = self._each("full", len(z), inputs, lambda: KeyBody(self.net))
         v = self.net.leave(out, entry, cond)
-        return v, Cached(hidden, added if keep else None, cond.owners)
+        return v, Cached(hidden, {ATTENTION: added} if keep else None, cond.owners)
 
     def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: MiniCondition) -> Tensor:
         """Light step; see ``MiniUNet.tail``.
@@ -78,7 +78,8 @@ class CompiledMini:
         """
         cached.check(cond.owners, z)
         entry, frames = self.net.enter(z, t, cond), cond.frames
-        background, foreground = cached.background, cond.foreground
+        background = cached.background[ATTENTION] if cached.background else None
+        foreground = cond.foreground
 
         def inputs(row: int) -> tuple[Tensor, ...]:
             span = slice(row * frames, (row + 1) * frames)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,23 +15,37 @@ from models.errors import CacheError
 class Cached:
     """What a key step leaves for the light steps that follow it.
 
+    Rows are folded frames; with guidance the unconditional rows of the whole batch come first.
+
     Attributes:
-        hidden: f_U31, the hidden state that enters the last layer U32, [B * F, C, H, W].
-        background: attention outputs of U32 at every token, [B * F, H * W, C]; None when the
-            sampler asked for no foreground attention.
+        hidden: f_U31, the hidden state that enters the last layer U32, [halves * B * F, C, H, W].
+        background: outputs of U32's attention modules at every token, [halves * B * F, H * W, C],
+            by name; None when the sampler asked for no foreground attention.
         owners: content keys of the identities in the batch, in order.
+        halves: 2 with guidance, else 1.
+        carried: what else the last layer takes from deeper ones, by name; rows as of ``hidden``.
     """
 
     hidden: Tensor
-    background: Tensor | None
+    background: Mapping[str, Tensor] | None
     owners: tuple[str, ...]
+    halves: int = 1
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
 
     def repeat(self, n: int) -> Cached:
         """The same cache for n light steps in one batch, in the same memory layout."""
         if n == 1:
             return self
-        background = None if self.background is None else torch.cat([self.background] * n)
-        return Cached(torch.cat([self.hidden] * n), background, self.owners * n)
+        background = None
+        if self.background is not None:
+            background = {name: self._tiled(kept, n) for name, kept in self.background.items()}
+        carried = {name: self._tiled(kept, n) for name, kept in self.carried.items()}
+        hidden = self._tiled(self.hidden, n)
+        return Cached(hidden, background, self.owners * n, self.halves, carried)
+
+    def _tiled(self, rows: Tensor, n: int) -> Tensor:
+        """Rows of the batch n times over, within each half."""
+        return torch.cat([half for half in rows.chunk(self.halves) for _ in range(n)])
 
     def check(self, owners: Sequence[str], z: Tensor) -> None:
         """Refuse a cache made for other identities or another shape of latents [B, C, F, H, W].
@@ -45,7 +59,7 @@ class Cached:
                 " run a key step first",
                 code="stale_cache",
             )
-        frames, cells = z.shape[0] * z.shape[2], z.shape[3:]
+        frames, cells = self.halves * z.shape[0] * z.shape[2], z.shape[3:]
         if self.hidden.shape[0] != frames or self.hidden.shape[2:] != cells:
             raise CacheError(
                 f"the cache holds hidden states {tuple(self.hidden.shape)}, latents are"

@@ -30,7 +30,7 @@ def test_prediction_and_cache_have_the_shapes_the_sampler_relies_on() -> None:
     assert v.shape == (1, channels, frames, height, width) and v.dtype == torch.float32
     assert cached.hidden.shape == (frames, TINY.channels[0], height, width)
     assert cached.background is not None
-    assert cached.background.shape == (frames, height * width, TINY.channels[0])
+    assert cached.background["attention"].shape == (frames, height * width, TINY.channels[0])
     assert cached.owners == ("identity 0",)
 
 

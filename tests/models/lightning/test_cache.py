@@ -40,13 +40,24 @@ def test_another_shape_of_latents_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_repeating_repeats_owners_hidden_and_background() -> None:
-    one = Cached(torch.randn(3, 8, 4, 4), torch.randn(3, 16, 8), ("ada",))
+    one = Cached(torch.randn(3, 8, 4, 4), {"attention": torch.randn(3, 16, 8)}, ("ada",))
     two = one.repeat(2)
     assert two.owners == ("ada", "ada")
     assert two.background is not None and one.background is not None
     assert torch.equal(two.hidden, torch.cat([one.hidden, one.hidden]))
-    assert torch.equal(two.background, torch.cat([one.background, one.background]))
+    kept = one.background["attention"]
+    assert torch.equal(two.background["attention"], torch.cat([kept, kept]))
     assert cached().repeat(2).background is None
+
+
+def test_repeating_keeps_unconditional_rows_in_front() -> None:
+    rows = torch.arange(6.0).view(6, 1, 1, 1)  # two clips of three frames would be 12 rows
+    one = Cached(rows, None, ("ada",), halves=2, carried={"sound": rows[:, 0, 0]})
+    two = one.repeat(2)
+    expected = torch.tensor([0.0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5])
+    assert torch.equal(two.hidden.flatten(), expected)
+    assert torch.equal(two.carried["sound"].flatten(), expected)
+    two.check(("ada", "ada"), torch.zeros(2, 4, 3, 1, 1))
 
 
 def test_the_network_refuses_a_cache_of_another_identity_and_of_another_batch() -> None:

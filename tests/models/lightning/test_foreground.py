@@ -94,16 +94,18 @@ def test_the_background_gets_what_was_cached_and_the_face_what_is_new(
     assert cached.background is not None
 
     x, e, *_ = net.enter(later, times - 100, cond)
-    _, added = net.light_body(cached.hidden, cached.background, x, e, cond)
+    _, added = net.light_body(cached.hidden, cached.background["attention"], x, e, cond)
     _, everywhere = net.light_body(cached.hidden, None, x, e, cond)
     frames = net.spec.chunk_frames
     for row in range(identities * frames):
         face = torch.zeros(added.shape[1], dtype=torch.bool)
         face[foreground[row // frames]] = True
         assert 0 < face.sum() < face.numel()
-        assert torch.equal(added[row][~face], cached.background[row][~face])
+        assert torch.equal(added[row][~face], cached.background["attention"][row][~face])
         assert largest_difference(added[row][face], everywhere[row][face]) < 1e-5
-        assert largest_difference(added[row][face], cached.background[row][face]) > 0.01
+        assert (
+            largest_difference(added[row][face], cached.background["attention"][row][face]) > 0.01
+        )
 
 
 def test_foreground_attention_changes_nothing_at_the_key_steps_own_time() -> None:
