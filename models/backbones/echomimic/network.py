@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from models.backbones.unet import Place, UNet, UNetSpec
 from models.layers.attention import KeyValue
 from models.layers.sd.motion import MotionModule
-from models.layers.sd.spatial import Reading, SpatialTransformer
+from models.layers.sd.spatial import Reading, Reads, SpatialTransformer
 from models.lightning.focus import EVERYWHERE, Focus
 
 AUDIO_GAIN = 3.0  # of the whole output of audio attention, its bias included: published behaviour
@@ -71,7 +71,7 @@ class EchoCall:
     focus: Focus = field(default_factory=Focus)
     without_reference: frozenset[str] = frozenset()
 
-    def reading(self, path: str) -> Reading | None:
+    def reading(self, path: str) -> Reads | None:
         """What the rows of a transformer read: the conditional ones their clip's reference."""
         if path in self.without_reference:
             return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,14 @@ from torch import Tensor, nn
 from models.layers.attention import KeyValue
 from models.layers.sd.attention import Attention, FeedForward
 from models.lightning.focus import EVERYWHERE, Focus
+
+
+class Reads(Protocol):
+    """A way to read a reference in self-attention."""
+
+    def attend(self, attention: Attention, n: Tensor, foreground: Tensor | None) -> Tensor:
+        """Tokens [N, L, C], of places ``foreground`` [B, K] if given -> [N, L, C]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -27,13 +37,37 @@ class Reading:
     rows: Tensor
     plain: int = 0
 
-    def cut(self, foreground: Tensor | None) -> KeyValue:
+    def attend(self, attention: Attention, n: Tensor, foreground: Tensor | None) -> Tensor:
+        """Plain rows attend to themselves, the others to themselves and then their reference.
+
+        Args:
+            n: tokens [N, L, C]; foreground: which they are [B, K], None for all.
+        """
+        if foreground is not None:  # by clip -> by row
+            foreground = foreground.repeat_interleave(len(n) // len(foreground), 0)
+        bare, rest = n[: self.plain], n[self.plain :]
+        read: Tensor = attention(rest, attention.project(rest), self._cut(foreground))
+        if not len(bare):
+            return read
+        return torch.cat([attention(bare, attention.project(bare)), read])
+
+    def _cut(self, foreground: Tensor | None) -> KeyValue:
         """What the reading rows read; of the tokens ``foreground`` [N, K] alone if given."""
         key, value = (part.index_select(0, self.rows) for part in self.bank)
         if foreground is None:
             return KeyValue(key, value)
         index = foreground[self.plain :, None, :, None]
         return KeyValue(*(torch.take_along_dim(part, index, dim=2) for part in (key, value)))
+
+
+def attend(
+    attention: Attention, reading: Reads | None, n: Tensor, foreground: Tensor | None
+) -> Tensor:
+    """Self-attention of tokens [N, L, C], with what ``reading`` adds to it."""
+    if reading is not None:
+        return reading.attend(attention, n, foreground)
+    out: Tensor = attention(n, attention.project(n))
+    return out
 
 
 class SpatialBlock(nn.Module):
@@ -58,7 +92,7 @@ class SpatialBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        reading: Reading | None = None,
+        reading: Reads | None = None,
         context: KeyValue | None = None,
         *,
         focus: Focus = EVERYWHERE,
@@ -75,25 +109,12 @@ class SpatialBlock(nn.Module):
         n = self.norm1(x)
         if tap:
             tap(n)
-        x = x + focus.run("attn1", n, lambda tokens, face: self._attend(tokens, reading, face))
+        x = x + focus.run("attn1", n, partial(attend, self.attn1, reading))
         if self.attn2 is not None and self.norm2 is not None and context is not None:
             heard = self.attn2(self.norm2(x), context)
             x = x + (heard if self.gain == 1.0 else self.gain * heard)
         out: Tensor = x + self.ff(self.norm3(x))
         return out
-
-    def _attend(self, n: Tensor, reading: Reading | None, foreground: Tensor | None) -> Tensor:
-        """Plain rows attend to themselves, the others to themselves and then their reference."""
-        if reading is None:
-            out: Tensor = self.attn1(n, self.attn1.project(n))
-            return out
-        if foreground is not None:  # by clip -> by row
-            foreground = foreground.repeat_interleave(len(n) // len(foreground), 0)
-        bare, rest = n[: reading.plain], n[reading.plain :]
-        read = self.attn1(rest, self.attn1.project(rest), reading.cut(foreground))
-        if not len(bare):
-            return torch.as_tensor(read)
-        return torch.cat([self.attn1(bare, self.attn1.project(bare)), read])
 
 
 class Wrapped(nn.Module):
@@ -147,7 +168,7 @@ class SpatialTransformer(Wrapped):
     def forward(
         self,
         x: Tensor,
-        reading: Reading | None = None,
+        reading: Reads | None = None,
         context: KeyValue | None = None,
         *,
         focus: Focus = EVERYWHERE,
