@@ -8,6 +8,8 @@ from models.errors import LiveheadError
 
 PUBLISHED = ("hallo", "echomimic", "echomimic-acc", "memo")
 DTYPES = ("fp32", "bf16", "fp16")
+RANDOM = "random:"
+"""Instead of a folder of weights, before a seed: every value is drawn."""
 SIZE = 512
 SIZE_STEP = 64
 """Pixels: the autoencoder divides by 8, the UNet's three down-samplers by 8 again."""

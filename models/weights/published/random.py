@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import LiveheadError
+from models.published import RANDOM
 
-PREFIX = "random:"
 _TABLE = "pos_encoder.pe"
 _GAIN = 0.7
 """Below 1, so that depth does not blow values up."""
@@ -23,10 +23,10 @@ def seed_of(weights: str) -> int:
         LiveheadError: no whole number follows (``bad_option``).
     """
     try:
-        return int(weights.removeprefix(PREFIX))
+        return int(weights.removeprefix(RANDOM))
     except ValueError as error:
         raise LiveheadError(
-            f"expected {PREFIX}SEED with a whole number, got {weights!r}", code="bad_option"
+            f"expected {RANDOM}SEED with a whole number, got {weights!r}", code="bad_option"
         ) from error
 
 

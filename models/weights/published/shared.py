@@ -97,7 +97,7 @@ def stored_config(folder: Path, name: str, network: str) -> dict[str, Any] | Non
     return read_json(path) if path.exists() else None
 
 
-def checked(build: Any, config: Mapping[str, Any] | None, path: Path) -> nn.Module:
+def checked(build: Any, config: Mapping[str, Any] | None, kind: str) -> nn.Module:
     """Build a network from a stored configuration.
 
     Raises:
@@ -107,7 +107,8 @@ def checked(build: Any, config: Mapping[str, Any] | None, path: Path) -> nn.Modu
         network: nn.Module = build(config)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(
-            f"{path} describes no network of this kind: {error!r}; copy it again",
+            f"the configuration of {kind} describes no such network: {error!r}; copy its"
+            " config.json again from its publisher",
             code="bad_weights",
         ) from error
     return network

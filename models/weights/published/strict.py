@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from models.errors import WeightsError
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHOWN = 4
 NEXT = (
     "these weights belong to another model, version or size; take the file from its publisher"

@@ -14,7 +14,22 @@ from torch import Tensor, nn
 from models.weights.published import renames
 from models.weights.published.layout import LAYOUTS, Part
 from models.weights.published.load import CONFIG
+from models.weights.published.networks import build_networks, library_config
+from models.weights.published.random import randomise
 from models.weights.published.union import MOTION
+
+
+def write_random(name: str, folder: Path, config: Mapping[str, Any], seed: int) -> None:
+    """Write a random checkpoint of other sizes, in the publisher's layout.
+
+    Args:
+        config: constructor values of every network, as a parity directory's ``tiny_config.json``.
+    """
+    networks = build_networks(name, config)
+    randomise(networks, seed, dict.fromkeys(networks, torch.float32))
+    known = {kind: library_config(config, kind) for kind in ("vae", "wav2vec")}
+    configs = {kind: group for kind, group in known.items() if group}
+    write_checkpoint(name, folder, networks, config, configs)
 
 
 def write_checkpoint(

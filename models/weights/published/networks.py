@@ -1,0 +1,69 @@
+"""Every network of a published model, built without values: the family's own and the libraries'."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.errors import WeightsError
+from models.weights.published import shared
+from models.weights.published.layout import LAYOUTS
+from models.weights.published.load import CONFIG
+
+PACKAGES = {
+    "hallo": "hallo",
+    "echomimic": "echomimic",
+    "echomimic-acc": "echomimic",
+    "memo": "memo",
+}
+_LIBRARY = {"vae": shared.vae, "wav2vec": shared.wav2vec, "whisper": shared.whisper}
+
+
+def build_networks(
+    name: str, config: Mapping[str, Any] | None = None, folder: Path | None = None
+) -> dict[str, nn.Module]:
+    """All networks of a model on the meta device, by the names of ``LAYOUTS[name]``.
+
+    Args:
+        config: constructor values of all networks; the published ones if None.
+        folder: where ``config.json`` of the library's networks may lie, which then counts.
+
+    Raises:
+        WeightsError: a configuration describes no such network.
+    """
+    build = importlib.import_module(f"models.backbones.{PACKAGES[name]}.build")
+    try:
+        with torch.device("meta"):
+            own: dict[str, nn.Module] = build.networks(config) if config else build.networks()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        where = folder / CONFIG if folder else "the configuration"
+        raise WeightsError(
+            f"{where} does not describe {name}'s networks: {error!r}; it holds constructor values"
+            " as a parity directory's tiny_config.json does",
+            code="bad_weights",
+        ) from error
+    networks: dict[str, nn.Module] = {}
+    for part in LAYOUTS[name]:
+        kind = part.network
+        networks[kind] = own[kind] if kind in own else _library(name, kind, config, folder)
+    return networks
+
+
+def library_config(config: Mapping[str, Any] | None, kind: str) -> dict[str, Any] | None:
+    """The group of a configuration that describes the library's network ``kind``, if any."""
+    for name, group in (config or {}).items():
+        if name == kind or name.startswith(f"{kind} "):
+            return dict(group)
+    return None
+
+
+def _library(
+    name: str, kind: str, config: Mapping[str, Any] | None, folder: Path | None
+) -> nn.Module:
+    stored = shared.stored_config(folder, name, kind) if folder else None
+    return shared.checked(_LIBRARY[kind], stored or library_config(config, kind), kind)
