@@ -30,6 +30,8 @@ COMMANDS = {
         {
             "model": Command("server.bench_model", "measure the model"),
             "server": Command("server.bench", "measure the server"),
+            "cost": Command("models.bench.cost_command", "count a published model's operations"),
+            "memory": Command("models.bench.memory", "measure a published model's memory"),
         },
     ),
     "parity": Command("models.parity.command", "replay a published model's stored values"),

@@ -1,0 +1,80 @@
+"""Builds each published model in shapes alone and counts its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.backbones.echomimic import build as echomimic
+from models.backbones.echomimic.network import EchoCall, EchoNet
+from models.backbones.reference_net import ReferenceNet
+from models.bench.operations import count, on_meta, total
+from models.bench.published import Costs, Probe
+from models.bench.waste import WastefulReading
+from models.layers.sd.spatial import Reads
+from models.lightning.focus import Focus
+
+STRIDE = 8  # pixels a latent cell
+AUDIO_TOKENS = 50  # of EchoMimic, a frame
+
+
+@dataclass
+class _PublishedOrder(EchoCall):
+    """EchoMimic's call with the reference read in the published order."""
+
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def reading(self, path: str) -> Reads | None:
+        """All rows read; the unconditional ones are computed again."""
+        rows = torch.zeros(self.halves * self.frames, dtype=torch.int64, device="meta")
+        return WastefulReading(self.tokens[path], rows, (self.halves - 1) * self.frames)
+
+
+def _echomimic(halves: int, size: int, frames: int, share: float) -> Costs:
+    cells = size // STRIDE
+    with on_meta():
+        made = echomimic.networks()
+        net, reference = made["denoising_unet"], made["reference_unet"]
+        assert isinstance(net, EchoNet) and isinstance(reference, ReferenceNet)
+        width = net.sizes.channels[0]
+        latent = torch.empty(1, net.sizes.latent, cells, cells)
+        features = torch.empty(1, frames, AUDIO_TOKENS, 384)
+        _, recording = reference.read(latent)
+        once = {
+            "reference": total(count(reference, lambda: reference.read(latent))),
+            "reference keys": total(count(net, lambda: net.read_bank(recording.bank))),
+            "audio keys": total(count(net, lambda: net.hear(features, halves=halves))),
+        }
+        bank, heard = net.read_bank(recording.bank), net.hear(features, halves=halves)
+        face = torch.empty(halves, width, cells, cells)
+        rows = latent.repeat(halves * frames, 1, 1, 1)
+        embedding = net.embed(torch.empty(1), halves, frames)
+        calls: dict[str, Any] = {
+            "key": EchoCall(frames, halves, bank, heard, face),
+            "published": _PublishedOrder(
+                frames, halves, bank, heard, face, tokens=dict(recording.bank)
+            ),
+            "light": EchoCall(frames, halves, bank, heard, face),
+        }
+        key = count(net, lambda: net.everything(rows, embedding, calls["key"]))
+        published = count(net, lambda: net.everything(rows, embedding, calls["published"]))
+        published += count(net, lambda: net.hear(features, halves=halves))
+        keeping = Focus(keep=True)
+        calls["key"].focus = keeping
+        _, hidden = net.everything(rows, embedding, calls["key"])
+        plain = count(net, lambda: net.last(hidden, rows, embedding, calls["light"]))
+        tokens = torch.empty(halves, max(1, round(share * cells**2)), dtype=torch.int64)
+        calls["light"].focus = Focus(tokens, keeping.kept)
+        light = count(net, lambda: net.last(hidden, rows, embedding, calls["light"]))
+    return Costs(frames, published, key, light, plain, once)
+
+
+PROBES: dict[str, Probe] = {
+    "echomimic": partial(_echomimic, 2),
+    "echomimic-acc": partial(_echomimic, 1),
+}

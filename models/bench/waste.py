@@ -1,0 +1,40 @@
+"""The published order of work, to count what it costs and to prove that ours gives the same.
+
+The published code projects the reference's keys and values again for every row of every call, and
+computes attention with the reference for unconditional rows too, only to compute it again without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.layers.sd.attention import Attention
+
+
+@dataclass(frozen=True)
+class WastefulReading:
+    """Reads like ``models.layers.sd.spatial.Reading``, in the published order.
+
+    Attributes:
+        tokens: recorded features [R, M, C], projected at every call.
+        rows: which of them each row takes, int64 [N], unconditional rows included.
+        plain: the first so many rows are computed a second time, without the reference.
+    """
+
+    tokens: Tensor
+    rows: Tensor
+    plain: int = 0
+
+    def attend(self, attention: Attention, n: Tensor, foreground: Tensor | None) -> Tensor:
+        """Self-attention with the reference for all rows, then without it for the plain ones."""
+        if foreground is not None:
+            raise ValueError("the published code knows no foreground; give tokens of all places")
+        both = torch.cat([n, self.tokens.index_select(0, self.rows)], dim=1)
+        out: Tensor = attention(n, attention.project(both))
+        if self.plain:
+            bare = n[: self.plain]
+            out = torch.cat([attention(bare, attention.project(bare)), out[self.plain :]])
+        return out
