@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from models.codec.codec import CodecSpec
 from models.motion import MOTION, MOUTH_UNITS
+
+Prediction = Literal["v", "flow"]
+"""What a network predicts: the velocity of diffusion, or that of flow matching."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,10 @@ class ScheduleSpec:
         zero_terminal_snr: rescale so that the last step is pure noise (arXiv 2305.08891, alg. 1).
         start_noise: the noise that sampling starts from is scaled by this; below 1 trades variety
             for calm pictures.
+        prediction: what the network predicts; with ``"flow"`` there are no betas.
+        previous: where a step leads: to the next time in the list, the last one to clean latents
+            (``"listed"``), or ``train_steps // T`` training steps down (``"spaced"``, as published
+            for DDIM: the last step may then end above clean latents).
     """
 
     train_steps: int = 1000
@@ -25,6 +33,15 @@ class ScheduleSpec:
     beta_end: float = 0.012
     zero_terminal_snr: bool = True
     start_noise: float = 0.5
+    prediction: Prediction = "v"
+    previous: Literal["listed", "spaced"] = "listed"
+
+
+PUBLISHED_DDIM = ScheduleSpec(start_noise=1.0, previous="spaced")
+"""Hallo, EchoMimic and EchoMimic-Acc: linear betas, zero terminal SNR, trailing, v-prediction."""
+
+PUBLISHED_FLOW = ScheduleSpec(start_noise=1.0, prediction="flow")
+"""MEMO: flow matching, Euler."""
 
 
 @dataclass(frozen=True)

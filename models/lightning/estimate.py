@@ -22,20 +22,20 @@ from models.lightning.schedule import ddim
 
 
 def estimate_inputs(
-    x: Tensor, e: Tensor, amplitudes: Sequence[tuple[float, float]], *, flat: bool
+    z: Tensor, x: Tensor, e: Tensor, amplitudes: Sequence[tuple[float, float]], *, flat: bool
 ) -> list[Tensor]:
-    """Inputs of the light steps of one group, in order.
+    """Inputs of the light steps of one group, in order; the first one is no guess.
 
     Args:
-        x, e: clean latents and noise that the key step predicted, [B, C, F, H, W].
-        amplitudes: (a, s) of each light step.
+        z: the exact state that the key step left, [B, C, F, H, W].
+        x, e: clean latents and noise that the key step predicted, like ``z``.
+        amplitudes: (a, s) that the state before each light step has.
         flat: before the threshold predictions are not steady enough to extrapolate: all light
-            steps take the exact state after the key step.
+            steps take the exact state.
     """
     if flat:
-        first = ddim(x, e, *amplitudes[0])
-        return [first] * len(amplitudes)
-    return [ddim(x, e, a, s) for a, s in amplitudes]
+        return [z] * len(amplitudes)
+    return [z, *(ddim(x, e, a, s) for a, s in amplitudes[1:])]
 
 
 def noise_of(z: Tensor, v: Tensor, a: float, s: float) -> Tensor:

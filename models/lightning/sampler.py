@@ -1,24 +1,25 @@
 """The sampling loop: for each group of the plan a key step, then its light steps.
 
-Plain DDIM is the plan in which every step is a key step; there is no second loop.
+The plain sampler is the plan in which every step is a key step; there is no second loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.backbones.protocol import Backbone
+from models.errors import PlanError
 from models.lightning.cache import Cached
 from models.lightning.estimate import estimate_inputs, integrate, noise_of
+from models.lightning.lanes import Lane, predict
 from models.lightning.plan import StepPlan
-from models.lightning.schedule import Schedule, ddim, make_schedule, split, trailing_steps
+from models.lightning.schedule import Amplitudes, make_trajectory
 from models.spec import ScheduleSpec
 
-Amplitudes = tuple[float, float]
 Observer = Callable[[int, Tensor, Cached | None], None]
 
 
@@ -33,16 +34,39 @@ class Group(NamedTuple):
 
 
 class Sampler:
-    """Runs one plan on one schedule; amplitudes of all steps are computed once."""
+    """Runs one plan on one schedule; times and amplitudes of all steps are computed once.
 
-    def __init__(self, schedule: ScheduleSpec, plan: StepPlan) -> None:
-        self.plan = plan
-        self.times = trailing_steps(schedule.train_steps, plan.steps)
-        table: Schedule = make_schedule(schedule)
-        self.amplitudes: list[Amplitudes] = [
-            (float(table.a[t]), float(table.s[t])) for t in self.times
-        ]
-        self.amplitudes.append((1.0, 0.0))  # after the last step: clean latents
+    Args:
+        schedule: which times and amplitudes, and what networks predict.
+        plan: which steps are key steps.
+        lanes: devices that share the light steps of a group; none runs them in one batch where the
+            key steps run.
+
+    Raises:
+        PlanError: lanes with a plan whose light steps wait for each other.
+    """
+
+    def __init__(
+        self, schedule: ScheduleSpec, plan: StepPlan, *, lanes: Sequence[Lane] = ()
+    ) -> None:
+        if lanes and not plan.parallel:
+            raise PlanError(
+                f"several devices need light steps that are predicted at once, got the plan {plan};"
+                " add +parallel to it",
+                code="bad_plan",
+            )
+        self.plan, self.lanes = plan, tuple(lanes)
+        self.path = make_trajectory(schedule, plan.steps)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """What the network is told at each step."""
+        return self.path.times
+
+    @property
+    def amplitudes(self) -> list[Amplitudes]:
+        """(a, s) that each step's state is taken to have, then of what the last one leaves."""
+        return [*self.path.at, self.path.after[-1]]
 
     @torch.inference_mode()
     def __call__(
@@ -60,12 +84,11 @@ class Sampler:
         """
         keep = self.plan.foreground and cond.foreground is not None
         for key, *lights in self.plan.groups:
-            a, s = self.amplitudes[key]
             v, cached = backbone.full(z, self._time(key, z), cond, keep=keep)
             if observe:
                 observe(key, z, cached)
-            x, e = split(z, v, a, s)
-            z = ddim(x, e, *self.amplitudes[key + 1])
+            x, e = self.path.split(key, z, v)
+            z = self.path.advance(key, z, v)
             if lights and self.plan.parallel:
                 group = Group(key, lights, x, e, cached)
                 z = self._parallel(backbone, z, group, cond, observe)
@@ -74,33 +97,39 @@ class Sampler:
                 v = backbone.tail(cached, z, self._time(step, z), cond)
                 if observe:
                     observe(step, z, None)
-                z = self._advance(step, z, v)
+                z = self.path.advance(step, z, v)
         return z
 
     def _parallel(
         self, backbone: Backbone, z: Tensor, group: Group, cond: Any, observe: Observer | None
     ) -> Tensor:
-        """All light steps of a group in one batch, then the real steps with their noises."""
+        """All light steps of a group at once, then the real steps with what they predict."""
         key, lights, x, e, cached = group
-        flat = key < self.plan.estimate_from
-        inputs = estimate_inputs(x, e, [self.amplitudes[step] for step in lights], flat=flat)
+        reached = [self.path.after[step - 1] for step in lights]
+        inputs = estimate_inputs(z, x, e, reached, flat=key < self.plan.estimate_from)
+        times = [self._time(step, z) for step in lights]
         n = len(lights)
-        times = torch.cat([self._time(step, z) for step in lights])
-        v = backbone.tail(cached.repeat(n), torch.cat(inputs), times, cond.repeat(n))
-        for step, guess, predicted in zip(lights, inputs, v.chunk(n), strict=True):
+        if self.lanes:
+            predictions: Sequence[Tensor] = predict(self.lanes, cached, inputs, times, cond)
+        else:
+            told = cond.repeat(n)
+            v = backbone.tail(cached.repeat(n), torch.cat(inputs), torch.cat(times), told)
+            predictions = v.chunk(n)
+        for step, guess, v in zip(lights, inputs, predictions, strict=True):
             if observe:
                 observe(step, z, None)
-            if step == lights[0]:  # its input was no guess
-                z = self._advance(step, z, predicted)
-                continue
-            noise = noise_of(guess, predicted, *self.amplitudes[step])
-            z = integrate(z, noise, self.amplitudes[step], self.amplitudes[step + 1])
+            z = self._real(step, z, guess, v, exact=step == lights[0])
         return z
 
-    def _advance(self, step: int, z: Tensor, v: Tensor) -> Tensor:
-        """One real step with the prediction for the real state."""
-        x, e = split(z, v, *self.amplitudes[step])
-        return ddim(x, e, *self.amplitudes[step + 1])
+    def _real(self, step: int, z: Tensor, guess: Tensor, v: Tensor, *, exact: bool) -> Tensor:
+        """One real step with a prediction made for ``guess``, which was ``z`` itself if exact.
+
+        Of diffusion the predicted noise is used; of flow matching the predicted velocity.
+        """
+        if exact or self.path.prediction == "flow":
+            return self.path.advance(step, z, v)
+        now = self.path.at[step]
+        return integrate(z, noise_of(guess, v, *now), now, self.path.after[step])
 
     def _time(self, step: int, z: Tensor) -> Tensor:
         return torch.full((z.shape[0],), self.times[step], device=z.device)

@@ -51,7 +51,8 @@ def test_estimates_equal_the_papers_recursion(spec: ScheduleSpec, key: int) -> N
         state = paper_step(state, e, levels[step - 1], levels[step])
         expected.append(state)
 
-    got = estimate_inputs(x, e, [levels[step] for step in lights], flat=False)
+    state = ddim(x, e, *levels[key + 1])
+    got = estimate_inputs(state, x, e, [levels[step] for step in lights], flat=False)
     for ours, theirs in zip(got, expected, strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-6)
 
@@ -60,7 +61,8 @@ def test_estimates_from_pure_noise_are_finite_where_lambda_is_not() -> None:
     levels = amplitudes(ZERO_SNR, 10)
     assert levels[0] == (0.0, 1.0)
     x, e = split(random(0), random(1), *levels[0])
-    for guess in estimate_inputs(x, e, levels[1:5], flat=False):
+    state = ddim(x, e, *levels[1])
+    for guess in estimate_inputs(state, x, e, levels[1:5], flat=False):
         assert torch.isfinite(guess).all()
 
 
@@ -68,15 +70,17 @@ def test_before_the_threshold_every_light_step_takes_the_exact_state() -> None:
     levels = amplitudes(ZERO_SNR, 6)
     x, e = split(random(0), random(1), *levels[0])
     exact = ddim(x, e, *levels[1])
-    for guess in estimate_inputs(x, e, levels[1:4], flat=True):
+    for guess in estimate_inputs(exact, x, e, levels[1:4], flat=True):
         assert torch.equal(guess, exact)
 
 
-def test_the_first_estimate_is_no_guess() -> None:
+def test_the_first_input_is_no_guess_and_the_second_would_be_exact_with_the_same_noise() -> None:
     levels = amplitudes(ZERO_SNR, 6)
     x, e = split(random(0), random(1), *levels[2])
-    first = estimate_inputs(x, e, levels[3:5], flat=False)[0]
-    assert torch.equal(first, ddim(x, e, *levels[3]))
+    exact = ddim(x, e, *levels[3])
+    first, second = estimate_inputs(exact, x, e, levels[3:5], flat=False)
+    assert first is exact
+    assert torch.equal(second, ddim(x, e, *levels[4]))
 
 
 def test_integrate_is_the_papers_step_and_agrees_with_ddim() -> None:

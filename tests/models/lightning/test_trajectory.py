@@ -1,0 +1,91 @@
+"""Trajectories of published samplers against the schedulers they were published with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from models.lightning.schedule import CLEAN, make_schedule, make_trajectory
+from models.spec import PUBLISHED_DDIM, PUBLISHED_FLOW, ScheduleSpec
+
+pytestmark = pytest.mark.unit
+
+diffusers = pytest.importorskip("diffusers", reason="diffusers is not installed")
+
+
+def reference_ddim() -> Any:
+    """The scheduler with the arguments that Hallo and EchoMimic publish."""
+    return diffusers.DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="linear",
+        clip_sample=False,
+        steps_offset=1,
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+    )
+
+
+def random(seed: int) -> Tensor:
+    return torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("spec", "scheduler", "steps"),
+    [
+        *((PUBLISHED_DDIM, "ddim", steps) for steps in (4, 6, 7, 10, 30, 40)),
+        *((PUBLISHED_FLOW, "flow", steps) for steps in (3, 20)),
+    ],
+)
+def test_times_and_every_step_are_those_of_the_published_scheduler(
+    spec: ScheduleSpec, scheduler: str, steps: int
+) -> None:
+    flow = scheduler == "flow"
+    theirs: Any = diffusers.FlowMatchEulerDiscreteScheduler() if flow else reference_ddim()
+    theirs.set_timesteps(steps)
+    ours = make_trajectory(spec, steps)
+    assert ours.times == pytest.approx(theirs.timesteps.tolist(), abs=1e-4)
+    z = expected = random(0)
+    for step, t in enumerate(theirs.timesteps):
+        v = random(step + 1)
+        z, expected = ours.advance(step, z, v), theirs.step(v, t, expected).prev_sample
+        assert float((z - expected).abs().max()) < 1e-5
+
+
+def test_alphas_are_the_published_ones() -> None:
+    theirs = reference_ddim().alphas_cumprod
+    a, s = make_schedule(PUBLISHED_DDIM)
+    assert torch.allclose(a**2, theirs, atol=2e-6) and torch.allclose(s**2, 1 - theirs, atol=2e-6)
+    assert float(a[-1]) == 0.0
+
+
+def test_spaced_steps_miss_the_listed_times_by_one_and_may_end_above_clean() -> None:
+    path = make_trajectory(PUBLISHED_DDIM, 6)
+    assert path.times == (999, 832, 666, 499, 332, 166)
+    assert path.after[-1] == pytest.approx((0.99915**0.5, (1 - 0.99915) ** 0.5), rel=1e-3)
+    assert path.after[0] != path.at[1] and path.after[0] == pytest.approx(path.at[1], abs=2e-3)
+    assert make_trajectory(PUBLISHED_DDIM, 30).after[-1] == CLEAN
+
+
+@pytest.mark.parametrize("spec", [ScheduleSpec(), ScheduleSpec(zero_terminal_snr=False)])
+def test_listed_steps_lead_to_the_next_time_and_end_clean(spec: ScheduleSpec) -> None:
+    path = make_trajectory(spec, 5)
+    assert path.after == (*path.at[1:], CLEAN)
+
+
+@pytest.mark.parametrize("spec", [ScheduleSpec(), PUBLISHED_DDIM, PUBLISHED_FLOW])
+@pytest.mark.parametrize("step", [0, 2])
+def test_what_split_gives_makes_up_the_state_again(spec: ScheduleSpec, step: int) -> None:
+    path = make_trajectory(spec, 5)
+    z, v = random(1), random(2)
+    x, e = path.split(step, z, v)
+    a, s = path.at[step]
+    assert torch.allclose(a * x + s * e, z, atol=1e-5)
+    expected = e - x if spec.prediction == "flow" else a * e - s * x
+    assert torch.allclose(v, expected, atol=1e-5)
+    a, s = path.after[step]
+    assert torch.allclose(path.advance(step, z, v), a * x + s * e, atol=1e-5)
