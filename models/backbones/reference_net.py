@@ -55,8 +55,10 @@ class ReferenceParts:
 class ReferenceNet(UNet):
     """Stock SD 1.5 UNet without a head; ``context`` None leaves out attn2 and norm2."""
 
+    parts = ReferenceParts
+
     def __init__(self, spec: UNetSpec, context: int | None) -> None:
-        super().__init__(spec, ReferenceParts(spec, context), head=False)
+        super().__init__(spec, self.parts(spec, context), head=False)
 
     def after_resnet(self, place: Place, x: Tensor, call: Recording) -> Tensor:
         """The transformer, its norm1 recorded."""

@@ -12,7 +12,7 @@ Rows are folded frames: [N, C, H, W], N = (guidance halves x clips x frames), ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -67,6 +67,20 @@ class UNetSpec:
     def embedding(self) -> int:
         """Width of the time embedding."""
         return 4 * self.channels[0]
+
+
+def unet_spec(config: Mapping[str, Any]) -> UNetSpec:
+    """Sizes of a UNet from its published configuration; what it leaves out is as in SD 1.5."""
+    stock = UNetSpec()
+    types = config.get("down_block_types")
+    return UNetSpec(
+        channels=tuple(config.get("block_out_channels", stock.channels)),
+        attends=tuple("CrossAttn" in name for name in types) if types else stock.attends,
+        layers=config.get("layers_per_block", stock.layers),
+        heads=config.get("attention_head_dim", stock.heads),
+        groups=config.get("norm_num_groups", stock.groups),
+        latent=config.get("in_channels", stock.latent),
+    )
 
 
 class Parts(Protocol):

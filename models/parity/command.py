@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         WeightsError: the directory is missing, foreign or damaged.
         LiveheadError: no directory is given (``bad_option``).
     """
-    module = importlib.import_module(f"models.parity.{args.model}")
+    module = _replays(args.model)
     if args.names:
         items = compare_names(args.model, module.networks(), args.directory)
     elif args.directory is None:
@@ -55,3 +56,20 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         emit_json(report.to_json())
     return 0 if report.ok else 1
+
+
+def _replays(model: str) -> Any:
+    """The module that replays a model's stored values.
+
+    Raises:
+        LiveheadError: this version does not have it yet (``unfinished``).
+    """
+    try:
+        return importlib.import_module(f"models.parity.{model}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("models."):
+            raise
+        raise LiveheadError(
+            f"{model} cannot be replayed with this version of Livehead: it has no {error.name}",
+            code="unfinished",
+        ) from error

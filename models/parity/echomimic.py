@@ -19,6 +19,7 @@ from models.layers.attention import KeyValue
 from models.layers.sd.motion import MotionModule
 from models.layers.sd.spatial import Reading, SpatialTransformer
 from models.parity.directory import Directory, Stored
+from models.parity.layouts import fold, like, unfold
 from models.parity.report import Item, Pair, absent, compare, measure
 from models.weights.published import shared
 
@@ -211,25 +212,3 @@ def block_end(network: EchoNet, path: str) -> str:
         if getattr(block, kind) is not None:
             return f"{path}.{kind}.0"
     return f"{path}.motion_modules.{len(block.places) - 1}"
-
-
-# ---- layouts -------------------------------------------------------------------------------------
-
-
-def fold(video: Tensor) -> Tensor:
-    """[B, C, F, H, W] -> [B F, C, H, W]."""
-    return video.transpose(1, 2).flatten(0, 1)
-
-
-def unfold(rows: Tensor, stored: Tensor) -> Tensor:
-    """[B F, C, H, W] -> the layout of ``stored`` [B, C, F, H, W]."""
-    return rows.reshape(stored.shape[0], -1, *rows.shape[1:]).transpose(1, 2)
-
-
-def like(seen: Tensor, stored: Tensor) -> Tensor:
-    """What a module gave, in the layout in which it is stored."""
-    if stored.dim() == 5:
-        return unfold(seen, stored)
-    if seen.shape != stored.shape and seen.dim() == 3:  # by place -> by frame
-        return seen.transpose(0, 1)
-    return seen

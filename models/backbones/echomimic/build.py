@@ -9,7 +9,7 @@ from torch import nn
 
 from models.backbones.echomimic.network import EchoNet, EchoParts, FaceLocator
 from models.backbones.reference_net import ReferenceNet
-from models.backbones.unet import UNetSpec
+from models.backbones.unet import unet_spec
 
 MOTION = {"num_attention_heads": 8, "temporal_position_encoding_max_len": 32}
 PUBLISHED: dict[str, Any] = {
@@ -22,20 +22,6 @@ PUBLISHED: dict[str, Any] = {
     },
 }
 """Where the published configuration says more than stock SD 1.5."""
-
-
-def unet_spec(config: Mapping[str, Any]) -> UNetSpec:
-    """Sizes of a UNet from its published configuration; what it leaves out is as in SD 1.5."""
-    stock = UNetSpec()
-    types = config.get("down_block_types")
-    return UNetSpec(
-        channels=tuple(config.get("block_out_channels", stock.channels)),
-        attends=tuple("CrossAttn" in name for name in types) if types else stock.attends,
-        layers=config.get("layers_per_block", stock.layers),
-        heads=config.get("attention_head_dim", stock.heads),
-        groups=config.get("norm_num_groups", stock.groups),
-        latent=config.get("in_channels", stock.latent),
-    )
 
 
 def denoiser(config: Mapping[str, Any]) -> EchoNet:

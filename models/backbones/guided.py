@@ -1,0 +1,151 @@
+"""What the published backbones share: classifier-free guidance inside ``full`` and ``tail``.
+
+With guidance every network call runs the unconditional rows and then the conditional ones, folded
+as [halves, B, F]; the sampler sees [B, C, F, H, W] and v = v_u + g (v_c - v_u).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.backbones.unet import UNet
+from models.lightning.cache import Cached
+from models.lightning.focus import Focus
+from models.lightning.foreground import pad_together
+from models.spec import BackboneSpec
+
+Tree = Any
+"""A tensor, or mappings and tuples of trees."""
+
+
+@dataclass(frozen=True)
+class GuidedCondition:
+    """Everything but the latents that a call needs, for B chunks.
+
+    Attributes:
+        owners: content keys of the identities.
+        foreground: face token indices [B, K] or None.
+        frames: F; halves: 2 with guidance, else 1.
+        parts: what the family's networks need, trees of tensors whose first axis is made of
+            ``halves`` equal parts.
+    """
+
+    owners: tuple[str, ...]
+    foreground: Tensor | None
+    frames: int
+    halves: int
+    parts: Mapping[str, Tree]
+
+    def repeat(self, n: int) -> GuidedCondition:
+        """The whole batch n times over."""
+        return collate([self] * n)
+
+
+def collate(conditions: Sequence[GuidedCondition]) -> GuidedCondition:
+    """Conditions of single chunks -> the condition of their batch."""
+    first = conditions[0]
+    if len(conditions) == 1:
+        return first
+    halves = first.halves
+
+    def join(*parts: Tensor) -> Tensor:
+        split = [part.chunk(halves) for part in parts]
+        return torch.cat([pieces[half] for half in range(halves) for pieces in split])
+
+    return GuidedCondition(
+        tuple(owner for c in conditions for owner in c.owners),
+        pad_together([c.foreground for c in conditions]),
+        first.frames,
+        halves,
+        map_tensors(join, *(c.parts for c in conditions)),
+    )
+
+
+def map_tensors(f: Callable[..., Tensor], *trees: Tree) -> Tree:
+    """Apply ``f`` to the tensors at the same place of all trees; the first one gives the form."""
+    first = trees[0]
+    if isinstance(first, Tensor):
+        return f(*trees)
+    if isinstance(first, Mapping):
+        return {name: map_tensors(f, *(tree[name] for tree in trees)) for name in first}
+    if isinstance(first, tuple):
+        parts = [map_tensors(f, *together) for together in zip(*trees, strict=True)]
+        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
+    return first
+
+
+class GuidedBackbone:
+    """A family's network as the one sampler drives it; families give ``call``.
+
+    Args:
+        spec: the row; network: the denoiser; guidance: g, 1 for a single branch.
+    """
+
+    def __init__(self, spec: BackboneSpec, network: UNet, guidance: float) -> None:
+        self.spec = spec
+        self.network = network
+        self.guidance = guidance
+
+    def call(self, cond: GuidedCondition, focus: Focus) -> Any:
+        """What the network's hooks need for one call."""
+        raise NotImplementedError("a family says what its network is told")
+
+    def carried(self, call: Any) -> dict[str, Tensor]:
+        """What light steps need of a key step's call beside the hidden state."""
+        return {}
+
+    def carry(self, call: Any, carried: Mapping[str, Tensor]) -> None:
+        """Give a light step's call what the key step's left."""
+
+    def full(
+        self, z: Tensor, t: Tensor, cond: GuidedCondition, *, keep: bool = False
+    ) -> tuple[Tensor, Cached]:
+        """Key step: the guided prediction [B, C, F, H, W], and the cache for light steps."""
+        focus = Focus(keep=keep)
+        call = self.call(cond, focus)
+        rows, embedding = self._enter(z, t, cond)
+        out, hidden = self.network.everything(rows, embedding, call)
+        kept = dict(focus.kept) if keep else None
+        cached = Cached(hidden, kept, cond.owners, cond.halves, self.carried(call))
+        return self._leave(out, z), cached
+
+    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: GuidedCondition) -> Tensor:
+        """Light step: conv_in, the last layer and the head.
+
+        Raises:
+            CacheError: the cache belongs to other identities or to another batch shape.
+        """
+        cached.check(cond.owners, z)
+        foreground = None
+        if cached.background is not None and cond.foreground is not None:
+            foreground = cond.foreground.repeat(cond.halves, 1)
+        call = self.call(cond, Focus(foreground, cached.background))
+        self.carry(call, cached.carried)
+        rows, embedding = self._enter(z, t, cond)
+        return self._leave(self.network.last(cached.hidden, rows, embedding, call), z)
+
+    def collate(self, conditions: Sequence[GuidedCondition]) -> GuidedCondition:
+        """Conditions of single chunks -> the condition of their batch."""
+        return collate(conditions)
+
+    def _enter(self, z: Tensor, t: Tensor, cond: GuidedCondition) -> tuple[Tensor, Tensor]:
+        dtype = self.network.conv_in.weight.dtype
+        rows = z.transpose(1, 2).flatten(0, 1).to(dtype).repeat(cond.halves, 1, 1, 1)
+        return rows, self.network.embed(t, cond.halves, z.shape[2])
+
+    def _leave(self, out: Tensor, z: Tensor) -> Tensor:
+        video = out.to(z.dtype).view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
+        return guide(video, self.guidance, len(z))
+
+
+def guide(v: Tensor, guidance: float, clips: int) -> Tensor:
+    """Predictions of all halves [halves * B, ...] -> guided ones [B, ...]."""
+    if len(v) == clips:
+        return v
+    unconditional, conditional = v.chunk(2)
+    return unconditional + guidance * (conditional - unconditional)

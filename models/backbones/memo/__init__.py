@@ -1,0 +1,1 @@
+"""MEMO: a joint audio-visual stream with emotion; linear attention that remembers the past."""

@@ -1,0 +1,76 @@
+"""Watches the modules of MEMO's denoiser during a call, and changes what its norms range over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from models.backbones.memo.network import MemoNet
+from models.layers.sd.resnet import FrameNorm
+from models.parity.directory import Stored
+from models.parity.layouts import like
+from models.parity.report import Item, absent, compare
+
+HALF_PRECISION = 2e-3  # relative: stored as float16
+EXACT = 1e-5  # relative: audio streams are stored whole
+
+
+@contextmanager
+def statistics_over(network: MemoNet, frames: int) -> Iterator[None]:
+    """Let the norms of resnets and of the head take statistics over ``frames`` frames."""
+    norms = [module for module in network.modules() if isinstance(module, FrameNorm)]
+    for norm in norms:
+        norm.frames = frames
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.frames = 1
+
+
+class Watch:
+    """Outputs of the modules whose outputs are stored, during one call."""
+
+    def __init__(self, network: MemoNet, stored: Stored) -> None:
+        self.network, self.stored = network, stored
+        self.seen: dict[str, Any] = {}
+        self._handles: list[Any] = []
+
+    def __enter__(self) -> Watch:
+        for path in {module_of(name) for name in self.stored}:
+
+            def keep(_m: nn.Module, _i: object, output: Any, path: str = path) -> None:
+                self.seen[path] = output
+
+            module = self.network.get_submodule(path)
+            self._handles.append(module.register_forward_hook(keep))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def items(self) -> Iterator[Item]:
+        """Each stored output beside what was seen."""
+        if not len(self.stored):
+            yield absent("intermediates", f"no {self.stored.path.name}")
+        for name in self.stored:
+            kept = self.seen[module_of(name)]
+            sound = name.endswith(".audio_out")
+            if isinstance(kept, tuple):
+                kept = kept[1] if sound else kept[0]
+            stored: Tensor = self.stored[name]
+            exact = sound or stored.element_size() == 4
+            tolerance = EXACT if exact else HALF_PRECISION
+            yield compare(name, like(kept, stored), stored, tolerance, relative=True)
+
+
+def module_of(name: str) -> str:
+    """The module that gives a stored output; the mid block's are its last modules'."""
+    path, _, kind = name.rpartition(".")
+    if path == "mid_block":
+        return "mid_block.audio_modules.0" if kind == "audio_out" else "mid_block.resnets.1"
+    return path
