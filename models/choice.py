@@ -3,21 +3,37 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
+from models.console import warn
 from models.errors import LiveheadError
 from models.generator import Generator
+from models.published import DTYPES, PUBLISHED, RANDOM, SIZE, PublishedOptions
 
-MODELS = ("mini", "fake")
+MODELS = ("mini", *PUBLISHED, "fake")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --weights, --plan, --threads and --engine."""
+    """Add --model, --weights, --plan, --threads, --engine and what published models have."""
     parser.add_argument("--model", choices=MODELS, default="mini", help="default: %(default)s")
-    parser.add_argument("--weights", type=Path, metavar="DIR", help="default: the bundled weights")
+    parser.add_argument(
+        "--weights",
+        metavar="DIR",
+        help="default: the bundled weights of mini; published models: their publisher's folder, or"
+        " random:SEED for noise",
+    )
     parser.add_argument("--plan", help="steps such as 10:0,4,8+dfa (default: the weights' own)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: what suits the engine")
     parser.add_argument("--engine", default="auto", help="eager, openvino, or auto (the default)")
+    published = parser.add_argument_group("published models")
+    published.add_argument(
+        "--size", type=int, default=SIZE, metavar="N", help="of frames (default %(default)s)"
+    )
+    published.add_argument(
+        "--dtype", choices=DTYPES, default="", help="default: fp32 on a CPU, else bf16"
+    )
+    published.add_argument(
+        "--devices", default="cpu", metavar="D,D", help="such as cuda:0,cuda:1 (default cpu)"
+    )
 
 
 def make_generator(args: argparse.Namespace) -> Generator:
@@ -31,10 +47,13 @@ def make_generator(args: argparse.Namespace) -> Generator:
         raise LiveheadError(
             f"expected at least one thread, got --threads {args.threads}", code="bad_option"
         )
+    if args.weights and args.weights.startswith(RANDOM):
+        warn("RANDOM WEIGHTS: the picture is noise; the times are those of the model")
     if args.model == "fake":
         from models.fake import FakeGenerator
 
         return FakeGenerator()
+    options = PublishedOptions(args.size, args.dtype, tuple(args.devices.split(",")))
     from models.diffusion import load_generator  # brings torch; the fake does without
 
     return load_generator(
@@ -43,4 +62,5 @@ def make_generator(args: argparse.Namespace) -> Generator:
         threads=args.threads,
         plan=args.plan,
         engine=args.engine,
+        options=options,
     )

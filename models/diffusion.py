@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.engine.choose import prepare_engine
-from models.errors import LiveheadError
+from models.errors import LiveheadError, WeightsError
+from models.lightning.lanes import Lane, make_lanes
 from models.lightning.plan import StepPlan, parse
 from models.lightning.sampler import Sampler
+from models.published import PUBLISHED, PublishedOptions
 from models.spec import BackboneSpec
 
 
@@ -56,7 +58,7 @@ class Family(Protocol):
 class DiffusionGenerator:
     """Implements ``models.generator.Generator`` for any ``Family``."""
 
-    def __init__(self, family: Family, plan: StepPlan) -> None:
+    def __init__(self, family: Family, plan: StepPlan, *, lanes: Sequence[Lane] = ()) -> None:
         spec = family.spec
         self.family = family
         self.plan = plan
@@ -65,7 +67,7 @@ class DiffusionGenerator:
         self.chunk_frames = spec.chunk_frames
         self.lookahead_frames = spec.lookahead_frames
         self.sample_rate = 16_000
-        self._sampler = Sampler(spec.schedule, plan)
+        self._sampler = Sampler(spec.schedule, plan, lanes=lanes)
 
     def prepare(self, portrait: NDArray[np.uint8]) -> Any:
         """Compute what is static for one portrait; see ``Generator.prepare``."""
@@ -97,31 +99,68 @@ class DiffusionGenerator:
 def load_generator(
     name: str,
     *,
-    weights: Path | None = None,
+    weights: Path | str | None = None,
     threads: int | None = None,
     plan: str | None = None,
     engine: str = "auto",
+    options: PublishedOptions | None = None,
 ) -> DiffusionGenerator:
     """Load a backbone by name with its weights.
 
     Args:
-        name: ``mini``.
-        weights: a folder as ``livehead train`` exports it; the bundled one if None.
+        name: ``mini``, or one of ``models.published.PUBLISHED``.
+        weights: mini's: a folder as ``livehead train`` exports it, the bundled one if None; a
+            published model's: its publisher's folder, or ``random:SEED``.
         threads: for tensor maths on the CPU; what suits the engine if None.
-        plan: a step plan such as ``10:0,4,8+dfa``; the one stored beside the weights if None.
-        engine: one of ``models.engine.choose.ENGINES``.
+        plan: a step plan such as ``10:0,4,8+dfa``; the one stored beside the weights if None, the
+            published loop for published models.
+        engine: one of ``models.engine.choose.ENGINES``; published models have PyTorch alone.
+        options: of published models; their defaults if None.
 
     Raises:
         WeightsError: weights are missing or do not fit.
         LiveheadError: a name is not known (``unknown_model``, ``bad_option``) or the engine is not
             installed (``missing_engine``).
     """
+    if name in PUBLISHED:
+        return _published(name, weights, threads, plan, engine, options or PublishedOptions())
     if name != "mini":
+        names = ", ".join(("mini", *PUBLISHED))
         raise LiveheadError(
-            f"expected a model name out of: mini; got {name!r}", code="unknown_model"
+            f"expected a model name out of: {names}; got {name!r}", code="unknown_model"
         )
     from models.weights.mini_files import load_mini  # the weights' room knows their layout
 
     runner = prepare_engine(engine, threads)
-    family, stored = load_mini(weights, threads=threads or 1, engine=runner)
+    folder = Path(weights) if weights else None
+    family, stored = load_mini(folder, threads=threads or 1, engine=runner)
     return DiffusionGenerator(family, parse(plan) if plan else stored)
+
+
+def _published(
+    name: str,
+    weights: Path | str | None,
+    threads: int | None,
+    plan: str | None,
+    engine: str,
+    options: PublishedOptions,
+) -> DiffusionGenerator:
+    """A published model with the lanes that its devices make."""
+    if weights is None:
+        raise WeightsError(
+            f"expected --weights with the folder of {name}'s publisher, or random:SEED, got none;"
+            " docs/published-weights.md says what is in it",
+            code="missing_weights",
+        )
+    if engine not in ("auto", "eager"):
+        raise LiveheadError(
+            f"expected the engine eager for {name}, got {engine!r}; leave --engine out",
+            code="bad_option",
+        )
+    prepare_engine("eager", threads)
+    from models.weights.published.family import load_family  # brings the extra's packages
+
+    family, stored = load_family(name, str(weights), options)
+    chosen = parse(plan) if plan else stored
+    lanes = make_lanes(family.backbone, options.devices) if len(options.devices) > 1 else ()
+    return DiffusionGenerator(family, chosen, lanes=lanes)

@@ -92,6 +92,11 @@ def worker_config(settings: Settings, catalogue: Catalogue) -> WorkerConfig:
     return WorkerConfig(
         model=settings.model,
         threads=settings.threads or None,
+        weights=settings.weights,
+        plan=settings.plan,
+        size=settings.size,
+        dtype=settings.dtype,
+        devices=settings.devices,
         max_batch=settings.max_batch,
         max_identities=settings.max_identities,
         warm_portrait=warm,

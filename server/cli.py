@@ -37,7 +37,11 @@ COMMANDS = {
     "parity": Command("models.parity.command", "replay a published model's stored values"),
     "evaluate": Command("models.evaluation.command", "judge quality"),
     "train": Command("models.training.command", "train the codec and the denoiser"),
-    "data": Command("models.training.synth.command", "make synthetic training data"),
+    "data": Command(
+        "models.training.synth.command",
+        "make synthetic training data",
+        {"synth": Command("models.training.synth.command", "draw and speak the talking heads")},
+    ),
 }
 
 HELP = ("-h", "--help")

@@ -1,22 +1,34 @@
-"""Names a generator and makes it, inside the worker process that will own it."""
+"""Makes the generator that a worker's settings name, inside the process that will own it."""
 
 from __future__ import annotations
 
 from models.fake import FakeGenerator
 from models.generator import Generator
+from models.published import PUBLISHED, PublishedOptions
+from server.worker.protocol import WorkerConfig
 
 
-def make_generator(name: str, threads: int | None = None) -> Generator:
-    """A warm generator by its setting's name; heavy imports happen here and nowhere else.
+def make_generator(config: WorkerConfig) -> Generator:
+    """A warm generator; heavy imports happen here and nowhere else.
 
     Raises:
         WeightsError: the model's weights are missing or do not fit.
+        LiveheadError: an option makes no sense.
         ValueError: no model has this name.
     """
+    name = config.model
     if name == "fake":
         return FakeGenerator()
-    if name == "mini":
+    if name in ("mini", *PUBLISHED):
+        options = PublishedOptions(config.size, config.dtype, tuple(config.devices.split(",")))
         from models.diffusion import load_generator
 
-        return load_generator(name, threads=threads)
-    raise ValueError(f"expected the model mini or fake, got {name!r}; check --model")
+        return load_generator(
+            name,
+            weights=config.weights or None,
+            threads=config.threads,
+            plan=config.plan or None,
+            options=options,
+        )
+    names = ", ".join(("mini", *PUBLISHED, "fake"))
+    raise ValueError(f"expected a model out of {names}; got {name!r}; check --model")

@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default 8000)")
     parser.add_argument("--model", choices=MODELS, help="generator (default mini)")
+    parser.add_argument("--weights", help="folder of the model's weights (default: the bundled)")
+    parser.add_argument("--plan", help="which sampling steps are key steps")
+    parser.add_argument("--size", type=int, help="of a published model's frames (default 512)")
+    parser.add_argument("--dtype", help="of a published model: fp32, bf16 or fp16")
+    parser.add_argument("--devices", help="of a published model, such as cuda:0,cuda:1")
     parser.add_argument("--threads", type=int, help="threads of each worker's model")
     parser.add_argument("--workers", type=int, help="worker processes (default 1)")
     parser.add_argument("--max-sessions", type=int, help="sessions at once (default 4)")
@@ -44,6 +49,11 @@ def run(args: argparse.Namespace) -> int:
             host=args.host,
             port=args.port,
             model=args.model,
+            weights=args.weights,
+            plan=args.plan,
+            size=args.size,
+            dtype=args.dtype,
+            devices=args.devices,
             threads=args.threads,
             workers=args.workers,
             max_sessions=args.max_sessions,

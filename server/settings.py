@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import LiveheadError
+from models.published import PUBLISHED, SIZE
 
 PREFIX = "LIVEHEAD_"
-MODELS = ("mini", "fake")
+MODELS = ("mini", *PUBLISHED, "fake")
 SECRETS = frozenset({"api_key", "ice_servers"})
 MEGABYTE = 1024 * 1024
 
@@ -31,6 +32,9 @@ class Settings:
         host: address to listen on.
         port: TCP port to listen on; 0 takes any free one.
         model: generator of every worker, one of ``MODELS``.
+        weights: folder of the model's weights, or random:SEED; empty for the bundled ones.
+        plan: which sampling steps are key steps; empty for the model's own.
+        size, dtype, devices: of published models, as ``livehead render`` takes them.
         threads: threads of each worker's model; 0 leaves the choice to the model.
         workers: worker processes, each with its own warm model.
         max_batch: streams that one model call may serve.
@@ -50,6 +54,11 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     model: str = "mini"
+    weights: str = ""
+    plan: str = ""
+    size: int = SIZE
+    dtype: str = ""
+    devices: str = "cpu"
     threads: int = 0
     workers: int = 1
     max_batch: int = 4

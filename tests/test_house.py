@@ -23,7 +23,13 @@ TIMED = ("multiprocessing", "threading", "time")
 LONG_RUNNING = ("models/bench/", "models/evaluation/", "models/training/")
 
 # What of models the server may see, and which of its modules may see more.
-SEEN_BY_SERVER = {"models.console", "models.errors", "models.fake", "models.generator"}
+SEEN_BY_SERVER = {
+    "models.console",
+    "models.errors",
+    "models.fake",
+    "models.generator",
+    "models.published",
+}
 SEEN_BY_ONE: dict[str, set[str]] = {
     "server/bench_model.py": {"models.bench"},
     "server/generators.py": {"models.diffusion"},

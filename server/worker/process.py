@@ -200,7 +200,7 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s worker %(message)s")
     try:
         worker = Worker(
-            make_generator(config.model, config.threads),
+            make_generator(config),
             connection.send,
             max_batch=config.max_batch,
             max_identities=config.max_identities,

@@ -19,6 +19,7 @@ class WorkerConfig:
     Attributes:
         model: generator name.
         threads: threads of the model, None for its own choice.
+        weights, plan, size, dtype, devices: as in ``server.settings``.
         max_batch: streams that one model call may serve.
         max_identities: prepared portraits that are kept.
         warm_portrait: an image file to warm the model up with before it says Ready, or empty.
@@ -29,6 +30,11 @@ class WorkerConfig:
     max_batch: int = 4
     max_identities: int = 32
     warm_portrait: bytes = b""
+    weights: str = ""
+    plan: str = ""
+    size: int = 512
+    dtype: str = ""
+    devices: str = "cpu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.errors import AudioError, PortraitError
+from models.errors import AudioError, LiveheadError, PortraitError
 from models.fake import FakeGenerator
 from models.portrait import load_image
 from server import errors
@@ -17,6 +17,7 @@ from server.catalogue import Catalogue, draw_portrait
 from server.clock import SystemClock, wait_until
 from server.generators import make_generator
 from server.identities import IdentityCache, content_hash
+from server.worker.protocol import WorkerConfig
 from tests.fakes.clock import ManualClock, settle
 
 pytestmark = pytest.mark.unit
@@ -136,6 +137,8 @@ def test_the_drawn_portrait_stands_in_only_when_asked_for(tmp_path: Path) -> Non
 
 
 def test_generators_are_made_by_name() -> None:
-    assert isinstance(make_generator("fake"), FakeGenerator)
-    with pytest.raises(ValueError, match="mini or fake"):
-        make_generator("huge")
+    assert isinstance(make_generator(WorkerConfig("fake")), FakeGenerator)
+    with pytest.raises(ValueError, match="mini, hallo"):
+        make_generator(WorkerConfig("huge"))
+    with pytest.raises(LiveheadError, match="publisher"):
+        make_generator(WorkerConfig("hallo"))

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.errors import WeightsError
+from models.errors import LiveheadError, WeightsError
 from models.weights.published import shared
 from models.weights.published.layout import LAYOUTS
 from models.weights.published.load import CONFIG
@@ -36,7 +36,7 @@ def build_networks(
     Raises:
         WeightsError: a configuration describes no such network.
     """
-    build = importlib.import_module(f"models.backbones.{PACKAGES[name]}.build")
+    build = family_part(name, "build")
     try:
         with torch.device("meta"):
             own: dict[str, nn.Module] = build.networks(config) if config else build.networks()
@@ -52,6 +52,30 @@ def build_networks(
         kind = part.network
         networks[kind] = own[kind] if kind in own else _library(name, kind, config, folder)
     return networks
+
+
+def family_part(name: str, part: str) -> Any:
+    """A module of the package that holds a model's own code.
+
+    Raises:
+        LiveheadError: this version does not have it yet (``unfinished``), or the extra that brings
+            the libraries is not installed (``missing_extra``).
+    """
+    module = f"models.backbones.{PACKAGES[name]}.{part}"
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("models."):
+            raise LiveheadError(
+                f"{name} cannot be generated with this version of Livehead: it has no {error.name};"
+                " use another --model",
+                code="unfinished",
+            ) from error
+        raise LiveheadError(
+            f"{name} needs the package {error.name}, which is not installed; install"
+            " livehead[published]",
+            code="missing_extra",
+        ) from error
 
 
 def library_config(config: Mapping[str, Any] | None, kind: str) -> dict[str, Any] | None:

@@ -1,0 +1,83 @@
+"""A published model, ready to generate: networks with values, in the family that drives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from models.diffusion import Family
+from models.errors import LiveheadError
+from models.lightning.plan import StepPlan, parse
+from models.published import RANDOM, PublishedOptions
+from models.weights.published.layout import LAYOUTS, check_folder
+from models.weights.published.load import load_networks, read_config
+from models.weights.published.networks import build_networks, family_part
+from models.weights.published.random import randomise, seed_of
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def load_family(name: str, weights: str, options: PublishedOptions) -> tuple[Family, StepPlan]:
+    """The family of a published model and its published plan.
+
+    Args:
+        weights: the publisher's folder, or ``random:SEED``.
+
+    Raises:
+        WeightsError: a file or tensor is missing, extra, misshapen, truncated or foreign.
+        LiveheadError: a device is not there (``bad_option``).
+    """
+    device = _device(options.devices[0])
+    dtype = DTYPES[options.dtype or ("fp32" if device.type == "cpu" else "bf16")]
+    folder = None if weights.startswith(RANDOM) else Path(weights)
+    config: dict[str, Any] | None = None
+    if folder is not None:
+        check_folder(folder, name)
+        config = read_config(folder)
+    networks = build_networks(name, config, folder)
+    if folder is None:
+        randomise(networks, seed_of(weights), dtypes_of(name, dtype), device)
+    else:
+        load_networks(name, folder, networks, dtype, device)
+    family = make_family(name, networks, config, folder, options)
+    return family, parse(str(family.spec.steps))
+
+
+def dtypes_of(name: str, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """What each network computes in: audio encoders keep float32, as published."""
+    return {part.network: torch.float32 if part.exact else dtype for part in LAYOUTS[name]}
+
+
+def make_family(
+    name: str,
+    networks: Mapping[str, nn.Module],
+    config: Mapping[str, Any] | None,
+    folder: Path | None,
+    options: PublishedOptions,
+) -> Family:
+    """The family around networks; each package's ``family.make`` knows what it needs of them."""
+    module = family_part(name, "family")
+    family: Family = module.make(name, networks, config=config, folder=folder, size=options.size)
+    return family
+
+
+def _device(name: str) -> torch.device:
+    """A device that is there.
+
+    Raises:
+        LiveheadError: it is not (``bad_option``).
+    """
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise LiveheadError(
+            f"expected a device that PyTorch finds, got {name!r}: {str(error).splitlines()[0]};"
+            " check --devices",
+            code="bad_option",
+        ) from error
+    return device
