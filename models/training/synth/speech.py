@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -229,7 +230,7 @@ def _with_durations(graph: Path) -> Path:
         model = onnx.load(str(graph))
         kind = onnx.TensorProto.FLOAT
         model.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, kind, None))
-        scratch = path.with_suffix(".part")
+        scratch = path.with_suffix(f".part{os.getpid()}")  # several workers may start at once
         onnx.save(model, str(scratch))
         scratch.rename(path)
     return path
