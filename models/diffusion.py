@@ -50,8 +50,8 @@ class Family(Protocol):
         """Clean latents [B, C, F, H, W] -> the same with the seams to the last chunks smoothed."""
         ...
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [B, C, F, H, W] -> RGB uint8 [B, F, H, W, 3]."""
+    def decode(self, streams: Sequence[Any], latents: Tensor) -> Tensor:
+        """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, H, W, 3]."""
         ...
 
 
@@ -93,7 +93,7 @@ class DiffusionGenerator:
         cond = family.backbone.collate(conditions)
         latents = self._sampler(family.backbone, family.starts(streams), cond)
         latents = family.join(streams, latents)
-        return list(family.decode(latents).numpy())
+        return list(family.decode(streams, latents).cpu().numpy())
 
 
 def load_generator(

@@ -7,7 +7,7 @@ as [halves, B, F]; the sampler sees [B, C, F, H, W] and v = v_u + g (v_c - v_u).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from models.lightning.focus import Focus
 from models.lightning.foreground import pad_together
 from models.spec import BackboneSpec
 
+KINDS = ("resnets", "attentions", "audio_modules", "motion_modules")
 Tree = Any
 """A tensor, or mappings and tuples of trees."""
 
@@ -32,7 +33,8 @@ class GuidedCondition:
         foreground: face token indices [B, K] or None.
         frames: F; halves: 2 with guidance, else 1.
         parts: what the family's networks need, trees of tensors whose first axis is made of
-            ``halves`` equal parts.
+            ``halves`` equal parts; a mapping in it is by path of the module that needs it.
+        last: paths of the last layer's modules, all that light steps need of those mappings.
     """
 
     owners: tuple[str, ...]
@@ -40,10 +42,18 @@ class GuidedCondition:
     frames: int
     halves: int
     parts: Mapping[str, Tree]
+    last: frozenset[str]
 
     def repeat(self, n: int) -> GuidedCondition:
-        """The whole batch n times over."""
-        return collate([self] * n)
+        """For n light steps in one batch: the batch n times over, the deeper layers' parts left
+        out (MEMO's memories of all layers are gigabytes)."""
+        light = {
+            name: {path: part[path] for path in part if path in self.last}
+            if isinstance(part, Mapping)
+            else part
+            for name, part in self.parts.items()
+        }
+        return collate([replace(self, parts=light)] * n)
 
 
 def collate(conditions: Sequence[GuidedCondition]) -> GuidedCondition:
@@ -63,6 +73,7 @@ def collate(conditions: Sequence[GuidedCondition]) -> GuidedCondition:
         first.frames,
         halves,
         map_tensors(join, *(c.parts for c in conditions)),
+        first.last,
     )
 
 
@@ -91,6 +102,14 @@ class GuidedBackbone:
         self.network = network
         self.guidance = guidance
 
+    def condition(
+        self, owner: str, foreground: Tensor | None, parts: Mapping[str, Tree]
+    ) -> GuidedCondition:
+        """The condition of one chunk; see ``GuidedCondition``."""
+        halves = 1 if self.guidance == 1.0 else 2
+        last = last_paths(self.network)
+        return GuidedCondition((owner,), foreground, self.spec.chunk_frames, halves, parts, last)
+
     def call(self, cond: GuidedCondition, focus: Focus) -> Any:
         """What the network's hooks need for one call."""
         raise NotImplementedError("a family says what its network is told")
@@ -108,11 +127,11 @@ class GuidedBackbone:
         """Key step: the guided prediction [B, C, F, H, W], and the cache for light steps."""
         focus = Focus(keep=keep)
         call = self.call(cond, focus)
-        rows, embedding = self._enter(z, t, cond)
+        rows, embedding = self.enter(z, t, cond)
         out, hidden = self.network.everything(rows, embedding, call)
         kept = dict(focus.kept) if keep else None
         cached = Cached(hidden, kept, cond.owners, cond.halves, self.carried(call))
-        return self._leave(out, z), cached
+        return self.leave(out, z), cached
 
     def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: GuidedCondition) -> Tensor:
         """Light step: conv_in, the last layer and the head.
@@ -126,21 +145,29 @@ class GuidedBackbone:
             foreground = cond.foreground.repeat(cond.halves, 1)
         call = self.call(cond, Focus(foreground, cached.background))
         self.carry(call, cached.carried)
-        rows, embedding = self._enter(z, t, cond)
-        return self._leave(self.network.last(cached.hidden, rows, embedding, call), z)
+        rows, embedding = self.enter(z, t, cond)
+        return self.leave(self.network.last(cached.hidden, rows, embedding, call), z)
 
     def collate(self, conditions: Sequence[GuidedCondition]) -> GuidedCondition:
         """Conditions of single chunks -> the condition of their batch."""
         return collate(conditions)
 
-    def _enter(self, z: Tensor, t: Tensor, cond: GuidedCondition) -> tuple[Tensor, Tensor]:
+    def enter(self, z: Tensor, t: Tensor, cond: GuidedCondition) -> tuple[Tensor, Tensor]:
+        """Latents and times [B] -> rows of all halves and their time embeddings."""
         dtype = self.network.conv_in.weight.dtype
         rows = z.transpose(1, 2).flatten(0, 1).to(dtype).repeat(cond.halves, 1, 1, 1)
         return rows, self.network.embed(t, cond.halves, z.shape[2])
 
-    def _leave(self, out: Tensor, z: Tensor) -> Tensor:
+    def leave(self, out: Tensor, z: Tensor) -> Tensor:
+        """The network's rows -> the guided prediction, like ``z``."""
         video = out.to(z.dtype).view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
         return guide(video, self.guidance, len(z))
+
+
+def last_paths(network: UNet) -> frozenset[str]:
+    """Paths of the modules of the last layer."""
+    place = next(place for place in network.places() if place.last)
+    return frozenset(place.path(kind) for kind in KINDS)
 
 
 def guide(v: Tensor, guidance: float, clips: int) -> Tensor:

@@ -166,7 +166,7 @@ class MiniFamily:
         return torch.cat(joined)
 
     @torch.inference_mode()
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, _: Sequence[MiniStream], latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
         pictures = self.paint(latents.transpose(1, 2).flatten(0, 1))
         return pictures.view(latents.shape[0], -1, *pictures.shape[1:])

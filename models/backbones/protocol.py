@@ -18,7 +18,7 @@ class Condition(Protocol):
     foreground: Tensor | None
 
     def repeat(self, n: int) -> Condition:
-        """The whole batch, n times over."""
+        """For n light steps in one batch: the whole batch, n times over."""
         ...
 
 

@@ -109,7 +109,8 @@ def _whole(subject: Subject, plan: StepPlan, encode: Encode | None) -> Part:
 
     def run() -> None:
         condition = family.backbone.collate([family.condition(stream, next(speech))])
-        frames = family.decode(sampler(family.backbone, family.starts([stream]), condition))
+        latents = sampler(family.backbone, family.starts([stream]), condition)
+        frames = family.decode([stream], latents)
         if encode is not None:
             for frame in frames[0].numpy():
                 encode(frame)
@@ -128,14 +129,14 @@ def _pieces(subject: Subject, encode: Encode | None) -> dict[str, Part]:
     with torch.inference_mode():
         _, cached = backbone.full(z, t, condition)
         _, kept = backbone.full(z, t, condition, keep=True)
-    pictures: Iterator[Frames] = _forever(family.decode(z)[0].numpy())
+    pictures: Iterator[Frames] = _forever(family.decode([stream], z)[0].numpy())
     pixels = torch.from_numpy(subject.identity.portrait.crop).permute(2, 0, 1)[None].float() / 255
     pieces: dict[str, Part] = {
         "features": lambda: family.condition(stream, next(speech)),
         "key": lambda: backbone.full(z, t, condition, keep=subject.plan.foreground),
         "light": lambda: backbone.tail(cached, z, t, condition),
         "light_dfa": lambda: backbone.tail(kept, z, t, condition),
-        "decode": lambda: family.decode(z),
+        "decode": lambda: family.decode([stream], z),
         "portrait_encode": lambda: family.codec.encode(pixels),
     }
     if encode is not None:

@@ -79,7 +79,7 @@ def run_plan(inputs: Inputs, plan: StepPlan, subject: Subject) -> Output:
         condition, start = given
         sampled = family.join([stream], sampler(family.backbone, start, condition))
         latents.append(sampled.half())
-        decoded: NDArray[np.uint8] = family.decode(sampled)[0].numpy()
+        decoded: NDArray[np.uint8] = family.decode([stream], sampled)[0].numpy()
         return decoded
 
     chunks = progress(inputs.chunks, f"plan {short(plan)}", len(inputs.chunks))
@@ -103,11 +103,13 @@ def time_plans(
         clock: gives seconds.
     """
     samplers = [Sampler(inputs.family.spec.schedule, plan) for plan in plans]
+    stream = inputs.open()
     spent: list[list[float]] = [[] for _ in plans]
     for condition, start in inputs.chunks[: TIMED_CHUNKS + 1]:
         for sampler, times in zip(samplers, spent, strict=True):
             began = clock()
-            inputs.family.decode(sampler(inputs.family.backbone, start, condition))
+            latents = sampler(inputs.family.backbone, start, condition)
+            inputs.family.decode([stream], latents)
             times.append(clock() - began)
     return [1000 * median(times[1:] or times) / frames for times in spent]
 

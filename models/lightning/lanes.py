@@ -71,7 +71,7 @@ def predict(
         here = lane.device
         z = torch.cat(list(inputs[begin:end])).to(here, non_blocking=True)
         t = torch.cat(list(times[begin:end])).to(here, non_blocking=True)
-        kept, told = move(cached, here).repeat(n), move(cond, here).repeat(n)
+        kept, told = move(cached, here).repeat(n), move(cond.repeat(1), here).repeat(n)
         started.append((lane.backbone.tail(kept, z, t, told), n))
     home = inputs[0].device
     return [part.to(home) for v, n in started for part in v.chunk(n)]

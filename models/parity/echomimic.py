@@ -15,6 +15,7 @@ from models.backbones.echomimic import build
 from models.backbones.echomimic.network import EchoCall, EchoNet, FaceLocator
 from models.backbones.reference_net import ReferenceNet
 from models.backbones.unet import Block
+from models.codec.vae import VAE_FACTOR
 from models.layers.attention import KeyValue
 from models.layers.sd.motion import MotionModule
 from models.layers.sd.spatial import Reading, SpatialTransformer
@@ -87,7 +88,7 @@ def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
     yield measure("motion.out", SMALL, partial(_motion, nets, g))
     for name, halves in (("t3d.out_cfg", 2), ("t3d.out_nocfg", 1)):
         yield measure(name, ONE, partial(_spatial, nets, g, name, halves))
-    scale = directory.config["vae"].get("scaling_factor", shared.VAE_FACTOR)
+    scale = directory.config["vae"].get("scaling_factor", VAE_FACTOR)
     yield measure("vae.enc_mean_x_scale", SMALL, partial(_encode, nets, g, scale))
     yield measure("vae.dec_out", ONE, partial(_decode, nets, g, scale))
 

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.memo import build
+from models.backbones.memo.backbone import read_pictures
 from models.backbones.memo.joint import AudioModule
 from models.backbones.memo.memory import Memories
-from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet, split_past
-from models.backbones.reference_net import Recording
+from models.backbones.memo.network import MemoCall, MemoNet, split_past
 from models.layers.sd.spatial import Reading, SpatialTransformer
 from models.parity import memo_clips
 from models.parity.directory import Directory, Stored
 from models.parity.layouts import fold, unfold
+from models.parity.memo_nets import Nets, load
 from models.parity.memo_watch import Watch, statistics_over
 from models.parity.report import Item, Pair, absent, compare, measure
-from models.weights.published import shared
 
 SMALL = 1e-5
 CALL = 1e-4  # tolerances as the notes give them
@@ -35,34 +35,6 @@ def networks() -> dict[str, nn.Module]:
     """The published sizes on the meta device, by the listing's names."""
     with torch.device("meta"):
         return build.networks()
-
-
-@dataclass(frozen=True)
-class Nets:
-    """The tiny networks of a directory with their weights."""
-
-    denoiser: MemoNet
-    reference: MemoReferenceNet
-    image: nn.Module
-    audio: nn.Module
-    emotion: nn.Module
-    vae: Any
-
-
-def load(directory: Directory) -> Nets:
-    """Build and load the tiny networks."""
-    made = build.networks(directory.config)
-    for name, network in made.items():
-        network.load_state_dict(directory.weights(name))
-        network.eval()
-    vae = shared.vae(directory.config["vae"])
-    vae.load_state_dict(directory.weights("vae"), assign=True)
-    denoiser, reference = made["diffusion_net"], made["reference_net"]
-    assert isinstance(denoiser, MemoNet) and isinstance(reference, MemoReferenceNet)
-    image, audio, emotion = (
-        made[name] for name in ("image_proj", "audio_proj", "audio_emotion_classifier")
-    )
-    return Nets(denoiser, reference, image, audio, emotion, vae.eval())
 
 
 def items(directory: Directory) -> Iterator[Item]:
@@ -95,17 +67,6 @@ def _zero_face(nets: Nets, g: Stored) -> Pair:
 # ---- reference features --------------------------------------------------------------------------
 
 
-def read_pictures(nets: Nets, latents: Tensor, faces: Tensor) -> Recording:
-    """Run the reference network on latents [1 + n, C, H, W], once for each half.
-
-    Face tokens [2, M, D] are tiled over the rows (published behaviour: row i takes i mod 2).
-    """
-    rows = latents.repeat(HALVES, 1, 1, 1)
-    order = torch.arange(len(rows)) % HALVES
-    _, recording = nets.reference.read(rows, faces[order])
-    return recording
-
-
 def stored_name(path: str) -> str:
     """``down_blocks.1.attentions.0`` -> ``down.1.0``, as features are stored."""
     block, *rest = path.split(".")
@@ -120,7 +81,7 @@ def _features(directory: Directory, nets: Nets) -> Iterator[Item]:
         yield absent("reference features", "no reference.latents_5")
         return
     latents = sub.float("reference.latents_5")
-    recording = read_pictures(nets, latents, sub.float("encoder_hidden_states"))
+    recording = read_pictures(nets.reference, latents, sub.float("encoder_hidden_states"))
     prefix = f"ref{len(latents)}."
     for path, seen in recording.bank.items():
         name = prefix + stored_name(path)

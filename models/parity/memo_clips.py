@@ -1,9 +1,147 @@
-"""Replays MEMO's complete runs."""
+"""Replays MEMO's complete run: clip after clip through the sampler, the memory carried over."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Generator, Iterator
+
+import torch
+from torch import Tensor
+
+from models.backbones.memo.backbone import (
+    MemoBackbone,
+    hear_both,
+    label_both,
+    read_clip,
+)
+from models.backbones.memo.joint import NO_EMOTION
+from models.backbones.memo.memory import Memories
+from models.codec.vae import PublishedVae
+from models.lightning.plan import plain
+from models.lightning.sampler import Sampler
+from models.lightning.schedule import make_trajectory
+from models.parity.directory import Directory, Stored
+from models.parity.memo_nets import Nets
+from models.parity.outputs import outputs_of
+from models.parity.report import Item, absent, compare
+from models.spec import PUBLISHED_FLOW, BackboneSpec
+
+LATENTS = 5e-4
+VIDEO = 2e-3
+SMALL = 1e-5
+CALL = 1e-4
+PREDICTION = 5e-4  # raw outputs follow the latents
+HALVES = 2
 
 
-def items(directory: Any, nets: Any) -> Any:
-    return iter(())
+def items(directory: Directory, nets: Nets) -> Iterator[Item]:
+    """Schedules, then every stored value of every clip."""
+    g = directory.golden("pipeline")
+    if not len(g):
+        yield absent("pipeline", f"no {g.path.name}")
+        return
+    yield from _schedules(g)
+    run = directory.config["pipeline"]
+    clips = sorted({name.partition(".")[0] for name in g if name.startswith("clip")})
+    memory: Memories | None = None
+    last: Tensor | None = None
+    noise = torch.Generator().manual_seed(run["generator_seed"])
+    for clip in clips:
+        replay = _Clip(g, clip, nets, run)
+        yield from replay.inputs(noise)
+        memory = yield from replay.start(last, memory)
+        yield from replay.steps()
+        last = yield from replay.video()
+
+
+def _schedules(g: Stored) -> Iterator[Item]:
+    for name in sorted(n for n in g if n.startswith("scheduler.timesteps_")):
+        path = make_trajectory(PUBLISHED_FLOW, int(name.rpartition("_")[2]))
+        yield compare(name, torch.tensor(path.times), g[name], 1e-3)
+        sigmas = name.replace("timesteps", "sigmas")
+        levels = [s for _, s in (*path.at, path.after[-1])]
+        yield compare(sigmas, torch.tensor(levels), g[sigmas], 1e-6)
+
+
+class _Clip:
+    """One clip's replay; ``start`` before ``steps`` before ``video``."""
+
+    def __init__(self, g: Stored, name: str, nets: Nets, run: dict[str, float]) -> None:
+        self.g, self.name, self.nets, self.run = g, name, nets, run
+        self.vae = PublishedVae(nets.vae)
+        z = self.get("init_latents")
+        spec = BackboneSpec(name, 30.0, z.shape[2], 0, int(run["steps"]), (z.shape[1], 0, 0))
+        self.backbone = MemoBackbone(spec, nets.denoiser, run["guidance_scale"])
+        self.z = z
+
+    def get(self, item: str) -> Tensor:
+        return self.g.float(f"{self.name}.{item}")
+
+    def judge(self, item: str, got: Tensor, tolerance: float) -> Item:
+        name = f"{self.name}.{item}"
+        return compare(name, got, self.g[name], tolerance)
+
+    def inputs(self, noise: torch.Generator) -> Iterator[Item]:
+        """Start noise from the seed, and audio tokens."""
+        yield self.judge("init_latents", torch.randn(self.z.shape, generator=noise), 0.0)
+        windows = self.g.float("audio_emb")
+        frames = self.z.shape[2]
+        first = int(self.name.removeprefix("clip")) * frames
+        self.audio = self.nets.audio(windows[None, first : first + frames])
+        yield self.judge("audio_tensor", self.audio, SMALL)
+        labels = self.g["audio_emotion_labels"][first : first + frames]
+        self.label = int(labels.mode().values)
+
+    def start(
+        self, last: Tensor | None, memory: Memories | None
+    ) -> Generator[Item, None, Memories]:
+        """Pictures, the memory, and the condition."""
+        pixels = self.g.float("pixel_values")
+        past = (
+            pixels.repeat(int(self.run["init_past_frames"]), 1, 1, 1)
+            if last is None
+            else last * 2 - 1
+        )
+        latents = self.vae.encode(torch.cat([pixels, past]))
+        yield self.judge("ref_latents", latents, CALL)
+        face = self.g.float("face_emb")
+        faces = torch.cat([self.nets.image(torch.zeros_like(face)), self.nets.image(face)])
+        net = self.nets.denoiser
+        bank, memory = read_clip(net, self.nets.reference, latents, faces, memory)
+        frames = self.z.shape[2]
+        parts = {
+            "bank": bank,
+            "face": net.see_face(faces, frames),
+            "memory": memory,
+            "labels": label_both(self.label, NO_EMOTION, frames, HALVES),
+            "audio": hear_both(self.audio, HALVES),
+        }
+        self.condition = self.backbone.condition("portrait", None, parts)
+        for kind, k in (("KV", 0), ("Z", 1)):
+            for stored in self.g:
+                prefix = f"{self.name}.memory_{kind}."
+                if stored.startswith(prefix):
+                    path, _, number = stored.removeprefix(prefix).rpartition(".attention_blocks.")
+                    mine = memory[path][int(number)][k].flatten(0, 2)
+                    yield compare(stored, mine, self.g[stored], CALL)
+        return memory
+
+    def steps(self) -> Iterator[Item]:
+        """The plain loop, step by step."""
+        states: list[Tensor] = []
+        sampler = Sampler(PUBLISHED_FLOW, plain(int(self.run["steps"])))
+        with outputs_of(self.backbone) as outputs:
+            self.clean = sampler(
+                self.backbone, self.z, self.condition, observe=lambda _, z, __: states.append(z)
+            )
+        for k, after in enumerate([*states[1:], self.clean]):
+            yield self.judge(f"step{k}.t", torch.tensor(sampler.times[k]), 1e-3)
+            told = torch.tensor([NO_EMOTION, self.label])
+            yield self.judge(f"step{k}.audio_emotion", told, 0.0)
+            yield self.judge(f"step{k}.model_output", outputs[k], PREDICTION)
+            yield self.judge(f"step{k}.latents", after, LATENTS)
+
+    def video(self) -> Generator[Item, None, Tensor]:
+        """Decoded frames; what the next clip sees of them."""
+        frames = self.vae.decode(self.clean)
+        yield self.judge("video", frames.transpose(1, 2), VIDEO)
+        return frames[0, -int(self.run["past_frames"]) :]

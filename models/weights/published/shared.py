@@ -16,9 +16,6 @@ from models.errors import WeightsError
 from models.weights.published.layout import LAYOUTS, find
 from models.weights.published.load import read_json
 
-VAE_FACTOR = 0.18215
-"""Latents are the posterior's mean times this; stable-diffusion's, a constant of all models."""
-
 VAE_CONFIG: dict[str, Any] = {
     "in_channels": 3,
     "out_channels": 3,

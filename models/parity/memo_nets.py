@@ -1,0 +1,41 @@
+"""The tiny networks of one of MEMO's directories, with their weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from models.backbones.memo import build
+from models.backbones.memo.network import MemoNet, MemoReferenceNet
+from models.parity.directory import Directory
+from models.weights.published import shared
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The tiny networks of a directory with their weights."""
+
+    denoiser: MemoNet
+    reference: MemoReferenceNet
+    image: nn.Module
+    audio: nn.Module
+    emotion: nn.Module
+    vae: Any
+
+
+def load(directory: Directory) -> Nets:
+    """Build and load the tiny networks."""
+    made = build.networks(directory.config)
+    for name, network in made.items():
+        network.load_state_dict(directory.weights(name))
+        network.eval()
+    vae = shared.vae(directory.config["vae"])
+    vae.load_state_dict(directory.weights("vae"), assign=True)
+    denoiser, reference = made["diffusion_net"], made["reference_net"]
+    assert isinstance(denoiser, MemoNet) and isinstance(reference, MemoReferenceNet)
+    image, audio, emotion = (
+        made[name] for name in ("image_proj", "audio_proj", "audio_emotion_classifier")
+    )
+    return Nets(denoiser, reference, image, audio, emotion, vae.eval())
