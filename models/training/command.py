@@ -17,7 +17,7 @@ from models.training.latents import encode_all
 from models.training.mini import train_mini
 from models.training.speech import hear_all, listen
 from models.training.synth.clips import list_clips
-from models.weights.mini_files import save_mini
+from models.weights.mini_files import load_mini, save_mini
 
 DEFAULT_PLAN = "10:0,4,8+dfa"
 
@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 default=0.02,
                 help="how far, in radians, the head may be from its reference (default 0.02)",
             )
+            sub.add_argument(
+                "--codec",
+                type=Path,
+                metavar="WEIGHTS",
+                help="take the codec of this weights folder, such as the bundled"
+                " models/weights/mini, instead of training one",
+            )
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
@@ -60,6 +67,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _train_mini(args: argparse.Namespace) -> int:
+    if args.codec is not None:
+        _borrow_codec(args.codec, args.out / "codec")
     codec = Codec().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     codec.load_state_dict(torch.load(args.out / "codec" / "ema.pt", weights_only=True))
     train, held_out = list_clips(args.data, "train"), list_clips(args.data, "held_out")
@@ -81,6 +90,13 @@ def _train_mini(args: argparse.Namespace) -> int:
         resume=not args.restart,
     )
     return 0
+
+
+def _borrow_codec(weights: Path, out: Path) -> None:
+    """Put a weights folder's codec where a trained one would lie."""
+    family, _ = load_mini(weights)
+    out.mkdir(parents=True, exist_ok=True)
+    torch.save(family.codec.state_dict(), out / "ema.pt")
 
 
 def _export(args: argparse.Namespace) -> int:
