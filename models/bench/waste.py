@@ -6,11 +6,13 @@ computes attention with the reference for unconditional rows too, only to comput
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from models.backbones.memo.network import MemoNet
 from models.layers.sd.attention import Attention
 
 
@@ -38,3 +40,20 @@ class WastefulReading:
             bare = n[: self.plain]
             out = torch.cat([attention(bare, attention.project(bare)), out[self.plain :]])
         return out
+
+
+def project_past(network: MemoNet, past: Mapping[str, Tensor]) -> None:
+    """What MEMO's published motion modules do with past frames at every step besides attention:
+    enter them, and project queries (never used), keys and values.
+
+    Args:
+        past: maps of past frames [halves, n, C, H, W] by path of the motion module.
+    """
+    for path, maps in past.items():
+        inner = network.motion(path).temporal_transformer
+        tokens = inner.enter(maps.flatten(0, 1))
+        for attention, norm in zip(inner.block.attention_blocks, inner.block.norms, strict=True):
+            assert isinstance(attention, Attention)
+            normed = norm(tokens)
+            attention.to_q(normed)
+            attention.project(normed)

@@ -1,0 +1,129 @@
+"""Counts MEMO's parts in shapes alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models.backbones.memo import build
+from models.backbones.memo.backbone import read_pictures
+from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet, split_past
+from models.bench.operations import Label, count, on_meta, total
+from models.bench.published import Costs
+from models.bench.waste import WastefulReading, project_past
+from models.layers.sd.spatial import Reads
+from models.lightning.focus import Focus
+
+STRIDE = 8  # pixels a latent cell
+PAST = 16  # frames that a clip sees of the one before
+HALVES = 2
+
+
+@dataclass
+class _PublishedOrder(MemoCall):
+    """MEMO's call with the reference read in the published order."""
+
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def reading(self, path: str) -> Reads | None:
+        """All rows read; the unconditional ones are computed again."""
+        return WastefulReading(self.tokens[path], self.rows(), self.plain)
+
+
+def count_memo(size: int, frames: int, share: float) -> Costs:
+    """Costs of one clip of ``frames`` frames of ``size`` pixels; ``share`` of tokens are face."""
+    cells = size // STRIDE
+    with on_meta():
+        made = build.networks()
+        net, reference = made["diffusion_net"], made["reference_net"]
+        assert isinstance(net, MemoNet) and isinstance(reference, MemoReferenceNet)
+        channels = net.sizes.latent
+        faces = made["image_proj"](torch.empty(HALVES, 512))
+        seen = torch.empty(1 + PAST, channels, cells, cells)
+        recording = read_pictures(reference, seen, faces)
+        sides = {level: (cells >> level, cells >> level) for level in range(4)}
+        pictures, past = split_past(net, recording.bank, HALVES, sides)
+        windows = torch.empty(1, frames, 5, 12, 768)
+        once = {
+            "reference": total(count(reference, lambda: read_pictures(reference, seen, faces))),
+            "reference keys": total(count(net, lambda: net.read_bank(pictures))),
+            "face keys": total(count(net, lambda: net.see_face(faces, 1))),
+            "memory": total(count(net, lambda: net.remember(past))),
+            "audio tokens": total(count(made["audio_proj"], lambda: made["audio_proj"](windows))),
+        }
+        call = _call(net, made, pictures, past, faces, windows)
+        x = torch.empty(HALVES * frames, channels, cells, cells)
+        embedding = net.embed(torch.empty(1), HALVES, frames)
+        stream = call.stream
+
+        def run(told: MemoCall) -> Counter[Label]:
+            told.stream = stream
+            return count(net, lambda: net.everything(x, embedding, told))
+
+        published = run(replace(call, tokens=pictures))
+        published += count(net, lambda: net.see_face(faces.repeat_interleave(frames, 0), 1))
+        published += count(net, lambda: project_past(net, past))
+        key = MemoCall(*_plain(call))
+        costs = run(key)
+        _, hidden = net.everything(x, embedding, replace(key, stream=stream))
+        light, plain_light = _light(net, key, stream, (hidden, x, embedding), share)
+    return Costs(frames, published, costs, light, plain_light, once)
+
+
+def _call(
+    net: MemoNet,
+    made: Mapping[str, Any],
+    pictures: Mapping[str, Tensor],
+    past: Mapping[str, Tensor],
+    faces: Tensor,
+    windows: Tensor,
+) -> _PublishedOrder:
+    frames = windows.shape[1]
+    return _PublishedOrder(
+        frames,
+        HALVES,
+        net.read_bank(pictures),
+        net.see_face(faces, frames),
+        net.remember(past),
+        torch.empty(HALVES * frames, dtype=torch.int64),
+        made["audio_proj"](windows).flatten(0, 1).repeat(HALVES, 1, 1),
+        plain=frames,
+    )
+
+
+def _plain(call: MemoCall) -> tuple[Any, ...]:
+    return (
+        call.frames,
+        call.halves,
+        call.bank,
+        call.face,
+        call.memory,
+        call.labels,
+        call.stream,
+        call.plain,
+    )
+
+
+def _light(
+    net: MemoNet, call: MemoCall, stream: Tensor, given: tuple[Tensor, ...], share: float
+) -> tuple[Counter[Label], Counter[Label]]:
+    """A light step on the face alone, and everywhere."""
+    hidden, x, embedding = given
+    keeping = Focus(keep=True)
+    whole = replace(call, stream=stream, focus=keeping)
+    net.everything(x, embedding, whole)
+    assert whole.carried is not None
+    heard = whole.carried
+    tokens = max(1, round(share * x.shape[2] * x.shape[3]))
+    face = Focus(torch.empty(HALVES, tokens, dtype=torch.int64), keeping.kept)
+
+    def run(focus: Focus) -> Counter[Label]:
+        told = replace(call, stream=heard, focus=focus)
+        return count(net, lambda: net.last(hidden, x, embedding, told))
+
+    return run(face), run(Focus())
