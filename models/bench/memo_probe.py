@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from models.backbones.memo import build
-from models.backbones.memo.backbone import read_pictures
-from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet, split_past
+from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet
+from models.backbones.pictures import read_pictures, split_past
 from models.bench.operations import Label, count, on_meta, total
 from models.bench.published import Costs
 from models.bench.waste import WastefulReading, project_past
@@ -46,8 +46,7 @@ def count_memo(size: int, frames: int, share: float) -> Costs:
         faces = made["image_proj"](torch.empty(HALVES, 512))
         seen = torch.empty(1 + PAST, channels, cells, cells)
         recording = read_pictures(reference, seen, faces)
-        sides = {level: (cells >> level, cells >> level) for level in range(4)}
-        pictures, past = split_past(net, recording.bank, HALVES, sides)
+        pictures, past = split_past(net, recording.bank, HALVES, (cells, cells))
         windows = torch.empty(1, frames, 5, 12, 768)
         once = {
             "reference": total(count(reference, lambda: read_pictures(reference, seen, faces))),

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones.memo import build
-from models.backbones.memo.backbone import read_pictures
 from models.backbones.memo.joint import AudioModule
 from models.backbones.memo.memory import Memories
-from models.backbones.memo.network import MemoCall, MemoNet, split_past
+from models.backbones.memo.network import MemoCall, MemoNet
+from models.backbones.pictures import read_pictures, split_past
 from models.layers.sd.spatial import Reading, SpatialTransformer
 from models.parity import memo_clips
 from models.parity.directory import Directory, Stored
@@ -227,8 +227,7 @@ def _call(
         bank[path] = seen if case.past is None else seen[list(case.past)]
     x, audio = g.float("call1.latent"), g.float("audio_embedding")
     frames, (height, width) = x.shape[2], x.shape[3:]
-    sides = {level: (-(-height // 2**level), -(-width // 2**level)) for level in range(4)}
-    pictures, past = split_past(net, bank, HALVES, sides)
+    pictures, past = split_past(net, bank, HALVES, (height, width))
     memory = before
     if case.writes or memory is None:
         memory = net.remember(past, None if case.fresh else before)

@@ -10,14 +10,8 @@ from torch import Tensor
 
 from models.backbones.guided import GuidedBackbone, GuidedCondition
 from models.backbones.memo.memory import Memories
-from models.backbones.memo.network import (
-    STREAM,
-    MemoCall,
-    MemoNet,
-    MemoReferenceNet,
-    split_past,
-)
-from models.backbones.reference_net import Recording
+from models.backbones.memo.network import STREAM, MemoCall, MemoNet, MemoReferenceNet
+from models.backbones.pictures import read_pictures, split_past
 from models.layers.attention import KeyValue
 from models.lightning.focus import Focus
 from models.spec import BackboneSpec
@@ -91,23 +85,8 @@ def read_clip(
     """
     recording = read_pictures(reference, latents, faces)
     height, width = latents.shape[2:]
-    levels = range(len(network.sizes.channels))
-    sides = {level: (-(-height // 2**level), -(-width // 2**level)) for level in levels}
-    pictures, past = split_past(network, recording.bank, len(faces), sides)
+    pictures, past = split_past(network, recording.bank, len(faces), (height, width))
     return Clip(network.read_bank(pictures), network.remember(past, before))
-
-
-def read_pictures(reference: MemoReferenceNet, latents: Tensor, faces: Tensor) -> Recording:
-    """Run the reference network on latents [1 + n, C, H, W], once for each half.
-
-    Face tokens [halves, M, D] are tiled over the rows (published behaviour: row i takes i mod
-    halves).
-    """
-    halves = len(faces)
-    rows = latents.repeat(halves, 1, 1, 1)
-    order = torch.arange(len(rows), device=faces.device) % halves
-    _, recording = reference.read(rows, faces[order])
-    return recording
 
 
 def hear_both(tokens: Tensor, halves: int) -> Tensor:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from models.backbones.memo.joint import AudioModule
 from models.backbones.memo.memory import Memories, MemoryModule
+from models.backbones.pictures import tiled
 from models.backbones.reference_net import Recording, ReferenceNet, ReferenceParts
 from models.backbones.unet import Place, UNet, UNetSpec
 from models.layers.attention import KeyValue
@@ -93,11 +93,7 @@ class MemoCall:
     without_reference: frozenset[str] = frozenset()
 
     def reading(self, path: str) -> Reads | None:
-        """Row r of a clip's (halves x frames) rows reads reference picture r mod halves.
-
-        Published behaviour: pictures are tiled over frames, so that the frames of the conditional
-        half take the unconditional and the conditional picture in turn.
-        """
+        """What a transformer reads; None if it does not."""
         if path in self.without_reference:
             return None
         return Reading(self.bank[path], self.rows()[self.plain :], self.plain)
@@ -105,10 +101,7 @@ class MemoCall:
     def rows(self) -> Tensor:
         """Which entry of the bank each row reads, int64 [N]."""
         clips = len(self.labels) // self.halves // self.frames
-        order = torch.arange(self.halves * self.frames, device=self.labels.device) % self.halves
-        picture = order.view(self.halves, 1, self.frames) * clips
-        clip = torch.arange(clips, device=self.labels.device).view(1, clips, 1)
-        return (picture + clip).flatten()
+        return tiled(self.halves, clips, self.frames, self.labels.device)
 
 
 class MemoNet(UNet):
@@ -224,29 +217,3 @@ class MemoReferenceNet(ReferenceNet):
         else:
             return super().after_resnet(place, x, call)
         return x
-
-
-def split_past(
-    network: UNet, bank: Mapping[str, Tensor], halves: int, sides: Mapping[int, tuple[int, int]]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Recordings of [halves * (1 + n)] pictures of one clip -> reference tokens and past maps.
-
-    Args:
-        network: the denoiser, for its places.
-        bank: tokens [rows, L, C] or maps [rows, C, H, W] by path.
-        sides: height and width of each level.
-
-    Returns:
-        Tokens of the reference pictures [halves, L, C] by path of the transformer, and maps of the
-        n past frames [halves, n, C, H, W] by path of the motion module.
-    """
-    pictures, past = {}, {}
-    for place in network.places():
-        seen = bank[place.path("attentions" if place.attends else "resnets")]
-        groups = seen.view(halves, -1, *seen.shape[1:])
-        maps = groups[:, 1:]
-        if place.attends:
-            pictures[place.path("attentions")] = groups[:, 0]
-            maps = maps.transpose(2, 3).reshape(*maps.shape[:2], -1, *sides[place.level])
-        past[place.path("motion_modules")] = maps
-    return pictures, past

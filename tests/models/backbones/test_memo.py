@@ -17,10 +17,10 @@ from models.backbones.memo.backbone import (
     hear_both,
     label_both,
     read_clip,
-    read_pictures,
 )
 from models.backbones.memo.joint import NO_EMOTION
-from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet, split_past
+from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet
+from models.backbones.pictures import read_pictures, split_past
 from models.bench.waste import WastefulReading
 from models.errors import CacheError
 from models.layers.sd.spatial import Reads
@@ -220,8 +220,7 @@ def test_the_published_order_of_work_gives_the_same() -> None:
     case = small()
     faces, latents = random(HALVES, 4, 24), random(1 + PAST, 4, CELLS, CELLS)
     bank = read_pictures(case.reference, latents, faces).bank
-    sides = {level: (CELLS >> level, CELLS >> level) for level in range(4)}
-    pictures, past = split_past(case.net, bank, HALVES, sides)
+    pictures, past = split_past(case.net, bank, HALVES, (CELLS, CELLS))
     given = (
         FRAMES,
         HALVES,
