@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.echomimic import build
-from models.backbones.echomimic.network import EchoCall, EchoNet, FaceLocator
+from models.backbones.echomimic.network import EchoCall, EchoNet
+from models.backbones.face_locator import FaceLocator
 from models.backbones.reference_net import ReferenceNet
 from models.backbones.unet import Block
 from models.codec.vae import VAE_FACTOR

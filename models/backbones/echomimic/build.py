@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from models.backbones.echomimic.network import EchoNet, EchoParts, FaceLocator
+from models.backbones.echomimic.network import EchoNet, EchoParts
+from models.backbones.face_locator import FaceLocator
 from models.backbones.reference_net import ReferenceNet
 from models.backbones.unet import unet_spec
 

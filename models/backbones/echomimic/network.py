@@ -1,4 +1,4 @@
-"""EchoMimic's networks: the denoiser on the shared UNet, and the face locator.
+"""EchoMimic's denoiser on the shared UNet.
 
 Where it differs from its kin: audio tokens are what the spatial transformers cross-attend to, with
 a gain of 3; a motion module follows every resnet's transformer at every level; the located face is
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.backbones.unet import Place, UNet, UNetSpec
@@ -127,25 +126,3 @@ class EchoNet(UNet):
         module = self.get_submodule(path)
         assert isinstance(module, SpatialTransformer)
         return module
-
-
-class FaceLocator(nn.Module):
-    """The face's mask, eight times smaller and as wide as conv_in: 3x3 convolutions and SiLU."""
-
-    def __init__(self, outputs: int, channels: tuple[int, ...], inputs: int = 1) -> None:
-        super().__init__()
-        self.conv_in = nn.Conv2d(inputs, channels[0], 3, padding=1)
-        blocks = []
-        for before, after in zip(channels, channels[1:], strict=False):
-            blocks.append(nn.Conv2d(before, before, 3, padding=1))
-            blocks.append(nn.Conv2d(before, after, 3, padding=1, stride=2))
-        self.blocks = nn.ModuleList(blocks)
-        self.conv_out = nn.Conv2d(channels[-1], outputs, 3, padding=1)
-
-    def forward(self, mask: Tensor) -> Tensor:
-        """Masks [N, 1, H, W] from 0 to 1 -> features [N, C, H / 8, W / 8]."""
-        h = F.silu(self.conv_in(mask))
-        for block in self.blocks:
-            h = F.silu(block(h))
-        out: Tensor = self.conv_out(h)
-        return out

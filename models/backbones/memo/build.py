@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from models.backbones.memo.network import MemoNet, MemoParts, MemoReferenceNet
-from models.backbones.memo.projections import AudioProj, EmotionClassifier, ImageProj
+from models.backbones.projections import AudioProj, EmotionClassifier, ImageProj
 from models.backbones.unet import unet_spec
 
 MOTION = {"num_attention_heads": 8, "temporal_position_encoding_max_len": 32}

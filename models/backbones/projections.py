@@ -1,4 +1,4 @@
-"""MEMO's small networks: face vector to tokens, speech features to tokens, emotion of speech."""
+"""Small networks of Hallo and MEMO: a face or speech to tokens, and the emotion of speech."""
 
 from __future__ import annotations
 

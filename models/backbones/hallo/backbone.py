@@ -1,0 +1,97 @@
+"""Hallo as the sampler drives it, and what a chunk reads once before its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from models.backbones.guided import GuidedBackbone, GuidedCondition
+from models.backbones.hallo.network import HalloCall, HalloNet
+from models.backbones.pictures import read_pictures, split_past
+from models.backbones.reference_net import ReferenceNet
+from models.layers.attention import KeyValue
+from models.lightning.focus import Focus
+from models.spec import BackboneSpec
+
+
+class HalloBackbone(GuidedBackbone):
+    """The denoiser with guidance.
+
+    Parts of its conditions: bank, past, face and audio by path; masks, region.
+
+    Args:
+        weights: of what is heard in background, face and lips.
+        without_reference: paths of transformers that do not read the reference.
+    """
+
+    network: HalloNet
+
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        network: HalloNet,
+        guidance: float,
+        weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+        without_reference: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(spec, network, guidance)
+        self.weights = weights
+        self.without_reference = without_reference
+
+    def call(self, cond: GuidedCondition, focus: Focus) -> HalloCall:
+        """What the network's hooks need for one call."""
+        parts = cond.parts
+        clips = len(parts["region"]) // cond.halves
+        return HalloCall(
+            cond.frames,
+            cond.halves,
+            parts["bank"],
+            parts["past"],
+            parts["face"],
+            parts["audio"],
+            parts["masks"],
+            parts["region"],
+            self.weights,
+            plain=(cond.halves - 1) * clips * cond.frames,
+            focus=focus,
+            without_reference=self.without_reference,
+        )
+
+
+class Pictures(NamedTuple):
+    """What pictures give a chunk, by path: keys and values of the portrait, maps of the past."""
+
+    bank: dict[str, KeyValue]
+    past: dict[str, Tensor]
+
+
+def read_chunk(
+    network: HalloNet,
+    reference: ReferenceNet,
+    latents: Tensor,
+    faces: Tensor,
+    *,
+    half_bank: bool = False,
+) -> Pictures:
+    """Read the portrait and the motion frames, once for a chunk.
+
+    Args:
+        latents: of the portrait, then of n motion frames [1 + n, 4, H, W].
+        faces: face tokens of each half [halves, M, D].
+        half_bank: round what is recorded to half precision, as the published code does whatever
+            the networks compute in.
+    """
+    bank: Mapping[str, Tensor] = read_pictures(reference, latents, faces).bank
+    if half_bank:
+        bank = {path: seen.half().to(seen.dtype) for path, seen in bank.items()}
+    height, width = latents.shape[2:]
+    pictures, past = split_past(network, bank, len(faces), (height, width))
+    return Pictures(network.read_bank(pictures), past)
+
+
+def for_both(conditional: Tensor, halves: int) -> Tensor:
+    """[1, ...] -> [halves, ...]: zeros for the unconditional half (published behaviour)."""
+    return torch.cat([torch.zeros_like(conditional)] * (halves - 1) + [conditional])

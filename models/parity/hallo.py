@@ -1,0 +1,194 @@
+"""Replays Hallo's stored values: sub-networks, reference features, network calls, whole chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from models.backbones.hallo import build
+from models.backbones.hallo.audio import REGIONS
+from models.backbones.hallo.backbone import read_chunk
+from models.backbones.hallo.network import HalloCall
+from models.backbones.pictures import read_pictures
+from models.parity import hallo_chunks
+from models.parity.directory import Directory, Stored
+from models.parity.hallo_nets import Nets, load
+from models.parity.hallo_trace import Trace
+from models.parity.layouts import fold, unfold
+from models.parity.report import Item, Pair, absent, compare, measure
+
+SMALL = 1e-5
+ONE = 2e-5  # tolerances as the notes give them
+HALF = 1e-3  # relative: stored as float16
+DIFFERENT = 1e-3  # what a missed quirk changes at least
+HALVES = 2
+LEVELS = 4
+QUIRK = "what a missed quirk gives: must differ"
+
+
+def networks() -> dict[str, nn.Module]:
+    """The published sizes on the meta device, by the listing's names."""
+    with torch.device("meta"):
+        return build.networks()
+
+
+def items(directory: Directory) -> Iterator[Item]:
+    """Every stored value of the directory, in the order of the notes."""
+    nets = load(directory)
+    yield from _submodules(directory, nets)
+    yield from _reference(directory, nets)
+    yield from _calls(directory, nets)
+    yield from hallo_chunks.items(directory, nets)
+
+
+# ---- sub-networks --------------------------------------------------------------------------------
+
+
+def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("submodules")
+    for name, network in (("imageproj", nets.image), ("audioproj", nets.audio)):
+        yield measure(f"{name}.out", SMALL, partial(_run, network, g, name))
+    yield measure("imageproj.out_zeros", SMALL, partial(_zero_face, nets, g))
+    region = directory.golden("preprocess_image")
+    yield measure("face_locator.out", SMALL, partial(_locate, nets, region, g))
+    yield measure("vae.enc_mean", SMALL, partial(_encode, nets, g))
+
+
+def _run(network: nn.Module, g: Stored, name: str) -> Pair:
+    return network(g.float(f"{name}.in")), g[f"{name}.out"]
+
+
+def _zero_face(nets: Nets, g: Stored) -> Pair:
+    return nets.image(torch.zeros_like(g.float("imageproj.in"))), g["imageproj.out_zeros"]
+
+
+def _locate(nets: Nets, region: Stored, g: Stored) -> Pair:
+    made = nets.locator(region.float("face_region_u8")[None] / 255)
+    stored = g["face_locator.out"]
+    return made[:, :, None].expand(-1, -1, stored.shape[2], -1, -1), stored
+
+
+def _encode(nets: Nets, g: Stored) -> Pair:
+    return nets.vae.encode(g.float("vae.enc_in")).latent_dist.mean, g["vae.enc_mean"]
+
+
+def _reference(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("submodules")
+    if "reference_unet.in_latents" not in g:
+        yield absent("reference_unet.out", "no reference_unet.in_latents")
+        return
+    latents, faces = g.float("reference_unet.in_latents"), g.float("reference_unet.ehs")
+    rows = latents.repeat(HALVES, 1, 1, 1)
+    out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % HALVES])
+    yield compare("reference_unet.out", out, g["reference_unet.out"], ONE)
+    for path, seen in read_pictures(nets.reference, latents, faces).bank.items():
+        name = f"bank_fp16.{path}.transformer_blocks.0"
+        yield measure(name, HALF, partial(_stored, seen, g, name), relative=True)
+
+
+def _stored(seen: Tensor, g: Stored, name: str) -> Pair:
+    return seen, g[name]
+
+
+# ---- network calls -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """Stored inputs of the calls."""
+
+    nets: Nets
+    g: Stored
+    latents: Tensor
+    faces: Tensor
+
+    def call(
+        self, frames: int, weights: tuple[float, ...] = (1.0, 1.0, 1.0), *, half_bank: bool = False
+    ) -> HalloCall:
+        """The first ``frames`` frames."""
+        net, g = self.nets.denoiser, self.g
+        pictures = read_chunk(
+            net, self.nets.reference, self.latents, self.faces, half_bank=half_bank
+        )
+        return HalloCall(
+            frames,
+            HALVES,
+            pictures.bank,
+            pictures.past,
+            net.see_face(g.float("encoder_hidden_states"), frames),
+            net.hear(g.float("audio_embedding")[:, :frames].flatten(0, 1)),
+            tuple(self._masks(level) for level in range(LEVELS)),
+            g.float("mask_cond_fea")[:, :, 0],
+            weights,
+            plain=frames,
+        )
+
+    def _masks(self, level: int) -> Tensor:
+        rows = [self.g.float(f"{region}_mask_{level}") for region in REGIONS]
+        clips = torch.stack(rows, dim=1)  # [halves * F, 3, L], the same in every frame
+        return clips[:: len(clips) // HALVES]
+
+    def run(self, latents: Tensor, t: Tensor, call: HalloCall) -> tuple[Tensor, Tensor]:
+        """A whole call: output and the hidden state that enters the last layer, folded."""
+        embedding = self.nets.denoiser.embed(t.float().reshape(1), HALVES, call.frames)
+        return self.nets.denoiser.everything(fold(latents), embedding, call)
+
+
+def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g, sub = directory.golden("unet"), directory.golden("submodules")
+    if "latents" not in g or "reference_unet.in_latents" not in sub:
+        yield absent("out", f"no inputs in {g.path.name}")
+        return
+    latents, faces = sub.float("reference_unet.in_latents"), sub.float("reference_unet.ehs")
+    given = Given(nets, g, latents, faces)
+    x, t = g.float("latents"), g["timestep"]
+    frames = x.shape[2]
+    with Trace(nets.denoiser) as trace:
+        made, hidden = given.run(x, t, given.call(frames))
+    yield compare("out", unfold(made, g["out"]), g["out"], ONE)
+    yield from trace.items(directory, g)
+    yield from _variants(given, x, t)
+    for name in sorted(n for n in g if n.startswith("diag_")):
+        gap = compare(name, unfold(made, g[name]), g[name], DIFFERENT)
+        yield Item(name, gap.max_abs, DIFFERENT, not gap.ok, note=QUIRK)
+    yield from _last_layer(given, frames, hidden)
+
+
+def _variants(given: Given, x: Tensor, t: Tensor) -> Iterator[Item]:
+    g, frames = given.g, x.shape[2]
+    cases = {"out_bank_fp16_rounded": (given.call(frames, half_bank=True), x, ONE)}
+    for name in (n for n in g if n.startswith("out_scale_")):
+        weights = tuple(float(part) for part in name.removeprefix("out_scale_").split("_"))
+        cases[name] = (given.call(frames, weights), x, ONE)
+    if "F3.latents" in g:
+        fewer = g.float("F3.latents")
+        cases["F3.out"] = (given.call(fewer.shape[2]), fewer, ONE)
+    for name, (call, latents, tolerance) in cases.items():
+        if name not in g:
+            yield absent(name, f"no {name}")
+            continue
+        # Half of a unit in the last place of a float16 bank may round either way.
+        limit = HALF if call is cases["out_bank_fp16_rounded"][0] else tolerance
+        out = unfold(given.run(latents, t, call)[0], g[name])
+        yield compare(name, out, g[name], limit)
+
+
+def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
+    """Only the last layer, from this call's hidden state and from the stored one."""
+    g, net = given.g, given.nets.denoiser
+    if "cached.latents" not in g:
+        yield absent("cached.out", "no cached.latents")
+        return
+    call, x, t = given.call(frames), g.float("cached.latents"), g["cached.timestep"]
+    embedding = net.embed(t.float().reshape(1), HALVES, frames)
+    stored = fold(g.float("inter.up_blocks.3.hidden_entering_layer2"))
+    for note, entering in (("", stored), (" (own hidden state)", hidden)):
+        made = net.last(entering, fold(x), embedding, call)
+        yield compare(f"cached.out{note}", unfold(made, g["cached.out"]), g["cached.out"], ONE)
+    whole = g["cached.full_forward_out"]
+    made, _ = given.run(x, t, call)
+    yield compare("cached.full_forward_out", unfold(made, whole), whole, ONE)

@@ -1,0 +1,131 @@
+"""Replays Hallo's complete runs: chunk after chunk through the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.backbones.hallo.audio import REGIONS
+from models.backbones.hallo.backbone import HalloBackbone, for_both, read_chunk
+from models.codec.vae import PublishedVae
+from models.lightning.plan import plain
+from models.lightning.sampler import Sampler
+from models.lightning.schedule import make_schedule
+from models.parity.directory import Directory, Stored
+from models.parity.hallo_nets import Nets
+from models.parity.outputs import outputs_of
+from models.parity.report import Item, absent, compare
+from models.spec import PUBLISHED_DDIM, BackboneSpec
+
+LATENTS = {"bank_fp32": (2e-4, 2e-3), "bank_fp16": (5e-3, 5e-2)}  # first chunk, later ones
+VIDEO = (1e-3, 3e-3)
+TOKENS = 1e-5
+HALVES = 2
+LEVELS = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """What all chunks of a run share."""
+
+    directory: Directory
+    nets: Nets
+    g: Stored
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """Steps, guidance and the like."""
+        settings: dict[str, float] = self.directory.config["pipeline"]
+        return settings
+
+    def pixels(self) -> Tensor:
+        """The portrait [1, 3, H, W] from -1 to 1."""
+        seen = self.directory.golden("preprocess_image").float("pixel_values_ref_u8")
+        return (seen[None] / 255 - 0.5) / 0.5
+
+    def masks(self) -> tuple[Tensor, ...]:
+        """Of every level, the same in both halves."""
+        g = self.directory.golden("preprocess_image")
+        levels = range(LEVELS)
+        stacked = [torch.stack([g.float(f"{r}_mask_{k}") for r in REGIONS], 1) for k in levels]
+        return tuple(level.repeat(HALVES, 1, 1) for level in stacked)
+
+
+def items(directory: Directory, nets: Nets) -> Iterator[Item]:
+    """The schedule, then every stored value of every chunk of both runs."""
+    g = directory.golden("pipeline")
+    if not len(g):
+        yield absent("pipeline", f"no {g.path.name}")
+        return
+    a, _ = make_schedule(PUBLISHED_DDIM)
+    yield compare("alphas_cumprod", a**2, g["alphas_cumprod"], 2e-6)
+    run = Run(directory, nets, g)
+    for kind in LATENTS:
+        noise = torch.Generator().manual_seed(int(run.settings["seed"]))
+        last: Tensor | None = None
+        for k in range(int(run.settings["chunks"])):
+            last = yield from _chunk(run, kind, k, noise, last)
+
+
+def _chunk(
+    run: Run, kind: str, k: int, noise: torch.Generator, last: Tensor | None
+) -> Generator[Item, None, Tensor]:
+    g, vae, prefix = run.g, PublishedVae(run.nets.vae), f"{kind}.chunk{k}."
+    later = min(k, 1)
+
+    def judge(name: str, got: Tensor, tolerance: float) -> Iterator[Item]:
+        if prefix + name in g:
+            yield compare(prefix + name, got, g[prefix + name], tolerance)
+
+    z = torch.randn(g[prefix + "latents_init"].shape, generator=noise)
+    yield from judge("latents_init", z, 0.0)
+    motion = int(run.directory.config["n_motion_frames"])
+    past = run.pixels().repeat(motion, 1, 1, 1) if last is None else last * 2 - 1
+    latents = vae.encode(torch.cat([run.pixels(), past]))
+    yield from judge("ref_latents", latents, (TOKENS, VIDEO[1])[later])
+    frames = z.shape[2]
+    windows = run.directory.golden("preprocess_audio").float("audio_emb_windowed")
+    tokens = run.nets.audio(windows[None, k * frames : (k + 1) * frames])
+    yield from judge("audio_tokens", tokens, TOKENS)
+    backbone, condition = _condition(run, latents, tokens, kind == "bank_fp16")
+    states: list[Tensor] = []
+    sampler = Sampler(PUBLISHED_DDIM, plain(int(run.settings["steps"])))
+    with outputs_of(backbone) as outputs:
+        clean = sampler(backbone, z, condition, observe=lambda _, x, __: states.append(x))
+    meta = run.directory.config.get("meta", {}).get(f"{prefix}timesteps")
+    if meta:
+        told = torch.tensor(sampler.times)
+        yield compare(prefix + "timesteps", told, torch.tensor(meta), 0.0)
+    tolerance = LATENTS[kind][later]
+    yield from judge("latents_steps", torch.stack([*states[1:], clean]), tolerance)
+    yield from judge("model_out_steps", torch.stack(outputs), tolerance)
+    video = vae.decode(clean)
+    yield from judge("video", video.transpose(1, 2), VIDEO[later])
+    return video[0, -motion:]
+
+
+def _condition(
+    run: Run, latents: Tensor, tokens: Tensor, half_bank: bool
+) -> tuple[HalloBackbone, object]:
+    nets, settings = run.nets, run.settings
+    frames, scale = tokens.shape[1], run.directory.config["pipeline"]["motion_scale"]
+    spec = BackboneSpec("hallo", 25.0, frames, 0, int(settings["steps"]), (4, *latents.shape[2:]))
+    weights = tuple(float(weight) for weight in scale)
+    backbone = HalloBackbone(spec, nets.denoiser, float(settings["cfg_scale"]), weights)
+    image = run.directory.golden("preprocess_image")
+    face = image.float("face_emb").reshape(1, -1)
+    faces = torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
+    pictures = read_chunk(nets.denoiser, nets.reference, latents, faces, half_bank=half_bank)
+    region = nets.locator(image.float("face_region_u8")[None] / 255)
+    parts = {
+        "bank": pictures.bank,
+        "past": pictures.past,
+        "face": nets.denoiser.see_face(faces, frames),
+        "audio": nets.denoiser.hear(for_both(tokens, HALVES).flatten(0, 1)),
+        "masks": run.masks(),
+        "region": for_both(region, HALVES),
+    }
+    return backbone, backbone.condition("portrait", None, parts)

@@ -1,0 +1,46 @@
+"""The tiny networks of one of Hallo's directories, with their weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from models.backbones.face_locator import FaceLocator
+from models.backbones.hallo import build
+from models.backbones.hallo.network import HalloNet
+from models.backbones.reference_net import ReferenceNet
+from models.parity.directory import Directory
+from models.weights.published import shared
+
+VAE_CONFIG = "vae (AutoencoderKL)"
+
+
+@dataclass(frozen=True)
+class Nets:
+    """All networks but the speech encoder."""
+
+    denoiser: HalloNet
+    reference: ReferenceNet
+    locator: FaceLocator
+    image: nn.Module
+    audio: nn.Module
+    vae: Any
+
+
+def load(directory: Directory) -> Nets:
+    """Build and load the tiny networks."""
+    made = build.networks(directory.config)
+    for name, network in made.items():
+        network.load_state_dict(directory.weights(name))
+        network.eval()
+    vae = shared.vae(directory.config[VAE_CONFIG])
+    vae.load_state_dict(directory.weights("vae"), assign=True)
+    denoiser, reference, locator = (
+        made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
+    )
+    assert isinstance(denoiser, HalloNet) and isinstance(reference, ReferenceNet)
+    assert isinstance(locator, FaceLocator)
+    image, audio = made["imageproj"], made["audioproj"]
+    return Nets(denoiser, reference, locator, image, audio, vae.eval())
