@@ -7,7 +7,7 @@ as [halves, B, F]; the sampler sees [B, C, F, H, W] and v = v_u + g (v_c - v_u).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class GuidedCondition:
         parts: what the family's networks need, trees of tensors whose first axis is made of
             ``halves`` equal parts; a mapping in it is by path of the module that needs it.
         last: paths of the last layer's modules, all that light steps need of those mappings.
+        shared: like ``parts``, but the same for both halves: first axes are clips.
     """
 
     owners: tuple[str, ...]
@@ -43,17 +44,21 @@ class GuidedCondition:
     halves: int
     parts: Mapping[str, Tree]
     last: frozenset[str]
+    shared: Mapping[str, Tree] = field(default_factory=dict)
 
     def repeat(self, n: int) -> GuidedCondition:
         """For n light steps in one batch: the batch n times over, the deeper layers' parts left
         out (MEMO's memories of all layers are gigabytes)."""
-        light = {
+        parts, shared = self._light(self.parts), self._light(self.shared)
+        return collate([replace(self, parts=parts, shared=shared)] * n)
+
+    def _light(self, parts: Mapping[str, Tree]) -> dict[str, Tree]:
+        return {
             name: {path: part[path] for path in part if path in self.last}
             if isinstance(part, Mapping)
             else part
-            for name, part in self.parts.items()
+            for name, part in parts.items()
         }
-        return collate([replace(self, parts=light)] * n)
 
 
 def collate(conditions: Sequence[GuidedCondition]) -> GuidedCondition:
@@ -74,6 +79,7 @@ def collate(conditions: Sequence[GuidedCondition]) -> GuidedCondition:
         halves,
         map_tensors(join, *(c.parts for c in conditions)),
         first.last,
+        map_tensors(lambda *clips: torch.cat(clips), *(c.shared for c in conditions)),
     )
 
 
@@ -103,12 +109,21 @@ class GuidedBackbone:
         self.guidance = guidance
 
     def condition(
-        self, owner: str, foreground: Tensor | None, parts: Mapping[str, Tree]
+        self,
+        owner: str,
+        foreground: Tensor | None,
+        parts: Mapping[str, Tree],
+        shared: Mapping[str, Tree] | None = None,
+        frames: int = 0,
     ) -> GuidedCondition:
-        """The condition of one chunk; see ``GuidedCondition``."""
-        halves = 1 if self.guidance == 1.0 else 2
-        last = last_paths(self.network)
-        return GuidedCondition((owner,), foreground, self.spec.chunk_frames, halves, parts, last)
+        """The condition of one chunk, of the spec's frames if none are given."""
+        frames, last = frames or self.spec.chunk_frames, last_paths(self.network)
+        return GuidedCondition((owner,), foreground, frames, self.halves, parts, last, shared or {})
+
+    @property
+    def halves(self) -> int:
+        """2 with guidance, else 1."""
+        return 1 if self.guidance == 1.0 else 2
 
     def call(self, cond: GuidedCondition, focus: Focus) -> Any:
         """What the network's hooks need for one call."""

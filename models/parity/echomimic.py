@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,17 +12,16 @@ from torch import Tensor, nn
 
 from models.backbones.echomimic import build
 from models.backbones.echomimic.network import EchoCall, EchoNet
-from models.backbones.face_locator import FaceLocator
-from models.backbones.reference_net import ReferenceNet
 from models.backbones.unet import Block
 from models.codec.vae import VAE_FACTOR
 from models.layers.attention import KeyValue
 from models.layers.sd.motion import MotionModule
 from models.layers.sd.spatial import Reading, SpatialTransformer
+from models.parity import echomimic_loops
 from models.parity.directory import Directory, Stored
+from models.parity.echomimic_nets import Nets, load
 from models.parity.layouts import fold, like, unfold
 from models.parity.report import Item, Pair, absent, compare, measure
-from models.weights.published import shared
 
 ONE = 2e-5  # tolerance of one forward pass, as the notes give it
 SMALL = 1e-5
@@ -35,36 +33,12 @@ def networks() -> dict[str, nn.Module]:
         return build.networks()
 
 
-@dataclass(frozen=True)
-class Nets:
-    """The tiny networks of a directory with their weights."""
-
-    denoiser: EchoNet
-    reference: ReferenceNet
-    locator: FaceLocator
-    vae: Any
-
-
-def load(directory: Directory) -> Nets:
-    """Build and load the tiny networks."""
-    made = build.networks(directory.config)
-    for name, network in made.items():
-        network.load_state_dict(directory.weights(name))
-    vae = shared.vae(directory.config["vae"])
-    vae.load_state_dict(directory.weights("vae"), assign=True)
-    denoiser, reference, locator = (
-        made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
-    )
-    assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
-    assert isinstance(locator, FaceLocator)
-    return Nets(denoiser.eval(), reference.eval(), locator.eval(), vae.eval())
-
-
 def items(directory: Directory) -> Iterator[Item]:
     """Every stored value of the directory, in the order of the notes."""
     nets = load(directory)
     yield from _submodules(directory, nets)
     yield from _forward(directory, nets)
+    yield from echomimic_loops.items(directory, nets)
 
 
 # ---- sub-networks --------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from models.parity.report import Item, Pair, absent, compare, measure
 SMALL = 1e-5
 ONE = 2e-5  # tolerances as the notes give them
 HALF = 1e-3  # relative: stored as float16
+ROUNDED = 1e-4  # a float16 bank whose last place may round either way; not rounding gives 3.4e-4
 DIFFERENT = 1e-3  # what a missed quirk changes at least
 HALVES = 2
 LEVELS = 4

@@ -98,7 +98,9 @@ class Trace:
                 mine = seen[turn]
         else:
             mine = seen[0]
-        if mine.dim() == 4 and mine.numel() != size:  # a motion module: outputs of motion frames are dropped
+        if (
+            mine.dim() == 4 and mine.numel() != size
+        ):  # a motion module: outputs of motion frames are dropped
             mine, kept, note = _without_past(mine, shape, places)
         flat = _shaped(mine, torch.Size(shape)).reshape(-1).double()
         got = flat[places][kept]

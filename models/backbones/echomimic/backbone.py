@@ -1,0 +1,69 @@
+"""EchoMimic as the sampler drives it, for clips of a window's length."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from models.backbones.echomimic.network import EchoCall, EchoNet
+from models.backbones.guided import GuidedBackbone, GuidedCondition
+from models.layers.attention import KeyValue
+from models.lightning.focus import Focus
+from models.spec import BackboneSpec
+
+
+class EchoBackbone(GuidedBackbone):
+    """The denoiser, guided or (EchoMimic-Acc) with a single branch.
+
+    Parts of its conditions: audio by path, of all rows; face. Shared by both halves: bank by path.
+
+    Args:
+        without_reference: paths of transformers that do not read the reference.
+    """
+
+    network: EchoNet
+
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        network: EchoNet,
+        guidance: float,
+        without_reference: frozenset[str] = frozenset(),
+    ) -> None:
+        super().__init__(spec, network, guidance)
+        self.without_reference = without_reference
+
+    def call(self, cond: GuidedCondition, focus: Focus) -> EchoCall:
+        """What the network's hooks need for one call."""
+        return EchoCall(
+            cond.frames,
+            cond.halves,
+            cond.shared["bank"],
+            cond.parts["audio"],
+            cond.parts["face"],
+            focus,
+            self.without_reference,
+        )
+
+    def hearing(
+        self,
+        owner: str,
+        foreground: Tensor | None,
+        bank: Mapping[str, KeyValue],
+        face: Tensor,
+        audio: Tensor,
+    ) -> GuidedCondition:
+        """The condition of a chunk.
+
+        Args:
+            bank: keys and values of the reference, by path.
+            face: located face [1, C, H, W].
+            audio: tokens [1, F, M, D].
+        """
+        parts = {
+            "audio": self.network.hear(audio, halves=self.halves),
+            "face": torch.cat([torch.zeros_like(face)] * (self.halves - 1) + [face]),
+        }
+        return self.condition(owner, foreground, parts, {"bank": bank}, audio.shape[1])

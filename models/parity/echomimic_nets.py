@@ -1,0 +1,38 @@
+"""The tiny networks of one of EchoMimic's directories, with their weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from models.backbones.echomimic import build
+from models.backbones.echomimic.network import EchoNet
+from models.backbones.face_locator import FaceLocator
+from models.backbones.reference_net import ReferenceNet
+from models.parity.directory import Directory
+from models.weights.published import shared
+
+
+@dataclass(frozen=True)
+class Nets:
+    """The tiny networks of a directory with their weights."""
+
+    denoiser: EchoNet
+    reference: ReferenceNet
+    locator: FaceLocator
+    vae: Any
+
+
+def load(directory: Directory) -> Nets:
+    """Build and load the tiny networks."""
+    made = build.networks(directory.config)
+    for name, network in made.items():
+        network.load_state_dict(directory.weights(name))
+    vae = shared.vae(directory.config["vae"])
+    vae.load_state_dict(directory.weights("vae"), assign=True)
+    denoiser, reference, locator = (
+        made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
+    )
+    assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
+    assert isinstance(locator, FaceLocator)
+    return Nets(denoiser.eval(), reference.eval(), locator.eval(), vae.eval())
