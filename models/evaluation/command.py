@@ -16,6 +16,8 @@ from models.console import emit_json, say, table
 from models.diffusion import DiffusionGenerator
 from models.errors import LiveheadError
 from models.evaluation.compare import Metrics
+from models.evaluation.controls import Controls
+from models.evaluation.plans import short
 from models.evaluation.plots import need_matplotlib
 from models.evaluation.report import metrics_of, plain, record, table_rows
 from models.evaluation.tasks import (
@@ -63,7 +65,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, default=SECONDS, help="of each clip (default %(default)g)"
     )
     parser.add_argument(
-        "--compare", nargs="+", metavar="PLAN", help="hold these plans against plain sampling"
+        "--compare",
+        nargs="+",
+        metavar="PLAN",
+        help="hold these plans against plain sampling of 10 and 30 steps and of equal cost, and"
+        " against key steps placed where cached features drift least",
     )
     parser.add_argument(
         "--speech", nargs="+", type=Path, metavar="FILE", help="recordings without a true video"
@@ -89,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     setting = Setting(make_generator(args), ruler, args.seconds, args.out)
     result: dict[str, Any] = {"model": args.model, "seconds": args.seconds}
     if plans:
-        result["plans"] = _plans(setting, clips, plans)
+        result.update(_plans(setting, clips, plans))
     elif clips:
         result.update(_truth(setting, clips))
     if args.speech:
@@ -154,17 +160,32 @@ def _truth(setting: Setting, clips: list[Clip]) -> dict[str, Any]:
 def _plans(setting: Setting, clips: list[Clip], plans: list[StepPlan]) -> dict[str, Any]:
     if not isinstance(setting.generator, DiffusionGenerator):
         raise OptionError("expected a diffusion model with --compare, got another")
-    found = compare_plans(setting, setting.generator, clips, plans)
+    compared = compare_plans(setting, setting.generator, clips, plans)
+    found = compared.metrics
     columns = [(metrics_of(name, list(found.values()))[0], title) for name, title in PLAN_COLUMNS]
     table(
-        ["plan", "keys", "light", *(title for _, title in columns)],
+        ["plan", "keys", "light", *(title for _, title in columns), "compared as"],
         [
             [name, len(parse(name).keys), parse(name).light_steps]
             + [metrics.get(column, float("nan")) for column, _ in columns]
+            + [compared.role(name)]
             for name, metrics in found.items()
         ],
     )
-    return {name: plain(metrics) for name, metrics in found.items()}
+    return {
+        "plans": {name: plain(metrics) for name, metrics in found.items()},
+        "controls": {short(one.plan): _control(one) for one in compared.controls},
+    }
+
+
+def _control(one: Controls) -> dict[str, Any]:
+    """A plan's controls for machines; times are of one chunk."""
+    return {
+        "equal_cost": short(one.equal_cost),
+        "placed_by_drift": short(one.by_drift),
+        "key_ms": round(one.key_ms, 3),
+        "light_ms": round(one.light_ms, 3),
+    }
 
 
 def _speech(

@@ -13,6 +13,7 @@ from models.audio.files import read_speech
 from models.console import progress, warn
 from models.diffusion import DiffusionGenerator
 from models.evaluation.compare import Metrics, Reading, Signal, compare, read_video
+from models.evaluation.controls import Controls, controls_of
 from models.evaluation.faces import track_face
 from models.evaluation.pictures import draw_clip, draw_speech
 from models.evaluation.plans import Output, distance, make_inputs, run_plan, short, time_plans
@@ -93,17 +94,48 @@ def _evaluate_clip(setting: Setting, clip: Clip) -> Metrics:
     return {**metrics, "ms_per_frame": 1000 * timed.watch.seconds / subject.frames}
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Plans side by side.
+
+    Attributes:
+        metrics: mean over the clips, by plan: the plain references, the plans that were asked for,
+            and their controls.
+        controls: of each asked plan that has light steps.
+    """
+
+    metrics: dict[str, Metrics]
+    controls: list[Controls]
+
+    def role(self, name: str) -> str:
+        """What a plan is compared for, in words."""
+        roles = ["reference"] if name in map(str, REFERENCES) else []
+        for one in self.controls:
+            if name == short(one.equal_cost):
+                roles.append(f"equal cost of {one.plan}")
+            if name == short(one.by_drift):
+                roles.append(f"{one.plan} placed by drift")
+        return "; ".join(roles) or "asked for"
+
+
 def compare_plans(
     setting: Setting, generator: DiffusionGenerator, clips: Sequence[Clip], plans: list[StepPlan]
-) -> dict[str, Metrics]:
-    """Mean metrics over the clips of each plan, and of the plain ones it is held against."""
+) -> Comparison:
+    """Hold plans against plain ones, plain sampling of equal cost, and keys placed by drift.
+
+    The controls are chosen on the first clip.
+    """
     references = [plain(steps) for steps in REFERENCES]
-    everything = list(dict.fromkeys([*references, *plans]))
-    found: dict[str, list[Metrics]] = {short(plan): [] for plan in everything}
+    controls: list[Controls] | None = None
+    found: dict[str, list[Metrics]] = {}
     for clip in clips:
         identity = generator.prepare(clip.neutral)
         subject = make_subject(clip, generator, identity, setting.seconds)
         inputs = make_inputs(generator, identity, subject)
+        if controls is None:
+            controls = controls_of(inputs, plans)
+        others = [plan for one in controls for plan in (one.equal_cost, one.by_drift)]
+        everything = list(dict.fromkeys([*references, *plans, *others]))
         times = time_plans(inputs, everything, generator.chunk_frames)
         true = read_video(subject.truth, subject, setting.ruler, f"truth of {clip.name}")
         plains = [run_plan(inputs, plan, subject) for plan in references]
@@ -113,8 +145,8 @@ def compare_plans(
             metrics = _measure_plan(setting, subject, true, output, generator.chunk_frames)
             for reference in plains:
                 metrics.update(distance(output, reference, subject))
-            found[short(plan)].append({**metrics, "ms_per_frame": milliseconds})
-    return {name: mean_of(metrics) for name, metrics in found.items()}
+            found.setdefault(short(plan), []).append({**metrics, "ms_per_frame": milliseconds})
+    return Comparison({name: mean_of(rows) for name, rows in found.items()}, controls or [])
 
 
 def _measure_plan(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
+import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +15,8 @@ from models.audio.mouth import MouthReader
 from models.backbones.mini import MiniUNet
 from models.codec import Codec
 from models.diffusion import DiffusionGenerator, load_generator
-from models.evaluation.plans import distance, make_inputs, run_plan, time_plans
+from models.evaluation import command
+from models.evaluation.plans import distance, make_inputs, run_plan, short, time_plans
 from models.evaluation.subject import generate, make_subject
 from models.evaluation.tasks import Setting, compare_plans
 from models.lightning.plan import parse, plain
@@ -74,9 +78,40 @@ def test_times_are_medians_per_frame(generator: DiffusionGenerator, clip: Clip) 
     assert time_plans(inputs, plans, 4, clock=lambda: next(ticks) * 0.1) == pytest.approx([25, 25])
 
 
-def test_comparison_has_its_references(generator: DiffusionGenerator, clip: Clip) -> None:
-    found = compare_plans(Setting(generator, None, 0.16, None), generator, [clip], [PLAN])
-    assert list(found) == ["10", "30", str(PLAN)]
+def test_comparison_has_its_references_and_controls(
+    generator: DiffusionGenerator, clip: Clip
+) -> None:
+    compared = compare_plans(Setting(generator, None, 0.16, None), generator, [clip], [PLAN])
+    (control,) = compared.controls
+    names = ["10", "30", str(PLAN), short(control.equal_cost), short(control.by_drift)]
+    found = compared.metrics
+    assert list(found) == list(dict.fromkeys(names))
     assert found[str(PLAN)]["latent_rmse_30"] > 0
     assert found[str(PLAN)]["ms_per_frame"] > 0
     assert found["10"]["latent_rmse_10"] == 0
+    assert compared.role("10") == "reference"
+    assert f"equal cost of {PLAN}" in compared.role(short(control.equal_cost))
+    assert f"{PLAN} placed by drift" in compared.role(short(control.by_drift))
+
+
+def test_command_tells_the_controls(
+    generator: DiffusionGenerator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_clip(tmp_path, "900", "held_out", frames=8)
+    monkeypatch.setattr(command, "make_generator", lambda _: generator)
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    words = ["--data", str(tmp_path), "--compare", str(PLAN), "2", "--seconds", "1", "--json"]
+    assert command.run(parser.parse_args(words)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    told = json.loads(lines[-1])
+    (name,) = told["controls"]
+    control = told["controls"][name]
+    assert name == str(PLAN)
+    assert {control["equal_cost"], control["placed_by_drift"], name, "2"} <= set(told["plans"])
+    assert control["key_ms"] > control["light_ms"] > 0
+    assert lines[0].split()[:3] == ["plan", "keys", "light"]
+    assert any(f"equal cost of {PLAN}" in line for line in lines)

@@ -1,0 +1,121 @@
+"""What a step plan is held against: plain sampling of equal cost, and key steps placed by drift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.backbones.protocol import Backbone
+from models.console import progress
+from models.evaluation.plans import TIMED_CHUNKS, Inputs
+from models.lightning.cache import Cached
+from models.lightning.plan import StepPlan, placed_by_drift, plain, same_cost
+from models.lightning.sampler import Sampler
+
+DRIFT_CHUNKS = 12
+"""Chunks, spread over the whole recording, on which the drift of cached features is measured."""
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The controls of one plan that has light steps, and what they were chosen by.
+
+    Attributes:
+        plan: the plan itself.
+        equal_cost: the plain plan that takes nearest to the same time.
+        by_drift: as many key steps, where the cached features drift least.
+        key_ms, light_ms: measured for one chunk.
+    """
+
+    plan: StepPlan
+    equal_cost: StepPlan
+    by_drift: StepPlan
+    key_ms: float
+    light_ms: float
+
+
+def controls_of(
+    inputs: Inputs, plans: Sequence[StepPlan], clock: Callable[[], float] = perf_counter
+) -> list[Controls]:
+    """The controls of those plans that have light steps; ``clock`` gives seconds."""
+    drifts: dict[int, NDArray[np.float64]] = {}
+    found = []
+    for plan in plans:
+        if not plan.light_steps:
+            continue
+        if plan.steps not in drifts:
+            drifts[plan.steps] = drift_of(inputs, plan.steps)
+        key, light = step_times(inputs, plan, clock)
+        placed = placed_by_drift(drifts[plan.steps], len(plan.keys))
+        by_drift = replace(plan, keys=placed.keys)
+        found.append(
+            Controls(plan, same_cost(plan, key, light), by_drift, 1000 * key, 1000 * light)
+        )
+    return found
+
+
+@torch.inference_mode()
+def step_times(
+    inputs: Inputs, plan: StepPlan, clock: Callable[[], float] = perf_counter
+) -> tuple[float, float]:
+    """Seconds of a key step and of a light step of ``plan``, medians over chunks.
+
+    Light steps that are predicted in one batch are measured in a batch of the largest group, and
+    share its time. The two kinds take turns, so that a busy machine slows both alike.
+    """
+    backbone, times = inputs.family.backbone, Sampler(inputs.family.spec.schedule, plan).times
+    batch = max(map(len, plan.groups)) - 1 if plan.parallel else 1
+    keys: list[float] = []
+    lights: list[float] = []
+    for condition, z in inputs.chunks[: TIMED_CHUNKS + 1]:
+        t = torch.full((z.shape[0],), times[plan.steps // 2], device=z.device)
+        keep = plan.foreground and condition.foreground is not None
+        began = clock()
+        _, cached = backbone.full(z, t, condition, keep=keep)
+        keys.append(clock() - began)
+        several = (cached.repeat(batch), torch.cat([z] * batch), t.repeat(batch))
+        told = condition.repeat(batch)
+        began = clock()
+        backbone.tail(*several, told)
+        lights.append((clock() - began) / batch)
+    return median(keys[1:] or keys), median(lights[1:] or lights)
+
+
+@torch.inference_mode()
+def drift_of(inputs: Inputs, steps: int) -> NDArray[np.float64]:
+    """How far the cached feature at step j has moved from the one at step k, [T, T] over (k, j).
+
+    Relative to its own size, of plain sampling with T = ``steps``, the mean over chunks.
+    """
+    sampler = Sampler(inputs.family.spec.schedule, plain(steps))
+    spread = np.linspace(0, len(inputs.chunks) - 1, min(DRIFT_CHUNKS, len(inputs.chunks)))
+    chosen = [inputs.chunks[k] for k in spread.round().astype(int)]
+    total = np.zeros((steps, steps))
+    for chunk in progress(chosen, f"drift over {steps} steps", len(chosen)):
+        hidden = _features(inputs.family.backbone, sampler, *chunk)
+        total += [[_moved(before, after) for after in hidden] for before in hidden]
+    return total / len(chosen)
+
+
+def _features(backbone: Backbone, sampler: Sampler, condition: Any, start: Tensor) -> list[Tensor]:
+    """What each key step caches of one chunk, in order."""
+    hidden: list[Tensor] = []
+
+    def remember(_: int, __: Tensor, cached: Cached | None) -> None:
+        if cached is not None:
+            hidden.append(cached.hidden.float())
+
+    sampler(backbone, start, condition, observe=remember)
+    return hidden
+
+
+def _moved(before: Tensor, after: Tensor) -> float:
+    return float((after - before).norm() / after.norm().clamp(min=1e-12))
