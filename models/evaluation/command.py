@@ -15,21 +15,20 @@ from models.choice import add_model_arguments, make_generator
 from models.console import emit_json, say, table
 from models.diffusion import DiffusionGenerator
 from models.errors import LiveheadError
-from models.evaluation.compare import Metrics
 from models.evaluation.controls import Controls
 from models.evaluation.plans import short
 from models.evaluation.plots import need_matplotlib
+from models.evaluation.recordings import evaluate_speech
 from models.evaluation.report import metrics_of, plain, record, table_rows
 from models.evaluation.tasks import (
     Setting,
     compare_plans,
     evaluate_clips,
-    evaluate_speech,
     find_ruler,
 )
 from models.lightning.plan import StepPlan, parse
 from models.portrait import load_image
-from models.training.synth.clips import Clip, list_clips, load_clip
+from models.training.synth.clips import FPS, Clip, list_clips, load_clip
 
 SECONDS = 60.0
 MIN_SECONDS = 1.0
@@ -72,7 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " against key steps placed where cached features drift least",
     )
     parser.add_argument(
-        "--speech", nargs="+", type=Path, metavar="FILE", help="recordings without a true video"
+        "--speech",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="recordings without a true video; each also through a microphone and a telephone",
     )
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--avatar", metavar="ID", help="bundled avatar that speaks them")
@@ -93,6 +96,11 @@ def run(args: argparse.Namespace) -> int:
     clips = _clips(args) if args.data else []
     ruler = find_ruler(args.data, args.ruler) if args.data or args.ruler else None
     setting = Setting(make_generator(args), ruler, args.seconds, args.out)
+    if clips and setting.generator.fps != FPS:
+        raise OptionError(
+            f"expected a model of {FPS} frames per second, as clips have, got"
+            f" {setting.generator.fps:g} of {args.model}; give --speech without --data"
+        )
     result: dict[str, Any] = {"model": args.model, "seconds": args.seconds}
     if plans:
         result.update(_plans(setting, clips, plans))
@@ -190,14 +198,18 @@ def _control(one: Controls) -> dict[str, Any]:
 
 def _speech(
     setting: Setting, picture: NDArray[np.uint8], files: list[Path]
-) -> dict[str, dict[str, float | None]]:
-    found: dict[str, Metrics] = evaluate_speech(setting, picture, files)
-    names = list(dict.fromkeys(name for metrics in found.values() for name in metrics))
-    table(
-        ["recording", *found],
-        [
-            [name, *(metrics.get(name, float("nan")) for metrics in found.values())]
-            for name in names
-        ],
-    )
-    return {name: plain(metrics) for name, metrics in found.items()}
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    found = evaluate_speech(setting, picture, files)
+    for file, channels in found.items():
+        names = list(dict.fromkeys(name for metrics in channels.values() for name in metrics))
+        table(
+            [file, *channels],
+            [
+                [name, *(metrics.get(name, float("nan")) for metrics in channels.values())]
+                for name in names
+            ],
+        )
+    return {
+        file: {channel: plain(metrics) for channel, metrics in channels.items()}
+        for file, channels in found.items()
+    }

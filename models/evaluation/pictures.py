@@ -46,7 +46,13 @@ def draw_clip(
 
 
 def draw_speech(
-    folder: Path, name: str, frames: Frames, place: Place, reading: Reading, heard: Curves
+    folder: Path,
+    name: str,
+    frames: Frames,
+    place: Place,
+    reading: Reading,
+    heard: Curves,
+    fps: float = FPS,
 ) -> list[Path]:
     """The same for a recording without truth; ``heard`` joins the first panel of the curves."""
     begin = liveliest(reading.jaw() if reading.mouth is not None else reading.gap(), len(frames))
@@ -57,22 +63,26 @@ def draw_speech(
         ("second", np.arange(begin, min(begin + PICTURES, len(frames)))),
     ):
         path = folder / f"speech_{name}_{kind}.png"
-        save_strip(path, {"generated": frames}, places, numbers)
+        save_strip(path, {"generated": frames}, places, numbers, fps)
         files.append(path)
     path = folder / f"speech_{name}_curves.png"
-    plot_tracks(path, name, {"loudness": heard, **curves_of({"generated": reading})}, FPS)
+    plot_tracks(path, name, {"loudness": heard, **curves_of({"generated": reading})}, fps)
     return [*files, path]
 
 
 def save_strip(
-    path: Path, videos: dict[str, Frames], places: list[Place], numbers: NDArray[np.intp]
+    path: Path,
+    videos: dict[str, Frames],
+    places: list[Place],
+    numbers: NDArray[np.intp],
+    fps: float = FPS,
 ) -> None:
     """One strip of the given frames: every video whole, then every video's mouth."""
     rows = [(name, [whole(frames[k]) for k in numbers]) for name, frames in videos.items()]
     rows += [
         (name, [zoom(frames[k], places[k]) for k in numbers]) for name, frames in videos.items()
     ]
-    save_picture(path, sheet(rows, [f"{k / FPS:.2f} s" for k in numbers]))
+    save_picture(path, sheet(rows, [f"{k / fps:.2f} s" for k in numbers]))
 
 
 def liveliest(opening: NDArray[np.float64] | None, frames: int) -> int:

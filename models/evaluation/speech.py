@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +18,7 @@ from models.evaluation.measure import (
     lagged_correlation,
     sync_offset,
 )
-from models.training.synth.clips import FPS, FRAME_SAMPLES
+from models.training.synth.clips import FPS, SAMPLE_RATE
 
 PAUSE_DB = 26.0
 """A frame this far below the loudest tenth of the recording is silent."""
@@ -26,11 +29,16 @@ SETTLE_FRAMES = 4
 Signal = NDArray[np.float64]
 
 
-def loudness(audio: NDArray[np.float32]) -> Signal:
-    """Loudness of each frame, square root of the RMS amplitude over three frames, [T]."""
-    frames = -(-audio.size // FRAME_SAMPLES)
-    padded = np.pad(audio, (0, frames * FRAME_SAMPLES - audio.size)).astype(np.float64)
-    power = (padded.reshape(frames, FRAME_SAMPLES) ** 2).mean(1)
+def loudness(audio: NDArray[np.float32], fps: float = FPS) -> Signal:
+    """Loudness of each frame, square root of the RMS amplitude over three frames, [T].
+
+    Args:
+        audio: mono float32 at 16 kHz; fps: frames a second.
+    """
+    frames = math.ceil(audio.size * Fraction(fps).limit_denominator(1001) / SAMPLE_RATE)
+    begins = np.round(np.arange(frames) * SAMPLE_RATE / fps).astype(np.intp)
+    spans = np.diff(begins, append=round(frames * SAMPLE_RATE / fps))
+    power = np.add.reduceat(audio.astype(np.float64) ** 2, begins) / spans
     around = np.convolve(np.pad(power, 1, mode="edge"), (0.25, 0.5, 0.25), mode="valid")
     envelope: Signal = around**0.25
     return envelope
@@ -49,21 +57,21 @@ def pauses(envelope: Signal) -> NDArray[np.bool_]:
 
 
 def compare_with_sound(
-    opening: Signal, still: float, audio: NDArray[np.float32], tool: str
+    opening: Signal, still: float, audio: NDArray[np.float32], tool: str, fps: float = FPS
 ) -> Metrics:
     """Timing and rest of a mouth-opening track against the speech that it was made for.
 
     Args:
         opening: [T] as one tool reads it; ``still``: as it reads the portrait itself.
         audio: mono float32 at 16 kHz.
-        tool: names the tool in the metrics.
+        tool: names the tool in the metrics; fps: frames a second.
 
     Returns:
         ``loudness_correlation`` at lag 0 and at the best lag, ``loudness_offset_frames`` (negative
         where lips lead), and, if there are pauses, in deviations of the speaking mouth:
         ``pause_opening`` (how far it stays open beyond the portrait) and ``pause_movement``.
     """
-    envelope = loudness(audio)[: opening.size]
+    envelope = loudness(audio, fps)[: opening.size]
     offset = sync_offset(opening, envelope)
     best = float("nan") if np.isnan(offset) else round(offset)
     metrics = {
@@ -84,10 +92,29 @@ def compare_with_sound(
     return {f"{name}.{tool}": value for name, value in metrics.items()}
 
 
-def calm(frames: NDArray[np.uint8], eyes: Signal | None, chunk: int) -> Metrics:
+def compare_with_clean(opening: Signal, clean: Signal, tool: str) -> Metrics:
+    """A mouth made of speech that a device passed on, against that made of the speech itself.
+
+    Args:
+        opening, clean: [T] as one tool reads them.
+        tool: names the tool in the metrics.
+
+    Returns:
+        ``clean_correlation`` at lag 0, ``clean_offset_frames`` (positive where the mouth is later)
+        and ``clean_amplitude_percent``.
+    """
+    metrics = {
+        "clean_correlation": correlation(opening, clean),
+        "clean_offset_frames": sync_offset(opening, clean),
+        "clean_amplitude_percent": 100 * amplitude(opening, clean),
+    }
+    return {f"{name}.{tool}": value for name, value in metrics.items()}
+
+
+def calm(frames: NDArray[np.uint8], eyes: Signal | None, chunk: int, fps: float = FPS) -> Metrics:
     """What needs no truth: movement of the whole picture, chunk borders, blinks."""
     changes = frame_changes(frames, np.ones(frames.shape[1:3], np.float32))
-    found = None if eyes is None else blinks(eyes, FPS)
+    found = None if eyes is None else blinks(eyes, fps)
     return {
         "frame_change_levels": float(changes.mean()),
         "border_ratio": border_ratio(changes, chunk),

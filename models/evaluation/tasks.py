@@ -1,4 +1,4 @@
-"""The three evaluations: clips with truth, plans side by side, recordings without truth."""
+"""Evaluations that know the truth: clips against it, and step plans side by side."""
 
 from __future__ import annotations
 
@@ -6,26 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from models.audio.files import read_speech
-from models.console import progress, warn
+from models.console import warn
 from models.diffusion import DiffusionGenerator
-from models.evaluation.compare import Metrics, Reading, Signal, compare, read_video
+from models.evaluation.compare import Metrics, Reading, compare, read_video
 from models.evaluation.controls import Controls, controls_of
-from models.evaluation.faces import track_face
-from models.evaluation.pictures import draw_clip, draw_speech
+from models.evaluation.pictures import draw_clip
 from models.evaluation.plans import Output, distance, make_inputs, run_plan, short, time_plans
 from models.evaluation.report import mean_of
-from models.evaluation.ruler import Ruler, load_ruler, pose_of, read_frames, save_ruler, train_ruler
-from models.evaluation.speech import calm, compare_with_sound, loudness
-from models.evaluation.strips import Place, place_in
-from models.evaluation.subject import Subject, gather, generate, make_subject
+from models.evaluation.ruler import Ruler, load_ruler, save_ruler, train_ruler
+from models.evaluation.subject import Subject, generate, make_subject
 from models.evaluation.timing import TimedGenerator
 from models.generator import Generator
 from models.lightning.plan import StepPlan, plain
-from models.offline import frames_for, play
 from models.training.synth.clips import Clip, list_clips, load_clip
 
 REFERENCES = (10, 30)
@@ -154,65 +146,3 @@ def _measure_plan(
 ) -> Metrics:
     made = read_video(output.frames, subject, setting.ruler, f"plan {short(output.plan)}")
     return compare(output.frames, made, subject, true, chunk)
-
-
-def evaluate_speech(
-    setting: Setting, picture: NDArray[np.uint8], files: Sequence[Path]
-) -> dict[str, Metrics]:
-    """Let a portrait speak recordings that have no true video; metrics by file name."""
-    identity = setting.generator.prepare(picture)
-    place = place_in(identity, setting.generator.size)
-    return {path.name: _evaluate_file(setting, identity, place, path) for path in files}
-
-
-def _evaluate_file(setting: Setting, identity: object, place: Place, path: Path) -> Metrics:
-    timed = TimedGenerator(setting.generator)
-    audio = read_speech(path, timed.sample_rate)[: round(setting.seconds * timed.sample_rate)]
-    count = frames_for(timed, audio.size)
-    chunks = progress(
-        play(timed, timed.open(identity), audio),
-        f"frames of {path.name}",
-        -(-count // timed.chunk_frames),
-    )
-    frames = gather(chunks, (count, *timed.size, 3))
-    reading = _read_alone(frames, setting.ruler, path.name)
-    metrics: Metrics = {}
-    for tool, opening, still in _openings(reading, _still(identity, setting.ruler)):
-        metrics.update(compare_with_sound(opening, still, audio, tool))
-    eyes = None if reading.face is None else reading.face.eyes
-    metrics.update(calm(frames, eyes, timed.chunk_frames))
-    metrics["ms_per_frame"] = 1000 * timed.watch.seconds / count
-    if setting.out:
-        heard = {"loudness": loudness(audio)}
-        draw_speech(setting.out, path.stem, frames, place, reading, heard)
-    return metrics
-
-
-def _read_alone(frames: NDArray[np.uint8], ruler: Ruler | None, label: str) -> Reading:
-    """Read a video without truth; the ruler needs landmarks to know where the mouth is."""
-    face = track_face(frames, f"landmarks, {label}")
-    if ruler is None or face is None:
-        return Reading(face, None)
-    return Reading(face, read_frames(ruler, frames, pose_of(face.eyes_xy, face.mouth_xy)))
-
-
-def _still(identity: object, ruler: Ruler | None) -> Reading:
-    """How the portrait itself reads; as nothing where an identity does not show it."""
-    picture = getattr(getattr(identity, "portrait", None), "crop", None)
-    return Reading(None, None) if picture is None else _read_alone(picture[None], ruler, "portrait")
-
-
-def _openings(reading: Reading, still: Reading) -> list[tuple[str, Signal, float]]:
-    """Tool, mouth opening [T] and the portrait's opening, for each tool that saw something.
-
-    Where the portrait cannot be read, the most closed twentieth of the video stands for it.
-    """
-    found = []
-    for tool, opening, rest in (
-        ("ruler", reading.jaw(), still.jaw()),
-        ("landmarks", reading.gap(), still.gap()),
-    ):
-        if opening is not None:
-            value = np.nanpercentile(opening, 5) if rest is None else rest[0]
-            found.append((tool, opening, float(value)))
-    return found

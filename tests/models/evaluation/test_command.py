@@ -17,7 +17,8 @@ from models.errors import LiveheadError, PortraitError
 from models.evaluation import command
 from models.evaluation.ruler import Ruler, load_ruler, save_ruler
 from models.evaluation.tasks import find_ruler
-from tests.models.evaluation.puppet import PHOTO, babble, write_clip
+from models.fake import FakeGenerator
+from tests.models.evaluation.puppet import PHOTO, PuppetGenerator, babble, write_clip
 
 pytestmark = pytest.mark.unit
 
@@ -91,12 +92,48 @@ def test_recordings_without_truth(
     out, ruler = tmp_path / "speech", str(data / "ruler.pt")
     words = ("--speech", str(recording), "--portrait", str(PHOTO), "--ruler", ruler)
     evaluate(*words, "--out", str(out), "--seconds", "1.3", "--json")
-    metrics = last_line(capsys)["speech"]["hello.wav"]
-    assert metrics["frame_change_levels"] > 0
-    assert {path.name for path in out.iterdir()} == {
-        "report.json",
-        *(f"speech_hello_{kind}.png" for kind in ("long", "second", "curves")),
+    channels = last_line(capsys)["speech"]["hello.wav"]
+    assert list(channels) == ["clean", "microphone", "telephone"]
+    assert all(metrics["frame_change_levels"] > 0 for metrics in channels.values())
+    names = ("hello", "hello_microphone", "hello_telephone")
+    kinds = ("long", "second", "curves")
+    pictures = {f"speech_{name}_{kind}.png" for name in names for kind in kinds}
+    assert {path.name for path in out.iterdir()} == {"report.json", *pictures}
+
+
+def test_other_devices_are_held_against_the_recording_itself(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = {"telephone": 2}
+    passed_on: dict[str, Any] = {
+        "clean": lambda sound, _: sound,
+        "telephone": lambda sound, _: np.roll(sound, late["telephone"] * 640),
     }
+    monkeypatch.setattr("models.evaluation.recordings.CHANNELS", passed_on)
+    monkeypatch.setattr(command, "make_generator", lambda _: PuppetGenerator())
+    evaluate("--speech", str(recording), "--portrait", str(PHOTO), "--json")
+    channels = last_line(capsys)["speech"]["hello.wav"]
+    assert "clean_correlation.landmarks" not in channels["clean"]
+    assert abs(channels["clean"]["loudness_offset_frames.landmarks"]) < 1
+    assert channels["clean"]["loudness_correlation.landmarks"] > 0.6
+    for name in ("clean_offset_frames", "loudness_offset_frames"):
+        assert channels["telephone"][f"{name}.landmarks"] == pytest.approx(2, abs=0.6)
+
+
+def test_clips_of_another_frame_rate_are_refused(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "make_generator", lambda _: FakeGenerator(fps=30.0))
+    with pytest.raises(LiveheadError, match="25 frames per second"):
+        evaluate("--data", str(data))
+
+
+def test_recordings_have_any_frame_rate(
+    recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "make_generator", lambda _: FakeGenerator(fps=30.0))
+    evaluate("--speech", str(recording), "--portrait", str(PHOTO), "--json", "--seconds", "1")
+    assert last_line(capsys)["speech"]["hello.wav"]["telephone"]["frame_change_levels"] > 0
 
 
 def test_the_ruler_is_kept_until_its_clips_change(

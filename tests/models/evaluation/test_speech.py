@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.evaluation.speech import calm, compare_with_sound, loudness, pauses
+from models.evaluation.measure import correlation
+from models.evaluation.speech import (
+    calm,
+    compare_with_clean,
+    compare_with_sound,
+    loudness,
+    pauses,
+)
 from models.training.synth.clips import FRAME_SAMPLES
 from tests.models.evaluation.puppet import babble, openings
 
@@ -27,6 +34,14 @@ def test_loudness_has_one_value_a_frame(audio: NDArray[np.float32]) -> None:
     assert loudness(audio).shape == (FRAMES,)
     assert loudness(audio[:-1]).shape == (FRAMES,)
     assert loudness(4 * audio) == pytest.approx(2 * loudness(audio))
+
+
+@pytest.mark.parametrize("fps", [24.0, 30.0])
+def test_loudness_follows_the_frame_rate(audio: NDArray[np.float32], fps: float) -> None:
+    slower = loudness(audio, fps)
+    assert slower.size == FRAMES * fps / 25
+    at = np.arange(slower.size) * 25 / fps
+    assert correlation(slower, np.interp(at, np.arange(FRAMES), loudness(audio))) > 0.9
 
 
 def test_pauses_are_long_and_settled(audio: NDArray[np.float32]) -> None:
@@ -57,6 +72,17 @@ def test_without_pauses_rest_is_unknown(audio: NDArray[np.float32]) -> None:
     spoken = audio[: 100 * FRAME_SAMPLES]
     metrics = compare_with_sound(openings(spoken), 0.0, spoken, "ruler")
     assert math.isnan(metrics["pause_opening.ruler"])
+
+
+def test_a_mouth_against_that_of_the_clean_recording(audio: NDArray[np.float32]) -> None:
+    clean = openings(audio)
+    same = compare_with_clean(3 + 0.5 * clean, clean, "ruler")
+    assert same["clean_correlation.ruler"] == pytest.approx(1)
+    assert same["clean_offset_frames.ruler"] == pytest.approx(0, abs=0.1)
+    assert same["clean_amplitude_percent.ruler"] == pytest.approx(50)
+    late = compare_with_clean(np.roll(clean, 3), clean, "ruler")
+    assert late["clean_offset_frames.ruler"] == pytest.approx(3, abs=0.3)
+    assert late["clean_correlation.ruler"] < 0.7
 
 
 def test_calm_needs_no_truth() -> None:
