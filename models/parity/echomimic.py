@@ -17,7 +17,7 @@ from models.codec.vae import VAE_FACTOR
 from models.layers.attention import KeyValue
 from models.layers.sd.motion import MotionModule
 from models.layers.sd.spatial import Reading, SpatialTransformer
-from models.parity import echomimic_loops
+from models.parity import echomimic_inputs, echomimic_loops
 from models.parity.directory import Directory, Stored
 from models.parity.echomimic_nets import Nets, load
 from models.parity.layouts import fold, like, unfold
@@ -39,6 +39,7 @@ def items(directory: Directory) -> Iterator[Item]:
     yield from _submodules(directory, nets)
     yield from _forward(directory, nets)
     yield from echomimic_loops.items(directory, nets)
+    yield from echomimic_inputs.items(directory)
 
 
 # ---- sub-networks --------------------------------------------------------------------------------

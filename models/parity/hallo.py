@@ -14,7 +14,7 @@ from models.backbones.hallo.audio import REGIONS
 from models.backbones.hallo.backbone import read_chunk
 from models.backbones.hallo.network import HalloCall
 from models.backbones.pictures import read_pictures
-from models.parity import hallo_chunks
+from models.parity import hallo_chunks, hallo_inputs
 from models.parity.directory import Directory, Stored
 from models.parity.hallo_nets import Nets, load
 from models.parity.hallo_trace import Trace
@@ -44,6 +44,7 @@ def items(directory: Directory) -> Iterator[Item]:
     yield from _reference(directory, nets)
     yield from _calls(directory, nets)
     yield from hallo_chunks.items(directory, nets)
+    yield from hallo_inputs.items(directory)
 
 
 # ---- sub-networks --------------------------------------------------------------------------------

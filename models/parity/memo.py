@@ -16,7 +16,7 @@ from models.backbones.memo.memory import Memories
 from models.backbones.memo.network import MemoCall, MemoNet
 from models.backbones.pictures import read_pictures, split_past
 from models.layers.sd.spatial import Reading, SpatialTransformer
-from models.parity import memo_clips
+from models.parity import memo_clips, memo_inputs
 from models.parity.directory import Directory, Stored
 from models.parity.layouts import fold, unfold
 from models.parity.memo_nets import Nets, load
@@ -45,6 +45,7 @@ def items(directory: Directory) -> Iterator[Item]:
     yield from _units(directory, nets)
     yield from _calls(directory, nets)
     yield from memo_clips.items(directory, nets)
+    yield from memo_inputs.items(directory, nets.emotion)
 
 
 def _subnets(directory: Directory, nets: Nets) -> Iterator[Item]:

@@ -5,12 +5,13 @@ The libraries' classes have the published names; ``renames`` knows where files d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.errors import WeightsError
 from models.weights.published.layout import LAYOUTS, find
@@ -81,6 +82,13 @@ def whisper(config: Mapping[str, Any] | None = None) -> nn.Module:
                 max_source_positions=dims["n_audio_ctx"],
             )
         )
+
+
+def whisper_positions(length: int, channels: int) -> Tensor:
+    """Whisper's own table: sines, then cosines, of rates from 1 to 1/10000 [length, channels]."""
+    rates = torch.exp(-math.log(10_000) / (channels // 2 - 1) * torch.arange(channels // 2))
+    angles = torch.arange(length)[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def stored_config(folder: Path, name: str, network: str) -> dict[str, Any] | None:

@@ -1,0 +1,1 @@
+"""Speech features as the published models hear them."""
