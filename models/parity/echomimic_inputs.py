@@ -19,6 +19,7 @@ from models.audio.published.whisper import (
 )
 from models.parity.directory import Directory, Stored
 from models.parity.report import Absent, Item, absent, compare
+from models.portrait.published.echomimic import crop_of, mask_of, square_of
 from models.weights.published import renames, shared
 
 SMALL = 1e-5
@@ -115,4 +116,27 @@ def _tables(directory: Directory) -> Iterator[Item]:
 
 
 def _pictures(directory: Directory) -> Iterator[Item]:
-    return iter(())
+    """Boxes to masks and crops; the boxes themselves need pictures that are not stored."""
+    try:
+        cases = directory.json("golden_preprocess")["cases"]
+    except Absent as error:
+        yield absent("preprocess", str(error))
+        return
+    for case in cases:
+        box, shape = np.array(case["box_xyxy"]), (case["H"], case["W"])
+        crop = crop_of(box, shape)
+        left, top, right, bottom = square = square_of(crop)
+        mask = mask_of(box, shape, as_published=True)[top:bottom, left:right]
+        spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+        rows, columns = ([int(s[0]), int(s[-1]) + 1] if len(s) else None for s in spans)
+        made = {
+            "crop_rect": list(crop),
+            "square_xyxy": list(square),
+            "crop_shape": [bottom - top, right - left],
+            "mask_in_crop_bbox_rows": rows,
+            "mask_in_crop_bbox_cols": columns,
+            "mask_area": int((mask > 0).sum()),
+        }
+        for name, got in made.items():
+            stored = case[name]
+            yield compare(f"preprocess.{case['name']}.{name}", got or [], stored or [], 0.0)

@@ -6,8 +6,23 @@ from collections.abc import Iterator
 
 from models.audio.published.speech import clamped_windows
 from models.audio.published.wav2vec import RADIUS, Wav2VecFeatures, normalised
+from models.backbones.hallo.audio import REGIONS
 from models.parity.directory import Directory
 from models.parity.report import Item, absent, compare
+from models.portrait.landmarks import FACE_OVAL
+from models.portrait.published.hallo import (
+    FACE_BLUR,
+    FACE_RATIO,
+    LIP_BLUR,
+    LIP_RATIO,
+    LIPS,
+    blurred,
+    prepare,
+    rectangle,
+    region_of,
+    resized,
+    separate,
+)
 from models.weights.published import shared
 
 SMALL = 1e-5
@@ -40,4 +55,32 @@ def _sound(directory: Directory) -> Iterator[Item]:
 
 
 def _picture(directory: Directory) -> Iterator[Item]:
-    return iter(())
+    g = directory.golden("preprocess_image")
+    if "src_image_u8" not in g:
+        yield absent("pixel_values_ref_u8", f"no src_image_u8 in {g.path.name}")
+        return
+    picture, points = g["src_image_u8"].numpy(), g["landmarks"].numpy()
+    size = int(directory.config["image_size"])
+    face = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
+    lips = rectangle(points[list(LIPS)], picture.shape[:2], LIP_RATIO)
+    soft = blurred(face, FACE_BLUR)
+    parts = separate(soft, blurred(lips, LIP_BLUR))
+    made = {
+        "png_face_mask": face,
+        "png_lip_mask": lips,
+        "png_face_mask_blur": soft,
+        "png_sep_background": parts.full,
+        "png_sep_face": parts.face,
+        "png_sep_lip": parts.lip,
+        "pixel_values_ref_u8": resized(picture, size).transpose(2, 0, 1),
+        "face_region_u8": region_of(face, size).transpose(2, 0, 1),
+    }
+    for name, got in made.items():
+        yield compare(name, got, g[name], 0.0)
+    prepared = prepare(picture, points, size)
+    for level, masks in enumerate(prepared.masks):
+        for region, mask in zip(REGIONS, masks, strict=True):
+            name = f"{region}_mask_{level}"
+            yield compare(name, mask[None], g[name], 1e-6)
+    pixels = (g.float("pixel_values_ref_u8") / 255 - 0.5) / 0.5
+    yield compare("pixel values", prepared.pixels, pixels, 1e-6)

@@ -1,0 +1,1 @@
+"""Portraits as the published models see them: pictures, masks, face vectors."""
