@@ -26,7 +26,7 @@ from tests.models.tiny import (
 pytestmark = pytest.mark.unit
 
 T = torch.tensor([640])
-installed = pytest.mark.skipif(not is_installed(), reason="openvino is not installed")
+installed = pytest.mark.skipif(not is_installed(), reason="needs livehead[openvino]")
 
 
 def test_it_is_the_network_it_was_made_of() -> None:

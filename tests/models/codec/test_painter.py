@@ -35,7 +35,7 @@ def test_the_codec_it_was_made_of_is_left_as_it_was(codec: Codec) -> None:
     assert {p.dtype for p in codec.parameters()} == {torch.float32}
 
 
-@pytest.mark.skipif(not is_installed(), reason="openvino is not installed")
+@pytest.mark.skipif(not is_installed(), reason="needs livehead[openvino]")
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1.0), (torch.bfloat16, 4.0)])
 def test_openvino_paints_the_same(codec: Codec, dtype: torch.dtype, bound: float) -> None:
     latents = torch.randn(2, 4, 6, 5)
