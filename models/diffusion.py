@@ -42,12 +42,8 @@ class Family(Protocol):
         """Conditions of the stream's next chunk, batch 1; advances the stream."""
         ...
 
-    def starts(self, streams: Sequence[Any]) -> Tensor:
-        """Start noise [B, C, F, H, W]."""
-        ...
-
-    def join(self, streams: Sequence[Any], latents: Tensor) -> Tensor:
-        """Clean latents [B, C, F, H, W] -> the same with the seams to the last chunks smoothed."""
+    def sample(self, sampler: Sampler, streams: Sequence[Any], conditions: Sequence[Any]) -> Tensor:
+        """Clean latents [B, C, F, H, W] of every stream's next chunk."""
         ...
 
     def decode(self, streams: Sequence[Any], latents: Tensor) -> Tensor:
@@ -90,9 +86,7 @@ class DiffusionGenerator:
             family.condition(stream, samples)
             for stream, samples in zip(streams, audio, strict=True)
         ]
-        cond = family.backbone.collate(conditions)
-        latents = self._sampler(family.backbone, family.starts(streams), cond)
-        latents = family.join(streams, latents)
+        latents = family.sample(self._sampler, streams, conditions)
         return list(family.decode(streams, latents).cpu().numpy())
 
 

@@ -24,11 +24,13 @@ class PublishedOptions:
         dtype: that networks compute in, one of ``DTYPES``; if "" float32 on a CPU, bfloat16 on any
             other device.
         devices: where it runs; the light steps of a group are spread over all of them.
+        frames: of a chunk; 0 for the published number.
     """
 
     size: int = SIZE
     dtype: str = ""
     devices: tuple[str, ...] = ("cpu",)
+    frames: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before gigabytes are read.

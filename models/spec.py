@@ -103,3 +103,39 @@ class MiniSpec(BackboneSpec):
 MINI = MiniSpec(
     name="mini", fps=25.0, chunk_frames=4, lookahead_frames=2, steps=10, latent=(8, 32, 32)
 )
+
+
+@dataclass(frozen=True)
+class PublishedSpec(BackboneSpec):
+    """How a published model is run.
+
+    Attributes:
+        guidance: g; 1 runs the conditional branch alone.
+        past: frames of the chunk before that the next one sees.
+        first_past: how many of them the portrait stands for in the first chunk.
+        overlap: frames that neighbouring windows share (EchoMimic).
+    """
+
+    guidance: float = 1.0
+    past: int = 0
+    first_past: int = 0
+    overlap: int = 0
+
+
+SIZE_512 = (4, 64, 64)
+PUBLISHED_SPECS = {
+    spec.name: spec
+    for spec in (
+        PublishedSpec(
+            "hallo", 25.0, 16, 2, 40, SIZE_512, PUBLISHED_DDIM, guidance=3.5, past=2, first_past=2
+        ),
+        PublishedSpec(
+            "echomimic", 24.0, 9, 3, 30, SIZE_512, PUBLISHED_DDIM, guidance=2.5, overlap=3
+        ),
+        PublishedSpec("echomimic-acc", 24.0, 9, 3, 6, SIZE_512, PUBLISHED_DDIM, overlap=3),
+        PublishedSpec(
+            "memo", 30.0, 16, 2, 20, SIZE_512, PUBLISHED_FLOW, guidance=3.5, past=16, first_past=16
+        ),
+    )
+}
+"""By name. EchoMimic's chunk is what a window of twelve frames adds to the one before."""

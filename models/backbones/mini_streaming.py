@@ -23,6 +23,7 @@ from models.codec.painter import Painter
 from models.engine.eager import for_inference
 from models.engine.protocol import Engine
 from models.lightning.foreground import token_indices
+from models.lightning.sampler import Sampler
 from models.motion import MotionTrack
 from models.portrait import Portrait, prepare_portrait
 from models.spec import MiniSpec
@@ -148,6 +149,13 @@ class MiniFamily:
             mouth[None].to(self.dtype),
             motion[None].to(self.dtype),
         )
+
+    def sample(
+        self, sampler: Sampler, streams: Sequence[MiniStream], conditions: Sequence[MiniCondition]
+    ) -> Tensor:
+        """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
+        cond = self.backbone.collate(conditions)
+        return self.join(streams, sampler(self.backbone, self.starts(streams), cond))
 
     @torch.inference_mode()
     def join(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:

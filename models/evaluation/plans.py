@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.backbones.mini_streaming import MiniFamily
 from models.console import progress
-from models.diffusion import DiffusionGenerator, Family
+from models.diffusion import DiffusionGenerator
 from models.evaluation.compare import Metrics
 from models.evaluation.measure import psnr
 from models.evaluation.subject import Subject, gather
@@ -36,7 +37,7 @@ class Inputs:
         open: starts a stream like the one that the conditions come from, to join chunks in.
     """
 
-    family: Family
+    family: MiniFamily
     chunks: list[tuple[Any, Tensor]]
     open: Callable[[], Any]
 
@@ -53,6 +54,7 @@ class Output:
 def make_inputs(generator: DiffusionGenerator, identity: Any, subject: Subject) -> Inputs:
     """What every plan starts from, as ``DiffusionGenerator.generate`` makes it."""
     family = generator.family
+    assert isinstance(family, MiniFamily)
     seed = int(subject.clip.meta.get("identity_seed", 0))
     stream = generator.open(identity, seed=seed)
     audio = list(chunks_of(generator, subject.audio))

@@ -33,8 +33,8 @@ class SpeechFeatures(Protocol):
     def whole(self, speech: NDArray[np.float32], multiple: int) -> Tensor:
         """Features of every frame of a recording, float32 [N] at 16 kHz -> [L, ...].
 
-        L is as published; the last frames repeat until it is a multiple of ``multiple`` where the
-        publisher does not pad the sound itself.
+        L is as published: a whole number of chunks of ``multiple`` frames where chunks are made
+        one by one.
         """
         ...
 

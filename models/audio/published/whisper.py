@@ -37,20 +37,18 @@ class WhisperFeatures:
         self.fps = fps
 
     @torch.inference_mode()
-    def whole(self, speech: NDArray[np.float32], multiple: int) -> Tensor:
-        """Features [L, tokens, channels] of a recording, L as published, then repeated."""
+    def whole(self, speech: NDArray[np.float32], _: int) -> Tensor:
+        """Features [L, tokens, channels] of a recording."""
         rows = self.rows(speech)
-        length = frames_of(len(rows), self.fps)
-        return self._cut(rows, length + -length % multiple, length)
+        return self._cut(rows, frames_of(len(rows), self.fps))
 
     @torch.inference_mode()
     def frames(self, speech: NDArray[np.float32], count: int) -> Tensor:
         """Features of the first ``count`` frames."""
-        return self._cut(self.rows(speech), count, count)
+        return self._cut(self.rows(speech), count)
 
-    def _cut(self, rows: Tensor, count: int, length: int) -> Tensor:
-        index = torch.arange(count).clamp(max=length - 1)
-        return rows[rows_of(index, len(rows), self.fps)].flatten(1, 2)
+    def _cut(self, rows: Tensor, count: int) -> Tensor:
+        return rows[rows_of(torch.arange(count), len(rows), self.fps)].flatten(1, 2)
 
     def rows(self, speech: NDArray[np.float32]) -> Tensor:
         """Hidden states [T, 5, channels], 50 a second."""

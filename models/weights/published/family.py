@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from models.diffusion import Family
 from models.errors import LiveheadError
 from models.lightning.plan import StepPlan, parse
 from models.published import RANDOM, PublishedOptions
+from models.spec import PUBLISHED_SPECS
 from models.weights.published.layout import LAYOUTS, check_folder
 from models.weights.published.load import load_networks, read_config
 from models.weights.published.networks import build_networks, family_part
@@ -61,7 +63,14 @@ def make_family(
 ) -> Family:
     """The family around networks; each package's ``family.make`` knows what it needs of them."""
     module = family_part(name, "family")
-    family: Family = module.make(name, networks, config=config, folder=folder, size=options.size)
+    spec = PUBLISHED_SPECS[name]
+    cells = options.size // 8
+    spec = replace(
+        spec,
+        latent=(spec.latent[0], cells, cells),
+        chunk_frames=options.frames or spec.chunk_frames,
+    )
+    family: Family = module.make(spec, networks, folder=folder, small=config is not None)
     return family
 
 
