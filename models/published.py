@@ -24,7 +24,7 @@ class PublishedOptions:
         dtype: that networks compute in, one of ``DTYPES``; if "" float32 on a CPU, bfloat16 on any
             other device.
         devices: where it runs; the light steps of a group are spread over all of them.
-        frames: of a chunk; 0 for the published number.
+        frames: of one network call; 0 for the published number.
     """
 
     size: int = SIZE

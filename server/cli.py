@@ -32,6 +32,7 @@ COMMANDS = {
             "server": Command("server.bench", "measure the server"),
             "cost": Command("models.bench.cost_command", "count a published model's operations"),
             "memory": Command("models.bench.memory", "measure a published model's memory"),
+            "speed": Command("models.bench.speed", "time a published model, plain and fast"),
         },
     ),
     "parity": Command("models.parity.command", "replay a published model's stored values"),

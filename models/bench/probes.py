@@ -13,6 +13,7 @@ from torch import Tensor
 from models.backbones.echomimic import build as echomimic
 from models.backbones.echomimic.network import EchoCall, EchoNet
 from models.backbones.reference_net import ReferenceNet
+from models.bench.hallo_probe import count_hallo
 from models.bench.memo_probe import count_memo
 from models.bench.operations import count, on_meta, total
 from models.bench.published import Costs, Probe
@@ -78,5 +79,6 @@ def _echomimic(halves: int, size: int, frames: int, share: float) -> Costs:
 PROBES: dict[str, Probe] = {
     "echomimic": partial(_echomimic, 2),
     "echomimic-acc": partial(_echomimic, 1),
+    "hallo": count_hallo,
     "memo": count_memo,
 }

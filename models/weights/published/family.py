@@ -68,7 +68,7 @@ def make_family(
     spec = replace(
         spec,
         latent=(spec.latent[0], cells, cells),
-        chunk_frames=options.frames or spec.chunk_frames,
+        chunk_frames=options.frames - spec.overlap if options.frames else spec.chunk_frames,
     )
     family: Family = module.make(spec, networks, folder=folder, small=config is not None)
     return family

@@ -15,7 +15,7 @@ from models.errors import LiveheadError
 pytestmark = pytest.mark.unit
 
 # NOTES of the published models: GMAC of one step at 512x512 and the published number of frames.
-PUBLISHED = {"echomimic": 16086.6, "echomimic-acc": 7522.3, "memo": 29760.0}
+PUBLISHED = {"hallo": 26975.9, "echomimic": 16086.6, "echomimic-acc": 7522.3, "memo": 29760.0}
 LIGHT = {"echomimic-acc": 628.7}
 
 

@@ -1,0 +1,96 @@
+"""Counts Hallo's parts in shapes alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from models.backbones.hallo import build
+from models.backbones.hallo.backbone import for_both
+from models.backbones.hallo.network import HalloCall, HalloNet
+from models.backbones.pictures import read_pictures, split_past
+from models.backbones.reference_net import ReferenceNet
+from models.bench.operations import Label, count, on_meta, total
+from models.bench.published import Costs
+from models.bench.waste import WastefulReading
+from models.layers.sd.spatial import Reads
+from models.lightning.focus import Focus
+
+STRIDE = 8  # pixels a latent cell
+PAST = 2  # motion frames
+HALVES, LEVELS, REGIONS = 2, 4, 3
+
+
+@dataclass
+class _PublishedOrder(HalloCall):
+    """Hallo's call with the reference read in the published order."""
+
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def reading(self, path: str) -> Reads | None:
+        """All rows read; the unconditional ones are computed again."""
+        return WastefulReading(self.tokens[path], self.rows(), self.plain)
+
+
+def count_hallo(size: int, frames: int, share: float) -> Costs:
+    """Costs of one chunk of ``frames`` frames of ``size`` pixels; ``share`` of tokens are face."""
+    cells = size // STRIDE
+    with on_meta():
+        made = build.networks()
+        net, reference = made["denoising_unet"], made["reference_unet"]
+        assert isinstance(net, HalloNet) and isinstance(reference, ReferenceNet)
+        faces = made["imageproj"](torch.empty(HALVES, 512))
+        seen = torch.empty(1 + PAST, net.sizes.latent, cells, cells)
+        recording = read_pictures(reference, seen, faces)
+        pictures, past = split_past(net, recording.bank, HALVES, (cells, cells))
+        windows, located = torch.empty(1, frames, 5, 12, 768), torch.empty(1, 3, size, size)
+        audio = for_both(made["audioproj"](windows), HALVES).flatten(0, 1)
+        once = {
+            "reference": total(count(reference, lambda: read_pictures(reference, seen, faces))),
+            "reference keys": total(count(net, lambda: net.read_bank(pictures))),
+            "face keys": total(count(net, lambda: net.see_face(faces, 1))),
+            "audio keys": total(count(net, lambda: net.hear(audio))),
+            "audio tokens": total(count(made["audioproj"], lambda: made["audioproj"](windows))),
+            "region": total(count(made["face_locator"], lambda: made["face_locator"](located))),
+        }
+        call = HalloCall(
+            frames,
+            HALVES,
+            net.read_bank(pictures),
+            past,
+            net.see_face(faces, frames),
+            net.hear(audio),
+            tuple(torch.empty(HALVES, REGIONS, (cells >> k) ** 2) for k in range(LEVELS)),
+            for_both(made["face_locator"](located), HALVES),
+            plain=frames,
+        )
+        x = torch.empty(HALVES * frames, net.sizes.latent, cells, cells)
+        embedding = net.embed(torch.empty(1), HALVES, frames)
+        wasteful = _PublishedOrder(**vars(call), tokens=pictures)
+        published = count(net, lambda: net.everything(x, embedding, wasteful))
+        published += count(net, lambda: net.see_face(faces.repeat_interleave(frames, 0), 1))
+        published += count(net, lambda: net.hear(audio))
+        key = count(net, lambda: net.everything(x, embedding, call))
+        light, plain_light = _light(net, call, (x, embedding), share)
+    return Costs(frames, published, key, light, plain_light, once)
+
+
+def _light(
+    net: HalloNet, call: HalloCall, given: tuple[Tensor, Tensor], share: float
+) -> tuple[Counter[Label], Counter[Label]]:
+    """A light step on the face alone, and everywhere."""
+    x, embedding = given
+    keeping = Focus(keep=True)
+    _, hidden = net.everything(x, embedding, replace(call, focus=keeping))
+    tokens = max(1, round(share * x.shape[2] * x.shape[3]))
+    face = Focus(torch.empty(HALVES, tokens, dtype=torch.int64), keeping.kept)
+
+    def run(focus: Focus) -> Counter[Label]:
+        told = replace(call, focus=focus)
+        return count(net, lambda: net.last(hidden, x, embedding, told))
+
+    return run(face), run(Focus())
