@@ -34,6 +34,9 @@ class Generator(Protocol):
     def prepare(self, portrait: NDArray[np.uint8]) -> Any:
         """Compute what is static for one portrait, RGB uint8 [H, W, 3] of any size.
 
+        It may run in another thread beside ``open`` and ``generate``, so that streams go on
+        meanwhile; those two are called by one thread alone.
+
         Raises:
             PortraitError: the image cannot be used; ``code`` says why.
         """

@@ -18,6 +18,8 @@ from server.app import create_app, wait_ready
 from server.routes.context import Context
 from server.settings import MODELS, Settings, SettingsError
 
+log = logging.getLogger(__name__)
+
 GRACE_S = 5
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # 8 min of 16 kHz speech in one WebSocket message
 GONE_S = 30  # a peer that acknowledges nothing for so long is gone
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--devices", help="of a published model, such as cuda:0,cuda:1")
     parser.add_argument("--threads", type=int, help="threads of each worker's model")
     parser.add_argument("--workers", type=int, help="worker processes (default 1)")
-    parser.add_argument("--max-sessions", type=int, help="sessions at once (default 4)")
+    parser.add_argument("--max-sessions", type=int, help="sessions at once (default: measured)")
     parser.add_argument("--log-level", help="debug, info, warning or error (default info)")
 
 
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         console.warn(str(error))
         return 2
     set_up_logging(settings.log_level)
-    logging.getLogger(__name__).info("settings: %s", settings.shown())
+    log.info("settings: %s", settings.shown())
     try:
         return asyncio.run(serve(settings, create_app(settings)))
     except KeyboardInterrupt:
@@ -163,4 +165,10 @@ async def _greet(server: Server, settings: Settings, app: FastAPI) -> None:
     while not server.started:
         await asyncio.sleep(0.01)
     shown = "localhost" if settings.host in WILDCARDS else settings.host
-    console.say(f"Livehead is ready: http://{shown}:{server.port}")
+    context: Context = app.state.context
+    places, room = context.sessions.limit, context.workers.room
+    if places > room:
+        log.warning("%d sessions may open, %d were measured to run in real time", places, room)
+    console.say(
+        f"Livehead is ready for {places} session{'s' * (places != 1)}: http://{shown}:{server.port}"
+    )

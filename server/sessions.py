@@ -38,6 +38,11 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._open)
 
+    @property
+    def limit(self) -> int:
+        """Places: as set, else what the warm workers measured; 0 while there is none."""
+        return self._settings.max_sessions or self._workers.room
+
     async def create(self, portrait: bytes, *, mode: Mode, avatar_id: str | None = None) -> Session:
         """Prepare the portrait and open a session for it.
 
@@ -54,12 +59,13 @@ class Sessions:
             self._beginning -= 1
 
     def check_room(self) -> None:
-        """Refuse when every place is taken; raises NoCapacity."""
-        taken = len(self._open) + self._beginning
-        if self._stopped or taken >= self._settings.max_sessions:
+        """Refuse when every place is taken or nothing is warm; raises NoCapacity."""
+        places, taken = self.limit, len(self._open) + self._beginning
+        if not places:
+            raise NoCapacity("expected a warm worker, got none yet; try again shortly")
+        if self._stopped or taken >= places:
             raise NoCapacity(
-                f"expected one of {self._settings.max_sessions} places to be free, got none;"
-                " try again later",
+                f"expected one of {places} places to be free, got none; try again later",
                 retry_after_s=RETRY_AFTER_S,
             )
 

@@ -38,7 +38,8 @@ class Settings:
         threads: threads of each worker's model; 0 leaves the choice to the model.
         workers: worker processes, each with its own warm model.
         max_batch: streams that one model call may serve.
-        max_sessions: places; the next caller is answered 503 with Retry-After.
+        max_sessions: places; the next caller is answered 503 with Retry-After. 0 has as many as
+            the workers, when they start, measure to run in real time.
         max_identities: prepared portraits that each worker keeps.
         max_upload_bytes: largest portrait.
         idle_timeout_s: a session with nobody attached for so long is closed.
@@ -62,7 +63,7 @@ class Settings:
     threads: int = 0
     workers: int = 1
     max_batch: int = 4
-    max_sessions: int = 4
+    max_sessions: int = 0
     max_identities: int = 32
     max_upload_bytes: int = 10 * MEGABYTE
     idle_timeout_s: float = 60.0
@@ -77,8 +78,10 @@ class Settings:
         """Refuse values that would only fail later."""
         _need(self.model in MODELS, "model", self.model, f"one of {', '.join(MODELS)}")
         _need(0 <= self.port <= 65_535, "port", self.port, "between 0 and 65535")
-        _need(self.threads >= 0, "threads", self.threads, "0 or more")
-        for name in ("workers", "max_batch", "max_sessions", "max_identities", "max_upload_bytes"):
+        for name in ("threads", "max_sessions"):
+            value = getattr(self, name)
+            _need(value >= 0, name, value, "0 or more")
+        for name in ("workers", "max_batch", "max_identities", "max_upload_bytes"):
             value = getattr(self, name)
             _need(value >= 1, name, value, "1 or more")
         for name in ("idle_timeout_s", "max_duration_s"):

@@ -17,8 +17,14 @@ async def alive() -> dict[str, str]:
 
 
 @router.get("/readyz")
-async def ready(request: Request) -> dict[str, str]:
-    """A worker is warm; 503 until then."""
-    if not context_of(request).workers.ready:
+async def ready(request: Request) -> dict[str, str | int]:
+    """A worker is warm, and how many sessions there are and may be; 503 until then."""
+    context = context_of(request)
+    if not context.workers.ready:
         raise NoCapacity("expected a warm worker, got none yet; try again shortly", retry_after_s=2)
-    return {"status": "ready"}
+    return {
+        "status": "ready",
+        "sessions": len(context.sessions),
+        "max_sessions": context.sessions.limit,
+        "measured_sessions": context.workers.room,
+    }

@@ -35,6 +35,7 @@ class _Place:
     number: int
     link: WorkerLink | None = None
     warm: bool = False
+    room: int = 0
     pause_s: float = FIRST_PAUSE_S
     sinks: dict[str, Sink] = field(default_factory=dict)
     requests: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
@@ -64,6 +65,11 @@ class LocalWorkers:
     def ready(self) -> bool:
         """Whether any process is warm."""
         return any(place.warm for place in self._places)
+
+    @property
+    def room(self) -> int:
+        """Sessions that the warm processes serve at once in real time, as each measured."""
+        return sum(place.room for place in self._places if place.warm)
 
     @property
     def pids(self) -> list[int]:
@@ -140,7 +146,7 @@ class LocalWorkers:
         warm = [place for place in self._places if place.warm]
         if not warm:
             raise NoCapacity("expected a warm worker, got none yet; try again shortly")
-        return min(warm, key=lambda place: len(place.sinks))
+        return min(warm, key=lambda place: len(place.sinks) + len(place.requests))
 
     async def _ask(self, place: _Place, make: Any) -> Any:
         if not place.warm or place.link is None:
@@ -198,10 +204,8 @@ class LocalWorkers:
                 if sink := place.sinks.pop(session, None):
                     self._homes.pop(session, None)
                     sink.lost(code, message)
-            case wire.Ready(spec=spec):
-                self._spec, self._refusal = spec, None
-                place.warm, place.pause_s = True, FIRST_PAUSE_S
-                self._changed.set()
+            case wire.Ready():
+                self._begin(place, reply)
             case wire.Failed(request=wire.START_REQUEST, message=message):
                 self._refusal = message
                 self._changed.set()
@@ -209,6 +213,19 @@ class LocalWorkers:
                 self._resolve(place, request, error=_error_of(reply))
             case wire.Prepared(request=request) | wire.Opened(request=request):
                 self._resolve(place, request, reply)
+
+    def _begin(self, place: _Place, ready: wire.Ready) -> None:
+        """A process is warm. One that replaces another measured beside sessions that ran."""
+        self._spec, self._refusal = ready.spec, None
+        place.warm, place.pause_s = True, FIRST_PAUSE_S
+        place.room = max(place.room, ready.sessions)
+        chunk_s = ready.spec.chunk_frames * ready.spec.frame_s
+        tell = log.warning if ready.alone_s > chunk_s else log.info
+        tell(
+            "worker %d is warm: one session's chunk of %.0f ms takes %.0f ms; room for %d",
+            *(place.number, 1000 * chunk_s, 1000 * ready.alone_s, place.room),
+        )
+        self._changed.set()
 
     def _resolve(
         self, place: _Place, request: int, reply: Any = None, error: Exception | None = None

@@ -1,9 +1,9 @@
 """The worker process: one warm generator that serves several sessions, their encoders beside it.
 
-One thread reads the pipe, one decodes uploaded pictures, and the main thread does everything else:
-it is the only one that calls the generator, so models need not be safe for threads. Its loop takes
-every message that waits, then makes one chunk for each of the most urgent streams in one batch,
-so streams whose chunks fall due together share a model call without ever waiting for each other.
+One thread reads the pipe, one decodes and prepares uploaded portraits, so that nobody's chunk waits
+for another caller's portrait, and the main thread does everything else. Its loop takes every
+message that waits, then makes one chunk for each of the most urgent streams in one batch, so
+streams whose chunks fall due together share a model call without ever waiting for each other.
 An interrupt that arrives during a model call is seen before the result is encoded.
 
 The child ignores SIGINT (Ctrl-C reaches the whole group; the gateway ends us in good order) and
@@ -27,16 +27,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
-from models.generator import Generator, chunk_samples
+from models.generator import Generator
 from server.generators import make_generator
 from server.identities import IdentityCache, content_hash
 from server.media.spec import MediaSpec
 from server.worker import protocol as wire
-from server.worker.streams import WorkerStream, most_urgent
+from server.worker.capacity import Room, measure_room
+from server.worker.streams import WorkerStream, most_urgent, silent_job
 
 log = logging.getLogger(__name__)
 
-_Decoded = tuple[int, str, "Future[NDArray[np.uint8]]"]
+_Identified = tuple[int, str, "Future[Any]"]
 
 
 class Worker:
@@ -49,36 +50,58 @@ class Worker:
         *,
         max_batch: int = 4,
         max_identities: int = 32,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         # Unbounded by type, bounded by the gateway: two jobs per session and one request a caller.
-        self.inbox: queue.Queue[wire.Request | _Decoded] = queue.Queue()
+        self.inbox: queue.Queue[wire.Request | _Identified] = queue.Queue()
         self._generator = generator
         self._spec = MediaSpec.of(generator)
         self._send = send
         self._max_batch = max_batch
         self._identities = IdentityCache(max_identities)
         self._streams: dict[str, WorkerStream] = {}
-        self._decoder = ThreadPoolExecutor(1, thread_name_prefix="decode")
+        self._clock = clock
+        self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._preparing: dict[str, Future[Any]] = {}
+        self._room = Room(max_batch)
         self._running = True
 
     def warm_up(self, portrait: bytes) -> None:
-        """Run the whole way once, so that the first session does not pay for it."""
+        """Run the whole way, so that the first session does not pay for it, and time it.
+
+        Without a portrait nothing is measured, and the room is taken to be one batch.
+        """
         if not portrait:
             return
-        identity = self._generator.prepare(decode_portrait(portrait))
+        identity = self._identify(portrait)
         self._identities.put(content_hash(portrait), identity)
-        silence = np.zeros(chunk_samples(self._generator), np.float32)
-        stream = self._generator.open(identity)
-        for _ in range(2):
-            self._generator.generate([stream], [silence])
+        chunk_s = self._spec.chunk_frames * self._spec.frame_s
+        self._room = measure_room(
+            lambda n: self._silent_batch(identity, n), chunk_s, self._max_batch, self._clock
+        )
+
+    def _silent_batch(self, identity: Any, n: int) -> Callable[[], None]:
+        """What makes and encodes the next chunk of ``n`` silent streams."""
+        job = silent_job(self._spec)
+        silence = np.frombuffer(job.features, np.float32)
+        streams = [
+            WorkerStream(self._spec, self._generator.open(identity, seed=k)) for k in range(n)
+        ]
+
+        def make() -> None:
+            made = self._generator.generate([s.stream for s in streams], [silence] * n)
+            for stream, frames in zip(streams, made, strict=True):
+                stream.encode(job, frames)
+
+        return make
 
     def run(self) -> None:
         """Serve until a ``Stop`` arrives."""
-        self._send(wire.Ready(self._spec))
+        self._send(wire.Ready(self._spec, self._room.sessions, self._room.alone_s))
         while self._running:
             self._take_messages(wait=not self._has_jobs())
             self._make_batch()
-        self._decoder.shutdown(wait=False, cancel_futures=True)
+        self._preparer.shutdown(wait=False, cancel_futures=True)
 
     def _has_jobs(self) -> bool:
         return any(stream.due is not None for stream in self._streams.values())
@@ -92,7 +115,7 @@ class Worker:
             wait = False
             self._handle(message)
 
-    def _handle(self, message: wire.Request | _Decoded) -> None:
+    def _handle(self, message: wire.Request | _Identified) -> None:
         match message:
             case wire.Submit(session=session, job=job):
                 if stream := self._streams.get(session):
@@ -131,12 +154,20 @@ class Worker:
         if self._identities.get(name) is not None:
             self._send(wire.Prepared(message.request, name))
             return
-        future = self._decoder.submit(decode_portrait, message.portrait)
+        future = self._preparing.get(name)
+        if future is None:
+            future = self._preparer.submit(self._identify, message.portrait)
+            self._preparing[name] = future
         future.add_done_callback(lambda done: self.inbox.put((message.request, name, done)))
 
-    def _adopt(self, request: int, name: str, decoded: Future[NDArray[np.uint8]]) -> None:
+    def _identify(self, portrait: bytes) -> Any:
+        """The identity of an image file; of the generator only what may run beside chunks."""
+        return self._generator.prepare(decode_portrait(portrait))
+
+    def _adopt(self, request: int, name: str, identified: Future[Any]) -> None:
+        self._preparing.pop(name, None)
         if self._identities.get(name) is None:
-            self._identities.put(name, self._generator.prepare(decoded.result()))
+            self._identities.put(name, identified.result())
         self._send(wire.Prepared(request, name))
 
     def _open(self, message: wire.Open) -> None:
@@ -156,14 +187,14 @@ class Worker:
         if not chosen:
             return
         jobs = [(names[id(stream)], stream, stream.take()) for stream in chosen]
-        began = time.monotonic()
+        began = self._clock()
         made = self._generate(jobs)
         self._take_messages(wait=False)
         for (name, stream, job), frames in zip(jobs, made, strict=True):
             if frames is None or self._streams.get(name) is not stream or stream.is_stale(job):
                 continue
             units = stream.encode(job, frames)
-            spent = time.monotonic() - began
+            spent = self._clock() - began
             self._send(wire.Made(name, job.generation, job.sequence, units, spent, len(jobs)))
 
     def _generate(

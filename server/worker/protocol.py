@@ -122,9 +122,17 @@ Request = Prepare | Open | Submit | Interrupt | Keyframe | Close | Stop
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model is warm."""
+    """The model is warm.
+
+    Attributes:
+        spec: what it makes.
+        sessions: that it serves at once in real time.
+        alone_s: seconds that the chunk of one session took; 0 where nothing was measured.
+    """
 
     spec: MediaSpec
+    sessions: int
+    alone_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

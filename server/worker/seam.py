@@ -38,6 +38,11 @@ class Workers(Protocol):
         """Whether a session could be opened now."""
         ...
 
+    @property
+    def room(self) -> int:
+        """Sessions that the warm workers serve at once in real time, as measured; 0 without one."""
+        ...
+
     async def start(self) -> None:
         """Start the workers; returns before they are warm."""
         ...

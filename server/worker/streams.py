@@ -98,3 +98,18 @@ def most_urgent(streams: Sequence[WorkerStream], limit: int) -> list[WorkerStrea
     """At most ``limit`` streams that have a job, the earliest due first."""
     waiting = [stream for stream in streams if stream.due is not None]
     return sorted(waiting, key=lambda stream: stream.due or 0.0)[:limit]
+
+
+def silent_job(spec: MediaSpec) -> Job:
+    """A chunk of silence that nobody waits for, to warm up and measure with."""
+    return Job(
+        generation=0,
+        sequence=0,
+        first_index=0,
+        features=bytes(4 * spec.needed_frames * spec.feature_samples),
+        sound=bytes(2 * spec.chunk_frames * spec.sound_samples),
+        speaking=(False,) * spec.chunk_frames,
+        keyframe=False,
+        jpeg=False,
+        slack_s=0.0,
+    )

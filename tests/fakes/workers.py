@@ -33,6 +33,7 @@ class FakeWorkers:
         self.sinks: dict[str, Sink] = {}
         self.keyframes = 0
         self.warm = True
+        self.measured = 4
         self.prepared = 0
         self._cost = cost
         self._clock = clock
@@ -51,6 +52,11 @@ class FakeWorkers:
     def ready(self) -> bool:
         """Whether the test made it warm."""
         return self.warm
+
+    @property
+    def room(self) -> int:
+        """What the test says that was measured."""
+        return self.measured if self.warm else 0
 
     async def start(self) -> None:
         """Start the queue."""

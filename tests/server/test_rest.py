@@ -137,6 +137,25 @@ async def test_when_every_place_is_taken_the_next_caller_is_told_when_to_return(
         await caller.create()
 
 
+async def test_places_are_as_many_as_were_measured_unless_told() -> None:
+    workers = FakeWorkers(SystemClock())
+    workers.measured = 1
+    async with serving(workers) as caller:
+        shown = (await caller.http.get("/readyz")).json()
+        assert (shown["sessions"], shown["max_sessions"], shown["measured_sessions"]) == (0, 1, 1)
+        await caller.create()
+        refused = await caller.http.post("/session", json={"avatar_id": "ada"})
+        is_problem(refused, 503, "no_capacity")
+        assert "one of 1 places" in refused.json()["detail"]
+    workers = FakeWorkers(SystemClock())
+    workers.measured = 1
+    async with serving(workers, max_sessions=2) as caller:
+        await caller.create()
+        await caller.create()
+        shown = (await caller.http.get("/readyz")).json()
+        assert (shown["sessions"], shown["max_sessions"], shown["measured_sessions"]) == (2, 2, 1)
+
+
 async def test_a_session_is_shown_and_ended_by_its_token_only() -> None:
     async with serving() as caller:
         session, other = await caller.create(), await caller.create()

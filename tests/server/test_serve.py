@@ -40,10 +40,10 @@ def children(pid: int) -> list[int]:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 async def test_it_says_when_it_is_warm_and_stops_when_told(how: signal.Signals) -> None:
-    process = await start()
+    process = await start("--max-sessions", "3")
     assert process.stdout is not None and process.stderr is not None
     line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode()
-    found = re.fullmatch(r"Livehead is ready: http://localhost:(\d+)\n", line)
+    found = re.fullmatch(r"Livehead is ready for 3 sessions: http://localhost:(\d+)\n", line)
     assert found is not None, line
     with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10):
         offspring = children(process.pid)

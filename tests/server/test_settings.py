@@ -45,7 +45,7 @@ def test_the_command_line_wins_where_it_says_something() -> None:
         ("PORT", "http", "a whole number"),
         ("PORT", "70000", "between 0 and 65535"),
         ("MODEL", "huge", "one of mini, hallo, echomimic"),
-        ("MAX_SESSIONS", "0", "1 or more"),
+        ("MAX_SESSIONS", "-1", "0 or more"),
         ("IDLE_TIMEOUT_S", "-1", "more than 0"),
         ("IDLE_TIMEOUT_S", "nan", "more than 0"),
         ("THREADS", "-2", "0 or more"),

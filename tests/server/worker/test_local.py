@@ -16,7 +16,7 @@ from models.errors import PortraitError
 from server.catalogue import draw_portrait
 from server.errors import NoCapacity, ServerError, WorkerLost
 from server.worker.local import LocalWorkers
-from server.worker.protocol import Made, WorkerConfig
+from server.worker.protocol import Made, Ready, WorkerConfig
 from tests.fakes.processes import alive, wait_dead
 from tests.fakes.workers import SPEC
 from tests.server.worker.test_worker import job
@@ -61,6 +61,7 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
     workers: LocalWorkers,
 ) -> None:
     assert workers.ready and workers.spec == SPEC
+    assert workers.room == 4  # one batch, as nothing was measured
     identity = await workers.prepare(draw_portrait())
     baskets = {"a": Basket(), "b": Basket()}
     for name, basket in baskets.items():
@@ -83,6 +84,7 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
         assert await asyncio.wait_for(basket.ended.get(), PATIENCE_S) == "worker_lost"
     await asyncio.gather(asking, return_exceptions=True)
     if not workers.ready:
+        assert workers.room == 0
         with pytest.raises((NoCapacity, WorkerLost)):
             await workers.prepare(draw_portrait())
     await workers.submit("a", job(1))
@@ -141,6 +143,39 @@ async def test_a_model_that_cannot_be_started_is_reported() -> None:
     with pytest.raises(NoCapacity):
         await workers.prepare(draw_portrait())
     await workers.aclose()
+
+
+async def test_room_is_measured_and_kept(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "server.worker.local")
+    workers = LocalWorkers(WorkerConfig("fake", warm_portrait=draw_portrait()))
+    place = workers._places[0]
+    place.room = 1000  # as if it had been measured before a crash, beside fewer sessions
+    await workers.start()
+    await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
+    assert workers.room == 1000
+    await workers.aclose()
+    assert "chunk of 160 ms takes" in caplog.text and workers.room == 0
+
+
+def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    workers = LocalWorkers(WorkerConfig("fake"))
+    workers._receive(workers._places[0], Ready(SPEC, 1, alone_s=0.3))
+    assert [(r.levelname, "takes 300 ms" in r.message) for r in caplog.records] == [
+        ("WARNING", True)
+    ]
+
+
+async def test_callers_who_come_together_are_spread_over_the_workers() -> None:
+    workers = LocalWorkers(WorkerConfig("fake"), count=2)
+    for place in workers._places:
+        workers._receive(place, Ready(SPEC, 1))
+    assert workers.room == 2
+    first, second = workers._places
+    first.requests[1] = asyncio.get_running_loop().create_future()  # somebody's portrait
+    assert workers._emptiest() is second
+    second.sinks["a"] = Basket()
+    first.requests.clear()
+    assert workers._emptiest() is first
 
 
 async def test_closing_before_anything_is_warm() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -33,9 +35,14 @@ class Bench(FakeGenerator):
         self.broken: Any = None
         self.during: list[wire.Request] = []
         self.inbox: queue.Queue[Any] | None = None
+        self.gate = threading.Event()  # portraits are prepared while it is set
+        self.gate.set()
+        self.prepare_s = 0.0
 
     def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
-        """Remember the height."""
+        """Remember the height; wait at the gate, and take as long as told."""
+        assert self.gate.wait(20)
+        time.sleep(self.prepare_s)
         self.prepared.append(portrait.shape[0])
         return super().prepare(portrait)
 
@@ -54,11 +61,11 @@ class Bench(FakeGenerator):
 class Rig:
     """A worker thread and what it answers."""
 
-    def __init__(self, max_batch: int = 4) -> None:
+    def __init__(self, max_batch: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
         self.generator = Bench()
         self.replies: queue.Queue[wire.Reply] = queue.Queue()
         self.worker = Worker(
-            self.generator, self.replies.put, max_batch=max_batch, max_identities=2
+            self.generator, self.replies.put, max_batch=max_batch, max_identities=2, clock=clock
         )
         self.generator.inbox = self.worker.inbox
         self.thread = threading.Thread(target=self.worker.run)
@@ -84,7 +91,7 @@ class Rig:
 def rig() -> Iterator[Rig]:
     rig = Rig()
     rig.thread.start()
-    assert rig.next() == wire.Ready(SPEC)
+    assert rig.next() == wire.Ready(SPEC, 4)
     yield rig
     rig.tell(wire.Stop())
     rig.thread.join(10)
@@ -248,7 +255,56 @@ def test_a_stream_closed_while_its_chunk_is_made_is_not_heard_of(rig: Rig) -> No
 
 def test_warming_up_runs_the_model_and_keeps_the_identity() -> None:
     rig = Rig()
-    rig.worker.warm_up(draw_portrait())
-    assert rig.generator.batches == [1, 1]
     rig.worker.warm_up(b"")
-    assert rig.generator.batches == [1, 1]
+    assert rig.generator.batches == []
+    rig.worker.warm_up(draw_portrait())
+    assert rig.generator.batches[:2] == [1, 1]
+    rig.thread.start()
+    rig.next()
+    rig.tell(wire.Prepare(1, draw_portrait()))
+    rig.next()
+    assert rig.generator.prepared == [256]
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
+
+
+def test_room_is_measured_on_full_batches() -> None:
+    ticks = itertools.count()  # every look at the clock is 30 ms after the last
+    rig = Rig(clock=lambda: 0.03 * next(ticks))
+    rig.worker.warm_up(draw_portrait())
+    assert rig.generator.batches == [1] * 4 + [2] * 4 + [3] * 4 + [4] * 4
+    rig.thread.start()
+    ready = rig.next()
+    assert ready.sessions == 16  # of 160 ms a fifth is left; four batches of four take 120
+    assert ready.alone_s == pytest.approx(0.03)
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
+
+
+def test_a_portrait_being_prepared_delays_no_chunk(rig: Rig) -> None:
+    rig.open("a")
+    rig.generator.gate.clear()
+    portrait = draw_portrait(200)
+    rig.tell(wire.Prepare(7, portrait), wire.Prepare(8, portrait), wire.Prepare(9, b"bad"))
+    for sequence in range(20):  # 3.2 s of chunks while the model prepares
+        rig.tell(wire.Submit("a", job(sequence)))
+        assert rig.next().sequence == sequence
+    rig.generator.gate.set()
+    replies = [rig.next() for _ in range(3)]
+    assert [reply.request for reply in replies] == [7, 8, 9]
+    assert replies[0].identity == replies[1].identity and replies[2].portrait
+    assert rig.generator.prepared == [256, 200]  # once for both
+
+
+def test_chunks_keep_their_deadlines_beside_a_slow_portrait(rig: Rig) -> None:
+    rig.open("a")
+    rig.generator.prepare_s = 1.0
+    rig.tell(wire.Prepare(7, draw_portrait(200)))
+    began = time.monotonic()
+    for sequence in range(5):
+        due = began + 0.16 * (sequence + 1)
+        rig.tell(wire.Submit("a", job(sequence)))
+        assert rig.next().sequence == sequence
+        assert time.monotonic() < due, f"chunk {sequence} came late"
+        time.sleep(max(0.0, due - time.monotonic()))
+    assert rig.next().request == 7
