@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         WeightsError: the directory is missing, foreign or damaged.
         LiveheadError: no directory is given (``bad_option``).
     """
-    module = _replays(args.model)
+    module = replays_of(args.model)
     if args.names:
         items = compare_names(args.model, module.networks(), args.directory)
     elif args.directory is None:
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if report.ok else 1
 
 
-def _replays(model: str) -> Any:
+def replays_of(model: str) -> Any:
     """The module that replays a model's stored values.
 
     Raises:

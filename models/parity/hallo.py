@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -13,7 +13,7 @@ from models.backbones.hallo import build
 from models.backbones.hallo.audio import REGIONS
 from models.backbones.hallo.backbone import read_chunk
 from models.backbones.hallo.network import HalloCall
-from models.backbones.pictures import read_pictures
+from models.backbones.pictures import read_pictures, split_past
 from models.parity import hallo_chunks, hallo_inputs
 from models.parity.directory import Directory, Stored
 from models.parity.hallo_nets import Nets, load
@@ -105,6 +105,7 @@ class Given:
 
     nets: Nets
     g: Stored
+    submodules: Stored
     latents: Tensor
     faces: Tensor
 
@@ -129,6 +130,15 @@ class Given:
             plain=frames,
         )
 
+    def stored_bank(self, frames: int) -> HalloCall:
+        """The same with the stored recordings, rounded where they were made, for our own."""
+        net, call = self.nets.denoiser, self.call(frames)
+        names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in call.bank}
+        bank = {path: self.submodules.float(name) for path, name in names.items()}
+        height, width = self.latents.shape[2:]
+        pictures, past = split_past(net, bank, HALVES, (height, width))
+        return replace(call, bank=net.read_bank(pictures), past=past)
+
     def _masks(self, level: int) -> Tensor:
         rows = [self.g.float(f"{region}_mask_{level}") for region in REGIONS]
         clips = torch.stack(rows, dim=1)  # [halves * F, 3, L], the same in every frame
@@ -146,7 +156,7 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
         yield absent("out", f"no inputs in {g.path.name}")
         return
     latents, faces = sub.float("reference_unet.in_latents"), sub.float("reference_unet.ehs")
-    given = Given(nets, g, latents, faces)
+    given = Given(nets, g, sub, latents, faces)
     x, t = g.float("latents"), g["timestep"]
     frames = x.shape[2]
     with Trace(nets.denoiser) as trace:
@@ -162,21 +172,23 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
 
 def _variants(given: Given, x: Tensor, t: Tensor) -> Iterator[Item]:
     g, frames = given.g, x.shape[2]
-    cases = {"out_bank_fp16_rounded": (given.call(frames, half_bank=True), x, ONE)}
+    rounded = "out_bank_fp16_rounded"
+
+    def judge(label: str, name: str, call: Callable[[], HalloCall], limit: float = ONE) -> Item:
+        latents = g.float("F3.latents") if name == "F3.out" else x
+        return measure(label, limit, lambda: (_call(given, latents, t, call()), g[name]))
+
+    yield judge(rounded, rounded, partial(given.call, frames, half_bank=True), ROUNDED)
+    yield judge(f"{rounded} (stored banks)", rounded, partial(given.stored_bank, frames))
     for name in (n for n in g if n.startswith("out_scale_")):
         weights = tuple(float(part) for part in name.removeprefix("out_scale_").split("_"))
-        cases[name] = (given.call(frames, weights), x, ONE)
+        yield judge(name, name, partial(given.call, frames, weights))
     if "F3.latents" in g:
-        fewer = g.float("F3.latents")
-        cases["F3.out"] = (given.call(fewer.shape[2]), fewer, ONE)
-    for name, (call, latents, tolerance) in cases.items():
-        if name not in g:
-            yield absent(name, f"no {name}")
-            continue
-        # Half of a unit in the last place of a float16 bank may round either way.
-        limit = HALF if call is cases["out_bank_fp16_rounded"][0] else tolerance
-        out = unfold(given.run(latents, t, call)[0], g[name])
-        yield compare(name, out, g[name], limit)
+        yield judge("F3.out", "F3.out", partial(given.call, g["F3.latents"].shape[2]))
+
+
+def _call(given: Given, latents: Tensor, t: Tensor, call: HalloCall) -> Tensor:
+    return unfold(given.run(latents, t, call)[0], latents)
 
 
 def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:

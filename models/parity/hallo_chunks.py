@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from models.audio.published.speech import RATE
 from models.backbones.hallo.audio import REGIONS
 from models.backbones.hallo.backbone import HalloBackbone, for_both, read_chunk
+from models.backbones.hallo.family import HalloFamily
 from models.codec.vae import PublishedVae
 from models.lightning.plan import plain
 from models.lightning.sampler import Sampler
@@ -18,7 +21,9 @@ from models.parity.directory import Directory, Stored
 from models.parity.hallo_nets import Nets
 from models.parity.outputs import outputs_of
 from models.parity.report import Item, absent, compare
-from models.spec import PUBLISHED_DDIM, BackboneSpec
+from models.portrait.published.hallo import Prepared
+from models.portrait.published.look import NoVectors
+from models.spec import PUBLISHED_DDIM, BackboneSpec, PublishedSpec
 
 LATENTS = {"bank_fp32": (2e-4, 2e-3), "bank_fp16": (5e-3, 5e-2)}  # first chunk, later ones
 VIDEO = (1e-3, 3e-3)
@@ -68,6 +73,57 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
         last: Tensor | None = None
         for k in range(int(run.settings["chunks"])):
             last = yield from _chunk(run, kind, k, noise, last)
+    yield from _stream(run)
+
+
+def _stream(run: Run) -> Iterator[Item]:
+    """The same run as a session makes it: the family's stream, chunk after chunk."""
+    g, image = run.g, run.directory.golden("preprocess_image")
+    windows = run.directory.golden("preprocess_audio").float("audio_emb_windowed")
+    shape = g["bank_fp32.chunk0.latents_init"].shape
+    steps, motion = int(run.settings["steps"]), int(run.directory.config["n_motion_frames"])
+    spec = PublishedSpec(
+        "hallo",
+        25.0,
+        shape[2],
+        0,
+        steps,
+        (shape[1], shape[3], shape[4]),
+        PUBLISHED_DDIM,
+        guidance=float(run.settings["cfg_scale"]),
+        past=motion,
+        first_past=motion,
+    )
+    nets = run.nets
+    networks = {
+        "denoising_unet": nets.denoiser,
+        "reference_unet": nets.reference,
+        "imageproj": nets.image,
+        "audioproj": nets.audio,
+        "face_locator": nets.locator,
+        "vae": nets.vae,
+        "wav2vec": torch.nn.Module(),  # features are the stored ones
+    }
+    family = HalloFamily(spec, networks, NoVectors(0))
+    prepared = Prepared(
+        run.pixels()[0],
+        image.float("face_region_u8") / 255,
+        tuple(level[0] for level in run.masks()),
+    )
+    face = image.float("face_emb").reshape(1, -1)
+    stream = family.stream(family.known("portrait", prepared, face), int(run.settings["seed"]))
+    stream.speech.known = windows
+    sampler = Sampler(PUBLISHED_DDIM, plain(steps))
+    silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
+    for k in range(int(run.settings["chunks"])):
+        latents = family.sample(sampler, [stream], [family.condition(stream, silence)])
+        stored = g[f"bank_fp32.chunk{k}.latents_steps"][-1]
+        tolerance = LATENTS["bank_fp32"][min(k, 1)]
+        yield compare(f"stream.chunk{k}.latents", latents, stored, tolerance)
+        frames = family.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
+        video = g.float(f"bank_fp32.chunk{k}.video")
+        tolerance = VIDEO[min(k, 1)] + 1 / 255  # whole numbers, truncated
+        yield compare(f"stream.chunk{k}.frames", frames, video, tolerance)
 
 
 def _chunk(

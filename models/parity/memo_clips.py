@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from models.audio.published.emotion import label_of_clip
+from models.audio.published.speech import RATE
 from models.backbones.memo.backbone import (
     MemoBackbone,
     hear_both,
     label_both,
     read_clip,
 )
+from models.backbones.memo.family import MemoFamily
 from models.backbones.memo.joint import NO_EMOTION
 from models.backbones.memo.memory import Memories
 from models.codec.vae import PublishedVae
@@ -23,7 +27,8 @@ from models.parity.directory import Directory, Stored
 from models.parity.memo_nets import Nets
 from models.parity.outputs import outputs_of
 from models.parity.report import Item, absent, compare
-from models.spec import PUBLISHED_FLOW, BackboneSpec
+from models.portrait.published.look import NoVectors
+from models.spec import PUBLISHED_FLOW, BackboneSpec, PublishedSpec
 
 LATENTS = 5e-4
 VIDEO = 2e-3
@@ -51,6 +56,48 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
         memory = yield from replay.start(last, memory)
         yield from replay.steps()
         last = yield from replay.video()
+    yield from _stream(g, nets, run, clips)
+
+
+def _stream(g: Stored, nets: Nets, run: dict[str, float], clips: list[str]) -> Iterator[Item]:
+    """The same run as a session makes it: the family's stream, clip after clip."""
+    shape = g["clip0.init_latents"].shape
+    spec = PublishedSpec(
+        "memo",
+        float(run["fps"]),
+        shape[2],
+        0,
+        int(run["steps"]),
+        (shape[1], shape[3], shape[4]),
+        PUBLISHED_FLOW,
+        guidance=run["guidance_scale"],
+        past=int(run["past_frames"]),
+        first_past=int(run["init_past_frames"]),
+    )
+    networks = {
+        "diffusion_net": nets.denoiser,
+        "reference_net": nets.reference,
+        "image_proj": nets.image,
+        "audio_proj": nets.audio,
+        "vae": nets.vae,
+        "wav2vec": torch.nn.Module(),  # features are the stored ones
+    }
+    family = MemoFamily(spec, networks, NoVectors(0))
+    tokens = torch.arange(shape[3] * shape[4])[None]
+    identity = family.known("portrait", g.float("pixel_values"), g.float("face_emb"), tokens)
+    stream = family.stream(identity, int(run["generator_seed"]))
+    stream.speech.known = g.float("audio_emb")
+    sampler = Sampler(PUBLISHED_FLOW, plain(spec.steps))
+    silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
+    labels = g["audio_emotion_labels"].view(len(clips), -1)
+    for clip, told in zip(clips, labels, strict=True):
+        family.label = label_of_clip(told)
+        latents = family.sample(sampler, [stream], [family.condition(stream, silence)])
+        stored = g[f"{clip}.step{spec.steps - 1}.latents"]
+        yield compare(f"stream.{clip}.latents", latents, stored, LATENTS)
+        frames = family.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
+        tolerance = VIDEO + 1 / 255  # whole numbers, truncated
+        yield compare(f"stream.{clip}.frames", frames, g[f"{clip}.video"], tolerance)
 
 
 def _schedules(g: Stored) -> Iterator[Item]:
@@ -89,7 +136,7 @@ class _Clip:
         self.audio = self.nets.audio(windows[None, first : first + frames])
         yield self.judge("audio_tensor", self.audio, SMALL)
         labels = self.g["audio_emotion_labels"][first : first + frames]
-        self.label = int(labels.mode().values)
+        self.label = label_of_clip(labels)
 
     def start(
         self, last: Tensor | None, memory: Memories | None

@@ -20,7 +20,7 @@ from models.backbones.hallo.network import HalloNet
 from models.backbones.reference_net import ReferenceNet
 from models.layers.attention import KeyValue
 from models.lightning.foreground import token_indices
-from models.portrait.published.hallo import prepare
+from models.portrait.published.hallo import Prepared, prepare
 from models.portrait.published.look import Vectors, look, open_vectors
 from models.spec import PublishedSpec
 
@@ -74,7 +74,13 @@ class HalloFamily(GuidedFamily):
             PortraitError: the picture cannot be used.
         """
         prepared = prepare(picture, look(picture), self.size[0])
-        face = self.here(torch.from_numpy(self.vectors.vector(picture))[None])
+        face = torch.from_numpy(self.vectors.vector(picture))[None]
+        return self.known(owner_of(picture), prepared, face)
+
+    @torch.inference_mode()
+    def known(self, key: str, prepared: Prepared, face: Tensor) -> HalloIdentity:
+        """From a prepared portrait and its face vector [1, D]."""
+        face = self.here(face)
         faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
         halves = self.backbone.halves
         region = self.locator(self.here(prepared.region[None]))
@@ -82,7 +88,7 @@ class HalloFamily(GuidedFamily):
         _, height, width = self.spec.latent
         face_map = prepared.masks[0][FACE:].amax(0).view(height, width)
         return HalloIdentity(
-            owner_of(picture),
+            key,
             self.here(self.vae.encode(prepared.pixels[None])),
             faces,
             self.backbone.network.see_face(faces, self.spec.chunk_frames),

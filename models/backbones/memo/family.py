@@ -80,17 +80,28 @@ class MemoFamily(GuidedFamily):
         """
         points = look(picture)
         pixels = torch.from_numpy(resized(picture, self.size[0])).permute(2, 0, 1).float()
-        face = self.here(torch.from_numpy(self.vectors.vector(picture))[None])
-        faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
+        face = torch.from_numpy(self.vectors.vector(picture))[None]
         mask = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
         _, height, width = self.spec.latent
+        tokens = foreground(mask, (height, width))
+        return self.known(owner_of(picture), pixels[None] / 127.5 - 1, face, tokens)
+
+    @torch.inference_mode()
+    def known(self, key: str, pixels: Tensor, face: Tensor, tokens: Tensor) -> MemoIdentity:
+        """From a picture [1, 3, H, W] from -1 to 1, a face vector [1, D], face tokens [1, K]."""
+        face = self.here(face)
+        faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
         return MemoIdentity(
-            owner_of(picture),
-            self.here(self.vae.encode(pixels[None] / 127.5 - 1)),
+            key,
+            self.here(self.vae.encode(pixels)),
             faces,
             self.backbone.network.see_face(faces, self.spec.chunk_frames),
-            foreground(mask, (height, width)).to(self.device),
+            tokens.to(self.device),
         )
+
+    def label_of(self, _: GuidedStream) -> int:
+        """The emotion of the stream's next chunk."""
+        return self.label
 
     @torch.inference_mode()
     def condition(self, stream: GuidedStream, audio: NDArray[np.float32]) -> GuidedCondition:
@@ -115,7 +126,7 @@ class MemoFamily(GuidedFamily):
             "bank": clip.bank,
             "face": identity.seen,
             "memory": clip.memory,
-            "labels": label_both(self.label, NO_EMOTION, frames, halves).to(self.device),
+            "labels": label_both(self.label_of(stream), NO_EMOTION, frames, halves).to(self.device),
             "audio": hear_both(tokens, halves),
         }
         return self.backbone.condition(identity.key, identity.foreground, parts)
