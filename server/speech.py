@@ -116,7 +116,7 @@ class IncomingSpeech:
         self.begun = False
         self.last_data = segment.asked_at
         self._spec = spec
-        self._to_features = StreamResampler(rate, channels, spec.sample_rate)
+        self._to_features = StreamResampler(rate, channels, spec.feature_rate)
         self._to_sound = StreamResampler(rate, channels, OUTPUT_RATE)
         self._arrived_s = 0.0
         self._features = Fifo(np.float32)

@@ -118,6 +118,27 @@ class OpusEncoder:
         return bytes(packets[0])
 
 
+class OpusPacketiser:
+    """Encodes sound that comes in slices of any length; what fills no packet waits for more."""
+
+    def __init__(self) -> None:
+        self._encoder = OpusEncoder()
+        self._rest = np.zeros(0, np.int16)
+
+    def push(self, pcm: NDArray[np.int16]) -> tuple[bytes, ...]:
+        """The packets that are complete with int16 [N], mono at 48 kHz."""
+        sound = np.concatenate([self._rest, pcm])
+        whole = sound.size // OPUS_SAMPLES * OPUS_SAMPLES
+        self._rest = sound[whole:]
+        return tuple(
+            self._encoder.encode(piece) for piece in sound[:whole].reshape(-1, OPUS_SAMPLES)
+        )
+
+    def restart(self) -> None:
+        """Forget what waits: the next sound does not follow it."""
+        self._rest = self._rest[:0]
+
+
 def encode_jpeg(frame: NDArray[np.uint8], quality: int = 80) -> bytes:
     """Encode RGB uint8 [H, W, 3] as JPEG; ``quality`` is 1..100."""
     bgr = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2BGR)

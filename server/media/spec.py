@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from models.generator import Generator
 from server.media.unit import OUTPUT_RATE
 
-PACKET_SAMPLES = OUTPUT_RATE // 50  # one Opus packet, 20 ms
-
 
 @dataclass(frozen=True, slots=True)
 class MediaSpec:
@@ -29,11 +27,11 @@ class MediaSpec:
     sample_rate: int
 
     def __post_init__(self) -> None:
-        """Refuse a frame rate whose frames do not hold whole Opus packets."""
-        if self.sound_samples * self.fps != OUTPUT_RATE or self.sound_samples % PACKET_SAMPLES:
+        """Refuse a frame rate whose frames do not hold whole samples of what is played."""
+        if self.sound_samples * self.fps != OUTPUT_RATE:
             raise ValueError(
-                f"expected a frame to last a multiple of 20 ms, got {self.fps} frames per second;"
-                " use a generator of 50, 25, 12.5 or 10"
+                f"expected a frame to hold a whole number of samples at {OUTPUT_RATE} Hz, got"
+                f" {self.fps:g} frames per second; use a generator of 24, 25, 30 or 50"
             )
 
     @classmethod
@@ -54,8 +52,16 @@ class MediaSpec:
 
     @property
     def feature_samples(self) -> int:
-        """Samples of one frame at ``sample_rate``."""
+        """Samples of one frame at ``sample_rate``, the nearest number where it is not whole."""
         return round(self.sample_rate / self.fps)
+
+    @property
+    def feature_rate(self) -> int:
+        """Hz at which a frame lasts ``feature_samples``: ``sample_rate``, or within 0.1 % of it.
+
+        Speech is resampled to it, so that sound and frames never drift apart.
+        """
+        return round(self.feature_samples * self.fps)
 
     @property
     def sound_samples(self) -> int:

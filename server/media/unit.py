@@ -23,7 +23,8 @@ class Unit:
         keyframe: whether ``video`` can be decoded without earlier frames.
         speaking: whether the slice holds speech that an app queued (not idle silence).
         video: one H.264 access unit, Annex-B, parameter sets before each keyframe.
-        opus: Opus packets that cover the slice, 20 ms each at 48 kHz.
+        opus: Opus packets of 20 ms at 48 kHz that are complete with the slice; where a frame is
+            not a multiple of 20 ms the rest of its sound is in the next unit's first packet.
         pcm: the same slice as s16le mono at ``OUTPUT_RATE``.
         jpeg: the same frame as JPEG when a caller asked for it, else empty.
     """

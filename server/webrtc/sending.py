@@ -27,6 +27,8 @@ class UnitSender:
     Both time stamps come from the unit's place on the media clock. The first Opus packet leaves
     with the picture and each later one 20 ms after the one before, as its time stamp says: sender
     reports map time stamps to moments of sending, and a receiver's buffer grows with every burst.
+    Where frames are no multiple of 20 ms, sound that breaks off loses less than a packet; when that
+    adds up to one, time stamps skip it, so that sound stays within 20 ms of its picture.
     """
 
     def __init__(self, fps: float, on_keyframe_request: Callable[[], None]) -> None:
@@ -55,8 +57,9 @@ class UnitSender:
         """
         if unit.index <= self._last_index:
             return
-        if unit.index != self._last_index + 1:
-            self._next_packet = int(unit.index * OUTPUT_RATE / (self._fps * OPUS_SAMPLES) + 1e-6)
+        place = int(unit.index * OUTPUT_RATE / (self._fps * OPUS_SAMPLES) + 1e-6)
+        follows = unit.index == self._last_index + 1
+        self._next_packet = max(self._next_packet, place) if follows else place
         self._last_index = unit.index
         if self._has_audio:
             self._send_sound(unit.opus, now)

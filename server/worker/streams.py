@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.media.encoders import OpusEncoder, VideoEncoder, encode_jpeg
-from server.media.spec import PACKET_SAMPLES, MediaSpec
+from server.media.encoders import OpusPacketiser, VideoEncoder, encode_jpeg
+from server.media.spec import MediaSpec
 from server.media.unit import Unit
 from server.worker.protocol import Job
 
@@ -31,7 +31,7 @@ class WorkerStream:
         self._spec = spec
         self._jobs: deque[tuple[float, Job]] = deque(maxlen=MAX_JOBS)
         self._video = VideoEncoder(spec.size, spec.fps)
-        self._opus = OpusEncoder()
+        self._opus = OpusPacketiser()
         self._keyframe = False
 
     def add(self, job: Job) -> None:
@@ -66,6 +66,8 @@ class WorkerStream:
         """Units of one chunk from RGB uint8 [F, H, W, 3] and the job's own sound."""
         sound = np.frombuffer(job.sound, np.int16).reshape(len(frames), self._spec.sound_samples)
         units = []
+        if job.keyframe:  # nothing that was played before leads up to this chunk
+            self._opus.restart()
         for k, frame in enumerate(frames):
             forced = self._keyframe or (job.keyframe and k == 0)
             video, keyframe = self._video.encode(frame, force_keyframe=forced)
@@ -77,7 +79,7 @@ class WorkerStream:
                     keyframe=keyframe,
                     speaking=job.speaking[k],
                     video=video,
-                    opus=self._packets(sound[k]),
+                    opus=self._opus.push(sound[k]),
                     pcm=sound[k].tobytes(),
                     jpeg=encode_jpeg(frame) if job.jpeg else b"",
                 )
@@ -88,10 +90,6 @@ class WorkerStream:
         """Release the encoders."""
         self._jobs.clear()
         self._video.close()
-
-    def _packets(self, sound: NDArray[np.int16]) -> tuple[bytes, ...]:
-        pieces = sound.reshape(-1, PACKET_SAMPLES)
-        return tuple(self._opus.encode(piece) for piece in pieces)
 
 
 def most_urgent(streams: Sequence[WorkerStream], limit: int) -> list[WorkerStream]:

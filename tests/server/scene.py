@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.lifetime import Limits
+from server.media.spec import MediaSpec
 from server.session import Mode, Session
 from server.worker.protocol import Job
 from tests.fakes.clock import ManualClock
@@ -57,14 +58,15 @@ async def scene(
     mode: Mode = "speak",
     limits: Limits | None = None,
     attach: bool = True,
+    spec: MediaSpec = SPEC,
 ) -> AsyncIterator[Scene]:
     """An open session, watched unless ``attach`` is False."""
     clock = ManualClock()
-    workers = FakeWorkers(clock, cost)
+    workers = FakeWorkers(clock, cost, spec)
     await workers.start()
     retired: list[str] = []
     session = Session(
-        workers, SPEC, clock, lambda _, reason: retired.append(reason), mode=mode, limits=limits
+        workers, spec, clock, lambda _, reason: retired.append(reason), mode=mode, limits=limits
     )
     await session.open("identity")
     viewer = Recorder(clock)

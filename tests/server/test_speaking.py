@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +31,26 @@ async def test_idle_plays_25_frames_a_second_for_ever() -> None:
         assert [unit.index for _, unit in viewer.units] == list(range(len(viewer.units)))
         assert not any(np.frombuffer(unit.pcm, np.int16).any() for _, unit in viewer.units)
         assert act.session.snapshot()["late_units"] == 0
+
+
+@pytest.mark.parametrize("fps", [24.0, 30.0])
+async def test_other_frame_rates_stay_in_step(fps: float) -> None:
+    spec = replace(SPEC, fps=fps, chunk_frames=9, lookahead_frames=3)
+    async with scene(spec=spec) as act:
+        await act.advance(1)
+        said = speech(6.0)
+        await act.push(said)
+        act.session.commit()
+        await act.advance(8)
+        assert np.allclose(gaps(act.viewer.times), 1 / fps, atol=1e-9)
+        assert len(act.viewer.speaking) == 6 * fps
+        expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
+        assert np.array_equal(act.viewer.heard(), expected)
+        # what the model hears of each frame is as loud as what is played with it, to the last frame
+        jobs = [job for _, job in act.workers.jobs]
+        heard = np.concatenate([features_of(job, spec)[:9] for job in jobs])
+        played = np.concatenate([np.frombuffer(job.sound, np.int16).reshape(9, -1) for job in jobs])
+        assert np.array_equal(np.abs(heard).max(1) > 0.01, np.abs(played).max(1) > 0)
 
 
 async def test_idle_chunks_are_asked_for_just_in_time() -> None:

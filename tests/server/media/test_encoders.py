@@ -11,7 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from models.fake import FakeGenerator, read_counter
-from server.media.encoders import OPUS_SAMPLES, OpusEncoder, VideoEncoder, encode_jpeg
+from server.media.encoders import (
+    OPUS_SAMPLES,
+    OpusEncoder,
+    OpusPacketiser,
+    VideoEncoder,
+    encode_jpeg,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -129,6 +135,24 @@ def test_opus_packets_carry_the_rescue_copy() -> None:
     assert all(packet[0] >> 3 < 16 for packet in packets), "speech modes, which can carry it"
     assert sum(packet[1] >> 6 & 1 for packet in packets) > len(packets) // 3
     assert sum(map(len, packets)) * 8 < 40_000
+
+
+@pytest.mark.parametrize("slice_", [1600, 1920, 2000])
+def test_slices_of_any_length_become_the_same_packets(slice_: int) -> None:
+    pcm = np.random.default_rng(3).integers(-9000, 9000, 48_000).astype(np.int16)
+    encoder, packetiser = OpusEncoder(), OpusPacketiser()
+    expected = [encoder.encode(piece) for piece in pcm.reshape(-1, OPUS_SAMPLES)]
+    packets = [packetiser.push(pcm[at : at + slice_]) for at in range(0, pcm.size, slice_)]
+    assert [packet for some in packets for packet in some] == expected
+    assert {len(some) for some in packets} <= {slice_ // 960, slice_ // 960 + 1}
+
+
+def test_a_restart_forgets_what_filled_no_packet() -> None:
+    packetiser = OpusPacketiser()
+    assert packetiser.push(np.zeros(900, np.int16)) == ()
+    packetiser.restart()
+    assert packetiser.push(np.zeros(900, np.int16)) == ()
+    assert len(packetiser.push(np.zeros(60, np.int16))) == 1
 
 
 def test_opus_encoder_refuses_other_lengths_and_types() -> None:

@@ -64,6 +64,18 @@ async def test_units_of_unequal_packets_stay_aligned_at_thirty_frames() -> None:
     assert await take(audio, 1) == [(48_000, b"30.0")]
 
 
+async def test_sound_that_breaks_off_often_stays_near_its_picture() -> None:
+    sender, video, audio = make(fps=30.0)
+    stamps: list[int] = []
+    for index in range(0, 40, 4):  # every fourth unit begins anew: two thirds of a packet are lost
+        for step, count in enumerate((1, 2, 2, 1)):
+            sender.send(unit(index + step, keyframe=True, packets=count), now())
+        heard, seen = await take(audio, 6), await take(video, 4)
+        assert abs(heard[0][0] / 48_000 - seen[0][0] / 90_000) <= 0.021
+        stamps += [stamp for stamp, _ in heard]
+    assert stamps == sorted(set(stamps))
+
+
 async def test_packets_of_a_unit_leave_twenty_milliseconds_apart() -> None:
     sender, _, audio = make()
     start = now()

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.unit
 class Bench(FakeGenerator):
     """Counts what it is asked for in one call; fails on a stream it is told to."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, fps: float = 25.0) -> None:
+        super().__init__(fps=fps)
         self.batches: list[int] = []
         self.prepared: list[int] = []
         self.broken: Any = None
@@ -61,8 +61,13 @@ class Bench(FakeGenerator):
 class Rig:
     """A worker thread and what it answers."""
 
-    def __init__(self, max_batch: int = 4, clock: Callable[[], float] = time.monotonic) -> None:
-        self.generator = Bench()
+    def __init__(
+        self,
+        max_batch: int = 4,
+        clock: Callable[[], float] = time.monotonic,
+        generator: Bench | None = None,
+    ) -> None:
+        self.generator = generator or Bench()
         self.replies: queue.Queue[wire.Reply] = queue.Queue()
         self.worker = Worker(
             self.generator, self.replies.put, max_batch=max_batch, max_identities=2, clock=clock
@@ -116,8 +121,37 @@ def job(sequence: int = 0, **changes: Any) -> wire.Job:
 
 def test_the_spec_is_the_generators() -> None:
     assert MediaSpec.of(FakeGenerator()) == SPEC
-    with pytest.raises(ValueError, match="20 ms"):
-        MediaSpec.of(FakeGenerator(fps=30.0))
+    film = MediaSpec.of(FakeGenerator(fps=24.0))
+    assert (film.sound_samples, film.feature_samples, film.feature_rate) == (2000, 667, 16_008)
+    screen = MediaSpec.of(FakeGenerator(fps=30.0))
+    assert (screen.sound_samples, screen.feature_samples, screen.feature_rate) == (
+        1600,
+        533,
+        15_990,
+    )
+    with pytest.raises(ValueError, match="whole number of samples"):
+        MediaSpec.of(FakeGenerator(fps=29.97))
+
+
+def test_thirty_frames_a_second_become_units() -> None:
+    rig = Rig(generator=Bench(fps=30.0))
+    rig.worker.warm_up(draw_portrait())
+    rig.thread.start()
+    assert rig.next().spec.fps == 30
+    rig.open("a")
+    chunk = job(
+        features=np.zeros(6 * 533, np.float32).tobytes(),
+        sound=np.ones(4 * 1600, np.int16).tobytes(),
+    )
+    rig.tell(*(wire.Submit("a", replace(chunk, sequence=k)) for k in range(3)))
+    units = [unit for _ in range(3) for unit in rig.next().units]
+    assert all(len(unit.pcm) == 2 * 1600 for unit in units)
+    assert [len(unit.opus) for unit in units] == [1, 2, 2] * 4
+    rig.tell(*(wire.Submit("a", replace(chunk, sequence=3 + k, keyframe=True)) for k in range(2)))
+    units = [unit for _ in range(2) for unit in rig.next().units]
+    assert [len(unit.opus) for unit in units] == [1, 2, 2, 1] * 2  # each time anew
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
 
 
 def test_a_job_becomes_units(rig: Rig) -> None:
