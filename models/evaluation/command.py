@@ -122,8 +122,8 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError("expected --data DIR or --speech FILE, got neither; give one of them")
     if args.data is None and (args.compare or args.clips):
         raise OptionError("expected --data DIR with --compare and --clips, got none; add it")
-    if args.compare and args.model == "fake":
-        raise OptionError("expected a diffusion model with --compare, got the fake one")
+    if args.compare and args.model != "mini":
+        raise OptionError(f"expected --model mini with --compare, got {args.model}")
     if args.seconds < MIN_SECONDS:
         raise OptionError(f"expected --seconds >= {MIN_SECONDS:g}, got {args.seconds:g}")
     for path in args.speech or ():

@@ -168,7 +168,8 @@ def test_without_training_clips_there_is_no_ruler(
     [
         ((), "--data"),
         (("--compare", "10:0"), "--data"),
-        (("--data", "DATA", "--compare", "10:0"), "fake"),
+        (("--data", "DATA", "--compare", "10:0"), "got fake"),
+        (("--data", "DATA", "--compare", "10:0", "--model", "hallo"), "got hallo"),
         (("--data", "DATA", "--clips", "777"), "777"),
         (("--data", "DATA", "--seconds", "0"), "--seconds"),
         (("--speech", "nothing.wav"), "no file at"),
