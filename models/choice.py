@@ -23,7 +23,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plan", help="steps such as 10:0,4,8+dfa (default: the weights' own)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: what suits the engine")
-    parser.add_argument("--engine", default="auto", help="eager, openvino, or auto (the default)")
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        help="eager, openvino (mini), compiled (published), or auto (the default)",
+    )
     published = parser.add_argument_group("published models")
     published.add_argument(
         "--size", type=int, default=SIZE, metavar="N", help="of frames (default %(default)s)"

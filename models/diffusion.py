@@ -108,7 +108,8 @@ def load_generator(
         threads: for tensor maths on the CPU; what suits the engine if None.
         plan: a step plan such as ``10:0,4,8+dfa``; the one stored beside the weights if None, the
             published loop for published models.
-        engine: one of ``models.engine.choose.ENGINES``; published models have PyTorch alone.
+        engine: one of ``models.engine.choose.ENGINES``; of published models ``eager`` or
+            ``compiled``.
         options: of published models; their defaults if None.
 
     Raises:
@@ -146,15 +147,18 @@ def _published(
             " docs/published-weights.md says what is in it",
             code="missing_weights",
         )
-    if engine not in ("auto", "eager"):
+    if engine not in ("auto", "eager", "compiled"):
         raise LiveheadError(
-            f"expected the engine eager for {name}, got {engine!r}; leave --engine out",
+            f"expected the engine eager or compiled for {name}, got {engine!r}; leave --engine out",
             code="bad_option",
         )
     prepare_engine("eager", threads)
+    from models.engine.compiled import compile_network
     from models.weights.published.family import load_family  # brings the extra's packages
 
     family, stored = load_family(name, str(weights), options)
     chosen = parse(plan) if plan else stored
+    if engine == "compiled":
+        compile_network(family.backbone.network)
     lanes = make_lanes(family.backbone, options.devices) if len(options.devices) > 1 else ()
     return DiffusionGenerator(family, chosen, lanes=lanes)
