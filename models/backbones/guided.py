@@ -16,7 +16,7 @@ from torch import Tensor
 from models.backbones.unet import UNet
 from models.lightning.cache import Cached
 from models.lightning.focus import Focus
-from models.lightning.foreground import pad_together
+from models.lightning.foreground import Face, pad_together, padding_together
 from models.spec import BackboneSpec
 
 KINDS = ("resnets", "attentions", "audio_modules", "motion_modules")
@@ -36,6 +36,7 @@ class GuidedCondition:
             ``halves`` equal parts; a mapping in it is by path of the module that needs it.
         last: paths of the last layer's modules, all that light steps need of those mappings.
         shared: like ``parts``, but the same for both halves: first axes are clips.
+        padding: which face tokens are no more than padding, bool [B, K]; None if none is.
     """
 
     owners: tuple[str, ...]
@@ -45,6 +46,7 @@ class GuidedCondition:
     parts: Mapping[str, Tree]
     last: frozenset[str]
     shared: Mapping[str, Tree] = field(default_factory=dict)
+    padding: Tensor | None = None
 
     def repeat(self, n: int) -> GuidedCondition:
         """For n light steps in one batch: the batch n times over, the deeper layers' parts left
@@ -68,6 +70,8 @@ def collate(conditions: Sequence[GuidedCondition]) -> GuidedCondition:
         return first
     halves = first.halves
 
+    faces = [Face(c.foreground, c.padding) for c in conditions if c.foreground is not None]
+
     def join(*parts: Tensor) -> Tensor:
         split = [part.chunk(halves) for part in parts]
         return torch.cat([pieces[half] for half in range(halves) for pieces in split])
@@ -80,6 +84,7 @@ def collate(conditions: Sequence[GuidedCondition]) -> GuidedCondition:
         map_tensors(join, *(c.parts for c in conditions)),
         first.last,
         map_tensors(lambda *clips: torch.cat(clips), *(c.shared for c in conditions)),
+        padding_together(faces) if len(faces) == len(conditions) else None,
     )
 
 
@@ -155,10 +160,11 @@ class GuidedBackbone:
             CacheError: the cache belongs to other identities or to another batch shape.
         """
         cached.check(cond.owners, z)
-        foreground = None
+        foreground = padding = None
         if cached.background is not None and cond.foreground is not None:
             foreground = cond.foreground.repeat(cond.halves, 1)
-        call = self.call(cond, Focus(foreground, cached.background))
+            padding = None if cond.padding is None else cond.padding.repeat(cond.halves, 1)
+        call = self.call(cond, Focus(foreground, cached.background, padding=padding))
         self.carry(call, cached.carried)
         rows, embedding = self.enter(z, t, cond)
         return self.leave(self.network.last(cached.hidden, rows, embedding, call), z)

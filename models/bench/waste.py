@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.backbones.memo.network import MemoNet
 from models.layers.sd.attention import Attention
+from models.lightning.foreground import Face
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class WastefulReading:
     rows: Tensor
     plain: int = 0
 
-    def attend(self, attention: Attention, n: Tensor, foreground: Tensor | None) -> Tensor:
+    def attend(self, attention: Attention, n: Tensor, face: Face | None) -> Tensor:
         """Self-attention with the reference for all rows, then without it for the plain ones."""
-        if foreground is not None:
+        if face is not None:
             raise ValueError("the published code knows no foreground; give tokens of all places")
         both = torch.cat([n, self.tokens.index_select(0, self.rows)], dim=1)
         out: Tensor = attention(n, attention.project(both))

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from models.lightning.foreground import merge, select
+from models.lightning.foreground import Face, merge, select
 
-Compute = Callable[[Tensor, Tensor | None], Tensor]
+Compute = Callable[[Tensor, Face | None], Tensor]
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Focus:
 
     Attributes:
         foreground: face token indices [B, K]; None runs everything everywhere.
+        padding: which of them are no more than padding, bool [B, K]; None if none is.
         background: outputs that a key step kept, by module name; None at key steps.
         keep: whether this call keeps its outputs in ``kept``.
     """
@@ -30,6 +31,7 @@ class Focus:
     foreground: Tensor | None = None
     background: Mapping[str, Tensor] | None = None
     keep: bool = False
+    padding: Tensor | None = None
     kept: dict[str, Tensor] = field(default_factory=dict)
 
     def run(self, name: str, tokens: Tensor, compute: Compute) -> Tensor:
@@ -38,11 +40,12 @@ class Focus:
         Args:
             name: of the module.
             tokens: [N, L, C]; what ``compute`` gets as they are, or face tokens [N, K, C] together
-                with ``foreground``, which it needs where it attends to more than its tokens.
+                with which they are, which it needs where tokens are keys too.
         """
         if self.foreground is not None and self.background is not None:
-            face = compute(select(tokens, self.foreground), self.foreground)
-            return merge(self.background[name], face, self.foreground)
+            face = Face(self.foreground, self.padding)
+            made = compute(select(tokens, self.foreground), face)
+            return merge(self.background[name], made, self.foreground)
         out = compute(tokens, None)
         if self.keep:
             self.kept[name] = out

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.layers.attention import KeyValue
 from models.layers.sd.attention import Attention, FeedForward
-from models.layers.sd.spatial import Wrapped
+from models.layers.sd.spatial import Wrapped, attend_itself
 from models.lightning.focus import EVERYWHERE, Focus
 
 REGIONS = ("full", "face", "lip")
@@ -61,7 +61,7 @@ class AudioBlock(nn.Module):
             masks: [N, regions, L] from 0 to 1; weights: s of each region.
             focus: where self-attention runs.
         """
-        x = x + focus.run("audio1", self.norm1(x), partial(_itself, self.attn1))
+        x = x + focus.run("audio1", self.norm1(x), partial(attend_itself, self.attn1))
         h = self.norm2(x)
         said = torch.zeros_like(x)
         for k, (region, weight) in enumerate(zip(REGIONS, weights, strict=True)):
@@ -100,8 +100,3 @@ class AudioModule(Wrapped):
     ) -> Tensor:
         """Maps [N, C, H, W] -> the same shape; see ``AudioBlock``."""
         return self.leave(self.block(self.enter(x), heard, masks, weights, focus=focus), x)
-
-
-def _itself(attention: Attention, tokens: Tensor, _: Tensor | None) -> Tensor:
-    out: Tensor = attention(tokens, attention.project(tokens))
-    return out

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.layers.attention import split_heads
 from models.layers.sd.attention import Attention, FeedForward
-from models.layers.sd.spatial import Wrapped
+from models.layers.sd.spatial import Wrapped, attend_itself
 from models.lightning.focus import EVERYWHERE, Focus
 
 NO_EMOTION = 9
@@ -101,7 +101,7 @@ class JointBlock(nn.Module):
         The joint attention always sees all video tokens: the audio side reads them, and only the
         video's self-attention is confined to the ``focus``.
         """
-        x = x + focus.run("audio1", self.norm1(x, labels), partial(_itself, self.attn1))
+        x = x + focus.run("audio1", self.norm1(x, labels), partial(attend_itself, self.attn1))
         heard = self.audio_norm1(audio, labels)
         audio = audio + self.audio_attn1(heard, self.audio_attn1.project(heard))
         seen, said = self.attn2(self.norm2(x, labels), self.audio_norm2(audio, labels))
@@ -127,8 +127,3 @@ class AudioModule(Wrapped):
         """Maps [N, C, H, W] and the audio stream [N, M, D] -> both, residuals added."""
         tokens, said = self.transformer_blocks[0](self.enter(x), audio, labels, focus=focus)
         return self.leave(tokens, x), said + audio
-
-
-def _itself(attention: Attention, tokens: Tensor, _: Tensor | None) -> Tensor:
-    out: Tensor = attention(tokens, attention.project(tokens))
-    return out

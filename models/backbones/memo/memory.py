@@ -25,6 +25,7 @@ from models.layers.attention import split_heads
 from models.layers.sd.attention import Attention
 from models.layers.sd.motion import PositionTable, TemporalTransformer, along_time
 from models.lightning.focus import EVERYWHERE, Focus
+from models.lightning.foreground import Face
 
 DECAY = 0.9
 SMALLEST = 1e-10
@@ -133,12 +134,12 @@ class MemoryModule(nn.Module):
 
 def _attend(
     tokens: Tensor,
-    foreground: Tensor | None,
+    face: Face | None,
     *,
     frames: int,
     attention: MemoryAttention,
     memory: Memory,
 ) -> Tensor:
     """Along time at all places, or at those of the foreground."""
-    here = memory.at(foreground)
+    here = memory.at(None if face is None else face.index)
     return along_time(tokens, None, frames=frames, attention=lambda rows: attention(rows, here))

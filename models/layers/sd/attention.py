@@ -38,14 +38,18 @@ class Attention(nn.Module):
             split_heads(self.to_k(context), self.heads), split_heads(self.to_v(context), self.heads)
         )
 
-    def forward(self, x: Tensor, *contexts: KeyValue) -> Tensor:
-        """Tokens [N, L, C] attend to the keys of all ``contexts`` together -> [N, L, C]."""
+    def forward(self, x: Tensor, *contexts: KeyValue, counts: Tensor | None = None) -> Tensor:
+        """Tokens [N, L, C] attend to the keys of all ``contexts`` together -> [N, L, C].
+
+        Args:
+            counts: which keys count, bool [N, 1, 1, all keys]; None: all.
+        """
         query = split_heads(self.to_q(x), self.heads)
         key, value = (
             fields[0] if len(fields) == 1 else torch.cat(fields, dim=2)
             for fields in zip(*contexts, strict=True)
         )
-        out = F.scaled_dot_product_attention(query, key, value)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=counts)
         merged: Tensor = self.to_out[0](out.transpose(1, 2).flatten(2))
         return merged
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from models.layers.sd.attention import Attention, FeedForward
 from models.lightning.focus import EVERYWHERE, Focus
+from models.lightning.foreground import Face
 
 GROUPS = 32  # of a motion module's norm, whatever the network's other norms have
 
@@ -41,7 +42,7 @@ class TemporalAttention(Attention):
         super().__init__(channels, heads)
         self.pos_encoder = PositionTable(channels, length)
 
-    def forward(self, x: Tensor, *_: object) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """[N, F, C] -> [N, F, C], every frame attending to all."""
         placed = self.pos_encoder(x)
         return super().forward(placed, self.project(placed))
@@ -131,7 +132,7 @@ class MotionModule(nn.Module):
 
 
 def along_time(
-    tokens: Tensor, _: Tensor | None, *, frames: int, attention: Callable[[Tensor], Tensor]
+    tokens: Tensor, _: Face | None, *, frames: int, attention: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Run ``attention`` over time: tokens [B F, L, C] -> [B L, F, C] and back."""
     length, channels = tokens.shape[1:]

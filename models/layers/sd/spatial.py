@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from models.layers.attention import KeyValue
 from models.layers.sd.attention import Attention, FeedForward
 from models.lightning.focus import EVERYWHERE, Focus
+from models.lightning.foreground import Face
 
 
 class Reads(Protocol):
     """A way to read a reference in self-attention."""
 
-    def attend(self, attention: Attention, n: Tensor, foreground: Tensor | None) -> Tensor:
-        """Tokens [N, L, C], of places ``foreground`` [B, K] if given -> [N, L, C]."""
+    def attend(self, attention: Attention, n: Tensor, face: Face | None) -> Tensor:
+        """Tokens [N, L, C], those of the ``face`` if given -> [N, L, C]."""
         ...
 
 
@@ -37,36 +38,45 @@ class Reading:
     rows: Tensor
     plain: int = 0
 
-    def attend(self, attention: Attention, n: Tensor, foreground: Tensor | None) -> Tensor:
+    def attend(self, attention: Attention, n: Tensor, face: Face | None) -> Tensor:
         """Plain rows attend to themselves, the others to themselves and then their reference.
 
         Args:
-            n: tokens [N, L, C]; foreground: which they are [B, K], None for all.
+            n: tokens [N, L, C]; face: which they are, None for all.
         """
-        if foreground is not None:  # by clip -> by row
-            foreground = foreground.repeat_interleave(len(n) // len(foreground), 0)
+        own = None if face is None else face.keys(len(n))
+        both = None if face is None else face.keys(len(n), times=2)
         bare, rest = n[: self.plain], n[self.plain :]
-        read: Tensor = attention(rest, attention.project(rest), self._cut(foreground))
+        counts = None if both is None else both[self.plain :]
+        read: Tensor = attention(
+            rest, attention.project(rest), self._cut(face, len(n)), counts=counts
+        )
         if not len(bare):
             return read
-        return torch.cat([attention(bare, attention.project(bare)), read])
+        counts = None if own is None else own[: self.plain]
+        return torch.cat([attention(bare, attention.project(bare), counts=counts), read])
 
-    def _cut(self, foreground: Tensor | None) -> KeyValue:
-        """What the reading rows read; of the tokens ``foreground`` [N, K] alone if given."""
+    def _cut(self, face: Face | None, rows: int) -> KeyValue:
+        """What the reading rows out of ``rows`` read; of the face's tokens alone if given."""
         key, value = (part.index_select(0, self.rows) for part in self.bank)
-        if foreground is None:
+        if face is None:
             return KeyValue(key, value)
-        index = foreground[self.plain :, None, :, None]
+        by_row = face.index.repeat_interleave(rows // len(face.index), 0)
+        index = by_row[self.plain :, None, :, None]
         return KeyValue(*(torch.take_along_dim(part, index, dim=2) for part in (key, value)))
 
 
-def attend(
-    attention: Attention, reading: Reads | None, n: Tensor, foreground: Tensor | None
-) -> Tensor:
+def attend(attention: Attention, reading: Reads | None, n: Tensor, face: Face | None) -> Tensor:
     """Self-attention of tokens [N, L, C], with what ``reading`` adds to it."""
     if reading is not None:
-        return reading.attend(attention, n, foreground)
-    out: Tensor = attention(n, attention.project(n))
+        return reading.attend(attention, n, face)
+    return attend_itself(attention, n, face)
+
+
+def attend_itself(attention: Attention, n: Tensor, face: Face | None) -> Tensor:
+    """Self-attention of tokens [N, L, C], those of the ``face`` if given, and of nothing else."""
+    counts = None if face is None else face.keys(len(n))
+    out: Tensor = attention(n, attention.project(n), counts=counts)
     return out
 
 

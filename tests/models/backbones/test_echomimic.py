@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -13,10 +13,15 @@ from torch import Tensor
 from models.backbones.echomimic import build
 from models.backbones.echomimic.backbone import EchoBackbone
 from models.backbones.echomimic.causal import bridge
-from models.backbones.echomimic.network import EchoNet
+from models.backbones.echomimic.network import EchoCall, EchoNet
 from models.backbones.echomimic.windows import EchoWindows, windows_of
 from models.backbones.guided import collate
+from models.backbones.reference_net import ReferenceNet
+from models.bench.waste import WastefulReading
 from models.errors import CacheError
+from models.layers.sd.spatial import Reads
+from models.lightning.cache import Cached
+from models.lightning.focus import Focus
 from models.lightning.plan import parse, plain
 from models.lightning.sampler import Sampler
 from models.spec import PUBLISHED_DDIM, BackboneSpec
@@ -38,6 +43,7 @@ class Small:
 
     net: EchoNet
     bank: dict[str, Any]
+    seen: dict[str, Tensor]
 
     def backbone(self, guidance: float = 2.5) -> EchoBackbone:
         """For windows of any length."""
@@ -52,22 +58,26 @@ class Small:
         foreground: Tensor | None = None,
     ) -> Any:
         """Of a clip of ``frames`` frames with its own speech."""
-        audio = random(1, frames, 5, 24, seed=seed)
-        face = random(1, 32, CELLS, CELLS, seed=3)
+        dtype = self.net.conv_in.weight.dtype
+        audio = random(1, frames, 5, 24, seed=seed).to(dtype)
+        face = random(1, 32, CELLS, CELLS, seed=3).to(dtype)
         backbone = self.backbone(guidance)
         with torch.inference_mode():
             return backbone.hearing(owner, foreground, self.bank, face, audio)
 
 
 @cache
-def small() -> Small:
+def small(dtype: torch.dtype = torch.float32) -> Small:
     torch.manual_seed(0)
     made = build.networks(CONFIGS["echomimic"])
-    net, reference = made["denoising_unet"].eval(), made["reference_unet"].eval()
-    assert isinstance(net, EchoNet)
+    net, reference = (
+        made["denoising_unet"].eval().to(dtype),
+        made["reference_unet"].eval().to(dtype),
+    )
+    assert isinstance(net, EchoNet) and isinstance(reference, ReferenceNet)
     with torch.inference_mode():
-        recording = reference.get_submodule("").read(random(1, 4, CELLS, CELLS, seed=9))[1]  # type: ignore[operator]
-        return Small(net, net.read_bank(recording.bank))
+        _, recording = reference.read(random(1, 4, CELLS, CELLS, seed=9).to(dtype))
+        return Small(net, net.read_bank(recording.bank), recording.bank)
 
 
 def clip(frames: int) -> Tensor:
@@ -105,6 +115,29 @@ def test_a_light_step_where_the_windows_have_not_walked_is_the_key_step() -> Non
     assert torch.equal(again, v)
 
 
+@dataclass
+class _PublishedOrder(EchoCall):
+    tokens: dict[str, Tensor] = field(default_factory=dict)
+
+    def reading(self, path: str) -> Reads | None:
+        rows = torch.zeros(self.halves * self.frames, dtype=torch.int64)
+        return WastefulReading(self.tokens[path], rows, (self.halves - 1) * self.frames)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@torch.inference_mode()
+def test_the_published_order_of_work_gives_the_same(guidance: float) -> None:
+    case = small(torch.float64)
+    cond, backbone = case.condition(4, guidance=guidance), case.backbone(guidance)
+    lean = backbone.call(cond, Focus())
+    wasteful = _PublishedOrder(**vars(lean), tokens=case.seen)
+    x = random(backbone.halves * 4, 4, CELLS, CELLS).double()
+    embedding = case.net.embed(torch.tensor([500.0]), backbone.halves, 4)
+    made, _ = case.net.everything(x, embedding, lean)
+    expected, _ = case.net.everything(x, embedding, wasteful)
+    assert torch.allclose(made, expected, rtol=0, atol=1e-12)
+
+
 @torch.inference_mode()
 def test_every_frame_takes_its_own_hidden_state_wherever_its_window_has_gone() -> None:
     case = small()
@@ -113,6 +146,42 @@ def test_every_frame_takes_its_own_hidden_state_wherever_its_window_has_gone() -
     for step in range(STEPS):
         for window, rows in zip(walking.at(step), walking._sources(0, step), strict=True):
             assert [held[row] for row in rows] == window
+
+
+@pytest.mark.parametrize("frames", [3, 4, 6, 7, 9])
+@torch.inference_mode()
+def test_each_frame_of_each_copy_takes_its_own_of_everything_cached(frames: int) -> None:
+    """Rows of the cache are told apart by half, copy and frame; clips shorter than a window, of
+    its length, and longer ones, whose last windows wrap."""
+    walking = EchoWindows(small().backbone(), STEPS, frames, window=4, overlap=1)
+    copies, halves = 2, 2
+    for key in range(STEPS):
+        held = torch.tensor([frame for window in walking.at(key) for frame in window])
+        names = torch.cat(
+            [1000.0 * half + 100 * copy + held for half in range(halves) for copy in range(copies)]
+        )
+        cached = Cached(names.view(-1, 1, 1, 1), {"a": names.view(-1, 1, 1)}, ("x",) * copies, 2)
+        for step in range(key + 1, STEPS):
+            for window, source in zip(walking.at(step), walking._sources(key, step), strict=True):
+                for copy in range(copies):
+                    part = walking._part(cached, copies, copy, source)
+                    expected = [1000 * h + 100 * copy + f for h in range(halves) for f in window]
+                    assert part.background is not None and part.owners == ("x",)
+                    assert part.hidden.flatten().tolist() == expected
+                    assert part.background["a"].flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("frames", [4, 7])
+@torch.inference_mode()
+def test_a_foreground_of_all_tokens_is_plain_attention_wherever_windows_go(frames: int) -> None:
+    case = small()
+    walking = EchoWindows(case.backbone(), STEPS, frames, window=4, overlap=1)
+    all_tokens = torch.arange(CELLS * CELLS)[None]
+    cond = walking.condition(case.condition(frames, foreground=all_tokens))
+    for flags in ("", "+parallel"):
+        focused = Sampler(PUBLISHED_DDIM, parse(f"4:0,3+dfa{flags}"))(walking, clip(frames), cond)
+        plainly = Sampler(PUBLISHED_DDIM, parse(f"4:0,3{flags}"))(walking, clip(frames), cond)
+        assert torch.equal(focused, plainly)
 
 
 @pytest.mark.parametrize("flags", ["", "+dfa"])
@@ -139,14 +208,22 @@ def test_attention_on_all_tokens_is_plain_attention_bit_for_bit() -> None:
     assert torch.equal(focused, plainly)
 
 
-def test_two_windows_in_a_batch_are_as_alone() -> None:
-    case = small()
-    conditions = [case.condition(4, "a", 1), case.condition(4, "b", 2)]
-    z = random(2, 4, 4, CELLS, CELLS, seed=7)
-    sampler, backbone = Sampler(PUBLISHED_DDIM, parse("4:0,2+parallel")), case.backbone()
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize("plan", ["4:0,2", "4:0,2+parallel", "4:0+dfa", "4:0,2+dfa+parallel"])
+def test_two_windows_in_a_batch_are_as_alone(plan: str, guidance: float) -> None:
+    """Of faces of different sizes; in double precision, as guidance magnifies rounding."""
+    case = small(torch.float64)
+    faces = [torch.arange(count)[None] for count in (40, 10)]
+    conditions = [
+        case.condition(4, name, seed, guidance, face)
+        for name, seed, face in zip("ab", (1, 2), faces, strict=True)
+    ]
+    z = random(2, 4, 4, CELLS, CELLS, seed=7).double()
+    sampler, backbone = Sampler(PUBLISHED_DDIM, parse(plan)), case.backbone(guidance)
     both = sampler(backbone, z, collate(conditions))
     alone = [sampler(backbone, z[k : k + 1], cond) for k, cond in enumerate(conditions)]
-    assert torch.allclose(both, torch.cat(alone), atol=2e-3)  # guidance magnifies rounding
+    assert torch.allclose(both, torch.cat(alone), atol=1e-6)
+    assert float((alone[0] - alone[1]).abs().max()) > 0.01
 
 
 @torch.inference_mode()

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.lightning.foreground import merge, pad_together, select, token_indices
+from models.lightning.foreground import (
+    Face,
+    merge,
+    pad_together,
+    padding_together,
+    select,
+    token_indices,
+)
 from tests.models.tiny import (
     largest_difference,
     start,
@@ -113,3 +120,20 @@ def test_foreground_attention_changes_nothing_at_the_key_steps_own_time() -> Non
     cond = tiny_condition(net)
     full, cached = net.full(start(), T, cond, keep=True)
     assert largest_difference(net.tail(cached, start(), T, cond), full) < 1e-5
+
+
+def test_padding_is_told_apart_from_the_face() -> None:
+    short, long = Face(torch.tensor([[1, 4]])), Face(torch.tensor([[0, 2, 5]]))
+    padding = padding_together([short, long])
+    assert padding is not None and padding.tolist() == [[False, False, True], [False] * 3]
+    assert padding_together([long, long]) is None
+    again = padding_together([Face(torch.tensor([[1, 4, 4], [0, 2, 5]]), padding), long])
+    assert again is not None and again.tolist() == [[False, False, True], [False] * 3, [False] * 3]
+
+
+def test_a_key_that_is_padding_does_not_count() -> None:
+    face = Face(torch.tensor([[1, 4, 4], [0, 2, 5]]), torch.tensor([[0, 0, 1], [0, 0, 0]]).bool())
+    counts = face.keys(rows=4, times=2)
+    assert counts is not None and counts.shape == (4, 1, 1, 6)
+    assert counts[1, 0, 0].tolist() == [True, True, False] * 2
+    assert counts[2].all() and Face(face.index).keys(4) is None
