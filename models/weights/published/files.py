@@ -113,9 +113,13 @@ def _pickled(path: Path) -> Mapping[str, Tensor]:
                 content = content[wrapper]
     if not isinstance(content, dict) or not content:
         raise ValueError(f"it holds a {type(content).__name__}, not named tensors")
-    foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
+    foreign = [
+        name
+        for name, value in content.items()
+        if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
     if foreign:
-        raise ValueError(f"{foreign[:3]} are no tensors")
+        raise ValueError(f"{foreign[:3]} are no named tensors")
     return content
 
 

@@ -40,7 +40,7 @@ def build_networks(
     try:
         with torch.device("meta"):
             own: dict[str, nn.Module] = build.networks(config) if config else build.networks()
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError) as error:
         where = folder / CONFIG if folder else "the configuration"
         raise WeightsError(
             f"{where} does not describe {name}'s networks: {error!r}; it holds constructor values"

@@ -110,10 +110,11 @@ def checked(build: Any, config: Mapping[str, Any] | None, kind: str) -> nn.Modul
     """
     try:
         network: nn.Module = build(config)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:  # libraries check their own configurations, each in its way
+        said = (str(error).strip() or repr(error)).splitlines()[0]
         raise WeightsError(
-            f"the configuration of {kind} describes no such network: {error!r}; copy its"
-            " config.json again from its publisher",
+            f"the configuration of {kind} describes no such network: {said}; copy its config.json"
+            " again from its publisher",
             code="bad_weights",
         ) from error
     return network

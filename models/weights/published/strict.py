@@ -35,7 +35,8 @@ def fill(
         source: named in errors: the file, or the files.
 
     Raises:
-        WeightsError: a tensor is missing, extra or misshapen; the network is then unchanged.
+        WeightsError: a tensor is missing, extra, misshapen or of a wrong kind; the network is then
+            unchanged.
     """
     wanted = network.state_dict()
     check(wanted, tensors, source)
@@ -50,7 +51,7 @@ def fill(
 
 
 def check(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: Path | str) -> None:
-    """Compare names and shapes.
+    """Compare names, shapes and kinds: floats for floats, dense tensors.
 
     Raises:
         WeightsError: they are not the same.
@@ -62,10 +63,20 @@ def check(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: P
         for name in wanted
         if name in tensors and tensors[name].shape != wanted[name].shape
     ]
-    faults = {"missing": missing, "extra": extra, "misshapen": misshapen}
+    kinds = [
+        f"{name} {str(tensors[name].dtype).removeprefix('torch.')}"
+        for name in wanted
+        if name in tensors and not _same_kind(tensors[name], wanted[name])
+    ]
+    faults = {"missing": missing, "extra": extra, "misshapen": misshapen, "of a wrong kind": kinds}
     said = [say(word, names) for word, names in faults.items() if names]
     if said:
         raise WeightsError(f"{source} does not fit: {'; '.join(said)}. {NEXT}", code="bad_weights")
+
+
+def _same_kind(tensor: Tensor, wanted: Tensor) -> bool:
+    dense = tensor.layout == torch.strided and not tensor.is_quantized
+    return dense and tensor.is_floating_point() == wanted.is_floating_point()
 
 
 def say(word: str, names: Iterable[str]) -> str:

@@ -104,7 +104,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "hallo/net.pth" in text and "nothing is downloaded" in text
 
 
-@pytest.mark.parametrize("damage", ["missing", "extra", "misshapen"])
+@pytest.mark.parametrize("damage", ["missing", "extra", "misshapen", "of a wrong kind"])
 def test_a_tensor_that_does_not_fit_is_named(damage: str, tmp_path: Path) -> None:
     written("memo", tmp_path)
     path = tmp_path / "image_proj" / "diffusion_pytorch_model.safetensors"
@@ -113,12 +113,15 @@ def test_a_tensor_that_does_not_fit_is_named(damage: str, tmp_path: Path) -> Non
         del state["bias"]
     elif damage == "extra":
         state["foreign"] = torch.zeros(1)
-    else:
+    elif damage == "misshapen":
         state["bias"] = torch.zeros(7)
+    else:
+        state["bias"] = torch.zeros(state["bias"].shape, dtype=torch.int32)
     save_file(state, path)
     text = refused("memo", tmp_path)
     assert str(path) in text and f"1 {damage}" in text and "publisher" in text
-    assert {"missing": "bias", "extra": "foreign", "misshapen": "(7,)"}[damage] in text
+    words = {"missing": "bias", "extra": "foreign", "misshapen": "(7,)"}
+    assert words.get(damage, "bias int32") in text
 
 
 def test_a_shared_file_holds_nothing_else(tmp_path: Path) -> None:
@@ -135,7 +138,9 @@ class Harmful:
         return (pytest.fail, ("code of a checkpoint was run",))
 
 
-@pytest.mark.parametrize("content", ["truncated", "text", "code", "list", "empty", "numbers"])
+@pytest.mark.parametrize(
+    "content", ["truncated", "text", "code", "list", "empty", "numbers", "unnamed"]
+)
 @pytest.mark.parametrize("place", ["face_locator.pth", "sd-vae-ft-mse"])
 def test_a_damaged_or_foreign_file_is_named(content: str, place: str, tmp_path: Path) -> None:
     written("echomimic", tmp_path)
@@ -152,10 +157,20 @@ def test_a_damaged_or_foreign_file_is_named(content: str, place: str, tmp_path: 
         torch.save([torch.zeros(1)], path)
     elif content == "numbers":
         torch.save({"w": 1}, path)
+    elif content == "unnamed":
+        torch.save({1: torch.zeros(1)}, path)
     else:
         path.write_bytes(b"")
     text = refused("echomimic", tmp_path)
     assert str(path) in text and "copy it again" in text
+
+
+@pytest.mark.parametrize("value", [None, "x", {}])
+@pytest.mark.parametrize("kind", ["vae", "wav2vec", "whisper"])
+def test_a_configuration_that_describes_no_network_is_refused(kind: str, value: object) -> None:
+    config = {"vae": VAE, "wav2vec": WAV2VEC, "whisper": WHISPER}[kind]
+    with pytest.raises(WeightsError, match=kind):
+        shared.checked(getattr(shared, kind), dict.fromkeys(config, value), kind)
 
 
 def test_both_files_of_a_denoiser_unite_exactly(tmp_path: Path) -> None:
