@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.errors import WeightsError
 from models.parity.report import Absent
+from models.weights.published.strict import fill
 
 CONFIG = "tiny_config.json"
 KEYS = "keys_full.json"
@@ -23,6 +24,7 @@ MODELS = ("hallo", "echomimic", "memo")
 _SIGN = {"hallo": "imageproj", "echomimic": "whisper", "memo": "diffusion_net"}
 _ONE_FILE = {"hallo": "tiny_weights_int8.safetensors"}
 _EXPONENTS = "tiny_weights_exponents.json"
+Built = TypeVar("Built")
 _FILE_OF = {"echomimic": "tiny_weights_{}.safetensors", "memo": "weights_{}.safetensors"}
 
 
@@ -105,6 +107,21 @@ class Directory:
             )
         return config
 
+    def build(self, make: Callable[[dict[str, Any]], Built]) -> Built:
+        """Networks from the configuration.
+
+        Raises:
+            WeightsError: it describes no such networks.
+        """
+        try:
+            return make(self.config)
+        except Exception as error:  # libraries check their own configurations, each in its way
+            raise WeightsError(
+                f"{self.path / CONFIG} does not describe {self.model}'s networks: {error!r}; copy"
+                " it again",
+                code="bad_weights",
+            ) from error
+
     def json(self, name: str) -> Any:
         """A JSON file of stored values, such as ``golden_meta``; ``Absent`` if there is none."""
         if not (self.path / f"{name}.json").exists():
@@ -137,11 +154,33 @@ class Directory:
         stored = self._tensors(_FILE_OF[self.model].format(network))
         return {name: stored.float(name) for name in stored}
 
+    def fill(self, network: nn.Module, name: str) -> None:
+        """Give a network its tiny weights, as float32; it is then in evaluation mode.
+
+        Raises:
+            WeightsError: its file is missing, truncated or foreign, or a tensor is missing, extra
+                or misshapen.
+        """
+        self.fill_with(network, name, self.weights(name))
+
+    def fill_with(self, network: nn.Module, name: str, state: Mapping[str, Tensor]) -> None:
+        """The same with tensors that were made of the stored ones.
+
+        Raises:
+            WeightsError: a tensor is missing, extra or misshapen.
+        """
+        fill(network, state, torch.float32, f"{self._file_of(name)} ({name})")
+        network.eval()
+
     def has_weights(self, network: str) -> bool:
         """Whether the directory holds a network's weights at all."""
         if self.model in _ONE_FILE:
             return any(name.startswith(network + ".") for name in self._one_file)
-        return (self.path / _FILE_OF[self.model].format(network)).exists()
+        return self._file_of(network).exists()
+
+    def _file_of(self, network: str) -> Path:
+        name = _ONE_FILE.get(self.model) or _FILE_OF[self.model].format(network)
+        return self.path / name
 
     @cached_property
     def _one_file(self) -> Stored:

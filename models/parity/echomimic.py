@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -21,10 +22,13 @@ from models.parity import echomimic_inputs, echomimic_loops
 from models.parity.directory import Directory, Stored
 from models.parity.echomimic_nets import Nets, load
 from models.parity.layouts import fold, like, unfold
-from models.parity.report import Item, Pair, absent, compare, measure
+from models.parity.report import Item, Pair, absent, against, compare, guarded, measure
 
 ONE = 2e-5  # tolerance of one forward pass, as the notes give it
 SMALL = 1e-5
+TIMED = ("time.emb_", "time.proj_")
+TIMES = ("0", "166", "999")
+_WATCHED = re.compile(r"(?:resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+$")
 
 
 def networks() -> dict[str, nn.Module]:
@@ -36,8 +40,8 @@ def networks() -> dict[str, nn.Module]:
 def items(directory: Directory) -> Iterator[Item]:
     """Every stored value of the directory, in the order of the notes."""
     nets = load(directory)
-    yield from _submodules(directory, nets)
-    yield from _forward(directory, nets)
+    yield from guarded("submodules", _submodules(directory, nets))
+    yield from guarded("unet_forward", _forward(directory, nets))
     yield from echomimic_loops.items(directory, nets)
     yield from echomimic_inputs.items(directory)
 
@@ -51,15 +55,16 @@ def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
     yield measure("face.out_rand", SMALL, partial(_face, nets, g, "face.in_rand", "face.out_rand"))
     if "ref.in_latents" in g:
         out, recording = nets.reference.read(g.float("ref.in_latents"))
-        yield measure("ref.out_sample", ONE, lambda: (out, g["ref.out_sample"]))
+        yield against(g, "ref.out_sample", out, ONE)
         for path, seen in recording.bank.items():
-            name = f"bank.{path}.transformer_blocks.0"
-            yield measure(name, ONE, partial(_stored, seen, g, name))
+            yield against(g, f"bank.{path}.transformer_blocks.0", seen, ONE)
     else:
         yield absent("ref.out_sample", "no ref.in_latents")
-    for name in sorted(n for n in g if n.startswith("time.emb_")):
-        t = torch.tensor([float(name.rpartition("_")[2])])
-        yield measure(name, SMALL, partial(_stored, nets.denoiser.time_embedding(t), g, name))
+    told = {n.rpartition("_")[2] for n in g if n.startswith(TIMED)}
+    for time in sorted(told or TIMES, key=float):
+        t, embedding = torch.tensor([float(time)]), nets.denoiser.time_embedding
+        yield against(g, f"time.proj_{time}", embedding.waves(t), SMALL)
+        yield against(g, f"time.emb_{time}", embedding(t), SMALL)
     yield measure("resnet.out", SMALL, partial(_resnet, nets, g))
     yield measure("motion.out", SMALL, partial(_motion, nets, g))
     for name, halves in (("t3d.out_cfg", 2), ("t3d.out_nocfg", 1)):
@@ -67,10 +72,6 @@ def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
     scale = directory.config["vae"].get("scaling_factor", VAE_FACTOR)
     yield measure("vae.enc_mean_x_scale", SMALL, partial(_encode, nets, g, scale))
     yield measure("vae.dec_out", ONE, partial(_decode, nets, g, scale))
-
-
-def _stored(got: Tensor, g: Mapping[str, Tensor], name: str) -> Pair:
-    return got, g[name]
 
 
 def _face(nets: Nets, g: Stored, name: str, out: str) -> Pair:
@@ -123,10 +124,7 @@ def _forward(directory: Directory, nets: Nets) -> Iterator[Item]:
     face = nets.locator(fold(sub.float("face.in_mask")))
     bank = nets.denoiser.read_bank(recording.bank)
     for case, halves in (("nocfg", 1), ("cfg", 2)):
-        if f"{case}.out" in g:
-            yield from _case(nets, g, case, halves, bank, face)
-        else:
-            yield absent(f"{case}.out", f"no {case}.out in {g.path.name}")
+        yield from guarded(f"{case}.out", _case(nets, g, case, halves, bank, face))
 
 
 def _case(
@@ -134,14 +132,15 @@ def _case(
 ) -> Iterator[Item]:
     kind = "_cond" if halves == 2 else ""
     x, audio = g.float(f"{case}.in_latents{kind}"), g.float(f"{case}.in_audio{kind}")
-    frames, out = x.shape[2], g[f"{case}.out"]
+    frames, shape = x.shape[2], x.expand(halves, *x.shape[1:])
     rows = fold(x).repeat(halves, 1, 1, 1)
     faces = torch.cat([torch.zeros_like(face), face][-halves:])
     call = EchoCall(frames, halves, bank, nets.denoiser.hear(audio, halves=halves), faces)
-    with Watch(nets.denoiser, [n for n in g if n.startswith(f"{case}.mid.")]) as watch:
+    stored = {n for n in g if n.startswith(f"{case}.mid.")}
+    with Watch(nets.denoiser, sorted(stored | watched(nets.denoiser, case))) as watch:
         embedding = nets.denoiser.embed(g.float(f"{case}.in_t").reshape(1), halves, frames)
         made, hidden = nets.denoiser.everything(rows, embedding, call)
-    yield compare(f"{case}.out", unfold(made, out), out, ONE)
+    yield against(g, f"{case}.out", unfold(made, shape), ONE)
     yield from watch.items(g)
     again = nets.denoiser.last(hidden, rows, embedding, call)
     yield compare(f"{case}.last_layer_again", again, made, 0.0)
@@ -174,8 +173,22 @@ class Watch:
     def items(self, g: Mapping[str, Tensor]) -> Iterator[Item]:
         """Each stored output beside what was seen; tolerance relative to the stored size."""
         for name in self.names:
-            stored = g[name]
-            yield compare(name, like(self.seen[name], stored), stored, ONE, relative=True)
+            yield against(g, name, partial(like, self.seen[name]), ONE, relative=True)
+
+
+def watched(network: EchoNet, case: str) -> set[str]:
+    """Names of outputs that every directory has, by the notes.
+
+    Of the call without guidance every resnet, attention, motion module and sampler; of the one with
+    it whole blocks.
+    """
+    if case == "cfg":
+        blocks = [*(f"down_blocks.{k}" for k in range(4)), "mid_block"]
+        paths = [*blocks, "up_blocks.0", "up_blocks.1", "conv_out"]
+    else:
+        paths = [path for path, _ in network.named_modules() if _WATCHED.search(path)]
+        paths += ["conv_in", "conv_norm_out", "conv_out"]
+    return {f"{case}.mid.{path}" for path in paths}
 
 
 def block_end(network: EchoNet, path: str) -> str:

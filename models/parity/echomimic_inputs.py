@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,6 @@ import torch
 
 from models.audio.published.speech import RATE
 from models.audio.published.whisper import (
-    SEGMENT,
     WhisperFeatures,
     frames_of,
     log_mel,
@@ -18,20 +18,22 @@ from models.audio.published.whisper import (
     rows_of,
 )
 from models.parity.directory import Directory, Stored
-from models.parity.report import Absent, Item, absent, compare
+from models.parity.report import Absent, Item, absent, against, compare, guarded
 from models.portrait.published.echomimic import crop_of, mask_of, square_of
 from models.weights.published import renames, shared
 
 SMALL = 1e-5
 FPS = 24.0
-LONG = 31  # seconds of the long stored wave
+TABLES = ("feature_slicing", "num_chunks", "mel_frames_to_feature_rows")
+MEL = 1e-4  # logarithms of the quietest bands: stored ones are up to 4.2e-5 from the exact values
+_LONG = re.compile(r"long(\d+)s\.")  # names of what is stored of a long wave, of so many seconds
 
 
 def items(directory: Directory) -> Iterator[Item]:
     """Sound, index tables, pictures."""
-    yield from _sound(directory)
-    yield from _tables(directory)
-    yield from _pictures(directory)
+    yield from guarded("feat", _sound(directory))
+    yield from guarded("audio_index", _tables(directory))
+    yield from guarded("preprocess", _pictures(directory))
 
 
 def _sound(directory: Directory) -> Iterator[Item]:
@@ -39,48 +41,57 @@ def _sound(directory: Directory) -> Iterator[Item]:
     if "wave_int16" not in g:
         yield absent("feat", f"no wave_int16 in {g.path.name}")
         return
-    yield compare("mel_filters", mel_filters(), g["mel_filters"], 1e-7)
+    yield against(g, "mel_filters", mel_filters(), 1e-7)
     wave = g["wave_int16"].numpy()
     speech = wave.astype(np.float32) / np.float32(32768)
     mel = log_mel(speech)
-    yield compare("mel", mel, g["mel"], SMALL)
+    yield against(g, "mel", mel, MEL)
     features = whisper_of(directory)
-    padded = torch.nn.functional.pad(mel, (0, SEGMENT - mel.shape[1]))
-    states = features.states(padded)
-    first = g["enc_embeddings_first60"]
-    count = first.shape[1]
-    yield compare("enc_embeddings_first60", states[:count].transpose(0, 1), first, SMALL)
-    last = features.network.layer_norm(states[:count, -1])
-    yield compare("enc_final_postln_first60", last, g["enc_final_postln_first60"], SMALL)
-    yield compare("feat", features.rows(speech), g["feat"], SMALL)
-    yield from _long(features, g)
+    padded = torch.nn.functional.pad(mel, (0, features.segment - mel.shape[1]))
+    states = features.states(padded[:, : features.segment])
+    normed = features.network.layer_norm(states[:, -1])
+    for name in _named(g, "enc_embeddings_first", "60"):
+        count = int(name.rpartition("first")[2])
+        yield against(g, name, states[:count].transpose(0, 1), SMALL)
+    for name in _named(g, "enc_final_postln_first", "60"):
+        count = int(name.rpartition("first")[2])
+        yield against(g, name, normed[:count], SMALL)
+    yield against(g, "feat", features.rows(speech), SMALL)
+    lengths = {int(found[1]) for name in g if (found := _LONG.match(name))}
+    for seconds in sorted(lengths or {31}):
+        yield from guarded(f"long{seconds}s", _long(features, g, seconds))
+
+
+def _named(g: Stored, prefix: str, otherwise: str) -> list[str]:
+    """Stored names that begin so; the notes' own if there is none."""
+    return sorted(n for n in g if n.startswith(prefix)) or [prefix + otherwise]
 
 
 def whisper_of(directory: Directory) -> WhisperFeatures:
     """The tiny encoder; its table of positions is not stored, it is Whisper's own."""
-    network: Any = shared.whisper(directory.config["whisper"])
+    network: Any = directory.build(lambda config: shared.whisper(config["whisper"]))
     stored = directory.weights("whisper_encoder")
     state = {renames.whisper_name(name) or name: value for name, value in stored.items()}
     if "embed_positions.weight" not in state:
         state["embed_positions.weight"] = shared.whisper_positions(
             *network.embed_positions.weight.shape
         )
-    network.load_state_dict(state, assign=True)
+    directory.fill_with(network, "whisper_encoder", state)
     return WhisperFeatures(network, FPS)
 
 
-def _long(features: WhisperFeatures, g: Stored) -> Iterator[Item]:
+def _long(features: WhisperFeatures, g: Stored, seconds: int) -> Iterator[Item]:
     """Across the border of two segments."""
-    if "long31s.mel_last8" not in g:
-        yield absent("long31s", "no long31s.mel_last8")
-        return
-    speech = test_wave(LONG * RATE).astype(np.float32) / np.float32(32768)
-    yield compare("long31s.mel_last8", log_mel(speech)[:, -8:], g["long31s.mel_last8"], SMALL)
-    rows = features.rows(speech)
-    for name in (n for n in g if n.startswith("long31s.feat_rows_")):
+    prefix = f"long{seconds}s."
+    speech = test_wave(seconds * RATE).astype(np.float32) / np.float32(32768)
+    mel, rows = log_mel(speech), features.rows(speech)
+    for name in _named(g, prefix + "mel_last", "8"):
+        yield against(g, name, mel[:, -int(name.rpartition("last")[2]) :], MEL)
+    for name in _named(g, prefix + "feat_rows_", "1495_1505"):
         begin, end = map(int, name.split("_")[-2:])
-        yield compare(name, rows[begin:end], g[name], SMALL)
-    yield compare("long31s.feat_last2", rows[-2:], g["long31s.feat_last2"], SMALL)
+        yield against(g, name, rows[begin:end], SMALL)
+    for name in _named(g, prefix + "feat_last", "2"):
+        yield against(g, name, rows[-int(name.rpartition("last")[2]) :], SMALL)
 
 
 def test_wave(samples: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
@@ -100,15 +111,18 @@ def _tables(directory: Directory) -> Iterator[Item]:
     except Absent as error:
         yield absent("feature_slicing", str(error))
         return
-    for case in tables["feature_slicing"]:
+    for table in TABLES:
+        if table not in tables:
+            yield absent(table, f"no {table} in golden_audio_index.json")
+    for case in tables.get(TABLES[0], []):
         stored = torch.tensor(case["indices"])
         mine = rows_of(torch.arange(len(stored)), case["T"], case["fps"])
         yield compare(f"feature_slicing.{case['T']}_{case['fps']}", mine, stored, 0.0)
-    for case in tables["num_chunks"]:
+    for case in tables.get(TABLES[1], []):
         mine = torch.tensor(frames_of(case["T"], case["fps"]))
         stored = torch.tensor(case["n"])
         yield compare(f"num_chunks.{case['T']}_{case['fps']}", mine, stored, 0.0)
-    for case in tables["mel_frames_to_feature_rows"]:
+    for case in tables.get(TABLES[2], []):
         mel = log_mel(np.zeros(case["samples"], np.float32)).shape[1]
         mine = torch.tensor([mel, mel // 2])
         stored = torch.tensor([case["mel"], case["rows"]])
@@ -138,5 +152,8 @@ def _pictures(directory: Directory) -> Iterator[Item]:
             "mask_area": int((mask > 0).sum()),
         }
         for name, got in made.items():
-            stored = case[name]
-            yield compare(f"preprocess.{case['name']}.{name}", got or [], stored or [], 0.0)
+            label = f"preprocess.{case['name']}.{name}"
+            if name in case:
+                yield compare(label, got or [], case[name] or [], 0.0)
+            else:
+                yield absent(label, f"no {name} in golden_preprocess.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,52 +17,60 @@ from models.lightning.schedule import make_schedule, make_trajectory
 from models.parity.directory import Directory, Stored
 from models.parity.echomimic_nets import Nets
 from models.parity.outputs import outputs_of
-from models.parity.report import Absent, Item, absent, compare
-from models.spec import PUBLISHED_DDIM, BackboneSpec
+from models.parity.report import Absent, Item, absent, against, compare, guarded
+from models.parity.schedules import ddim
+from models.spec import BackboneSpec, ScheduleSpec
 
 LOOP = 2e-4
 ONE = 2e-5
 SMALL = 1e-5
 
 CLAMP = 1.5
+SEED = 420  # as published, where the directory names none
+WHOLE = ("normal", "acc")  # loops of which everything is stored; of the others at least ``ALWAYS``
+ALWAYS = ("init_latents", "final_latents")
 FPS = 24.0
 
 
 def items(directory: Directory, nets: Nets) -> Iterator[Item]:
     """The schedule, window lists, inputs, then every loop."""
-    g = directory.golden("loops")
-    yield from _schedule(directory)
+    schedule = ddim(directory.config.get("noise_scheduler", {}))
+    yield from guarded("alphas_cumprod", _schedule(directory, schedule))
     try:
         meta = directory.json("golden_meta")
     except Absent as error:
         yield absent("loops", str(error))
         return
-    yield from _lists(meta)
+    yield from guarded("scheduler", _lists(meta, schedule))
+    yield from guarded("loops", _loops(directory, nets, meta, schedule))
+
+
+def _loops(
+    directory: Directory, nets: Nets, meta: dict[str, Any], schedule: ScheduleSpec
+) -> Iterator[Item]:
+    g = directory.golden("loops")
     if not len(g):
         yield absent("loops", f"no {g.path.name}")
         return
-    inputs = _Inputs(directory, nets, g)
+    seed = next((said["seed"] for said in (meta, directory.config) if "seed" in said), SEED)
+    inputs = _Inputs(nets, g, schedule, seed)
     yield from inputs.items()
     for name, settings in meta["loops"].items():
-        yield from _Loop(name, settings, inputs).items()
+        yield from guarded(name, _Loop(name, settings, inputs).items())
 
 
-def _schedule(directory: Directory) -> Iterator[Item]:
+def _schedule(directory: Directory, schedule: ScheduleSpec) -> Iterator[Item]:
     g = directory.golden("scheduler")
-    a, s = make_schedule(PUBLISHED_DDIM)
-    if "alphas_cumprod" not in g:
-        yield absent("alphas_cumprod", f"no {g.path.name}")
-        return
-    yield compare("alphas_cumprod", a**2, g["alphas_cumprod"], 2e-6)
+    a, _ = make_schedule(schedule)
+    yield against(g, "alphas_cumprod", a**2, 2e-6)
     ratio = (a[1:] ** 2 / a[:-1] ** 2).clamp(min=0.0)
-    betas = 1 - torch.cat([a[:1] ** 2, ratio])
-    yield compare("betas", betas, g["betas"], SMALL)
+    yield against(g, "betas", 1 - torch.cat([a[:1] ** 2, ratio]), SMALL)
 
 
-def _lists(meta: dict[str, Any]) -> Iterator[Item]:
+def _lists(meta: dict[str, Any], schedule: ScheduleSpec) -> Iterator[Item]:
     for name, times in meta.get("scheduler", {}).items():
         if name.startswith("timesteps_"):
-            told = make_trajectory(PUBLISHED_DDIM, int(name.rpartition("_")[2])).times
+            told = make_trajectory(schedule, int(name.rpartition("_")[2])).times
             yield compare(f"scheduler.{name}", torch.tensor(told), torch.tensor(times), 0.0)
     for case in meta.get("context_queues", []):
         frames, window, overlap = (case[k] for k in ("num_frames", "context_frames", "overlap"))
@@ -74,17 +82,16 @@ def _lists(meta: dict[str, Any]) -> Iterator[Item]:
 class _Inputs:
     """What all loops share."""
 
-    def __init__(self, directory: Directory, nets: Nets, g: Stored) -> None:
-        self.nets, self.g = nets, g
+    def __init__(self, nets: Nets, g: Stored, schedule: ScheduleSpec, seed: int) -> None:
+        self.nets, self.g, self.schedule, self.seed = nets, g, schedule, seed
         self.vae = PublishedVae(nets.vae)
         pixels = g.float("in.ref_image_rgb_uint8_hwc").permute(2, 0, 1)[None] / 127.5 - 1
         self.latent = self.vae.encode(pixels)
         self.face = nets.locator(g.float("in.face_mask")[:, :, 0])
 
     def items(self) -> Iterator[Item]:
-        yield compare("in.ref_latents", self.latent, self.g["in.ref_latents"], SMALL)
-        stored = self.g["in.face_locator_out"]
-        yield compare("in.face_locator_out", self.face[:, :, None], stored, SMALL)
+        yield against(self.g, "in.ref_latents", self.latent, SMALL)
+        yield against(self.g, "in.face_locator_out", self.face[:, :, None], SMALL)
 
 
 class _Loop:
@@ -93,10 +100,13 @@ class _Loop:
     def __init__(self, name: str, settings: dict[str, Any], inputs: _Inputs) -> None:
         self.name, self.settings, self.inputs = name, settings, inputs
         self.g = inputs.g
+
+    def _build(self) -> None:
+        settings, inputs, name = self.settings, self.inputs, self.name
         frames, steps = int(settings["video_length"]), int(settings["steps"])
         channels, height, width = inputs.latent.shape[1:]
         size = (channels, height, width)
-        spec = BackboneSpec(name, FPS, frames, 0, steps, size, PUBLISHED_DDIM)
+        spec = BackboneSpec(name, FPS, frames, 0, steps, size, inputs.schedule)
         self.backbone = EchoBackbone(spec, inputs.nets.denoiser, float(settings["cfg"]))
         self.windows = EchoWindows(
             self.backbone,
@@ -109,21 +119,26 @@ class _Loop:
 
     def items(self) -> Iterator[Item]:
         """Windows, start noise, every step, the first frame."""
+        self._build()
         steps = int(self.settings["steps"])
         walked = torch.tensor([self.windows.at(step) for step in range(steps)])
         stored = torch.tensor(self.settings["windows_per_step"])
         yield compare(f"{self.name}.windows_per_step", walked, stored, 0.0)
-        noise = torch.Generator().manual_seed(int(self.settings.get("seed", 420)))
-        shape = self.g[f"{self.name}.init_latents"].shape
+        noise = torch.Generator().manual_seed(int(self.settings.get("seed", self.inputs.seed)))
+        channels, height, width = self.backbone.spec.latent
+        shape = (1, channels, self.windows.frames, height, width)
         z = torch.randn(shape, generator=noise).clamp(-CLAMP, CLAMP)
         yield from self._judge("init_latents", z, 0.0)
+        # Other noise is one failure, not all of them.
+        z = self.g.get(f"{self.name}.init_latents", z).float()
         half = bool(self.settings.get("bank_rounded_to_fp16"))
         states: list[Tensor] = []
-        sampler = Sampler(PUBLISHED_DDIM, plain(steps))
+        sampler = Sampler(self.inputs.schedule, plain(steps))
         with outputs_of(self.windows.raw) as outputs:
             clean = sampler(
                 self.windows, z, self._condition(half), observe=lambda _, x, __: states.append(x)
             )
+        yield from self._told(sampler.times, outputs)
         after = [*states[1:], clean]
         tolerance = LOOP
         first = torch.stack(outputs[: len(self.windows.base)])
@@ -157,5 +172,18 @@ class _Loop:
 
     def _judge(self, item: str, got: Tensor, tolerance: float) -> Iterator[Item]:
         name = f"{self.name}.{item}"
-        if name in self.g:
-            yield compare(name, got, self.g[name], tolerance)
+        if item in ALWAYS or self.name in WHOLE or name in self.g:
+            yield against(self.g, name, got, tolerance)
+
+    def _told(self, times: Sequence[float], outputs: list[Tensor]) -> Iterator[Item]:
+        """What the record says of the loop beside its settings: times, windows, calls."""
+        mine: dict[str, Any] = {
+            "timesteps": times,
+            "context_queue": self.windows.base,
+            "unet_calls": len(outputs),
+            "unet_batch_shape": tuple(outputs[0].shape),
+        }
+        for item, value in mine.items():
+            if item in self.settings:
+                stored = self.settings[item]
+                yield compare(f"{self.name}.{item}", value, stored, 0.0)

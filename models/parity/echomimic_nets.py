@@ -24,15 +24,19 @@ class Nets:
 
 
 def load(directory: Directory) -> Nets:
-    """Build and load the tiny networks."""
-    made = build.networks(directory.config)
+    """Build and load the tiny networks.
+
+    Raises:
+        WeightsError: the configuration describes none, or weights are missing or do not fit.
+    """
+    made = directory.build(build.networks)
     for name, network in made.items():
-        network.load_state_dict(directory.weights(name))
-    vae = shared.vae(directory.config["vae"])
-    vae.load_state_dict(directory.weights("vae"), assign=True)
+        directory.fill(network, name)
+    vae = directory.build(lambda config: shared.vae(config["vae"]))
+    directory.fill(vae, "vae")
     denoiser, reference, locator = (
         made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
     )
     assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
     assert isinstance(locator, FaceLocator)
-    return Nets(denoiser.eval(), reference.eval(), locator.eval(), vae.eval())
+    return Nets(denoiser, reference, locator, vae)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from models.parity.directory import Directory, Stored
 from models.parity.hallo_nets import Nets, load
 from models.parity.hallo_trace import Trace
 from models.parity.layouts import fold, unfold
-from models.parity.report import Item, Pair, absent, compare, measure
+from models.parity.report import Item, Pair, absent, against, guarded, measure
 
 SMALL = 1e-5
 ONE = 2e-5  # tolerances as the notes give them
@@ -27,7 +28,14 @@ HALF = 1e-3  # relative: stored as float16
 ROUNDED = 1e-4  # a float16 bank whose last place may round either way; not rounding gives 3.4e-4
 DIFFERENT = 1e-3  # what a missed quirk changes at least
 HALVES = 2
-LEVELS = 4
+DIAGNOSES = (
+    "diag_eval_mode_out",
+    "diag_no_tile_quirk_out",
+    "diag_natural_writer_ehs_out",
+    "diag_natural_both_out",
+)
+HIDDEN = "inter.up_blocks.3.hidden_entering_layer2"
+_FEWER = re.compile(r"F\d+\.out")  # a call of the first few frames alone
 QUIRK = "what a missed quirk gives: must differ"
 
 
@@ -41,8 +49,8 @@ def items(directory: Directory) -> Iterator[Item]:
     """Every stored value of the directory, in the order of the notes."""
     nets = load(directory)
     yield from _submodules(directory, nets)
-    yield from _reference(directory, nets)
-    yield from _calls(directory, nets)
+    yield from guarded("reference_unet", _reference(directory, nets))
+    yield from guarded("unet", _calls(directory, nets))
     yield from hallo_chunks.items(directory, nets)
     yield from hallo_inputs.items(directory)
 
@@ -84,16 +92,20 @@ def _reference(directory: Directory, nets: Nets) -> Iterator[Item]:
         yield absent("reference_unet.out", "no reference_unet.in_latents")
         return
     latents, faces = g.float("reference_unet.in_latents"), g.float("reference_unet.ehs")
+    told = partial(_tokens, nets, g)
+    yield measure("reference_unet.ehs", SMALL, lambda: (told(), faces))
     rows = latents.repeat(HALVES, 1, 1, 1)
     out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % HALVES])
-    yield compare("reference_unet.out", out, g["reference_unet.out"], ONE)
+    yield against(g, "reference_unet.out", out, ONE)
     for path, seen in read_pictures(nets.reference, latents, faces).bank.items():
         name = f"bank_fp16.{path}.transformer_blocks.0"
-        yield measure(name, HALF, partial(_stored, seen, g, name), relative=True)
+        yield against(g, name, seen, HALF, relative=True)
 
 
-def _stored(seen: Tensor, g: Stored, name: str) -> Pair:
-    return seen, g[name]
+def _tokens(nets: Nets, g: Stored) -> Tensor:
+    """Face tokens of both halves: of no face (zeros, not left out), and of the face."""
+    face = g.float("imageproj.in")
+    return torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
 
 
 # ---- network calls -------------------------------------------------------------------------------
@@ -124,11 +136,16 @@ class Given:
             pictures.past,
             net.see_face(g.float("encoder_hidden_states"), frames),
             net.hear(g.float("audio_embedding")[:, :frames].flatten(0, 1)),
-            tuple(self._masks(level) for level in range(LEVELS)),
+            tuple(self._masks(level) for level in range(self.levels)),
             g.float("mask_cond_fea")[:, :, 0],
             weights,
             plain=frames,
         )
+
+    @property
+    def levels(self) -> int:
+        """Resolutions of the network."""
+        return len(self.nets.denoiser.sizes.channels)
 
     def stored_bank(self, frames: int) -> HalloCall:
         """The same with the stored recordings, rounded where they were made, for our own."""
@@ -159,15 +176,44 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
     given = Given(nets, g, sub, latents, faces)
     x, t = g.float("latents"), g["timestep"]
     frames = x.shape[2]
+    yield from guarded("unet inputs", _inputs(directory, given))
     with Trace(nets.denoiser) as trace:
         made, hidden = given.run(x, t, given.call(frames))
-    yield compare("out", unfold(made, g["out"]), g["out"], ONE)
-    yield from trace.items(directory, g)
-    yield from _variants(given, x, t)
-    for name in sorted(n for n in g if n.startswith("diag_")):
-        gap = compare(name, unfold(made, g[name]), g[name], DIFFERENT)
-        yield Item(name, gap.max_abs, DIFFERENT, not gap.ok, note=QUIRK)
-    yield from _last_layer(given, frames, hidden)
+    yield against(g, "out", lambda out: unfold(made, out), ONE)
+    yield from guarded("trace", trace.items(directory, g))
+    yield from guarded("out_scale", _variants(given, x, t))
+    for name in sorted({*DIAGNOSES, *(n for n in g if n.startswith("diag_"))}):
+        yield _diagnosis(g, name, made)
+    yield from guarded("cached.out", _last_layer(given, frames, hidden))
+
+
+def _inputs(directory: Directory, given: Given) -> Iterator[Item]:
+    """What the call is given, beside what the small networks and the preparation give."""
+    g, sub = given.g, given.submodules
+
+    def both(made: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(made), made])
+
+    yield against(g, "encoder_hidden_states", lambda _: _tokens(given.nets, sub), SMALL)
+    heard = partial(_run, given.nets.audio, sub, "audioproj")
+    yield against(g, "audio_embedding", lambda _: both(torch.as_tensor(heard()[0])), SMALL)
+    region = directory.golden("preprocess_image")
+    seen = partial(_locate, given.nets, region, sub)
+    yield against(g, "mask_cond_fea", lambda _: both(torch.as_tensor(seen()[0])), SMALL)
+    for level in range(given.levels):
+        for name in (f"{part}_mask_{level}" for part in REGIONS):
+            label = f"{name} (of the call)"
+            yield against(g, name, partial(_repeated, region, name), 0.0, label=label)
+
+
+def _repeated(region: Stored, name: str, stored: Tensor) -> Tensor:
+    return region.float(name).expand_as(stored)
+
+
+def _diagnosis(g: Stored, name: str, made: Tensor) -> Item:
+    """Ours must not be what a missed quirk gives."""
+    gap = against(g, name, lambda stored: unfold(made, stored), DIFFERENT)
+    return gap if gap.absent else replace(gap, ok=not gap.ok, note=QUIRK)
 
 
 def _variants(given: Given, x: Tensor, t: Tensor) -> Iterator[Item]:
@@ -175,16 +221,28 @@ def _variants(given: Given, x: Tensor, t: Tensor) -> Iterator[Item]:
     rounded = "out_bank_fp16_rounded"
 
     def judge(label: str, name: str, call: Callable[[], HalloCall], limit: float = ONE) -> Item:
-        latents = g.float("F3.latents") if name == "F3.out" else x
-        return measure(label, limit, lambda: (_call(given, latents, t, call()), g[name]))
+        def replay() -> Pair:
+            fewer = _FEWER.fullmatch(name)
+            latents = g.float(name.replace("out", "latents")) if fewer else x
+            return _call(given, latents, t, call()), g[name]
+
+        return measure(label, limit, replay)
 
     yield judge(rounded, rounded, partial(given.call, frames, half_bank=True), ROUNDED)
     yield judge(f"{rounded} (stored banks)", rounded, partial(given.stored_bank, frames))
-    for name in (n for n in g if n.startswith("out_scale_")):
+    scaled = [n for n in g if n.startswith("out_scale_")]
+    if not scaled:
+        yield absent("out_scale", f"no out_scale_* in {g.path.name}")
+    for name in scaled:
         weights = tuple(float(part) for part in name.removeprefix("out_scale_").split("_"))
         yield judge(name, name, partial(given.call, frames, weights))
-    if "F3.latents" in g:
-        yield judge("F3.out", "F3.out", partial(given.call, g["F3.latents"].shape[2]))
+    for name in sorted({"F3.out", *(n for n in g if _FEWER.fullmatch(n))}):
+        latents = name.replace("out", "latents")
+        yield judge(name, name, partial(_fewer_call, given, latents))
+
+
+def _fewer_call(given: Given, latents: str) -> HalloCall:
+    return given.call(given.g[latents].shape[2])
 
 
 def _call(given: Given, latents: Tensor, t: Tensor, call: HalloCall) -> Tensor:
@@ -199,10 +257,12 @@ def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
         return
     call, x, t = given.call(frames), g.float("cached.latents"), g["cached.timestep"]
     embedding = net.embed(t.float().reshape(1), HALVES, frames)
-    stored = fold(g.float("inter.up_blocks.3.hidden_entering_layer2"))
-    for note, entering in (("", stored), (" (own hidden state)", hidden)):
-        made = net.last(entering, fold(x), embedding, call)
-        yield compare(f"cached.out{note}", unfold(made, g["cached.out"]), g["cached.out"], ONE)
-    whole = g["cached.full_forward_out"]
+
+    def last(entering: Tensor, out: Tensor) -> Tensor:
+        return unfold(net.last(entering, fold(x), embedding, call), out)
+
+    yield against(g, "cached.out", lambda out: last(fold(g.float(HIDDEN)), out), ONE)
+    label = "cached.out (own hidden state)"
+    yield against(g, "cached.out", partial(last, hidden), ONE, label=label)
     made, _ = given.run(x, t, call)
-    yield compare("cached.full_forward_out", unfold(made, whole), whole, ONE)
+    yield against(g, "cached.full_forward_out", lambda out: unfold(made, out), ONE)

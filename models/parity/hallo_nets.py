@@ -30,17 +30,20 @@ class Nets:
 
 
 def load(directory: Directory) -> Nets:
-    """Build and load the tiny networks."""
-    made = build.networks(directory.config)
+    """Build and load the tiny networks.
+
+    Raises:
+        WeightsError: the configuration describes none, or weights are missing or do not fit.
+    """
+    made = directory.build(build.networks)
     for name, network in made.items():
-        network.load_state_dict(directory.weights(name))
-        network.eval()
-    vae = shared.vae(directory.config[VAE_CONFIG])
-    vae.load_state_dict(directory.weights("vae"), assign=True)
+        directory.fill(network, name)
+    vae = directory.build(lambda config: shared.vae(config[VAE_CONFIG]))
+    directory.fill(vae, "vae")
     denoiser, reference, locator = (
         made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
     )
     assert isinstance(denoiser, HalloNet) and isinstance(reference, ReferenceNet)
     assert isinstance(locator, FaceLocator)
     image, audio = made["imageproj"], made["audioproj"]
-    return Nets(denoiser, reference, locator, image, audio, vae.eval())
+    return Nets(denoiser, reference, locator, image, audio, vae)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,12 +13,19 @@ from torch import Tensor, nn
 
 from models.backbones.hallo.network import HalloNet
 from models.parity.directory import Directory, Stored
-from models.parity.report import Absent, Item, absent, compare
+from models.parity.report import Absent, Item, absent, against, compare, guarded
 
 TOLERANCE = 2e-5  # relative
 SAMPLES = "samples"
 MOTION_BLOCK = "temporal_transformer.transformer_blocks.0"
 HIDDEN = "up_blocks.3.hidden_entering_layer2"
+INTERMEDIATES = (
+    *(f"inter.down_blocks.{k}.out" for k in range(4)),
+    "inter.mid_block.out",
+    *(f"inter.up_blocks.{k}.out" for k in (0, 1, 3)),
+    f"inter.{HIDDEN}",
+)
+"""Whole outputs that every directory has, by the notes."""
 
 
 class Trace:
@@ -50,12 +58,9 @@ class Trace:
 
     def items(self, directory: Directory, g: Stored) -> Iterator[Item]:
         """Whole outputs of blocks, then the trace of all modules in the order they ran."""
-        for name in (n for n in g if n.startswith("inter.")):
-            path = name.removeprefix("inter.").removesuffix(".out")
-            if path == HIDDEN:
-                path = "up_blocks.3.motion_modules.1"
-            seen = self.seen[self._module(path)][0]
-            yield compare(name, _shaped(seen, g[name].shape), g[name], TOLERANCE, relative=True)
+        for name in sorted({*INTERMEDIATES, *(n for n in g if n.startswith("inter."))}):
+            made = partial(self._whole, name.removeprefix("inter.").removesuffix(".out"))
+            yield against(g, name, made, TOLERANCE, relative=True)
         try:
             trace = directory.json("golden_unet_trace")
         except Absent as error:
@@ -65,7 +70,14 @@ class Trace:
         for row in trace:
             name, turn = row["name"], times[row["name"]]
             times[name] += 1
-            yield self._traced(name, turn, row)
+            label = f"trace.{name}" + (f" ({turn + 1})" if turn else "")
+            yield from guarded(label, self._traced(label, turn, row))
+
+    def _whole(self, path: str, stored: Tensor) -> Tensor:
+        """The output of a block, in the layout of the stored one."""
+        if path == HIDDEN:
+            path = "up_blocks.3.motion_modules.1"
+        return _shaped(self.seen[self._module(path)][0], stored.shape)
 
     def _module(self, path: str) -> str:
         """The module whose output a block's is."""
@@ -81,17 +93,18 @@ class Trace:
                 return last
         return f"{path}.resnets.{len(module.get_submodule('resnets')._modules) - 1}"
 
-    def _traced(self, name: str, turn: int, row: dict[str, Any]) -> Item:
+    def _traced(self, label: str, turn: int, row: dict[str, Any]) -> Iterator[Item]:
         """One entry: values at evenly spaced places of the flattened output."""
+        name = row["name"]
         shape, values = row["shape"], torch.tensor(row[SAMPLES], dtype=torch.float64)
         size = torch.Size(shape).numel()
         places = torch.linspace(0, size - 1, len(values), dtype=torch.float64).floor().long()
-        label = f"trace.{name}" + (f" ({turn + 1})" if turn else "")
         kept, note = torch.ones(len(values), dtype=torch.bool), ""
         seen = self.seen.get(self._module(name))
         if not seen:
-            return Item(label, None, None, False, note="never ran")
-        if name.endswith(".attentions.0.transformer_blocks.0.attn1") or name.endswith("attn1"):
+            yield Item(label, None, None, False, note="never ran")
+            return
+        if name.endswith("attn1"):
             if len(seen) == 2:  # spatial: rows that read the reference, and rows that do not
                 mine, kept, note = _by_turn(seen, turn, shape, places)
             else:
@@ -106,7 +119,7 @@ class Trace:
         got = flat[places][kept]
         scale = max(1.0, float(values.abs().max()))
         item = compare(label, got, values[kept], TOLERANCE * scale)
-        return Item(item.name, item.max_abs, item.tolerance, item.ok, note=note)
+        yield replace(item, note=note or item.note)
 
 
 def _by_turn(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,15 +20,14 @@ from models.parity import memo_clips, memo_inputs
 from models.parity.directory import Directory, Stored
 from models.parity.layouts import fold, unfold
 from models.parity.memo_nets import Nets, load
-from models.parity.memo_watch import Watch, statistics_over
-from models.parity.report import Item, Pair, absent, compare, measure
+from models.parity.memo_watch import Watch, remembered, statistics_over
+from models.parity.report import Item, Pair, absent, against, compare, guarded, measure
 
 SMALL = 1e-5
 CALL = 1e-4  # tolerances as the notes give them
 INTERMEDIATE = 2e-3
 STREAM = 1e-5
 HALVES = 2
-EARLIER = (0, 3, 4, 5, 8, 9)  # rows of the reference features that stand for two past frames
 
 
 def networks() -> dict[str, nn.Module]:
@@ -41,11 +40,11 @@ def items(directory: Directory) -> Iterator[Item]:
     """Every stored value of the directory, in the order of the notes."""
     nets = load(directory)
     yield from _subnets(directory, nets)
-    yield from _features(directory, nets)
-    yield from _units(directory, nets)
-    yield from _calls(directory, nets)
-    yield from memo_clips.items(directory, nets)
-    yield from memo_inputs.items(directory, nets.emotion)
+    yield from guarded("reference features", _features(directory, nets))
+    yield from guarded("unit modules", _units(directory, nets))
+    yield from guarded("unet calls", _calls(directory, nets))
+    yield from guarded("pipeline", memo_clips.items(directory, nets))
+    yield from guarded("audio_emb", memo_inputs.items(directory, nets.emotion))
 
 
 def _subnets(directory: Directory, nets: Nets) -> Iterator[Item]:
@@ -54,6 +53,7 @@ def _subnets(directory: Directory, nets: Nets) -> Iterator[Item]:
     yield measure("image_proj.out_zero_input", SMALL, partial(_zero_face, nets, g))
     yield measure("audio_proj.out", SMALL, partial(_run, nets.audio, g, "audio_proj"))
     yield measure("emotion.out", SMALL, partial(_run, nets.emotion, g, "emotion"))
+    yield against(g, "encoder_hidden_states", lambda _: _tokens(nets, g), SMALL)
 
 
 def _run(network: nn.Module, g: Stored, name: str) -> Pair:
@@ -63,6 +63,12 @@ def _run(network: nn.Module, g: Stored, name: str) -> Pair:
 def _zero_face(nets: Nets, g: Stored) -> Pair:
     made = nets.image(torch.zeros_like(g.float("image_proj.in")))
     return made, g["image_proj.out_zero_input"]
+
+
+def _tokens(nets: Nets, g: Stored) -> Tensor:
+    """Face tokens of both halves: of no face (zeros, not left out), and of the face."""
+    face = g.float("image_proj.in")
+    return torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
 
 
 # ---- reference features --------------------------------------------------------------------------
@@ -78,19 +84,15 @@ def stored_name(path: str) -> str:
 
 def _features(directory: Directory, nets: Nets) -> Iterator[Item]:
     g, sub = directory.golden("reference_features"), directory.golden("subnets")
-    if "reference.latents_5" not in sub:
-        yield absent("reference features", "no reference.latents_5")
+    named = [n for n in sub if n.startswith("reference.latents_")]
+    if not named:
+        yield absent("reference features", f"no reference.latents_* in {sub.path.name}")
         return
-    latents = sub.float("reference.latents_5")
+    latents = sub.float(named[0])
     recording = read_pictures(nets.reference, latents, sub.float("encoder_hidden_states"))
     prefix = f"ref{len(latents)}."
     for path, seen in recording.bank.items():
-        name = prefix + stored_name(path)
-        yield measure(name, CALL, partial(_stored, seen, g, name))
-
-
-def _stored(seen: Tensor, g: Mapping[str, Tensor], name: str) -> Pair:
-    return seen, g[name]
+        yield against(g, prefix + stored_name(path), seen, CALL)
 
 
 # ---- single modules ------------------------------------------------------------------------------
@@ -101,34 +103,48 @@ def _units(directory: Directory, nets: Nets) -> Iterator[Item]:
     if not len(g):
         yield absent("unit modules", f"no {g.path.name}")
         return
+    yield from guarded("joint_audio_block", _joint(nets.denoiser, g))
     net = nets.denoiser
-    frames = g["motion_module.hidden_states"].shape[2]
+    yield against(g, "temporal_basic_block.out0", lambda _: _basic(net, g), CALL)
+    yield against(g, "motion_module.out0", partial(_motion, net, g), CALL)
+    yield against(g, "motion_attn0.out0", lambda _: _linear(net, g), CALL)
+
+
+def _joint(net: MemoNet, g: Stored) -> Iterator[Item]:
+    """The joint audio block, and its norms and attention alone."""
     audio = net.get_submodule("down_blocks.2.audio_modules.0")
     assert isinstance(audio, AudioModule)
     block: Any = audio.transformer_blocks[0]
     for name, norm in (("emo_ada_norm1", block.norm1), ("emo_ada_audio_norm1", block.audio_norm1)):
-        labels = g[f"{name}.arg1"].repeat_interleave(frames)
-        made = norm(g.float(f"{name}.arg0"), labels)
-        yield measure(f"{name}.out0", SMALL, partial(_stored, made, g, f"{name}.out0"))
+        yield against(g, f"{name}.out0", partial(_normed, norm, g, name), SMALL)
     both = block.attn2(g.float("joint_attn2.arg0"), g.float("joint_attn2.arg1"))
     yield from _pair("joint_attn2", both, g)
-    labels = g["joint_audio_block.emotion"].repeat_interleave(frames)
-    sound = g.float("joint_audio_block.encoder_hidden_states")
-    yield from _pair(
-        "joint_audio_block", block(g.float("joint_audio_block.arg0"), sound, labels), g
-    )
-    yield compare("temporal_basic_block.out0", _basic(net, g), g["temporal_basic_block.out0"], CALL)
+    x, sound = (g.float(f"joint_audio_block.{n}") for n in ("arg0", "encoder_hidden_states"))
+    labels = _rows(g["joint_audio_block.emotion"], x)
+    yield from _pair("joint_audio_block", block(x, sound, labels), g)
+
+
+def _rows(labels: Tensor, tokens: Tensor) -> Tensor:
+    """A label of each half -> of all rows of tokens."""
+    return labels.repeat_interleave(len(tokens) // len(labels))
+
+
+def _normed(norm: nn.Module, g: Stored, name: str, _: Tensor) -> Tensor:
+    x = g.float(f"{name}.arg0")
+    made: Tensor = norm(x, _rows(g[f"{name}.arg1"], x))
+    return made
+
+
+def _pair(name: str, both: tuple[Tensor, Tensor], g: Stored) -> Iterator[Item]:
+    for k, made in enumerate(both):
+        yield against(g, f"{name}.out{k}", made, CALL)
+
+
+def _motion(net: MemoNet, g: Stored, out: Tensor) -> Tensor:
+    """The motion module alone, its memory written by the stored past frames."""
     motion = net.motion("down_blocks.2.motion_modules.0")
     x, past = g.float("motion_module.hidden_states"), g.float("motion_module.motion_frames")
-    made = motion(fold(x), frames, motion.write(past.transpose(1, 2)))
-    out = g["motion_module.out0"]
-    yield compare("motion_module.out0", unfold(made, out), out, CALL)
-    yield compare("motion_attn0.out0", _linear(net, g, frames), g["motion_attn0.out0"], CALL)
-
-
-def _pair(name: str, both: tuple[Tensor, Tensor], g: Mapping[str, Tensor]) -> Iterator[Item]:
-    for k, made in enumerate(both):
-        yield compare(f"{name}.out{k}", made, g[f"{name}.out{k}"], CALL)
+    return unfold(motion(fold(x), x.shape[2], motion.write(past.transpose(1, 2))), out)
 
 
 def _basic(net: MemoNet, g: Stored) -> Tensor:
@@ -146,7 +162,7 @@ def _basic(net: MemoNet, g: Stored) -> Tensor:
     return made
 
 
-def _linear(net: MemoNet, g: Stored, frames: int) -> Tensor:
+def _linear(net: MemoNet, g: Stored) -> Tensor:
     """The first memory attention alone; stored by frame, computed by place."""
     attention: Any = net.motion("down_blocks.2.motion_modules.0").temporal_transformer.block
     attention = attention.attention_blocks[0]
@@ -156,7 +172,7 @@ def _linear(net: MemoNet, g: Stored, frames: int) -> Tensor:
     )
     memory = attention.write(past.transpose(1, 2))
     made: Tensor = attention(x.transpose(1, 2).flatten(0, 1), memory)
-    places = x.shape[2]
+    frames, places = x.shape[1:3]
     return made.view(HALVES, places, frames, -1).transpose(1, 2).flatten(0, 1)
 
 
@@ -168,13 +184,13 @@ class Case:
     """One stored call.
 
     Attributes:
-        past: rows of the reference features that it uses; None for all.
+        all_past: whether it uses all past frames, or only the last few that later clips have.
         fresh: whether the memory starts anew; writes: whether it is written at all.
         masked: whether unconditional rows read no reference; over_frames: norm over frames too.
         inputs: the call whose latents and time it takes.
     """
 
-    past: tuple[int, ...] | None
+    all_past: bool
     fresh: bool
     writes: bool
     masked: bool = True
@@ -183,12 +199,12 @@ class Case:
 
 
 CASES = {
-    "call1": Case(None, fresh=True, writes=True),
-    "call2": Case(EARLIER, fresh=False, writes=True),
-    "call3": Case(EARLIER, fresh=False, writes=False),
-    "call4_new_audio_no_update_flag": Case(EARLIER, fresh=True, writes=True),
-    "call5_no_uc_mask": Case(None, fresh=True, writes=True, masked=False),
-    "call1_plain_groupnorm": Case(None, True, True, over_frames=True, inputs="call1"),
+    "call1": Case(True, fresh=True, writes=True),
+    "call2": Case(False, fresh=False, writes=True),
+    "call3": Case(False, fresh=False, writes=False),
+    "call4_new_audio_no_update_flag": Case(False, fresh=True, writes=True),
+    "call5_no_uc_mask": Case(True, fresh=True, writes=True, masked=False),
+    "call1_plain_groupnorm": Case(True, fresh=True, writes=True, over_frames=True, inputs="call1"),
 }
 
 
@@ -196,36 +212,49 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
     g = directory.golden("unet_calls")
     features = directory.golden("reference_features")
     memory: Memories | None = None
+    later = int(directory.config["pipeline"]["past_frames"])
+    heard = directory.golden("subnets")
+    yield against(g, "audio_embedding", lambda _: _heard(nets, heard), SMALL)
     for name, case in CASES.items():
-        if f"{name}.out" not in g:
-            yield absent(f"{name}.out", f"no {name}.out in {g.path.name}")
-            continue
-        call, memory = _call(nets, g, features, case, memory)
-        x = g.float(f"{case.inputs or name}.latent")
-        t = g.float(f"{case.inputs or name}.timestep").reshape(1)
-        watch = Watch(nets.denoiser, directory.golden("unet_call1_intermediates"))
-        with statistics_over(nets.denoiser, call.frames if case.over_frames else 1), watch:
-            rows = fold(x).repeat(HALVES, 1, 1, 1)
-            embedding = nets.denoiser.embed(t, HALVES, call.frames)
-            made, hidden = nets.denoiser.everything(rows, embedding, call)
-        out = g[f"{name}.out"]
-        yield compare(f"{name}.out", unfold(made, out), out, CALL)
-        yield from _remembered(name, memory, g)
-        if name == "call1":
-            yield from watch.items()
-            yield from _last_layer(directory, nets, call, (rows, embedding, made, hidden))
+        call, memory = _call(nets, g, features, case, memory, later)
+        yield from guarded(f"{name}.out", _called(directory, nets, name, call))
+        yield from remembered(name, memory, g, always=name in ("call1", "call2"))
+
+
+def _called(directory: Directory, nets: Nets, name: str, call: MemoCall) -> Iterator[Item]:
+    """One call's output; of the first one also what is stored of its inside."""
+    g, case = directory.golden("unet_calls"), CASES[name]
+    x = g.float(f"{case.inputs or name}.latent")
+    t = g.float(f"{case.inputs or name}.timestep").reshape(1)
+    watch = Watch(nets.denoiser, directory.golden("unet_call1_intermediates"))
+    with statistics_over(nets.denoiser, call.frames if case.over_frames else 1), watch:
+        rows = fold(x).repeat(HALVES, 1, 1, 1)
+        embedding = nets.denoiser.embed(t, HALVES, call.frames)
+        made, hidden = nets.denoiser.everything(rows, embedding, call)
+    yield against(g, f"{name}.out", partial(unfold, made), CALL)
+    if name == "call1":
+        yield from guarded("intermediates", watch.items())
+        whole = (rows, embedding, made, hidden)
+        yield from guarded("last_layer_rerun.out", _last_layer(directory, nets, call, whole))
+
+
+def _heard(nets: Nets, g: Stored) -> Tensor:
+    """Audio tokens of both halves: zeros, not those of silence, and those of the sound."""
+    tokens = nets.audio(g.float("audio_proj.in"))
+    return torch.cat([torch.zeros_like(tokens), tokens])
 
 
 def _call(
-    nets: Nets, g: Stored, features: Stored, case: Case, before: Memories | None
+    nets: Nets, g: Stored, features: Stored, case: Case, before: Memories | None, later: int
 ) -> tuple[MemoCall, Memories]:
     net = nets.denoiser
     bank = {}
     for place in net.places():
         path = place.path("attentions" if place.attends else "resnets")
-        (name,) = [n for n in features if n.partition(".")[2] == stored_name(path)]
+        wanted = stored_name(path)
+        name = next((n for n in features if n.partition(".")[2] == wanted), wanted)
         seen = features.float(name)
-        bank[path] = seen if case.past is None else seen[list(case.past)]
+        bank[path] = seen if case.all_past else _last_few(seen, later)
     x, audio = g.float("call1.latent"), g.float("audio_embedding")
     frames, (height, width) = x.shape[2], x.shape[3:]
     pictures, past = split_past(net, bank, HALVES, (height, width))
@@ -245,15 +274,11 @@ def _call(
     return call, memory
 
 
-def _remembered(name: str, memory: Memories, g: Stored) -> Iterator[Item]:
-    """The memory after a call, where it is stored."""
-    for stored in g:
-        for kind, field in (("KV", 0), ("Z", 1)):
-            prefix = f"{name}.memory_{kind}."
-            if stored.startswith(prefix):
-                path, _, number = stored.removeprefix(prefix).rpartition(".attention_blocks.")
-                mine = memory[path][int(number)][field].flatten(0, 2)
-                yield compare(stored, mine, g[stored], CALL)
+def _last_few(seen: Tensor, count: int) -> Tensor:
+    """Rows of the portrait and of the last ``count`` past frames, of both halves."""
+    halves = seen.view(HALVES, -1, *seen.shape[1:])
+    kept = [0, *range(halves.shape[1] - count, halves.shape[1])]
+    return halves[:, kept].flatten(0, 1)
 
 
 def _last_layer(
@@ -266,11 +291,8 @@ def _last_layer(
     again = nets.denoiser.last(hidden, rows, embedding, call)
     yield compare("last_layer_again", again, made, 0.0)
     g = directory.golden("last_layer_rerun")
-    if "out" not in g:
-        yield absent("last_layer_rerun.out", f"no {g.path.name}")
-        return
     call.stream = g.float("cached_audio_stream")
     rows = fold(g.float("latent")).repeat(HALVES, 1, 1, 1)
     embedding = nets.denoiser.embed(g.float("timestep").reshape(1), HALVES, call.frames)
     made = nets.denoiser.last(fold(g.float("cached_hidden")), rows, embedding, call)
-    yield compare("last_layer_rerun.out", unfold(made, g["out"]), g["out"], CALL)
+    yield against(g, "out", partial(unfold, made), CALL, label="last_layer_rerun.out")

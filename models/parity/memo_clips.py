@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +26,9 @@ from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_trajectory
 from models.parity.directory import Directory, Stored
 from models.parity.memo_nets import Nets
+from models.parity.memo_watch import remembered
 from models.parity.outputs import outputs_of
-from models.parity.report import Item, absent, compare
+from models.parity.report import Item, absent, against, guarded
 from models.portrait.published.look import NoVectors
 from models.spec import PUBLISHED_FLOW, BackboneSpec, PublishedSpec
 
@@ -36,6 +38,7 @@ SMALL = 1e-5
 CALL = 1e-4
 PREDICTION = 5e-4  # raw outputs follow the latents
 HALVES = 2
+PUBLISHED_STEPS = 20
 
 
 def items(directory: Directory, nets: Nets) -> Iterator[Item]:
@@ -44,9 +47,14 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
     if not len(g):
         yield absent("pipeline", f"no {g.path.name}")
         return
-    yield from _schedules(g)
     run = directory.config["pipeline"]
-    clips = sorted({name.partition(".")[0] for name in g if name.startswith("clip")})
+    yield from guarded("scheduler", _schedules(g, run))
+    clips = [f"clip{k}" for k in range(int(run["clips"]))]
+    yield from guarded("clips", _clips(g, nets, run, clips))
+    yield from guarded("stream", _stream(g, nets, run, clips))
+
+
+def _clips(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
     memory: Memories | None = None
     last: Tensor | None = None
     noise = torch.Generator().manual_seed(run["generator_seed"])
@@ -56,10 +64,9 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
         memory = yield from replay.start(last, memory)
         yield from replay.steps()
         last = yield from replay.video()
-    yield from _stream(g, nets, run, clips)
 
 
-def _stream(g: Stored, nets: Nets, run: dict[str, float], clips: list[str]) -> Iterator[Item]:
+def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
     """The same run as a session makes it: the family's stream, clip after clip."""
     shape = g["clip0.init_latents"].shape
     spec = PublishedSpec(
@@ -93,39 +100,39 @@ def _stream(g: Stored, nets: Nets, run: dict[str, float], clips: list[str]) -> I
     for clip, told in zip(clips, labels, strict=True):
         family.label = label_of_clip(told)
         latents = family.sample(sampler, [stream], [family.condition(stream, silence)])
-        stored = g[f"{clip}.step{spec.steps - 1}.latents"]
-        yield compare(f"stream.{clip}.latents", latents, stored, LATENTS)
+        name = f"{clip}.step{spec.steps - 1}.latents"
+        yield against(g, name, latents, LATENTS, label=f"stream.{clip}.latents")
         frames = family.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
         tolerance = VIDEO + 1 / 255  # whole numbers, truncated
-        yield compare(f"stream.{clip}.frames", frames, g[f"{clip}.video"], tolerance)
+        yield against(g, f"{clip}.video", frames, tolerance, label=f"stream.{clip}.frames")
 
 
-def _schedules(g: Stored) -> Iterator[Item]:
-    for name in sorted(n for n in g if n.startswith("scheduler.timesteps_")):
+def _schedules(g: Stored, run: dict[str, Any]) -> Iterator[Item]:
+    named = {n for n in g if n.startswith("scheduler.timesteps_")}
+    always = {f"scheduler.timesteps_{steps}" for steps in (run["steps"], PUBLISHED_STEPS)}
+    for name in sorted(named | always):
         path = make_trajectory(PUBLISHED_FLOW, int(name.rpartition("_")[2]))
-        yield compare(name, torch.tensor(path.times), g[name], 1e-3)
+        yield against(g, name, torch.tensor(path.times), 1e-3)
         sigmas = name.replace("timesteps", "sigmas")
         levels = [s for _, s in (*path.at, path.after[-1])]
-        yield compare(sigmas, torch.tensor(levels), g[sigmas], 1e-6)
+        yield against(g, sigmas, torch.tensor(levels), 1e-6)
 
 
 class _Clip:
     """One clip's replay; ``start`` before ``steps`` before ``video``."""
 
-    def __init__(self, g: Stored, name: str, nets: Nets, run: dict[str, float]) -> None:
+    def __init__(self, g: Stored, name: str, nets: Nets, run: dict[str, Any]) -> None:
         self.g, self.name, self.nets, self.run = g, name, nets, run
         self.vae = PublishedVae(nets.vae)
-        z = self.get("init_latents")
-        spec = BackboneSpec(name, 30.0, z.shape[2], 0, int(run["steps"]), (z.shape[1], 0, 0))
+        found = name if f"{name}.init_latents" in g else "clip0"
+        z = g.float(f"{found}.init_latents")
+        steps, fps = int(run["steps"]), float(run["fps"])
+        spec = BackboneSpec(name, fps, z.shape[2], 0, steps, (z.shape[1], *z.shape[3:]))
         self.backbone = MemoBackbone(spec, nets.denoiser, run["guidance_scale"])
         self.z = z
 
-    def get(self, item: str) -> Tensor:
-        return self.g.float(f"{self.name}.{item}")
-
     def judge(self, item: str, got: Tensor, tolerance: float) -> Item:
-        name = f"{self.name}.{item}"
-        return compare(name, got, self.g[name], tolerance)
+        return against(self.g, f"{self.name}.{item}", got, tolerance)
 
     def inputs(self, noise: torch.Generator) -> Iterator[Item]:
         """Start noise from the seed, and audio tokens."""
@@ -163,13 +170,7 @@ class _Clip:
             "audio": hear_both(self.audio, HALVES),
         }
         self.condition = self.backbone.condition("portrait", None, parts)
-        for kind, k in (("KV", 0), ("Z", 1)):
-            for stored in self.g:
-                prefix = f"{self.name}.memory_{kind}."
-                if stored.startswith(prefix):
-                    path, _, number = stored.removeprefix(prefix).rpartition(".attention_blocks.")
-                    mine = memory[path][int(number)][k].flatten(0, 2)
-                    yield compare(stored, mine, self.g[stored], CALL)
+        yield from remembered(self.name, memory, self.g)
         return memory
 
     def steps(self) -> Iterator[Item]:

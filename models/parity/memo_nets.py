@@ -26,16 +26,19 @@ class Nets:
 
 
 def load(directory: Directory) -> Nets:
-    """Build and load the tiny networks."""
-    made = build.networks(directory.config)
+    """Build and load the tiny networks.
+
+    Raises:
+        WeightsError: the configuration describes none, or weights are missing or do not fit.
+    """
+    made = directory.build(build.networks)
     for name, network in made.items():
-        network.load_state_dict(directory.weights(name))
-        network.eval()
-    vae = shared.vae(directory.config["vae"])
-    vae.load_state_dict(directory.weights("vae"), assign=True)
+        directory.fill(network, name)
+    vae = directory.build(lambda config: shared.vae(config["vae"]))
+    directory.fill(vae, "vae")
     denoiser, reference = made["diffusion_net"], made["reference_net"]
     assert isinstance(denoiser, MemoNet) and isinstance(reference, MemoReferenceNet)
     image, audio, emotion = (
         made[name] for name in ("image_proj", "audio_proj", "audio_emotion_classifier")
     )
-    return Nets(denoiser, reference, image, audio, emotion, vae.eval())
+    return Nets(denoiser, reference, image, audio, emotion, vae)

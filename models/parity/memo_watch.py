@@ -8,14 +8,29 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from models.backbones.memo.memory import Memories
 from models.backbones.memo.network import MemoNet
 from models.layers.sd.resnet import FrameNorm
 from models.parity.directory import Stored
 from models.parity.layouts import like
-from models.parity.report import Item, absent, compare
+from models.parity.report import Item, absent, against, compare
 
 HALF_PRECISION = 2e-3  # relative: stored as float16
+MEMORY = 1e-4
 EXACT = 1e-5  # relative: audio streams are stored whole
+
+
+REMEMBERED = "mid_block.motion_modules.0.attention_blocks.0"  # whose memory is stored
+
+
+def remembered(name: str, memory: Memories, g: Stored, *, always: bool = True) -> Iterator[Item]:
+    """The memory that a call or a clip leaves: what is stored of it, ``always`` one at least."""
+    for kind, field in (("KV", 0), ("Z", 1)):
+        prefix = f"{name}.memory_{kind}."
+        stored = {n for n in g if n.startswith(prefix)}
+        for each in sorted(stored | ({prefix + REMEMBERED} if always else set())):
+            path, _, number = each.removeprefix(prefix).rpartition(".attention_blocks.")
+            yield against(g, each, memory[path][int(number)][field].flatten(0, 2), MEMORY)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,8 +32,9 @@ class Item:
 
     Attributes:
         name: as a reader of the notes would look for it.
-        max_abs: the largest absolute difference; infinite where shapes differ, None if absent.
-        tolerance: that it is judged by, absolute; None if absent.
+        max_abs: the largest absolute difference; infinite where shapes differ, None if
+            absent or never computed.
+        tolerance: that it is judged by, absolute; None where there was nothing to judge.
         ok: whether the difference is at most the tolerance; an absent item is never ok.
         absent: the directory lacks the stored value.
         note: what a person should know besides.
@@ -49,11 +50,10 @@ class Item:
     def to_json(self) -> dict[str, Any]:
         """``{"name", "max_abs", "tolerance", "ok"}``, and ``absent`` or ``note`` where they say
         something; what is not finite becomes null."""
-        finite = self.max_abs is not None and math.isfinite(self.max_abs)
         record: dict[str, Any] = {
             "name": self.name,
-            "max_abs": self.max_abs if finite else None,
-            "tolerance": self.tolerance,
+            "max_abs": _finite(self.max_abs),
+            "tolerance": _finite(self.tolerance),
             "ok": self.ok,
         }
         if self.absent:
@@ -104,6 +104,46 @@ def measure(
     return compare(name, got, expected, tolerance, relative=relative)
 
 
+def against(
+    stored: Mapping[str, Tensor],
+    name: str,
+    got: Value | Callable[[Tensor], Value],
+    tolerance: float,
+    *,
+    label: str = "",
+    relative: bool = False,
+) -> Item:
+    """Judge ours by the stored value ``name``; absent where the file lacks it.
+
+    Args:
+        got: ours, or what makes ours from the stored value where that one says the layout.
+        label: the item's name where it is not the stored one.
+    """
+
+    def replay() -> Pair:
+        expected = stored[name]
+        return (got(expected) if callable(got) else got), expected
+
+    return measure(label or name, tolerance, replay, relative=relative)
+
+
+def guarded(name: str, items: Iterable[Item]) -> Iterator[Item]:
+    """The items, up to one that cannot be made; an item ``name`` then says why, never as passed.
+
+    What the directory lacks (a stored input, a setting) is absent; what does not fit together (an
+    input of another size) has failed. A missing or damaged weights file still ends the replay.
+    """
+    try:
+        yield from items
+    except Absent as error:
+        yield absent(name, str(error))
+    except KeyError as error:
+        yield absent(name, f"no {error} among its settings")
+    except (ValueError, TypeError, IndexError, AttributeError, RuntimeError, OSError) as error:
+        said = (str(error).strip() or repr(error)).splitlines()[0]
+        yield Item(name, None, None, False, note=f"cannot be replayed: {said}")
+
+
 @dataclass
 class Report:
     """All items of one model, in the order they were replayed."""
@@ -141,6 +181,10 @@ def collect(model: str, items: Iterable[Item]) -> Report:
     return report
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _double(value: Value) -> Tensor:
     """Any value as float64 on the CPU."""
     if isinstance(value, Tensor):
@@ -152,4 +196,6 @@ def _row(item: Item) -> tuple[object, ...]:
     if item.absent:
         return item.name, "-", "-", "ABSENT", item.note
     verdict = "ok" if item.ok else "FAILED"
-    return item.name, f"{item.max_abs:.2e}", f"{item.tolerance:.1e}", verdict, item.note
+    worst = "-" if item.max_abs is None else f"{item.max_abs:.2e}"
+    limit = "-" if item.tolerance is None else f"{item.tolerance:.1e}"
+    return item.name, worst, limit, verdict, item.note

@@ -18,7 +18,7 @@ from models.audio.published.speech import RATE
 from models.audio.published.states import hidden_states
 
 HOP, WINDOW, BANDS = 160, 400, 80
-SEGMENT = 3000  # spectrogram frames that the encoder takes
+STRIDE = 2  # spectrogram frames to a row of the encoder: 3000 to the published 1500
 ROWS_PER_SECOND = 50
 BEFORE, AFTER = 4, 5  # rows around a video frame's own
 SHORTEST = WINDOW  # samples; reflection at the ends needs half of it
@@ -30,11 +30,16 @@ class WhisperFeatures:
     Args:
         network: transformers' ``WhisperEncoder`` with values; stays in float32.
         fps: video frames per second.
+
+    Attributes:
+        segment: spectrogram frames that the encoder takes at once.
     """
 
     def __init__(self, network: nn.Module, fps: float) -> None:
+        config: Any = network.config
         self.network: Any = network.eval()
         self.fps = fps
+        self.segment = STRIDE * int(config.max_source_positions)
 
     @torch.inference_mode()
     def whole(self, speech: NDArray[np.float32], _: int) -> Tensor:
@@ -54,9 +59,9 @@ class WhisperFeatures:
         """Hidden states [T, 5, channels], 50 a second."""
         mel = log_mel(speech)
         parts = []
-        for begin in range(0, mel.shape[1], SEGMENT):
-            piece = mel[:, begin : begin + SEGMENT]
-            states = self.states(F.pad(piece, (0, SEGMENT - piece.shape[1])))
+        for begin in range(0, mel.shape[1], self.segment):
+            piece = mel[:, begin : begin + self.segment]
+            states = self.states(F.pad(piece, (0, self.segment - piece.shape[1])))
             parts.append(states[: max(1, piece.shape[1] // 2)])
         return torch.cat(parts)
 

@@ -18,9 +18,13 @@ class TimeEmbedding(nn.Module):
         self.linear_1 = nn.Linear(channels, width)
         self.linear_2 = nn.Linear(width, width)
 
+    def waves(self, t: Tensor) -> Tensor:
+        """Times [B], whole or not -> [B, channels]."""
+        sines, cosines = timestep_embedding(t, self.channels).chunk(2, dim=1)
+        return torch.cat([cosines, sines], dim=1)
+
     def forward(self, t: Tensor) -> Tensor:
         """Times [B], whole or not -> embeddings [B, width]."""
-        sines, cosines = timestep_embedding(t, self.channels).chunk(2, dim=1)
-        waves = torch.cat([cosines, sines], dim=1).to(self.linear_1.weight.dtype)
+        waves = self.waves(t).to(self.linear_1.weight.dtype)
         out: Tensor = self.linear_2(F.silu(self.linear_1(waves)))
         return out

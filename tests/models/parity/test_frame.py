@@ -18,7 +18,9 @@ from torch import nn
 from models.errors import WeightsError
 from models.parity.directory import Directory
 from models.parity.names import Listing, differences, read_listings
-from models.parity.report import Item, Report, absent, compare, measure
+from models.parity.report import Item, Report, absent, against, compare, guarded, measure
+from models.parity.schedules import ddim
+from models.spec import PUBLISHED_DDIM
 from server.cli import main
 
 pytestmark = pytest.mark.unit
@@ -82,6 +84,63 @@ def test_absent_items_are_listed_and_never_passed(tmp_path: Path) -> None:
     assert item.to_json()["absent"] is True
     report = Report("hallo", [compare("a", [0], [0], 0.0), absent("b")])
     assert not report.ok and not Report("hallo").ok
+
+
+def test_a_stored_value_judges_or_is_absent() -> None:
+    stored = {"a": torch.ones(2, 1)}
+    assert against(stored, "a", torch.ones(2, 1), 0.0).ok
+    item = against(stored, "a", lambda out: torch.ones(2).view_as(out), 0.0, label="other")
+    assert item.ok and item.name == "other"
+
+
+def test_what_cannot_be_replayed_is_listed_and_never_passed(tmp_path: Path) -> None:
+    stored = Directory(hallo_folder(tmp_path), "hallo").golden("submodules")
+
+    def items(fault: str) -> Iterator[Item]:
+        yield absent("first")
+        if fault == "absent":
+            stored.float("gone")
+        elif fault == "setting":
+            dict[str, int]()["steps"]
+        elif fault == "shape":
+            torch.ones(2) + torch.ones(3)
+        else:
+            raise WeightsError("damaged", code="bad_weights")
+
+    for fault, missing in (("absent", True), ("setting", True), ("shape", False)):
+        first, rest = guarded("part", items(fault))
+        assert first.name == "first" and rest.name == "part" and rest.note
+        assert not rest.ok and rest.absent is missing
+    with pytest.raises(WeightsError, match="damaged"):
+        list(guarded("part", items("weights")))
+
+
+def test_a_report_shows_what_was_never_computed(capsys: pytest.CaptureFixture[str]) -> None:
+    Report("hallo", [Item("a", None, None, False, note="never ran")]).show()
+    assert "1 failed" in capsys.readouterr().out
+
+
+def test_numbers_that_are_none_leave_the_json_whole() -> None:
+    item = compare("a", torch.zeros(1), torch.tensor([math.nan]), 1.0, relative=True)
+    record = item.to_json()
+    assert record["tolerance"] is None and record["max_abs"] is None and not record["ok"]
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    directory = Directory(hallo_folder(tmp_path), "hallo")
+    with pytest.raises(WeightsError, match=r"tiny_weights_int8.*imageproj.*missing"):
+        directory.fill(nn.Linear(2, 1), "imageproj")
+    with pytest.raises(WeightsError, match="does not describe hallo's networks"):
+        directory.build(lambda config: config["audioproj"])
+
+
+def test_the_schedule_is_that_of_the_files() -> None:
+    told = {"beta_start": 0.001, "beta_end": 0.02, "rescale_betas_zero_snr": False}
+    spec = ddim({**told, "num_train_timesteps": 500, "beta_schedule": "linear"})
+    assert (spec.beta_start, spec.beta_end, spec.train_steps) == (0.001, 0.02, 500)
+    assert not spec.zero_terminal_snr and ddim({}) == PUBLISHED_DDIM
+    with pytest.raises(WeightsError, match="beta_schedule"):
+        ddim({"beta_schedule": "scaled_linear"})
 
 
 def test_weights_are_read_in_their_stored_encodings(tmp_path: Path) -> None:
