@@ -27,7 +27,7 @@ from models.backbones.reference_net import ReferenceNet
 from models.layers.attention import KeyValue
 from models.lightning.sampler import Sampler
 from models.portrait.published.echomimic import prepare
-from models.portrait.published.look import box_of, foreground, look
+from models.portrait.published.look import Boxes, foreground, open_boxes
 from models.spec import PublishedSpec
 
 CLAMP = 1.5  # of start noise, as published
@@ -58,13 +58,16 @@ class EchoFamily(GuidedFamily):
     spec: PublishedSpec
     backbone: EchoBackbone
 
-    def __init__(self, spec: PublishedSpec, networks: Mapping[str, nn.Module]) -> None:
+    def __init__(
+        self, spec: PublishedSpec, networks: Mapping[str, nn.Module], boxes: Boxes
+    ) -> None:
         denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
         assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
         backbone = EchoBackbone(spec, denoiser, spec.guidance)
         features = WhisperFeatures(networks["whisper"], spec.fps)
         super().__init__(spec, backbone, networks["vae"], features)
         self.reference, self.locator = reference, networks["face_locator"]
+        self.boxes = boxes
 
     @torch.inference_mode()
     def identity(self, picture: NDArray[np.uint8]) -> EchoIdentity:
@@ -73,7 +76,7 @@ class EchoFamily(GuidedFamily):
         Raises:
             PortraitError: the picture cannot be used.
         """
-        prepared = prepare(picture, box_of(look(picture)), self.size[0])
+        prepared = prepare(picture, self.boxes.box(picture), self.size[0])
         latent = self.here(self.vae.encode(prepared.pixels[None]))
         _, recording = self.reference.read(latent)
         _, height, width = self.spec.latent
@@ -181,5 +184,5 @@ class EchoFamily(GuidedFamily):
 def make(
     spec: PublishedSpec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
 ) -> EchoFamily:
-    """The family around networks with values."""
-    return EchoFamily(spec, networks)
+    """The family around networks with values; MTCNN frames portraits where ``folder`` has it."""
+    return EchoFamily(spec, networks, open_boxes(folder))

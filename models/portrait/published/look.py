@@ -17,7 +17,10 @@ from models.portrait.images import check_picture
 from models.portrait.landmarks import FACE_OVAL
 from models.portrait.portrait import find_face
 from models.portrait.published.faces import DETECTOR, FaceVectors
+from models.portrait.published.mtcnn import FILES, Mtcnn
 
+MTCNN = "mtcnn"
+"""Where MTCNN's files lie in a folder of weights."""
 FOLDERS = ("face_analysis/models", "misc/face_analysis/models")
 Pixels = NDArray[np.uint8]
 
@@ -60,6 +63,63 @@ def open_vectors(folder: Path | None, size: int, *, small: bool) -> Vectors:
             return FaceVectors(room or next((r for r in rooms if r.is_dir()), rooms[0]))
     warn("no face vectors: these weights come without face networks, likeness is not kept")
     return NoVectors(size)
+
+
+class Boxes:
+    """The box that EchoMimic crops a face by.
+
+    Args:
+        mtcnn: the published detector; without it the box is the bundled landmarks' oval.
+    """
+
+    def __init__(self, mtcnn: Mtcnn | None = None) -> None:
+        self.mtcnn = mtcnn
+
+    def box(self, picture: Pixels) -> NDArray[np.floating]:
+        """RGB uint8 [H, W, 3] -> left, top, right, bottom of the face [4] in pixels.
+
+        MTCNN's largest sure face counts, as published: several faces, or one turned aside, are no
+        reason to refuse. Where it is sure of none, the published code masks the whole picture and
+        does not crop it, which works only if the picture already has the model's size. Here the
+        bundled detector then looks, and a warning says so.
+
+        Raises:
+            PortraitError: the picture cannot be used; for its faces only where the bundled
+                detector looks: there is none, there are several, or it is too small or turned.
+        """
+        check_picture(picture)
+        if self.mtcnn is not None:
+            found = self.mtcnn.largest(picture)
+            if found is not None:
+                return found
+            warn("MTCNN is sure of no face in this picture; the bundled detector frames it")
+        return box_of(look(picture))
+
+
+def open_boxes(folder: Path | None) -> Boxes:
+    """MTCNN where its three files lie in ``folder/mtcnn``, else the bundled detector.
+
+    They come from another publisher than EchoMimic's, and without them a portrait speaks all the
+    same: on the bundled avatars and a photograph, edges of the crop move by up to 8 % of its side.
+    Their absence is therefore no error but a warning, once, that says what to do. A folder that
+    holds only some of them is an error: somebody meant to use them.
+
+    Args:
+        folder: the publisher's; None with random weights, whose picture is noise in any frame.
+
+    Raises:
+        WeightsError: a file of MTCNN is missing while its folder exists, damaged or foreign.
+    """
+    if folder is None:
+        return Boxes()
+    if (folder / MTCNN).exists():
+        return Boxes(Mtcnn(folder / MTCNN))
+    warn(
+        f"no MTCNN in {folder / MTCNN}: the bundled detector frames faces, a little differently"
+        f" than published; for the published frame put {', '.join(FILES)} there"
+        " (docs/published-weights.md)"
+    )
+    return Boxes()
 
 
 def look(picture: Pixels) -> NDArray[np.float32]:

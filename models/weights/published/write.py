@@ -22,6 +22,8 @@ from models.weights.published.union import MOTION
 def write_random(name: str, folder: Path, config: Mapping[str, Any], seed: int) -> None:
     """Write a random checkpoint of other sizes, in the publisher's layout.
 
+    EchoMimic's optional face detector is left out: with random values it finds no face.
+
     Args:
         config: constructor values of every network, as a parity directory's ``tiny_config.json``.
     """
