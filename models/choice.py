@@ -21,7 +21,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="default: the bundled weights of mini; published models: their publisher's folder, or"
         " random:SEED for noise",
     )
-    parser.add_argument("--plan", help="steps such as 10:0,4,8+dfa (default: the weights' own)")
+    parser.add_argument("--plan", help="steps such as 10:0,4,8+dfa (default: the model's own)")
     parser.add_argument("--threads", type=int, metavar="N", help="default: what suits the engine")
     parser.add_argument(
         "--engine",
@@ -37,6 +37,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     )
     published.add_argument(
         "--devices", default="cpu", metavar="D,D", help="such as cuda:0,cuda:1 (default cpu)"
+    )
+    published.add_argument(
+        "--without-reference",
+        default="",
+        metavar="PATH,PATH",
+        help="transformers that do not read the portrait, such as up_blocks.3.attentions.2"
+        " (default: none)",
     )
 
 
@@ -57,7 +64,12 @@ def make_generator(args: argparse.Namespace) -> Generator:
         from models.fake import FakeGenerator
 
         return FakeGenerator()
-    options = PublishedOptions(args.size, args.dtype, tuple(args.devices.split(",")))
+    options = PublishedOptions(
+        args.size,
+        args.dtype,
+        tuple(args.devices.split(",")),
+        without_reference=tuple(filter(None, args.without_reference.split(","))),
+    )
     from models.diffusion import load_generator  # brings torch; the fake does without
 
     return load_generator(

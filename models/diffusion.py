@@ -106,8 +106,8 @@ def load_generator(
         weights: mini's: a folder as ``livehead train`` exports it, the bundled one if None; a
             published model's: its publisher's folder, or ``random:SEED``.
         threads: for tensor maths on the CPU; what suits the engine if None.
-        plan: a step plan such as ``10:0,4,8+dfa``; the one stored beside the weights if None, the
-            published loop for published models.
+        plan: a step plan such as ``10:0,4,8+dfa``; if None the one stored beside the weights, or of
+            published models ``models.spec.PUBLISHED_PLANS``.
         engine: one of ``models.engine.choose.ENGINES``; of published models ``eager`` or
             ``compiled``.
         options: of published models; their defaults if None.
@@ -153,12 +153,15 @@ def _published(
             code="bad_option",
         )
     prepare_engine("eager", threads)
-    from models.engine.compiled import compile_network
+    from models.engine.compiled import compile_backbone
     from models.weights.published.family import load_family  # brings the extra's packages
 
     family, stored = load_family(name, str(weights), options)
+    several = len(options.devices) > 1
+    if several:  # light steps that wait for each other leave nothing to share
+        stored = stored.at_once()
     chosen = parse(plan) if plan else stored
+    lanes = make_lanes(family.backbone, options.devices) if several else []
     if engine == "compiled":
-        compile_network(family.backbone.network)
-    lanes = make_lanes(family.backbone, options.devices) if len(options.devices) > 1 else ()
+        compile_backbone(family.backbone, lanes)
     return DiffusionGenerator(family, chosen, lanes=lanes)

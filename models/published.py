@@ -25,12 +25,15 @@ class PublishedOptions:
             other device.
         devices: where it runs; the light steps of a group are spread over all of them.
         frames: of one network call; 0 for the published number.
+        without_reference: paths of transformers that do not read the reference, such as
+            ``up_blocks.3.attentions.2``; none for those of the model's row.
     """
 
     size: int = SIZE
     dtype: str = ""
     devices: tuple[str, ...] = ("cpu",)
     frames: int = 0
+    without_reference: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot work, before gigabytes are read.

@@ -114,12 +114,14 @@ class PublishedSpec(BackboneSpec):
         past: frames of the chunk before that the next one sees.
         first_past: how many of them the portrait stands for in the first chunk.
         overlap: frames that neighbouring windows share (EchoMimic).
+        without_reference: paths of transformers that do not read the reference.
     """
 
     guidance: float = 1.0
     past: int = 0
     first_past: int = 0
     overlap: int = 0
+    without_reference: tuple[str, ...] = ()
 
 
 SIZE_512 = (4, 64, 64)
@@ -139,3 +141,17 @@ PUBLISHED_SPECS = {
     )
 }
 """By name. EchoMimic's chunk is what a window of twelve frames adds to the one before."""
+
+PUBLISHED_PLANS = {
+    "hallo": "40:0,2,4,7,11,17,23,29,35,39+dfa",
+    "echomimic": "30:0,2,5,9,17,25,29+dfa",
+    "echomimic-acc": "6:0,1,3,5+dfa",
+    "memo": "20:0,1,3,5,9,13,17,19+dfa",
+}
+"""How steps are run if nobody says otherwise, as ``models.lightning.plan`` reads it.
+
+As many key steps as LightningCP's figures imply (arXiv 2509.00052: 10 of 40, 7 of 30, 4 of 6, 7 or
+8 of 20), one of them the last, the others where what is cached drifts least from its key step in
+sum (``placed_to_the_end``). The drift is the one that the paper's figure 1 shows of Hallo,
+stretched to the other models' steps; on published weights it has not been measured here.
+"""

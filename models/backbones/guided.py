@@ -6,14 +6,15 @@ as [halves, B, F]; the sampler sees [B, C, F, H, W] and v = v_u + g (v_c - v_u).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.backbones.unet import UNet
+from models.errors import LiveheadError
 from models.lightning.cache import Cached
 from models.lightning.focus import Focus
 from models.lightning.foreground import Face, pad_together, padding_together
@@ -106,12 +107,24 @@ class GuidedBackbone:
 
     Args:
         spec: the row; network: the denoiser; guidance: g, 1 for a single branch.
+        without_reference: paths of transformers that do not read the reference.
+
+    Raises:
+        LiveheadError: a path names no transformer of the network (``bad_option``).
     """
 
-    def __init__(self, spec: BackboneSpec, network: UNet, guidance: float) -> None:
+    def __init__(
+        self,
+        spec: BackboneSpec,
+        network: UNet,
+        guidance: float,
+        without_reference: Collection[str] = (),
+    ) -> None:
+        check_transformers(network, without_reference)
         self.spec = spec
         self.network = network
         self.guidance = guidance
+        self.without_reference = frozenset(without_reference)
 
     def condition(
         self,
@@ -129,6 +142,10 @@ class GuidedBackbone:
     def halves(self) -> int:
         """2 with guidance, else 1."""
         return 1 if self.guidance == 1.0 else 2
+
+    def left_out(self) -> list[nn.Module]:
+        """What light steps do without."""
+        return self.network.left_out()
 
     def call(self, cond: GuidedCondition, focus: Focus) -> Any:
         """What the network's hooks need for one call."""
@@ -183,6 +200,21 @@ class GuidedBackbone:
         """The network's rows -> the guided prediction, like ``z``."""
         video = out.to(z.dtype).view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
         return guide(video, self.guidance, len(z))
+
+
+def check_transformers(network: UNet, paths: Collection[str]) -> None:
+    """Refuse paths that name no transformer that reads the reference.
+
+    Raises:
+        LiveheadError: with those that do (``bad_option``).
+    """
+    known = {place.path("attentions") for place in network.places() if place.attends}
+    if strangers := set(paths) - known:
+        raise LiveheadError(
+            f"expected transformers that can do without the reference out of"
+            f" {', '.join(sorted(known))}; got {', '.join(sorted(strangers))}",
+            code="bad_option",
+        )
 
 
 def last_paths(network: UNet) -> frozenset[str]:

@@ -198,6 +198,13 @@ class UNet(nn.Module):
         h = self.after_resnet(block.places[-1], block.resnets[-1](h, embedding), call)
         return self.finish(h)
 
+    def left_out(self) -> list[nn.Module]:
+        """What ``last`` does without."""
+        blocks: list[nn.Module] = [*self.down_blocks, self.mid_block, *self.up_blocks]
+        earlier = [child for block in blocks[:-1] for child in block.children()]
+        layers = [child for child in blocks[-1].children() if isinstance(child, nn.ModuleList)]
+        return earlier + [module for kind in layers for module in list(kind)[:-1]]
+
     def embed(self, t: Tensor, halves: int, frames: int) -> Tensor:
         """Times [B] of B clips -> activated embeddings [halves * B * frames, E]."""
         embedded = F.silu(self.time_embedding(t))

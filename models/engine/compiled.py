@@ -8,22 +8,42 @@ far; on a GPU not yet.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 
 from models.backbones.unet import UNet
+from models.lightning.lanes import Lane
+
+ENTRIES = ("everything", "last")
 
 
-def compile_network(network: UNet, *, backend: str = "inductor") -> None:
-    """Let both entries of a network run compiled, from their next call on.
+def compile_backbone(
+    backbone: Any, lanes: Sequence[Lane] = (), *, backend: str = "inductor"
+) -> None:
+    """Compile a published backbone's network, and the light steps of replicas on other devices."""
+    compile_network(backbone.network, backend=backend)
+    for lane in lanes:
+        replica: Any = lane.backbone
+        if replica is not backbone:
+            compile_network(replica.network, backend=backend, entries=("last",))
+
+
+def compile_network(
+    network: UNet, *, backend: str = "inductor", entries: Sequence[str] = ENTRIES
+) -> None:
+    """Let the entries of a network run compiled, from their next call on.
 
     Args:
-        network: on its device already.
+        network: on its device already. A copy made later would call this one: copy it first.
         backend: of ``torch.compile``; CUDA graphs come with ``inductor`` alone.
+        entries: which of them.
     """
     on_gpu = network.conv_in.weight.is_cuda
     if on_gpu:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mode = "reduce-overhead" if on_gpu and backend == "inductor" else None
-    for entry in ("everything", "last"):
+    for entry in entries:
         compiled = torch.compile(getattr(network, entry), backend=backend, mode=mode)
         setattr(network, entry, compiled)

@@ -35,11 +35,13 @@ class Lane:
 
 
 def make_lanes(backbone: Any, devices: Sequence[str | torch.device]) -> list[Lane]:
-    """A lane for each device, in order; a backbone already there is used as it is, once.
+    """A lane for each device, in order: the backbone itself on the first one, where it is already,
+    and replicas on the others.
 
     ``backbone`` names in ``left_out()`` the modules that light steps do without, if it can.
     """
-    return [Lane(torch.device(device), replica(backbone, device)) for device in devices]
+    home, *others = map(torch.device, devices)
+    return [Lane(home, backbone), *(Lane(other, replica(backbone, other)) for other in others)]
 
 
 def replica(backbone: Any, device: str | torch.device) -> Any:

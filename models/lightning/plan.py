@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,13 @@ class StepPlan:
     def cost(self, full: float, light: float) -> float:
         """K full + (T - K) light, in whatever unit the two are given."""
         return len(self.keys) * full + self.light_steps * light
+
+    def at_once(self) -> StepPlan:
+        """The same keys with light steps predicted at once, estimated from a quarter of the way on.
+
+        Published for 40 steps: predictions before the tenth are not steady enough to extrapolate.
+        """
+        return replace(self, parallel=True, estimate_from=self.steps // 4)
 
     def to_json(self) -> dict[str, Any]:
         """A plain record, the inverse of ``from_json``."""
@@ -171,6 +178,22 @@ def placed_by_drift(drift: NDArray[np.float64] | Sequence[Sequence[float]], keys
         j = int(origin[n, j])
         chosen.append(j)
     return StepPlan(steps, tuple(reversed(chosen)))
+
+
+def placed_to_the_end(drift: NDArray[np.float64], keys: int) -> StepPlan:
+    """As ``placed_by_drift``, with a key at the last step too.
+
+    Background outputs that foreground attention reuses drift most in the last steps.
+
+    Args:
+        drift: [T, T]; keys: 2 .. T.
+
+    Raises:
+        PlanError: see ``placed_by_drift``.
+    """
+    d = np.asarray(drift, dtype=np.float64)
+    before = placed_by_drift(d[:-1, :-1], keys - 1)
+    return StepPlan(before.steps + 1, (*before.keys, before.steps))
 
 
 def same_cost(plan: StepPlan, full: float, light: float) -> StepPlan:

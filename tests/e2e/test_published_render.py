@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from models.avatars import avatar_picture
 from models.diffusion import load_generator
 from models.generator import chunk_samples
+from models.lightning.plan import parse
 from models.offline import frames_for, play
 from models.portrait import load_image
 from models.published import PUBLISHED, PublishedOptions
-from models.spec import PUBLISHED_SPECS
+from models.spec import PUBLISHED_PLANS, PUBLISHED_SPECS
 from server.cli import main
 from tests.models.audio.test_files import write
 from tests.small import small_checkpoint
@@ -131,6 +132,17 @@ def test_devices_share_light_steps_with_the_same_result(generated: tuple[str, Pa
         stream = generator.open(identity, seed=1)
         made.append(generator.generate([stream], [speech()[: chunk_samples(generator)]])[0])
     assert gap(*made) < 0.5
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_model_brings_its_own_plan(name: str, folders: dict[str, Path]) -> None:
+    last, own = "up_blocks.3.attentions.2", parse(PUBLISHED_PLANS[name])
+    one = load_generator(name, weights=folders[name], threads=1, options=PublishedOptions(SIZE))
+    assert one.plan == own and not one.family.backbone.without_reference
+    options = PublishedOptions(SIZE, devices=("cpu", "cpu"), without_reference=(last,))
+    several = load_generator(name, weights=folders[name], threads=1, options=options)
+    assert several.plan == own.at_once()
+    assert several.family.backbone.without_reference == {last}
 
 
 def test_a_missing_file_is_one_error_that_names_it(

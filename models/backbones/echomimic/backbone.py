@@ -11,29 +11,15 @@ from models.backbones.echomimic.network import EchoCall, EchoNet
 from models.backbones.guided import GuidedBackbone, GuidedCondition
 from models.layers.attention import KeyValue
 from models.lightning.focus import Focus
-from models.spec import BackboneSpec
 
 
 class EchoBackbone(GuidedBackbone):
     """The denoiser, guided or (EchoMimic-Acc) with a single branch.
 
     Parts of its conditions: audio by path, of all rows; face. Shared by both halves: bank by path.
-
-    Args:
-        without_reference: paths of transformers that do not read the reference.
     """
 
     network: EchoNet
-
-    def __init__(
-        self,
-        spec: BackboneSpec,
-        network: EchoNet,
-        guidance: float,
-        without_reference: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__(spec, network, guidance)
-        self.without_reference = without_reference
 
     def call(self, cond: GuidedCondition, focus: Focus) -> EchoCall:
         """What the network's hooks need for one call."""

@@ -25,6 +25,7 @@ from models.backbones.guided import GuidedCondition
 from models.backbones.guided_family import GuidedFamily, GuidedStream, owner_of
 from models.backbones.reference_net import ReferenceNet
 from models.layers.attention import KeyValue
+from models.lightning.lanes import Lane
 from models.lightning.sampler import Sampler
 from models.portrait.published.echomimic import prepare
 from models.portrait.published.look import Boxes, foreground, open_boxes
@@ -63,7 +64,7 @@ class EchoFamily(GuidedFamily):
     ) -> None:
         denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
         assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
-        backbone = EchoBackbone(spec, denoiser, spec.guidance)
+        backbone = EchoBackbone(spec, denoiser, spec.guidance, spec.without_reference)
         features = WhisperFeatures(networks["whisper"], spec.fps)
         super().__init__(spec, backbone, networks["vae"], features)
         self.reference, self.locator = reference, networks["face_locator"]
@@ -170,7 +171,8 @@ class EchoFamily(GuidedFamily):
                 window=length,
                 overlap=self.spec.overlap,
             )
-            whole = Sampler(self.spec.schedule, sampler.plan)  # windows run on one device
+            lanes = [Lane(lane.device, windows.on(lane.backbone)) for lane in sampler.lanes]
+            whole = Sampler(self.spec.schedule, sampler.plan, lanes=lanes)
             noise = self._noise(stream, frames)
             stream.own[SHOWN] = whole(windows, noise, windows.condition(cond))
             stream.own["at"] = 0

@@ -13,8 +13,10 @@ thus finds exactly what the key step left.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,6 +92,12 @@ class EchoWindows:
         times = make_trajectory(inner.spec.schedule, steps).times
         self._step_of = {time: step for step, time in enumerate(times)}
 
+    def on(self, inner: Any) -> EchoWindows:
+        """The same windows run by a replica of the backbone."""
+        other = copy.copy(self)
+        other.inner, other.raw = inner, _Raw(inner)
+        return other
+
     def condition(self, cond: GuidedCondition) -> ClipCondition:
         """From a condition of all the clip's frames, as ``EchoBackbone.hearing`` gives it."""
         last = self.frames * (cond.halves - 1)
@@ -144,8 +152,7 @@ class EchoWindows:
         copies, key = len(z), int(cached.carried["step"][0])
         self._check(cached, z, cond)
         out = []
-        for k in range(copies):
-            step = self._step(t[k])
+        for k, step in enumerate([self._step(time) for time in t]):
             source = self._sources(key, step)
             mean = _Mean(self, z[k : k + 1])
             for number, window in enumerate(self.at(step)):

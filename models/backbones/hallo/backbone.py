@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import torch
@@ -24,7 +24,6 @@ class HalloBackbone(GuidedBackbone):
 
     Args:
         weights: of what is heard in background, face and lips.
-        without_reference: paths of transformers that do not read the reference.
     """
 
     network: HalloNet
@@ -35,11 +34,10 @@ class HalloBackbone(GuidedBackbone):
         network: HalloNet,
         guidance: float,
         weights: tuple[float, ...] = (1.0, 1.0, 1.0),
-        without_reference: frozenset[str] = frozenset(),
+        without_reference: Collection[str] = (),
     ) -> None:
-        super().__init__(spec, network, guidance)
+        super().__init__(spec, network, guidance, without_reference)
         self.weights = weights
-        self.without_reference = without_reference
 
     def call(self, cond: GuidedCondition, focus: Focus) -> HalloCall:
         """What the network's hooks need for one call."""

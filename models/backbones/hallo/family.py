@@ -59,7 +59,9 @@ class HalloFamily(GuidedFamily):
     ) -> None:
         denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
         assert isinstance(denoiser, HalloNet) and isinstance(reference, ReferenceNet)
-        backbone = HalloBackbone(spec, denoiser, spec.guidance)
+        backbone = HalloBackbone(
+            spec, denoiser, spec.guidance, without_reference=spec.without_reference
+        )
         features = Wav2VecFeatures(networks["wav2vec"], spec.fps)
         super().__init__(spec, backbone, networks["vae"], features)
         self.reference, self.vectors = reference, vectors

@@ -14,27 +14,12 @@ from models.backbones.memo.network import STREAM, MemoCall, MemoNet, MemoReferen
 from models.backbones.pictures import read_pictures, split_past
 from models.layers.attention import KeyValue
 from models.lightning.focus import Focus
-from models.spec import BackboneSpec
 
 
 class MemoBackbone(GuidedBackbone):
-    """The denoiser with guidance; parts of its conditions: bank, face, memory, labels, audio.
-
-    Args:
-        without_reference: paths of transformers that do not read the reference.
-    """
+    """The denoiser with guidance; parts of its conditions: bank, face, memory, labels, audio."""
 
     network: MemoNet
-
-    def __init__(
-        self,
-        spec: BackboneSpec,
-        network: MemoNet,
-        guidance: float,
-        without_reference: frozenset[str] = frozenset(),
-    ) -> None:
-        super().__init__(spec, network, guidance)
-        self.without_reference = without_reference
 
     def call(self, cond: GuidedCondition, focus: Focus) -> MemoCall:
         """What the network's hooks need for one call."""

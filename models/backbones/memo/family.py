@@ -65,7 +65,7 @@ class MemoFamily(GuidedFamily):
     ) -> None:
         denoiser, reference = networks["diffusion_net"], networks["reference_net"]
         assert isinstance(denoiser, MemoNet) and isinstance(reference, MemoReferenceNet)
-        backbone = MemoBackbone(spec, denoiser, spec.guidance)
+        backbone = MemoBackbone(spec, denoiser, spec.guidance, spec.without_reference)
         features = Wav2VecFeatures(networks["wav2vec"], spec.fps)
         super().__init__(spec, backbone, networks["vae"], features)
         self.reference, self.vectors, self.label = reference, vectors, label

@@ -14,7 +14,7 @@ from models.diffusion import Family
 from models.errors import LiveheadError
 from models.lightning.plan import StepPlan, parse
 from models.published import RANDOM, PublishedOptions
-from models.spec import PUBLISHED_SPECS
+from models.spec import PUBLISHED_PLANS, PUBLISHED_SPECS
 from models.weights.published.layout import LAYOUTS, check_folder
 from models.weights.published.load import load_networks, read_config
 from models.weights.published.networks import build_networks, family_part
@@ -24,7 +24,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def load_family(name: str, weights: str, options: PublishedOptions) -> tuple[Family, StepPlan]:
-    """The family of a published model and its published plan.
+    """The family of a published model and its own plan.
 
     Args:
         weights: the publisher's folder, or ``random:SEED``.
@@ -46,7 +46,7 @@ def load_family(name: str, weights: str, options: PublishedOptions) -> tuple[Fam
     else:
         load_networks(name, folder, networks, dtype, device)
     family = make_family(name, networks, config, folder, options)
-    return family, parse(str(family.spec.steps))
+    return family, parse(PUBLISHED_PLANS[name])
 
 
 def dtypes_of(name: str, dtype: torch.dtype) -> dict[str, torch.dtype]:
@@ -69,6 +69,7 @@ def make_family(
         spec,
         latent=(spec.latent[0], cells, cells),
         chunk_frames=options.frames - spec.overlap if options.frames else spec.chunk_frames,
+        without_reference=options.without_reference or spec.without_reference,
     )
     family: Family = module.make(spec, networks, folder=folder, small=config is not None)
     return family

@@ -17,7 +17,7 @@ from models.backbones.hallo.network import HalloCall, HalloNet
 from models.backbones.pictures import read_pictures, split_past
 from models.backbones.reference_net import ReferenceNet
 from models.bench.waste import WastefulReading
-from models.errors import CacheError
+from models.errors import CacheError, LiveheadError
 from models.layers.sd.spatial import Reads
 from models.lightning.plan import parse, plain
 from models.lightning.sampler import Sampler
@@ -170,6 +170,11 @@ def test_leaving_the_reference_out_of_the_last_layer_changes_that_layer_only() -
     other, same = without.full(start(), t, cond)
     assert torch.equal(cached.hidden, same.hidden)
     assert float((v - other).abs().max()) > 1e-4
+
+
+def test_a_path_that_reads_no_reference_anyway_is_refused() -> None:
+    with pytest.raises(LiveheadError, match=LAST):
+        HalloBackbone(SPEC, small().net, 3.5, without_reference=["up_blocks.3.resnets.2"])
 
 
 @dataclass

@@ -6,6 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.errors import PlanError
 from models.lightning.plan import (
@@ -13,10 +14,13 @@ from models.lightning.plan import (
     describe,
     parse,
     placed_by_drift,
+    placed_to_the_end,
     plain,
     same_cost,
     uniform,
 )
+from models.published import PUBLISHED
+from models.spec import PUBLISHED_PLANS, PUBLISHED_SPECS
 
 pytestmark = pytest.mark.unit
 
@@ -139,3 +143,47 @@ def test_cost_counts_key_and_light_steps_and_finds_the_fair_control() -> None:
     assert same_cost(plan, full=5.0, light=1.0) == plain(4)  # 22 / 5 = 4.4 full steps
     assert same_cost(plan, full=1000.0, light=0.0) == plain(3)
     assert describe([plan], 5.0, 1.0) == [["10:0,4,8", 3, 7, pytest.approx(4.4)]]
+
+
+# Figure 1 of arXiv 2509.00052, read by eye: how far what Hallo caches moves from one of 40 steps to
+# the next, by step.
+FIGURE = ((0, 0.07), (5, 0.02), (12, 0.005), (30, 0.005), (36, 0.015), (39, 0.05))
+IMPLIED = {"hallo": (40, 10), "echomimic": (30, 7), "echomimic-acc": (6, 4), "memo": (20, 8)}
+
+
+def figure(steps: int) -> NDArray[np.float64]:
+    """The drift matrix that the figure means for so many steps: distances along the way."""
+    at, moved = np.array(FIGURE).T
+    fine = np.linspace(0, 39, 3901)
+    way = np.concatenate([[0.0], np.cumsum(np.interp(fine[1:] - 0.005, at, moved) * 0.01)])
+    here = np.interp(np.linspace(0, 39, steps), fine, way)
+    distances: NDArray[np.float64] = np.abs(here[None] - here[:, None])
+    return distances
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_plans_of_published_models_are_those_that_their_reasons_give(name: str) -> None:
+    plan = parse(PUBLISHED_PLANS[name])
+    steps, keys = IMPLIED[name]
+    assert plan.steps == steps == PUBLISHED_SPECS[name].steps
+    assert plan.keys == placed_to_the_end(figure(steps), keys).keys
+    assert plan.keys[0] == 0 and plan.keys[-1] == steps - 1 and len(plan.keys) == keys
+    assert plan.foreground and not plan.parallel
+
+
+def test_light_steps_at_once_keep_the_keys_and_wait_for_a_quarter_of_the_way() -> None:
+    plan = parse(PUBLISHED_PLANS["hallo"])
+    spread = plan.at_once()
+    assert spread.parallel and spread.estimate_from == 10 and spread.keys == plan.keys
+
+
+def test_a_key_at_the_end_costs_as_little_drift_as_it_can() -> None:
+    drift = figure(8)
+    plan = placed_to_the_end(drift, 4)
+    assert plan.keys[-1] == 7
+
+    def total(keys: tuple[int, ...]) -> float:
+        return sum(float(drift[g[0], g[1:]].sum()) for g in StepPlan(8, keys).groups)
+
+    others = [(0, *middle, 7) for middle in combinations(range(1, 7), 2)]
+    assert total(plan.keys) == min(map(total, others))
