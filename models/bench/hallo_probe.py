@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from models.backbones.guided import check_transformers
 from models.backbones.hallo import build
 from models.backbones.hallo.backbone import for_both
 from models.backbones.hallo.network import HalloCall, HalloNet
@@ -36,13 +37,16 @@ class _PublishedOrder(HalloCall):
         return WastefulReading(self.tokens[path], self.rows(), self.plain)
 
 
-def count_hallo(size: int, frames: int, share: float) -> Costs:
-    """Costs of one chunk of ``frames`` frames of ``size`` pixels; ``share`` of tokens are face."""
+def count_hallo(
+    size: int, frames: int, share: float, without: frozenset[str] = frozenset()
+) -> Costs:
+    """See ``Probe``."""
     cells = size // STRIDE
     with on_meta():
         made = build.networks()
         net, reference = made["denoising_unet"], made["reference_unet"]
         assert isinstance(net, HalloNet) and isinstance(reference, ReferenceNet)
+        check_transformers(net, without)
         faces = made["imageproj"](torch.empty(HALVES, 512))
         seen = torch.empty(1 + PAST, net.sizes.latent, cells, cells)
         recording = read_pictures(reference, seen, faces)
@@ -74,8 +78,9 @@ def count_hallo(size: int, frames: int, share: float) -> Costs:
         published = count(net, lambda: net.everything(x, embedding, wasteful))
         published += count(net, lambda: net.see_face(faces.repeat_interleave(frames, 0), 1))
         published += count(net, lambda: net.hear(audio))
-        key = count(net, lambda: net.everything(x, embedding, call))
-        light, plain_light = _light(net, call, (x, embedding), share)
+        ours = replace(call, without_reference=without)
+        key = count(net, lambda: net.everything(x, embedding, ours))
+        light, plain_light = _light(net, ours, (x, embedding), share)
     return Costs(frames, published, key, light, plain_light, once)
 
 

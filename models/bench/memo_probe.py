@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models.backbones.guided import check_transformers
 from models.backbones.memo import build
 from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet
 from models.backbones.pictures import read_pictures, split_past
@@ -35,13 +36,16 @@ class _PublishedOrder(MemoCall):
         return WastefulReading(self.tokens[path], self.rows(), self.plain)
 
 
-def count_memo(size: int, frames: int, share: float) -> Costs:
-    """Costs of one clip of ``frames`` frames of ``size`` pixels; ``share`` of tokens are face."""
+def count_memo(
+    size: int, frames: int, share: float, without: frozenset[str] = frozenset()
+) -> Costs:
+    """See ``Probe``."""
     cells = size // STRIDE
     with on_meta():
         made = build.networks()
         net, reference = made["diffusion_net"], made["reference_net"]
         assert isinstance(net, MemoNet) and isinstance(reference, MemoReferenceNet)
+        check_transformers(net, without)
         channels = net.sizes.latent
         faces = made["image_proj"](torch.empty(HALVES, 512))
         seen = torch.empty(1 + PAST, channels, cells, cells)
@@ -67,7 +71,7 @@ def count_memo(size: int, frames: int, share: float) -> Costs:
         published = run(replace(call, tokens=pictures))
         published += count(net, lambda: net.see_face(faces.repeat_interleave(frames, 0), 1))
         published += count(net, lambda: project_past(net, past))
-        key = MemoCall(*_plain(call))
+        key = replace(MemoCall(*_plain(call)), without_reference=without)
         costs = run(key)
         _, hidden = net.everything(x, embedding, replace(key, stream=stream))
         light, plain_light = _light(net, key, stream, (hidden, x, embedding), share)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from models.backbones.echomimic import build as echomimic
 from models.backbones.echomimic.network import EchoCall, EchoNet
+from models.backbones.guided import check_transformers
 from models.backbones.reference_net import ReferenceNet
 from models.bench.hallo_probe import count_hallo
 from models.bench.memo_probe import count_memo
@@ -37,12 +38,16 @@ class _PublishedOrder(EchoCall):
         return WastefulReading(self.tokens[path], rows, (self.halves - 1) * self.frames)
 
 
-def _echomimic(halves: int, size: int, frames: int, share: float) -> Costs:
+def _echomimic(
+    halves: int, size: int, frames: int, share: float, without: frozenset[str] = frozenset()
+) -> Costs:
+    """See ``Probe``; with two halves guided."""
     cells = size // STRIDE
     with on_meta():
         made = echomimic.networks()
         net, reference = made["denoising_unet"], made["reference_unet"]
         assert isinstance(net, EchoNet) and isinstance(reference, ReferenceNet)
+        check_transformers(net, without)
         width = net.sizes.channels[0]
         latent = torch.empty(1, net.sizes.latent, cells, cells)
         features = torch.empty(1, frames, AUDIO_TOKENS, 384)
@@ -57,11 +62,11 @@ def _echomimic(halves: int, size: int, frames: int, share: float) -> Costs:
         rows = latent.repeat(halves * frames, 1, 1, 1)
         embedding = net.embed(torch.empty(1), halves, frames)
         calls: dict[str, Any] = {
-            "key": EchoCall(frames, halves, bank, heard, face),
+            "key": EchoCall(frames, halves, bank, heard, face, without_reference=without),
             "published": _PublishedOrder(
                 frames, halves, bank, heard, face, tokens=dict(recording.bank)
             ),
-            "light": EchoCall(frames, halves, bank, heard, face),
+            "light": EchoCall(frames, halves, bank, heard, face, without_reference=without),
         }
         key = count(net, lambda: net.everything(rows, embedding, calls["key"]))
         published = count(net, lambda: net.everything(rows, embedding, calls["published"]))

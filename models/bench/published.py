@@ -12,8 +12,8 @@ The gain of a plan is T published steps over its K key steps and T - K light one
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from models.bench.operations import Label, by_kind, total
 from models.errors import LiveheadError
@@ -27,7 +27,8 @@ class Costs:
         frames: F of the chunk.
         published, key, light: of one step.
         plain_light: of a light step with attention everywhere.
-        once: what runs once for a chunk or an identity, by name.
+        once: what runs once for a chunk or an identity, by name; what the publishers' code does
+            again at every step is named in ``MOVED``.
     """
 
     frames: int
@@ -36,6 +37,10 @@ class Costs:
     light: Counter[Label]
     plain_light: Counter[Label]
     once: dict[str, int]
+
+
+MOVED = ("reference keys", "face keys", "audio keys", "memory")
+"""Of what runs once: what a published step holds, and a step of ours does not."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,9 @@ CLAIMS = {
 FRAMES = {"hallo": 16, "echomimic": 12, "echomimic-acc": 12, "memo": 16}
 """Frames of a chunk as published."""
 
+SHARES = {"hallo": 0.75, "echomimic": 0.47, "echomimic-acc": 0.47, "memo": 0.4}
+"""Face tokens in all tokens, as each model's own mask has them of the bundled portraits."""
+
 
 @dataclass(frozen=True)
 class Gain:
@@ -71,7 +79,7 @@ class Gain:
     Attributes:
         steps, keys: T and K.
         lightning: ratio with light steps that attend everywhere; lightning_dfa: on the face only.
-        lean: what leaving out discarded work alone gives.
+        lean: what leaving out discarded and repeated work alone gives, all steps key steps.
     """
 
     steps: int
@@ -84,18 +92,30 @@ class Gain:
 def gain(costs: Costs, steps: int, keys: int) -> Gain:
     """Plain published steps over those of a plan with ``keys`` key steps out of ``steps``."""
     plain = steps * total(costs.published)
-    head, lights = keys * total(costs.key), steps - keys
+    moved = sum(costs.once.get(what, 0) for what in MOVED)
+    head, lights = moved + keys * total(costs.key), steps - keys
     return Gain(
         steps,
         keys,
         plain / (head + lights * total(costs.plain_light)),
         plain / (head + lights * total(costs.light)),
-        total(costs.published) / total(costs.key),
+        plain / (moved + steps * total(costs.key)),
     )
 
 
-Probe = Callable[[int, int, float], Costs]
-"""(size in pixels, frames, share of face tokens) -> costs."""
+class Probe(Protocol):
+    """Counts one model."""
+
+    def __call__(
+        self, size: int, frames: int, share: float, without: frozenset[str] = frozenset()
+    ) -> Costs:
+        """Costs of one chunk.
+
+        Args:
+            size: pixels; frames: F; share: face tokens in all tokens.
+            without: paths of transformers that, in our steps, do not read the reference.
+        """
+        ...
 
 
 def probe(name: str) -> Probe:
