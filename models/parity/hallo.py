@@ -92,20 +92,12 @@ def _reference(directory: Directory, nets: Nets) -> Iterator[Item]:
         yield absent("reference_unet.out", "no reference_unet.in_latents")
         return
     latents, faces = g.float("reference_unet.in_latents"), g.float("reference_unet.ehs")
-    told = partial(_tokens, nets, g)
-    yield measure("reference_unet.ehs", SMALL, lambda: (told(), faces))
     rows = latents.repeat(HALVES, 1, 1, 1)
     out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % HALVES])
     yield against(g, "reference_unet.out", out, ONE)
     for path, seen in read_pictures(nets.reference, latents, faces).bank.items():
         name = f"bank_fp16.{path}.transformer_blocks.0"
         yield against(g, name, seen, HALF, relative=True)
-
-
-def _tokens(nets: Nets, g: Stored) -> Tensor:
-    """Face tokens of both halves: of no face (zeros, not left out), and of the face."""
-    face = g.float("imageproj.in")
-    return torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
 
 
 # ---- network calls -------------------------------------------------------------------------------
@@ -176,7 +168,6 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
     given = Given(nets, g, sub, latents, faces)
     x, t = g.float("latents"), g["timestep"]
     frames = x.shape[2]
-    yield from guarded("unet inputs", _inputs(directory, given))
     with Trace(nets.denoiser) as trace:
         made, hidden = given.run(x, t, given.call(frames))
     yield against(g, "out", lambda out: unfold(made, out), ONE)
@@ -185,29 +176,6 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
     for name in sorted({*DIAGNOSES, *(n for n in g if n.startswith("diag_"))}):
         yield _diagnosis(g, name, made)
     yield from guarded("cached.out", _last_layer(given, frames, hidden))
-
-
-def _inputs(directory: Directory, given: Given) -> Iterator[Item]:
-    """What the call is given, beside what the small networks and the preparation give."""
-    g, sub = given.g, given.submodules
-
-    def both(made: Tensor) -> Tensor:
-        return torch.cat([torch.zeros_like(made), made])
-
-    yield against(g, "encoder_hidden_states", lambda _: _tokens(given.nets, sub), SMALL)
-    heard = partial(_run, given.nets.audio, sub, "audioproj")
-    yield against(g, "audio_embedding", lambda _: both(torch.as_tensor(heard()[0])), SMALL)
-    region = directory.golden("preprocess_image")
-    seen = partial(_locate, given.nets, region, sub)
-    yield against(g, "mask_cond_fea", lambda _: both(torch.as_tensor(seen()[0])), SMALL)
-    for level in range(given.levels):
-        for name in (f"{part}_mask_{level}" for part in REGIONS):
-            label = f"{name} (of the call)"
-            yield against(g, name, partial(_repeated, region, name), 0.0, label=label)
-
-
-def _repeated(region: Stored, name: str, stored: Tensor) -> Tensor:
-    return region.float(name).expand_as(stored)
 
 
 def _diagnosis(g: Stored, name: str, made: Tensor) -> Item:
@@ -236,7 +204,7 @@ def _variants(given: Given, x: Tensor, t: Tensor) -> Iterator[Item]:
     for name in scaled:
         weights = tuple(float(part) for part in name.removeprefix("out_scale_").split("_"))
         yield judge(name, name, partial(given.call, frames, weights))
-    for name in sorted({"F3.out", *(n for n in g if _FEWER.fullmatch(n))}):
+    for name in sorted(n for n in g if _FEWER.fullmatch(n)) or ["F3.out"]:
         latents = name.replace("out", "latents")
         yield judge(name, name, partial(_fewer_call, given, latents))
 

@@ -213,8 +213,6 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
     features = directory.golden("reference_features")
     memory: Memories | None = None
     later = int(directory.config["pipeline"]["past_frames"])
-    heard = directory.golden("subnets")
-    yield against(g, "audio_embedding", lambda _: _heard(nets, heard), SMALL)
     for name, case in CASES.items():
         call, memory = _call(nets, g, features, case, memory, later)
         yield from guarded(f"{name}.out", _called(directory, nets, name, call))
@@ -236,12 +234,6 @@ def _called(directory: Directory, nets: Nets, name: str, call: MemoCall) -> Iter
         yield from guarded("intermediates", watch.items())
         whole = (rows, embedding, made, hidden)
         yield from guarded("last_layer_rerun.out", _last_layer(directory, nets, call, whole))
-
-
-def _heard(nets: Nets, g: Stored) -> Tensor:
-    """Audio tokens of both halves: zeros, not those of silence, and those of the sound."""
-    tokens = nets.audio(g.float("audio_proj.in"))
-    return torch.cat([torch.zeros_like(tokens), tokens])
 
 
 def _call(
