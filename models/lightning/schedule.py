@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from models.errors import PlanError
 from models.spec import Prediction, ScheduleSpec
 
 Amplitudes = tuple[float, float]
@@ -73,9 +74,18 @@ def make_schedule(spec: ScheduleSpec) -> Schedule:
 
 
 def make_trajectory(spec: ScheduleSpec, steps: int) -> Trajectory:
-    """The T steps that ``spec`` describes."""
+    """The T steps that ``spec`` describes.
+
+    Raises:
+        PlanError: there are more than the network was trained on.
+    """
     if spec.prediction == "flow":
         return _flow(spec, steps)
+    if steps > spec.train_steps:
+        raise PlanError(
+            f"expected at most {spec.train_steps} steps, got {steps}; the network knows no others",
+            code="bad_plan",
+        )
     table = make_schedule(spec)
     times = trailing_steps(spec.train_steps, steps)
     at = [_amplitudes(table, t) for t in times]

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from models.errors import PlanError
 from models.lightning.schedule import CLEAN, make_schedule, make_trajectory
 from models.spec import PUBLISHED_DDIM, PUBLISHED_FLOW, ScheduleSpec
 
@@ -54,6 +55,12 @@ def test_times_and_every_step_are_those_of_the_published_scheduler(
         v = random(step + 1)
         z, expected = ours.advance(step, z, v), theirs.step(v, t, expected).prev_sample
         assert float((z - expected).abs().max()) < 1e-5
+
+
+def test_more_steps_than_were_trained_are_refused() -> None:
+    assert len(make_trajectory(PUBLISHED_DDIM, 1000).times) == 1000
+    with pytest.raises(PlanError, match="at most 1000"):
+        make_trajectory(PUBLISHED_DDIM, 1001)
 
 
 def test_alphas_are_the_published_ones() -> None:
