@@ -5,6 +5,7 @@ The libraries' classes have the published names; ``renames`` knows where files d
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -42,11 +43,11 @@ def vae(config: Mapping[str, Any] | None = None) -> nn.Module:
     """An ``AutoencoderKL`` on the meta device; sd-vae-ft-mse's size if none is given."""
     from diffusers import AutoencoderKL
 
-    given = dict(config or VAE_CONFIG)
-    sizes = {name: given[name] for name in VAE_CONFIG if name in given}
+    kind: Any = AutoencoderKL
+    known = inspect.signature(kind.__init__).parameters
+    sizes = {name: value for name, value in (config or VAE_CONFIG).items() if name in known}
     for name in ("block_out_channels", "down_block_types", "up_block_types"):
         sizes[name] = tuple(sizes[name])
-    kind: Any = AutoencoderKL
     with torch.device("meta"):
         network: nn.Module = kind(**sizes)
     return network

@@ -165,6 +165,12 @@ def test_a_damaged_or_foreign_file_is_named(content: str, place: str, tmp_path: 
     assert str(path) in text and "copy it again" in text
 
 
+def test_every_constructor_value_of_the_autoencoder_counts() -> None:
+    made = shared.vae({**VAE, "mid_block_add_attention": False, "_class_name": "AutoencoderKL"})
+    assert not any(".attentions." in name for name in made.state_dict())
+    assert any(".attentions." in name for name in shared.vae(VAE).state_dict())
+
+
 @pytest.mark.parametrize("value", [None, "x", {}])
 @pytest.mark.parametrize("kind", ["vae", "wav2vec", "whisper"])
 def test_a_configuration_that_describes_no_network_is_refused(kind: str, value: object) -> None:
