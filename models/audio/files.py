@@ -87,10 +87,9 @@ def _opened(path: Path) -> Iterator[av.container.InputContainer]:
             if not container.streams.audio:
                 raise _bad(path, "a file without a sound track")
             yield container
-    except OSError as error:  # FFmpeg's own errors are OSErrors too
-        raise _bad(path, error.strerror or type(error).__name__) from error
-    except (av.FFmpegError, ValueError) as error:
-        raise _bad(path, str(error) or type(error).__name__) from error
+    except (OSError, av.FFmpegError, ValueError) as error:  # FFmpeg's own may be of either kind
+        # Their texts hold numbers and whole paths; what a person needs is the reason alone.
+        raise _bad(path, getattr(error, "strerror", None) or type(error).__name__) from error
 
 
 def _decoded(
