@@ -63,6 +63,7 @@ class DiffusionGenerator:
         self.chunk_frames = spec.chunk_frames
         self.lookahead_frames = spec.lookahead_frames
         self.sample_rate = 16_000
+        self.lanes = tuple(lanes)
         self._sampler = Sampler(spec.schedule, plan, lanes=lanes)
 
     def prepare(self, portrait: NDArray[np.uint8]) -> Any:

@@ -27,7 +27,7 @@ from models.generator import chunk_samples
 from models.lightning.plan import StepPlan, parse, plain
 from models.lightning.sampler import Sampler
 from models.portrait import load_image
-from models.published import DTYPES, PUBLISHED, PublishedOptions
+from models.published import DTYPES, PUBLISHED, RANDOM, PublishedOptions
 
 DEFAULT_PLAN = "4:0+dfa+parallel"
 
@@ -56,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
     options = PublishedOptions(
         args.size, args.dtype, tuple(args.devices.split(",")), frames=args.frames
     )
-    console.warn("random weights: the times are those of the model, the picture is noise")
+    if args.weights.startswith(RANDOM):
+        console.warn("random weights: the times are those of the model, the picture is noise")
     generator = load_generator(
         args.model, weights=args.weights, threads=args.threads, plan=str(plan), options=options
     )
@@ -98,9 +99,16 @@ def time_plans(
     rounds: int,
     clock: Callable[[], float] = perf_counter,
 ) -> dict[str, float]:
-    """Seconds of one chunk's sampling by each plan, medians; plans take turns."""
+    """Seconds of one chunk's sampling by each plan, medians; plans take turns.
+
+    Devices share the light steps that are predicted at once.
+    """
     family: Any = subject.generator.family
-    samplers = {name: Sampler(family.spec.schedule, plan) for name, plan in plans.items()}
+    lanes = subject.generator.lanes
+    samplers = {
+        name: Sampler(family.spec.schedule, plan, lanes=lanes if plan.parallel else ())
+        for name, plan in plans.items()
+    }
     spent: dict[str, list[float]] = {name: [] for name in plans}
     total_runs = rounds * len(plans)
     with console.bar("sampling", total_runs, "run") as bar:
@@ -138,6 +146,7 @@ def _record(
         "size": args.size,
         "frames": args.frames,
         "plan": str(plan),
+        "devices": args.devices,
         "foreground": round(subject.share, 3),
         "seconds": {name: round(value, 3) for name, value in times.items()},
         "ratio": {
