@@ -79,13 +79,13 @@ def make_trajectory(spec: ScheduleSpec, steps: int) -> Trajectory:
     Raises:
         PlanError: there are more than the network was trained on.
     """
-    if spec.prediction == "flow":
-        return _flow(spec, steps)
     if steps > spec.train_steps:
         raise PlanError(
             f"expected at most {spec.train_steps} steps, got {steps}; the network knows no others",
             code="bad_plan",
         )
+    if spec.prediction == "flow":
+        return _flow(spec, steps)
     table = make_schedule(spec)
     times = trailing_steps(spec.train_steps, steps)
     at = [_amplitudes(table, t) for t in times]

@@ -57,10 +57,11 @@ def test_times_and_every_step_are_those_of_the_published_scheduler(
         assert float((z - expected).abs().max()) < 1e-5
 
 
-def test_more_steps_than_were_trained_are_refused() -> None:
-    assert len(make_trajectory(PUBLISHED_DDIM, 1000).times) == 1000
+@pytest.mark.parametrize("spec", [PUBLISHED_DDIM, PUBLISHED_FLOW])
+def test_more_steps_than_were_trained_are_refused(spec: ScheduleSpec) -> None:
+    assert len(make_trajectory(spec, 1000).times) == 1000
     with pytest.raises(PlanError, match="at most 1000"):
-        make_trajectory(PUBLISHED_DDIM, 1001)
+        make_trajectory(spec, 1001)
 
 
 def test_alphas_are_the_published_ones() -> None:
