@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from models.bench.published import Costs
 from models.bench.speed import Subject, make_subject, promised, time_plans
@@ -54,6 +55,12 @@ def test_devices_share_what_is_timed(subject: Subject, monkeypatch: pytest.Monke
     ran: list[str] = []
     replica: Any = lanes[1].backbone
     tail = replica.tail
-    monkeypatch.setattr(replica, "tail", lambda *args: (ran.append("replica"), tail(*args))[1])
+
+    def watched(*args: Any) -> Tensor:
+        ran.append("replica")
+        made: Tensor = tail(*args)
+        return made
+
+    monkeypatch.setattr(replica, "tail", watched)
     time_plans(subject, {"plain": plain(2), "fast": parse("3:0+parallel")}, 1)
     assert ran == ["replica"]
