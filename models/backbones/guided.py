@@ -166,9 +166,10 @@ class GuidedBackbone:
         call = self.call(cond, focus)
         rows, embedding = self.enter(z, t, cond)
         out, hidden = self.network.everything(rows, embedding, call)
-        kept = dict(focus.kept) if keep else None
-        cached = Cached(hidden, kept, cond.owners, cond.halves, self.carried(call))
-        return self.leave(out, z), cached
+        kept = self._own(focus.kept) if keep else None
+        carried = self._own(self.carried(call))
+        cached = Cached(self._own(hidden), kept, cond.owners, cond.halves, carried)
+        return self.leave(self._own(out), z), cached
 
     def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: GuidedCondition) -> Tensor:
         """Light step: conv_in, the last layer and the head.
@@ -184,7 +185,11 @@ class GuidedBackbone:
         call = self.call(cond, Focus(foreground, cached.background, padding=padding))
         self.carry(call, cached.carried)
         rows, embedding = self.enter(z, t, cond)
-        return self.leave(self.network.last(cached.hidden, rows, embedding, call), z)
+        return self.leave(self._own(self.network.last(cached.hidden, rows, embedding, call)), z)
+
+    def _own(self, made: Tree) -> Tree:
+        """What the network made, in memory that its next call does not write to."""
+        return map_tensors(torch.clone, made) if self.network.reuses_outputs else made
 
     def collate(self, conditions: Sequence[GuidedCondition]) -> GuidedCondition:
         """Conditions of single chunks -> the condition of their batch."""

@@ -61,6 +61,7 @@ class UNetSpec:
     layers: int = 2
     heads: int = 8
     groups: int = 32
+    eps: float = 1e-5  # of the norms in resnets and at the end
     latent: int = 4
 
     @property
@@ -79,6 +80,7 @@ def unet_spec(config: Mapping[str, Any]) -> UNetSpec:
         layers=config.get("layers_per_block", stock.layers),
         heads=config.get("attention_head_dim", stock.heads),
         groups=config.get("norm_num_groups", stock.groups),
+        eps=config.get("norm_eps", stock.eps),
         latent=config.get("in_channels", stock.latent),
     )
 
@@ -127,7 +129,12 @@ class UNet(nn.Module):
         spec: sizes.
         parts: what follows each resnet.
         head: whether there are ``conv_norm_out`` and ``conv_out``.
+
+    Attributes:
+        reuses_outputs: calls write into the memory of the calls before (CUDA graphs do).
     """
+
+    reuses_outputs = False
 
     def __init__(self, spec: UNetSpec, parts: Parts, *, head: bool = True) -> None:
         super().__init__()
@@ -138,7 +145,7 @@ class UNet(nn.Module):
         self.down_blocks = nn.ModuleList(_down(spec, parts))
         self.mid_block = _middle(spec, parts)
         self.up_blocks = nn.ModuleList(_up(spec, parts))
-        self.conv_norm_out = FrameNorm(spec.groups, channels[0], eps=1e-5) if head else None
+        self.conv_norm_out = FrameNorm(spec.groups, channels[0], eps=spec.eps) if head else None
         self.conv_out = nn.Conv2d(channels[0], spec.latent, 3, padding=1) if head else None
 
     # ---- what families give ----------------------------------------------------------------------
@@ -232,7 +239,7 @@ def _down(spec: UNetSpec, parts: Parts) -> Iterator[Block]:
             inputs = before if k == 0 else channels
             name = f"down_blocks.{level}"
             places.append(Place(name, k, level, channels, inputs, attends))
-            resnets.append(Resnet(inputs, channels, spec.embedding, spec.groups))
+            resnets.append(Resnet(inputs, channels, spec.embedding, spec.groups, spec.eps))
         block = Block(places, resnets, parts)
         if level < len(spec.channels) - 1:
             block.downsamplers = nn.ModuleList([Downsample(channels)])
@@ -243,7 +250,7 @@ def _down(spec: UNetSpec, parts: Parts) -> Iterator[Block]:
 def _middle(spec: UNetSpec, parts: Parts) -> Block:
     channels = spec.channels[-1]
     level = len(spec.channels) - 1
-    resnets = [Resnet(channels, channels, spec.embedding, spec.groups) for _ in range(2)]
+    resnets = [Resnet(channels, channels, spec.embedding, spec.groups, spec.eps) for _ in range(2)]
     return Block([Place("mid_block", 0, level, channels, channels, True)], resnets, parts)
 
 
@@ -260,7 +267,9 @@ def _up(spec: UNetSpec, parts: Parts) -> Iterator[Block]:
             last = level == 0 and j == spec.layers
             name = f"up_blocks.{k}"
             places.append(Place(name, j, level, channels, after, spec.attends[level], last))
-            resnets.append(Resnet(hidden + skips.pop(), channels, spec.embedding, spec.groups))
+            resnets.append(
+                Resnet(hidden + skips.pop(), channels, spec.embedding, spec.groups, spec.eps)
+            )
             hidden = channels
         block = Block(places, resnets, parts)
         if level > 0:

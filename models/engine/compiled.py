@@ -44,6 +44,7 @@ def compile_network(
     if on_gpu:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     mode = "reduce-overhead" if on_gpu and backend == "inductor" else None
+    network.reuses_outputs = mode is not None
     for entry in entries:
         compiled = torch.compile(getattr(network, entry), backend=backend, mode=mode)
         setattr(network, entry, compiled)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,6 +38,48 @@ def test_key_and_light_steps_are_a_graph_each_with_equal_values() -> None:
         light = plain.tail(cached, z + 0.1, later, cond)
         assert torch.equal(traced.tail(kept, z + 0.1, later, cond), light)
     assert counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
+
+
+class Graphs:
+    """An entry as CUDA graphs run it: whatever it makes lies where it lay the last time."""
+
+    def __init__(self, entry: Callable[..., Any]) -> None:
+        self.entry = entry
+        self.memory: dict[str, torch.Tensor] = {}
+
+    def _place(self, name: str, made: torch.Tensor) -> torch.Tensor:
+        return self.memory.setdefault(name, made.clone()).copy_(made)
+
+    def __call__(self, *given: Any) -> Any:
+        out = self.entry(*given)
+        kept = given[-1].focus.kept
+        kept.update({name: self._place(name, made) for name, made in kept.items()})
+        if isinstance(out, torch.Tensor):
+            return self._place("out", out)
+        return tuple(self._place(str(k), made) for k, made in enumerate(out))
+
+
+@torch.inference_mode()
+def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> None:
+    case = small()
+    plain = case.backbone()
+    network = copy.deepcopy(case.net)
+    network.everything = Graphs(network.everything)  # type: ignore[method-assign]
+    network.last = Graphs(network.last)  # type: ignore[method-assign]
+    graphs = EchoBackbone(SPEC, network, plain.guidance)
+    cond = case.condition(4, foreground=torch.arange(30)[None])
+    z, first, second = clip(4), torch.tensor([700.0]), torch.tensor([400.0])
+
+    def again(backbone: EchoBackbone) -> torch.Tensor:
+        """The first key step's cache, used after a second key step."""
+        _, cached = backbone.full(z, first, cond, keep=True)
+        v, _ = backbone.full(-z, second, cond, keep=True)
+        backbone.tail(cached, -z, second, cond)
+        return v + backbone.tail(cached, z, second, cond)
+
+    assert not torch.equal(again(graphs), again(plain))
+    network.reuses_outputs = True
+    assert torch.equal(again(graphs), again(plain))
 
 
 @torch.inference_mode()
