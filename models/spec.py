@@ -78,7 +78,12 @@ class MiniSpec(BackboneSpec):
         audio_features, audio_window: speech features per position, positions per frame.
         mouth_units, motion: lengths of the two explicit condition vectors.
         reference_grid: side of the grid that reference tokens are pooled to.
+        octaves: sines and cosines that each number of the condition vectors is told in.
+        templates, template_side, template_reach: number, cells each way and half width, in face
+            coordinates, of the maps that conditions are drawn with (``models/layers/field.py``).
         head_motion: size of the procedural head movement; the network has learnt small ones best.
+        mouth_gain: what is heard of the mouth's movement is told this much larger: pictures show
+            less of an opening than they are told.
         sigma_background, sigma_face, sigma_mouth: how far from the reference latent the picture
             may go, in latent deviations (the anchor's per-cell sigma).
     """
@@ -93,7 +98,12 @@ class MiniSpec(BackboneSpec):
     mouth_units: int = len(MOUTH_UNITS)
     motion: int = len(MOTION)
     reference_grid: int = 8
+    octaves: int = 3
+    templates: int = 96
+    template_side: int = 24
+    template_reach: float = 0.85
     head_motion: float = 0.3
+    mouth_gain: float = 1.2
     sigma_background: float = 0.02
     sigma_face: float = 0.35
     sigma_mouth: float = 1.0
@@ -101,7 +111,13 @@ class MiniSpec(BackboneSpec):
 
 
 MINI = MiniSpec(
-    name="mini", fps=25.0, chunk_frames=4, lookahead_frames=2, steps=10, latent=(8, 32, 32)
+    name="mini",
+    fps=25.0,
+    chunk_frames=4,
+    lookahead_frames=2,
+    steps=10,
+    latent=(12, 32, 32),
+    schedule=ScheduleSpec(start_noise=0.3),
 )
 
 

@@ -6,7 +6,8 @@ light steps run. What differs from its elders:
 
 * the output is anchored on the reference latent with a per-cell sigma (``anchor.py``), so that the
   background cannot drift and chunks need no motion frames;
-* head pose, blink, gaze and brows, and mouth units heard in the speech, are explicit conditions;
+* head pose, blink, gaze and brows, and mouth units heard in the speech, are explicit conditions,
+  told to every resnet and drawn as a map in face coordinates (``layers/field.py``);
 * reference features are added at every resolution besides being attended to.
 """
 
@@ -23,8 +24,9 @@ from models.backbones.anchor import Anchor, anchored_v, normalised
 from models.backbones.mini_condition import MiniCondition, Reference, collate
 from models.layers.attention import Context, CrossAttention
 from models.layers.audio import AudioTokens
-from models.layers.embedding import timestep_embedding
+from models.layers.embedding import bands, timestep_embedding
 from models.layers.face import FaceLayer, FaceWidths
+from models.layers.field import ExpressionField
 from models.layers.resnet import Downsample, ResnetBlock, Upsample
 from models.lightning.cache import Cached
 from models.lightning.schedule import make_schedule
@@ -34,6 +36,7 @@ __all__ = ["MiniCondition", "MiniUNet", "Reference", "collate"]
 
 ATTENTION = "attention"  # the name of what U32's three attentions add, in a cache
 GEOMETRY = 5  # constant input planes: face mask, mouth, eyes, and the two coordinates
+PLACES = slice(3, 5)  # of them the coordinates
 
 
 class Entry(NamedTuple):
@@ -75,8 +78,10 @@ class MiniUNet(nn.Module):
         e = spec.embedding
         self.time = nn.Sequential(nn.Linear(spec.time_channels, e), nn.SiLU(), nn.Linear(e, e))
         self.frame = nn.Parameter(torch.randn(spec.chunk_frames, e) * 0.1)
-        self.units = nn.Sequential(
-            nn.Linear(spec.mouth_units + spec.motion, e), nn.SiLU(), nn.Linear(e, e)
+        told = (spec.mouth_units + spec.motion) * (1 + 2 * spec.octaves)
+        self.units = nn.Sequential(nn.Linear(told, 2 * e), nn.SiLU(), nn.Linear(2 * e, e))
+        self.field = ExpressionField(
+            e, spec.templates, spec.channels[0], spec.template_side, spec.template_reach
         )
         self.audio = AudioTokens(
             spec.audio_features, spec.audio_window, spec.mouth_units, spec.audio_channels, e
@@ -153,7 +158,7 @@ class MiniUNet(nn.Module):
         pooled = F.adaptive_avg_pool2d(r16, self.spec.reference_grid).flatten(2).transpose(1, 2)
         tokens = pooled + self.ref_position
         kv = {n: self._context(f.reference, tokens) for n, f in self.face_layers().items()}
-        return Reference(tuple(owners), anchor, (r32, r16, r8), kv)
+        return Reference(tuple(owners), anchor, (r32, r16, r8), geometry[:, PLACES], kv)
 
     def condition(
         self, reference: Reference, features: Tensor, mouth: Tensor, motion: Tensor
@@ -167,9 +172,12 @@ class MiniUNet(nn.Module):
         """
         frames = features.shape[1]
         tokens, heard = self.audio(features, mouth)
-        vector = heard + self.units(torch.cat([mouth, motion], dim=-1)) + self.frame[:frames]
+        told = bands(torch.cat([mouth, motion], dim=-1), self.spec.octaves)
+        vector = heard + self.units(told) + self.frame[:frames]
+        drawn = self.field(vector, reference.places) + reference.maps[0][:, None]
+        drawn = drawn.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         kv = {n: self._context(f.audio, tokens) for n, f in self.face_layers().items()}
-        return MiniCondition(reference, vector, kv, frames)
+        return MiniCondition(reference, vector, drawn, kv, frames)
 
     def _context(self, attention: CrossAttention, tokens: Tensor) -> Context:
         """What ``attention`` attends to; folded once the network is fused."""
@@ -239,8 +247,8 @@ class MiniUNet(nn.Module):
         return v.transpose(1, 2)
 
     def _first(self, x: Tensor, cond: MiniCondition) -> Tensor:
-        h0: Tensor = self.conv_in(x)
-        return _add_map(h0, cond.reference.maps[0], cond.frames)
+        h0: Tensor = self.conv_in(x) + cond.drawn
+        return h0
 
     def _trunk(self, h0: Tensor, e: Tensor, cond: MiniCondition) -> Tensor:
         """Everything between conv_in and U32: the part that light steps skip."""

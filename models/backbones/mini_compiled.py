@@ -160,17 +160,17 @@ class ForegroundBody(nn.Module):
 
 
 def flatten(cond: MiniCondition, layers: Sequence[str], row: int) -> tuple[Tensor, ...]:
-    """Reference maps and the folded contexts of ``layers``, of one row of a batch.
+    """Maps and the folded contexts of ``layers``, of one row of a batch.
 
     The last layer alone needs the first map alone.
     """
     span = slice(row * cond.frames, (row + 1) * cond.frames)
-    levels = cond.reference.maps[:1] if layers == LAST else cond.reference.maps
+    levels = () if layers == LAST else cond.reference.maps[1:]
     contexts: list[Tensor] = []
     for name in layers:
         contexts.extend(field[row, None] for field in cond.reference.kv[name])
         contexts.extend(field[span] for field in cond.audio_kv[name])
-    return (*(level[row, None] for level in levels), *contexts)
+    return (cond.drawn[span], *(level[row, None] for level in levels), *contexts)
 
 
 def unflatten(context: Sequence[Tensor], layers: Sequence[str], x: Tensor) -> MiniCondition:
@@ -181,8 +181,8 @@ def unflatten(context: Sequence[Tensor], layers: Sequence[str], x: Tensor) -> Mi
     for at, name in zip(range(start, len(context), 4), layers, strict=True):
         reference[name] = Folded(context[at], context[at + 1])
         audio[name] = Folded(context[at + 2], context[at + 3])
-    identity = Reference(("",), Anchor(x, x), tuple(context[:start]), reference)
-    return MiniCondition(identity, x, audio, int(x.shape[0]))
+    identity = Reference(("",), Anchor(x, x), tuple(context[:start]), x, reference)
+    return MiniCondition(identity, x, context[0], audio, int(x.shape[0]))
 
 
 def _row_of(entry: Entry, row: int, frames: int) -> tuple[Tensor, Tensor]:

@@ -24,6 +24,7 @@ class Reference:
         owners: content keys.
         anchor: reference latent and sigma, each [B, 1, *, H, W].
         maps: features added after the first convolution of each resolution, [B, C_r, h, w].
+        places: face coordinates (x, y) of every cell, [B, 2, H, W].
         kv: what every reference attention attends to, by layer name.
         foreground: indices of face tokens at full resolution [B, K], or None for everything.
     """
@@ -31,6 +32,7 @@ class Reference:
     owners: tuple[str, ...]
     anchor: Anchor
     maps: tuple[Tensor, ...]
+    places: Tensor
     kv: dict[str, Context]
     foreground: Tensor | None = None
 
@@ -42,12 +44,15 @@ class MiniCondition:
     Attributes:
         reference: of the B identities.
         vector: condition embedding before time is added, [B, F, E].
+        drawn: what is added after the very first convolution: the reference's map with the frame's
+            conditions drawn into it, [B * F, C, H, W].
         audio_kv: what every audio attention attends to, by layer name, batch B * F.
         frames: F.
     """
 
     reference: Reference
     vector: Tensor
+    drawn: Tensor
     audio_kv: dict[str, Context]
     frames: int
 
@@ -76,12 +81,14 @@ def collate(conditions: Sequence[MiniCondition]) -> MiniCondition:
         tuple(owner for r in references for owner in r.owners),
         _cat([r.anchor for r in references]),
         maps,
+        torch.cat([r.places for r in references]),
         _cat_by_layer([r.kv for r in references]),
         pad_together([r.foreground for r in references]),
     )
     vector = torch.cat([c.vector for c in conditions])
     kv = _cat_by_layer([c.audio_kv for c in conditions])
-    return MiniCondition(reference, vector, kv, conditions[0].frames)
+    drawn = torch.cat([c.drawn for c in conditions])
+    return MiniCondition(reference, vector, drawn, kv, conditions[0].frames)
 
 
 def _cat(items: Sequence[Fields]) -> Fields:

@@ -28,7 +28,7 @@ from models.motion import MotionTrack
 from models.portrait import Portrait, prepare_portrait
 from models.spec import MiniSpec
 
-SEAM = 0.45  # of the excess step over a seam is taken from the first frame; measured, see join
+SEAM = 0.2  # of the excess step over a seam is taken from the first frame; measured, see join
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class MiniFamily:
         """
         window = stream.window.push(audio)
         features = self.reader.normalise(torch.from_numpy(chunk_features(self.encoder, window)))
-        mouth = self.reader(features).clamp(0.0, 1.0)
+        mouth = (self.spec.mouth_gain * self.reader(features)).clamp(0.0, 1.0)
         stream.mouth = mouth.numpy()
         motion = torch.from_numpy(stream.motion.frames(self.spec.chunk_frames))
         return self.backbone.condition(

@@ -1,4 +1,4 @@
-"""Sinusoidal embedding of diffusion timesteps."""
+"""Numbers as sines and cosines: diffusion timesteps, and conditions between 0 and 1."""
 
 from __future__ import annotations
 
@@ -16,3 +16,14 @@ def timestep_embedding(t: Tensor, channels: int, *, max_period: float = 10_000.0
     )
     angles = t.float()[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def bands(x: Tensor, octaves: int) -> Tensor:
+    """Numbers [..., N] beside their sines and cosines, [..., N * (1 + 2 * octaves)].
+
+    Angles are pi x, 2 pi x, 4 pi x, ...: a small change of x then changes some entry by much
+    (Fourier features, arXiv 2006.10739).
+    """
+    angles = x[..., None] * (torch.pi * 2.0 ** torch.arange(octaves, device=x.device))
+    waves = torch.cat([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+    return torch.cat([x, waves.to(x.dtype)], dim=-1)

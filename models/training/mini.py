@@ -22,8 +22,9 @@ STAGES = (
     Stage(share=0.4, size=8, apart=False, window=None),
 )
 CHECK = Stage(share=1.0, size=24, apart=False, window=None)  # the held-out chunks of ``validate``
+NOISE = (0.3, 0.8)  # least and largest deviation of the noise that is trained on
 GRID_SHARE = 0.7  # of the training steps lie on the sampler's own grid
-GRID_ODDS = (6.0, 2.5, 1.5, 1.2)  # of its first steps, where the mouth is decided; the others 1
+GRID_ODDS = (8.0, 2.5, 1.5, 1.2)  # of its first steps, where the mouth is decided; the others 1
 
 
 def draw_steps(n: int, spec: MiniSpec) -> Tensor:
@@ -37,10 +38,16 @@ def draw_steps(n: int, spec: MiniSpec) -> Tensor:
 
 
 def draw_noise(x: Tensor) -> Tensor:
-    """Noise like [B, C, F, H, W]; frames share half of it or nearly all, half of the time each."""
+    """Noise like [B, C, F, H, W]; frames share half of it or nearly all, half of the time each.
+
+    Its deviation is one of ``NOISE``, as sampling does not start from 1 either: with noise n of any
+    deviation z = a x + s n and v = a n - s x give x = a z - s v, so that nothing else changes.
+    """
+    low, high = NOISE
+    deviation = low + (high - low) * torch.rand(len(x), 1, 1, 1, 1)
     share = torch.where(torch.rand(len(x), 1, 1, 1, 1) < 0.5, 0.5, 0.95)
     common, own = torch.randn_like(x[:, :, :1]), torch.randn_like(x)
-    return share.sqrt() * common + (1 - share).sqrt() * own
+    return deviation * (share.sqrt() * common + (1 - share).sqrt() * own)
 
 
 def v_loss(net: MiniUNet, batch: Batch, t: Tensor, noise: Tensor) -> Tensor:
@@ -60,10 +67,10 @@ def v_loss(net: MiniUNet, batch: Batch, t: Tensor, noise: Tensor) -> Tensor:
 
 
 def cut_reference(reference: Reference, window: Window) -> Reference:
-    """The anchor and the maps inside ``window``; what is attended to stays whole."""
+    """The anchor, the maps and places inside ``window``; what is attended to stays whole."""
     anchor = Anchor(*(window.cut(field) for field in reference.anchor))
     maps = tuple(window.cut(level, 2**k) for k, level in enumerate(reference.maps))
-    return replace(reference, anchor=anchor, maps=maps)
+    return replace(reference, anchor=anchor, maps=maps, places=window.cut(reference.places))
 
 
 def stage_at(fraction: float) -> Stage:
@@ -114,6 +121,6 @@ def train_mini(
 def validate(net: MiniUNet, batch: Batch) -> float:
     """Mean v-loss on fixed chunks, steps and noise."""
     generator = torch.Generator().manual_seed(3)
-    noise = torch.randn(batch.x.shape, generator=generator)
+    noise = MINI.schedule.start_noise * torch.randn(batch.x.shape, generator=generator)
     t = torch.arange(len(batch.x)) * MINI.schedule.train_steps // len(batch.x) + 20
     return float(v_loss(net, batch, t, noise).mean())

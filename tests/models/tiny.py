@@ -32,6 +32,9 @@ TINY = MiniSpec(
     audio_features=10,
     audio_window=3,
     reference_grid=4,
+    octaves=2,
+    templates=6,
+    template_side=8,
     codec=CodecSpec(latent=4, encoder=(8, 12), decoder=(8, 8)),
 )
 SNR_ABOVE_ZERO = ScheduleSpec(zero_terminal_snr=False, start_noise=1.0)

@@ -67,7 +67,7 @@ def test_run_without_checkpoint_says_so(tmp_path: Path) -> None:
 
 def test_run_stops_after_its_minutes_and_leaves_a_curve(tmp_path: Path) -> None:
     run = make_run(tmp_path, minutes=0.01)
-    for _ in run.steps("test", every=10):
+    for _ in run.steps("test", every=1):
         take_step(run)
     lines = [json.loads(line) for line in (tmp_path / "curve.jsonl").read_text().splitlines()]
     assert run.spent >= 0.6

@@ -22,7 +22,15 @@ from models.training.batches import (
     usable_chunks,
 )
 from models.training.latents import Variant
-from models.training.mini import STAGES, cut_reference, draw_noise, draw_steps, stage_at, v_loss
+from models.training.mini import (
+    NOISE,
+    STAGES,
+    cut_reference,
+    draw_noise,
+    draw_steps,
+    stage_at,
+    v_loss,
+)
 from models.training.speech import Heard
 
 pytestmark = pytest.mark.unit
@@ -49,11 +57,11 @@ def make_heard() -> Heard:
 
 
 def make_variant(mirrored: bool) -> Variant:
-    latents = torch.arange(float(FRAMES)).view(-1, 1, 1, 1).expand(-1, 8, 32, 32).half()
+    latents = torch.arange(float(FRAMES)).view(-1, 1, 1, 1).expand(-1, *MINI.latent).half()
     return Variant(
         "000",
         latents,
-        torch.zeros(8, 32, 32).half(),
+        torch.zeros(MINI.latent).half(),
         torch.ones(FRAMES, 32, 32).half(),
         torch.full((FRAMES, 2), 16.0),
         torch.tensor([12.0, 12.0, 20.0, 12.0]).expand(FRAMES, -1),
@@ -165,9 +173,11 @@ def test_steps_are_mostly_those_that_sampling_visits() -> None:
     assert (steps == 999).float().mean() > 0.1
 
 
-def test_noise_has_unit_variance_and_shared_parts() -> None:
+def test_noise_is_what_sampling_may_start_from_and_has_shared_parts() -> None:
     torch.manual_seed(0)
     noise = draw_noise(torch.empty(64, 8, 4, 16, 16))
-    assert noise.std() == pytest.approx(1.0, abs=0.02)
-    shared = (noise[:, :, 0] * noise[:, :, 1]).mean((1, 2, 3))
+    deviation = noise.std((1, 2, 3, 4))
+    assert NOISE[0] <= MINI.schedule.start_noise <= NOISE[1]
+    assert deviation.min() > NOISE[0] - 0.02 and deviation.max() < NOISE[1] + 0.02
+    shared = (noise[:, :, 0] * noise[:, :, 1]).mean((1, 2, 3)) / deviation**2
     assert set((shared * 2).round().int().tolist()) == {1, 2}
