@@ -63,9 +63,8 @@ class Graphs:
 def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> None:
     case = small()
     plain = case.backbone()
-    network = copy.deepcopy(case.net)
-    network.everything = Graphs(network.everything)  # type: ignore[method-assign]
-    network.last = Graphs(network.last)  # type: ignore[method-assign]
+    network: Any = copy.deepcopy(case.net)
+    network.everything, network.last = Graphs(network.everything), Graphs(network.last)
     graphs = EchoBackbone(SPEC, network, plain.guidance)
     cond = case.condition(4, foreground=torch.arange(30)[None])
     z, first, second = clip(4), torch.tensor([700.0]), torch.tensor([400.0])
