@@ -30,7 +30,7 @@ from models.weights.bundled import WEIGHTS
 from models.weights.mini_files import BUNDLED, load_mini
 
 RANDOM = "random:"
-RANDOM_PLAN = "10:0,4,8+dfa"
+RANDOM_PLAN = "10:0,5+dfa"
 
 
 @dataclass(frozen=True)

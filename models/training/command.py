@@ -19,7 +19,7 @@ from models.training.speech import hear_all, listen
 from models.training.synth.clips import list_clips
 from models.weights.mini_files import load_mini, save_mini
 
-DEFAULT_PLAN = "10:0,4,8+dfa"
+DEFAULT_PLAN = "10:0,5+dfa"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
