@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.backbones.anchor import Anchor, blob, geometry_planes, sigma_map
-from models.motion import MOTION
+from models.motion import MOTION, MOUTH_UNITS
 from models.spec import MiniSpec
 from models.training.latents import Variant
 from models.training.speech import Heard
@@ -20,6 +20,8 @@ MIRROR = torch.tensor([-1.0 if name in ("yaw", "roll", "gaze_yaw") else 1.0 for 
 NEAREST = 4  # the reference is one of so many frames at rest whose head pose is nearest
 HEARD_SHARE = 0.15  # of the mouth units are those heard in the speech, the others the truth
 SILENT_SHARE = 0.08  # of the chunks have no speech features: the units alone must do
+WIDE_SHARE, CHANCES = 0.5, 3  # of such places, the widest opening of so many
+JAW = MOUTH_UNITS.index("jawOpen")
 COARSEST = 4  # cells of the latent in one cell of the lowest resolution: windows start on these
 
 
@@ -34,12 +36,17 @@ class Stage:
             network first learns what a frame looks like, from more different ones.
         window: side of the square of cells that the loss sees, mostly around the mouth; None for
             the whole picture.
+        wide: half of the places are drawn as the one of three whose mouth is open widest: speech
+            has few wide openings, and a network that sees them seldom makes them too small.
+        picture: weight of the loss on decoded pictures of the mouth.
     """
 
     share: float
     size: int
     apart: bool
     window: int | None
+    wide: bool = False
+    picture: float = 0.0
 
 
 class Window(NamedTuple):
@@ -96,7 +103,7 @@ class Sampler:
 
     def batch(self, stage: Stage) -> Batch:
         """Draw the chunks of one training step."""
-        rows = [self._draw(stage.apart) for _ in range(stage.size)]
+        rows = [self._draw(stage.apart, stage.wide) for _ in range(stage.size)]
         x, latent, mask, mouth_xy, eyes_xy, features, mouth, motion, weight = (
             torch.stack([row[k] for row in rows]).float() for k in range(len(rows[0]))
         )
@@ -119,15 +126,19 @@ class Sampler:
         )
         return Window(top, left, side)
 
-    def _draw(self, apart: bool) -> tuple[Tensor, ...]:
+    def _draw(self, apart: bool, wide: bool) -> tuple[Tensor, ...]:
         variant = self.variants[self.rng.integers(len(self.variants))]
         heard = self.heard[variant.clip]
         chunks = self.chunks[variant.clip]
-        version, k, *near = chunks[self.rng.integers(len(chunks))]
+        frames = self.spec.chunk_frames
+        chosen = self._place(heard, [(v, k) for v, k, *_ in chunks], wide=wide and not apart)
+        version, k, *near = chunks[chosen[0]]
         at = near[self.rng.integers(len(near))]
-        places = [(version, k, f) for f in range(self.spec.chunk_frames)]
+        places = [(version, k, f) for f in range(frames)]
         if apart:
-            places = self._apart(variant.clip, at)
+            beside = self.beside[variant.clip][at]
+            drawn = [self._place(heard, beside, wide=wide) for _ in range(frames)]
+            places = [(*beside[chunk], frame) for chunk, frame in drawn]
         span = torch.tensor([heard.start(v, k) + f for v, k, f in places])
         motion = condition_motion(heard.motion[span], heard.motion[at])
         if variant.mirrored:
@@ -145,12 +156,17 @@ class Sampler:
         told = (variant.eyes_xy[at], features, mouth, motion, weight)
         return (variant.latents[span], *reference, *told)
 
-    def _apart(self, clip: str, at: int) -> list[tuple[int, int, int]]:
-        """Frames (version, chunk, frame) of any chunks that may take the reference ``at``."""
-        frames = self.spec.chunk_frames
-        beside = self.beside[clip][at]
-        picks = self.rng.integers(len(beside), size=frames)
-        return [(*beside[int(i)], int(self.rng.integers(frames))) for i in picks]
+    def _place(self, heard: Heard, chunks: list[tuple[int, int]], *, wide: bool) -> tuple[int, int]:
+        """Any frame of any chunk: the chunk's place in the list, and the frame inside it."""
+        chances = CHANCES if wide and self.rng.random() < WIDE_SHARE else 1
+        picks = self.rng.integers((len(chunks), self.spec.chunk_frames), size=(chances, 2)).tolist()
+
+        def opening(pick: list[int]) -> float:
+            version, k = chunks[pick[0]]
+            return float(heard.mouth[heard.start(version, k) + pick[1], JAW])
+
+        chunk, frame = max(picks, key=opening) if chances > 1 else picks[0]
+        return chunk, frame
 
 
 def usable_chunks(heard: Heard, frames: int, reach: float) -> list[tuple[int, ...]]:

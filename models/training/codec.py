@@ -11,23 +11,36 @@ from torch import Tensor
 
 from models.codec import Codec
 from models.console import say
-from models.training.loop import Ema, Run
+from models.training.loop import AGAIN, Ema, Run
 from models.training.synth.clips import Clip, list_clips, load_clip
 
 CROP = 128
 BATCH = 16
+PEAK = 2e-3  # of the learning rate
 
 
 def train_codec(
-    data: Path, out: Path, *, minutes: float, seed: int = 0, resume: bool = True
+    data: Path,
+    out: Path,
+    *,
+    minutes: float,
+    seed: int = 0,
+    resume: bool = True,
+    start: dict[str, Tensor] | None = None,
 ) -> None:
-    """Train for ``minutes`` and write ``out/ema.pt`` with measured latent statistics."""
+    """Train for ``minutes`` and write ``out/ema.pt`` with measured latent statistics.
+
+    A new training begins with the weights ``start``, at a part of the learning rate, if given.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     clips = [load_clip(path) for path in list_clips(data, "train")]
     codec = Codec().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(codec.parameters(), 2e-3, weight_decay=1e-4, betas=(0.9, 0.99))
-    run = Run(out, codec, optimiser, Ema(codec, 0.99), peak=2e-3, minutes=minutes)
+    peak = PEAK if start is None else AGAIN * PEAK
+    if start is not None:
+        codec.load_state_dict(start)
+    optimiser = torch.optim.AdamW(codec.parameters(), peak, weight_decay=1e-4, betas=(0.9, 0.99))
+    run = Run(out, codec, optimiser, Ema(codec, 0.99), peak=peak, minutes=minutes)
     if resume and run.resume():
         say(f"resumed at step {run.step}")
     for step in run.steps("codec"):

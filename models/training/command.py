@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ import torch
 from models.codec import Codec
 from models.console import emit_json, say
 from models.lightning.plan import parse
+from models.training import speech
 from models.training.codec import train_codec
 from models.training.latents import encode_all
 from models.training.mini import train_mini
-from models.training.speech import hear_all, listen
 from models.training.synth.clips import list_clips
-from models.weights.mini_files import load_mini, save_mini
+from models.weights.mini_files import load_networks, read_manifest, save_mini
 
 DEFAULT_PLAN = "10:0,5+dfa"
+BEFORE = "before.json"
+"""In a training's folder: how the weights that it began with were trained, or null."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--minutes", type=float, default=minutes, help="training time")
         sub.add_argument("--restart", action="store_true", help="do not resume")
         sub.add_argument("--threads", type=int, default=os.cpu_count())
+        sub.add_argument(
+            "--start",
+            type=Path,
+            metavar="WEIGHTS",
+            help="begin a new training with the networks of this weights folder, such as the"
+            " bundled models/weights/mini, instead of random ones",
+        )
         if name == "mini":
             sub.add_argument(
                 "--reach",
@@ -61,7 +71,13 @@ def run(args: argparse.Namespace) -> int:
         return _export(args)
     torch.set_num_threads(args.threads)
     if args.what == "codec":
-        train_codec(args.data, args.out / "codec", minutes=args.minutes, resume=not args.restart)
+        train_codec(
+            args.data,
+            args.out / "codec",
+            minutes=args.minutes,
+            resume=not args.restart,
+            start=None if args.start is None else load_networks(args.start).codec.state_dict(),
+        )
         return 0
     return _train_mini(args)
 
@@ -74,13 +90,16 @@ def _train_mini(args: argparse.Namespace) -> int:
     train, held_out = list_clips(args.data, "train"), list_clips(args.data, "held_out")
     variants = encode_all(codec, train, args.out / "latents", augmented=True)
     unseen = encode_all(codec, held_out, args.out / "latents", augmented=False)
-    recordings = listen(train, args.out / "speech")
-    unheard = listen(held_out, args.out / "speech")
-    reader, heard, report = hear_all(recordings, unheard)
+    recordings = speech.listen(train, args.out / "speech")
+    unheard = speech.listen(held_out, args.out / "speech")
+    reader, heard, report = speech.hear_all(recordings, unheard, steps=speech.STEPS)
     torch.save(reader.state_dict(), args.out / "reader.pt")
     say("mouth units heard in held-out speech, correlation with the truth:")
     emit_json(dict(report))
+    begun = None if args.start is None else read_manifest(args.start)["training"]
+    (args.out / BEFORE).write_text(json.dumps(begun) + "\n")
     train_mini(
+        codec.requires_grad_(False),
         variants,
         unseen,
         heard,
@@ -88,15 +107,15 @@ def _train_mini(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         reach=args.reach,
         resume=not args.restart,
+        start=None if args.start is None else load_networks(args.start).unet.state_dict(),
     )
     return 0
 
 
 def _borrow_codec(weights: Path, out: Path) -> None:
     """Put a weights folder's codec where a trained one would lie."""
-    family, _ = load_mini(weights)
     out.mkdir(parents=True, exist_ok=True)
-    torch.save(family.codec.state_dict(), out / "ema.pt")
+    torch.save(load_networks(weights).codec.state_dict(), out / "ema.pt")
 
 
 def _export(args: argparse.Namespace) -> int:
@@ -106,7 +125,11 @@ def _export(args: argparse.Namespace) -> int:
         "reader": torch.load(args.out / "reader.pt", weights_only=True),
     }
     last = torch.load(args.out / "mini" / "last.pt", weights_only=True)
-    training = {"denoiser_steps": last["step"], "denoiser_minutes": round(last["spent"] / 60, 1)}
+    training = {
+        "denoiser_steps": last["step"],
+        "denoiser_minutes": round(last["spent"] / 60, 1),
+        "before": json.loads((args.out / BEFORE).read_text()),
+    }
     save_mini(args.weights, states, parse(args.plan), training)
     say(f"wrote {args.weights}")
     return 0

@@ -15,6 +15,9 @@ from torch import nn
 
 from models.console import bar
 
+AGAIN = 0.5
+"""A training that begins with trained weights has this share of the usual peak learning rate."""
+
 
 class Ema:
     """An exponential moving average of a module's state, with a warm-up of its decay."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -33,6 +33,29 @@ BUNDLED = Path(__file__).parent / "mini"
 MANIFEST = "mini.json"
 
 
+class Networks(NamedTuple):
+    """The trained parts of ``mini``, in float32 as they are stored: not yet made fast."""
+
+    codec: Codec
+    unet: MiniUNet
+    reader: MouthReader
+
+
+def load_networks(folder: Path) -> Networks:
+    """The trained parts in a weights folder.
+
+    Raises:
+        WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
+    """
+    sums = read_manifest(folder)["sha256"]
+    networks = Networks(
+        Codec(MINI.codec), MiniUNet(MINI), MouthReader(MINI.audio_features, MINI.audio_window)
+    )
+    for name, network in networks._asdict().items():
+        _fill(network, folder / f"{name}.safetensors", sums[name])
+    return networks
+
+
 def load_mini(
     folder: Path | None = None,
     *,
@@ -51,24 +74,17 @@ def load_mini(
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
     """
     folder = folder or BUNDLED
-    manifest = read_manifest(folder)
-    networks: dict[str, nn.Module] = {
-        "codec": Codec(MINI.codec),
-        "unet": MiniUNet(MINI),
-        "reader": MouthReader(MINI.audio_features, MINI.audio_window),
-    }
-    for name, network in networks.items():
-        _fill(network, folder / f"{name}.safetensors", manifest["sha256"][name])
+    networks = load_networks(folder)
     family = MiniFamily(
         MINI,
-        networks["unet"],  # type: ignore[arg-type]
-        networks["codec"],  # type: ignore[arg-type]
-        networks["reader"],  # type: ignore[arg-type]
+        networks.unet,
+        networks.codec,
+        networks.reader,
         SpeechEncoder(threads=threads),
         dtype or preferred_dtype(),
         engine,
     )
-    return family, StepPlan.from_json(manifest["plan"])
+    return family, StepPlan.from_json(read_manifest(folder)["plan"])
 
 
 def save_mini(

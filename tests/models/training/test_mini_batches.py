@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from models.backbones.mini import MiniUNet
+from models.codec import Codec
 from models.lightning.schedule import trailing_steps
 from models.motion import MOTION, MOUTH_UNITS
 from models.spec import MINI
 from models.training.batches import (
+    JAW,
     MIRROR,
     Sampler,
     Stage,
@@ -23,11 +25,16 @@ from models.training.batches import (
 )
 from models.training.latents import Variant
 from models.training.mini import (
+    FIRST,
+    FURTHER,
     NOISE,
-    STAGES,
+    PATCH,
+    Prediction,
     cut_reference,
     draw_noise,
     draw_steps,
+    picture_loss,
+    predict,
     stage_at,
     v_loss,
 )
@@ -108,23 +115,65 @@ def test_the_loss_in_a_window_sees_what_lies_in_it_alone() -> None:
     batch = sampler.batch(Stage(share=1.0, size=2, apart=False, window=16))
     assert batch.window is not None
     noise, t = torch.randn_like(batch.x), torch.tensor([999, 500])
-    loss = v_loss(net, batch, t, noise)
+    loss = v_loss(predict(net, batch, t, noise))
     outside = batch.x.clone()
     batch.window.cut(outside)[:] = 0
     moved = replace(batch, x=batch.x + outside)
-    assert torch.equal(v_loss(net, moved, t, noise), loss)
+    assert torch.equal(v_loss(predict(net, moved, t, noise)), loss)
     reference = net.reference(["", ""], batch.anchor, batch.geometry)
     cut = cut_reference(reference, Window(8, 4, 16))
     assert [level.shape[-1] for level in cut.maps] == [16, 8, 4]
     assert torch.equal(cut.maps[1], reference.maps[1][..., 4:12, 2:10])
 
 
-def test_stages_follow_each_other_and_the_last_one_lasts() -> None:
-    assert sum(stage.share for stage in STAGES) == pytest.approx(1.0)
-    assert [stage_at(f) for f in (0.0, 0.59, 0.61, 0.999, 1.0)] == [
-        STAGES[k] for k in (0, 0, 1, 1, 1)
-    ]
-    assert not STAGES[-1].apart and STAGES[-1].window is None
+def test_what_was_made_is_the_clean_latents_when_the_velocity_is_right() -> None:
+    net = MiniUNet(MINI)
+    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
+    batch = sampler.batch(whole(3))
+    made = predict(net, batch, torch.tensor([999, 500, 20]), 0.3 * torch.randn_like(batch.x))
+    s = net.noise[torch.tensor([999, 500, 20])].view(-1, 1, 1, 1, 1)
+    assert torch.allclose(made.made + s * (made.v - made.target), made.true, atol=1e-4)
+    assert torch.equal(made.true, batch.x)
+
+
+def test_pictures_are_judged_where_most_weight_is_and_in_the_frames_asked_for() -> None:
+    torch.manual_seed(0)
+    codec = Codec().requires_grad_(False)
+    true = torch.randn(2, 12, 4, 16, 16)
+    weight = torch.full((2, 1, 4, 16, 16), 0.1)
+    weight[..., 4:12, 6:14] = 1.0
+
+    def judged(change: tuple[int, int, int]) -> float:
+        frame, row, column = change
+        made = true.clone()
+        made[:, :, frame, row, column] += 3.0
+        frames = torch.tensor([0, 2])
+        return float(picture_loss(codec, Prediction(made, true, weight, made, true), frames))
+
+    assert PATCH == 8
+    assert judged((2, 4, 6)) > 1e-4
+    assert judged((1, 4, 6)) == pytest.approx(0.0, abs=1e-6)
+    assert judged((2, 3, 6)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_wide_openings_are_drawn_more_often_where_asked() -> None:
+    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
+    for apart in (False, True):
+        stage = replace(whole(200), apart=apart)
+        fair, wide = (
+            sampler.batch(replace(stage, wide=wide)).mouth[..., JAW] for wide in (False, True)
+        )
+        assert wide.mean() > fair.mean() + 2  # the jaw of frame k is k
+        assert wide.min() <= 4  # and no opening is never seen
+
+
+@pytest.mark.parametrize("stages", [FIRST, FURTHER])
+def test_stages_follow_each_other_and_the_last_one_lasts(stages: tuple[Stage, ...]) -> None:
+    first, last = stages
+    assert first.share + last.share == pytest.approx(1.0)
+    times = (0.0, first.share - 0.01, first.share + 0.01, 0.999, 1.0)
+    assert [stage_at(stages, time) for time in times] == [first, first, last, last, last]
+    assert not last.apart and last.window is None
 
 
 def test_a_mirrored_variant_turns_the_other_way() -> None:
