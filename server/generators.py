@@ -20,7 +20,12 @@ def make_generator(config: WorkerConfig) -> Generator:
     if name == "fake":
         return FakeGenerator()
     if name in ("mini", *PUBLISHED):
-        options = PublishedOptions(config.size, config.dtype, tuple(config.devices.split(",")))
+        options = PublishedOptions(
+            config.size,
+            config.dtype,
+            tuple(config.devices.split(",")),
+            without_reference=config.without_reference,
+        )
         from models.diffusion import load_generator
 
         return load_generator(
@@ -28,6 +33,7 @@ def make_generator(config: WorkerConfig) -> Generator:
             weights=config.weights or None,
             threads=config.threads,
             plan=config.plan or None,
+            engine=config.engine,
             options=options,
         )
     names = ", ".join(("mini", *PUBLISHED, "fake"))

@@ -16,7 +16,7 @@ from models import console
 from models.errors import LiveheadError
 from server.app import create_app, wait_ready
 from server.routes.context import Context
-from server.settings import MODELS, Settings, SettingsError
+from server.settings import MODELS, Settings, SettingsError, listed
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=MODELS, help="generator (default mini)")
     parser.add_argument("--weights", help="folder of the model's weights (default: the bundled)")
     parser.add_argument("--plan", help="which sampling steps are key steps")
+    parser.add_argument("--engine", help="eager, openvino, compiled or auto (the default)")
     parser.add_argument("--size", type=int, help="of a published model's frames (default 512)")
     parser.add_argument("--dtype", help="of a published model: fp32, bf16 or fp16")
     parser.add_argument("--devices", help="of a published model, such as cuda:0,cuda:1")
+    parser.add_argument(
+        "--without-reference",
+        type=listed,
+        metavar="PATH,PATH",
+        help="transformers of a published model that do not read the portrait",
+    )
     parser.add_argument("--threads", type=int, help="threads of each worker's model")
     parser.add_argument("--workers", type=int, help="worker processes (default 1)")
     parser.add_argument("--max-sessions", type=int, help="sessions at once (default: measured)")
@@ -53,9 +60,11 @@ def run(args: argparse.Namespace) -> int:
             model=args.model,
             weights=args.weights,
             plan=args.plan,
+            engine=args.engine,
             size=args.size,
             dtype=args.dtype,
             devices=args.devices,
+            without_reference=args.without_reference,
             threads=args.threads,
             workers=args.workers,
             max_sessions=args.max_sessions,

@@ -34,7 +34,9 @@ class Settings:
         model: generator of every worker, one of ``MODELS``.
         weights: folder of the model's weights, or random:SEED; empty for the bundled ones.
         plan: which sampling steps are key steps; empty for the model's own.
-        size, dtype, devices: of published models, as ``livehead render`` takes them.
+        engine: what runs the networks, as ``livehead render`` takes it.
+        size, dtype, devices, without_reference: of published models, as ``livehead render`` takes
+            them.
         threads: threads of each worker's model; 0 leaves the choice to the model.
         workers: worker processes, each with its own warm model.
         max_batch: streams that one model call may serve.
@@ -57,9 +59,11 @@ class Settings:
     model: str = "mini"
     weights: str = ""
     plan: str = ""
+    engine: str = "auto"
     size: int = SIZE
     dtype: str = ""
     devices: str = "cpu"
+    without_reference: tuple[str, ...] = ()
     threads: int = 0
     workers: int = 1
     max_batch: int = 4
@@ -124,7 +128,8 @@ def _need(holds: bool, name: str, value: object, expected: str) -> None:
         )
 
 
-def _origins(text: str) -> tuple[str, ...]:
+def listed(text: str) -> tuple[str, ...]:
+    """A comma separated list."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -142,7 +147,7 @@ _CASTS: dict[str, tuple[Callable[[str], Any], str]] = {
     "str": (str, "text"),
     "int": (int, "a whole number"),
     "float": (float, "a number"),
-    "tuple[str, ...]": (_origins, "a comma separated list"),
+    "tuple[str, ...]": (listed, "a comma separated list"),
     "tuple[dict[str, Any], ...]": (_servers, "a JSON list of objects with urls"),
 }
 

@@ -19,7 +19,7 @@ class WorkerConfig:
     Attributes:
         model: generator name.
         threads: threads of the model, None for its own choice.
-        weights, plan, size, dtype, devices: as in ``server.settings``.
+        weights, plan, engine, size, dtype, devices, without_reference: as in ``server.settings``.
         max_batch: streams that one model call may serve.
         max_identities: prepared portraits that are kept.
         warm_portrait: an image file to warm the model up with before it says Ready, or empty.
@@ -32,9 +32,11 @@ class WorkerConfig:
     warm_portrait: bytes = b""
     weights: str = ""
     plan: str = ""
+    engine: str = "auto"
     size: int = 512
     dtype: str = ""
     devices: str = "cpu"
+    without_reference: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,12 @@ from models.errors import AudioError, LiveheadError, PortraitError
 from models.fake import FakeGenerator
 from models.portrait import load_image
 from server import errors
+from server.app import worker_config
 from server.catalogue import Catalogue, draw_portrait
 from server.clock import SystemClock, wait_until
 from server.generators import make_generator
 from server.identities import IdentityCache, content_hash
+from server.settings import Settings
 from server.worker.protocol import WorkerConfig
 from tests.fakes.clock import ManualClock, settle
 
@@ -142,3 +145,30 @@ def test_generators_are_made_by_name() -> None:
         make_generator(WorkerConfig("huge"))
     with pytest.raises(LiveheadError, match="publisher"):
         make_generator(WorkerConfig("hallo"))
+
+
+def test_workers_are_started_with_what_the_settings_say() -> None:
+    told = Settings.read(
+        {"LIVEHEAD_WITHOUT_REFERENCE": "up_blocks.3.attentions.2, up_blocks.3.attentions.1"},
+        model="hallo",
+        weights="DIR",
+        plan="40",
+        engine="eager",
+        size=256,
+        dtype="bf16",
+        devices="cuda:0",
+        threads=3,
+        max_batch=2,
+        max_identities=5,
+    )
+    config = worker_config(told, Catalogue([], []))
+    shared = {field.name for field in fields(WorkerConfig)} - {"warm_portrait"}
+    assert {name: getattr(config, name) for name in shared} == {
+        name: getattr(told, name) for name in shared
+    }
+    assert config.without_reference == ("up_blocks.3.attentions.2", "up_blocks.3.attentions.1")
+
+
+def test_an_engine_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(LiveheadError, match="engine"):
+        make_generator(WorkerConfig("mini", engine="steam"))
