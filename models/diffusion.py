@@ -125,6 +125,12 @@ def load_generator(
         raise LiveheadError(
             f"expected a model name out of: {names}; got {name!r}", code="unknown_model"
         )
+    if options not in (None, PublishedOptions()):
+        raise LiveheadError(
+            "expected --size, --dtype, --devices and --without-reference with a published model"
+            f" only, got {options} for {name}; leave them out",
+            code="bad_option",
+        )
     from models.weights.mini_files import load_mini  # the weights' room knows their layout
 
     runner = prepare_engine(engine, threads)

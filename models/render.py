@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,10 +153,14 @@ def _check(args: argparse.Namespace) -> None:
             raise OutputError(f"expected an existing folder, got {path.parent}; create it first")
         if path.is_dir():
             raise OutputError(f"expected a file to write, got the folder {path}; add a name")
+        if not os.access(path.parent, os.W_OK):
+            raise OutputError(f"expected a folder to write to, got {path.parent}: not permitted")
     if args.strip and args.strip.suffix.lower() not in (".png", ".jpg"):
         raise OutputError(f"expected --strip to end with .png or .jpg, got {args.strip.name!r}")
     if args.gif_width < MIN_GIF_WIDTH:
         raise OutputError(f"expected --gif-width >= {MIN_GIF_WIDTH}, got {args.gif_width}")
+    if args.seed < 0:
+        raise OutputError(f"expected --seed >= 0, got {args.seed}")
     if args.strip_every is not None and args.strip_every < 1:
         raise OutputError(f"expected --strip-every >= 1, got {args.strip_every}")
     if not args.audio.is_file():

@@ -63,6 +63,8 @@ def run(args: argparse.Namespace) -> int:
             code="bad_option",
         )
     frames = FRAMES[args.model] if args.frames is None else args.frames
+    if frames < 1:
+        raise LiveheadError(f"expected at least one frame, got {frames}", code="bad_option")
     args.foreground, without = share, frozenset(filter(None, args.without_reference.split(",")))
     costs = counter(args.size, frames, share, without)
     claim = CLAIMS[args.model]

@@ -23,6 +23,7 @@ from models.bench.hardware import hardware
 from models.bench.operations import total
 from models.bench.published import Costs, probe
 from models.diffusion import DiffusionGenerator, load_generator
+from models.errors import LiveheadError
 from models.generator import chunk_samples
 from models.lightning.plan import StepPlan, parse, plain
 from models.lightning.sampler import Sampler
@@ -52,6 +53,12 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         LiveheadError: an option or the weights cannot be used.
     """
+    if args.rounds < 1 or args.frames < 1:
+        raise LiveheadError(
+            "expected at least one round and one frame, got"
+            f" --rounds {args.rounds} --frames {args.frames}",
+            code="bad_option",
+        )
     plan = parse(args.plan)
     options = PublishedOptions(
         args.size, args.dtype, tuple(args.devices.split(",")), frames=args.frames

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,8 @@ def run(args: argparse.Namespace) -> int:
             f" {setting.generator.fps:g} of {args.model}; give --speech without --data"
         )
     result: dict[str, Any] = {"model": args.model, "seconds": args.seconds}
+    if clips:
+        result["motion"] = "of the clips"  # heads, eyes and brows are told to move as the true ones
     if plans:
         result.update(_plans(setting, clips, plans))
     elif clips:
@@ -124,13 +127,21 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError("expected --data DIR with --compare and --clips, got none; add it")
     if args.compare and args.model != "mini":
         raise OptionError(f"expected --model mini with --compare, got {args.model}")
-    if args.seconds < MIN_SECONDS:
+    if not MIN_SECONDS <= args.seconds < math.inf:
         raise OptionError(f"expected --seconds >= {MIN_SECONDS:g}, got {args.seconds:g}")
+    stems = [path.stem for path in args.speech or ()]
     for path in args.speech or ():
         if not path.is_file():
             raise OptionError(f"expected a sound file, got no file at {path}")
+        if stems.count(path.stem) > 1:
+            raise OptionError(
+                f"expected recordings of different names, got {path.stem} twice; rename one, since"
+                " results and pictures are called after them"
+            )
     if args.out:
         need_matplotlib()
+        if args.out.exists() and not args.out.is_dir():
+            raise OptionError(f"expected a folder as --out, got the file {args.out}")
         args.out.mkdir(parents=True, exist_ok=True)
 
 

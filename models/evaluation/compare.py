@@ -33,12 +33,17 @@ MOUTH = (
     "mouth_correlation",
     "sync_offset_frames",
     "mouth_amplitude_percent",
+    "mouth_slope_percent",
     "closure_percent",
     "closure_truth_percent",
     "closure_chance_percent",
     "rest_excess_percent",
 )
-"""What is measured on a mouth-opening track, by each tool."""
+"""What is measured on a mouth-opening track, by each tool.
+
+The amplitude is all movement against the truth's, the slope that part of it which goes with the
+truth: amplitude times correlation.
+"""
 
 Signal = NDArray[np.float64]
 Metrics = dict[str, float]
@@ -111,6 +116,7 @@ def _mouth(tool: str, made: Signal | None, true: Signal | None, subject: Subject
         correlation(made, true),
         sync_offset(made, true),
         100 * amplitude(made, true),
+        100 * amplitude(made, true) * correlation(made, true),
         100 * closed_share(made, subject.lips, near_made),
         100 * closed_share(true, subject.lips, near_true),
         100 * closed_share(made, np.flatnonzero(~subject.silent), near_made),

@@ -36,7 +36,8 @@ class Bar:
 
 def _blinks(rate: float, metrics: Metrics) -> bool:
     """Blinking as often and as far as the truth, give or take a half."""
-    often = rate >= 0.5 * metrics["blinks_per_minute_truth"]
+    truth = metrics["blinks_per_minute_truth"]
+    often = 0.5 * truth <= rate <= 1.5 * truth
     return rate > 0 and often and metrics["blink_depth"] >= 0.5 * metrics["blink_depth_truth"]
 
 
@@ -45,7 +46,7 @@ BARS = (
     Bar("mouth_amplitude_percent", "60 .. 120", lambda value, _: 60 <= value <= 120),
     Bar("sync_offset_frames", "-1 .. 1", lambda value, _: abs(value) <= 1),
     Bar("frame_change", f"<= {CHANGE_LIMIT}", lambda value, _: value <= CHANGE_LIMIT),
-    Bar("blinks_per_minute", ">= half of the truth", _blinks),
+    Bar("blinks_per_minute", "truth +- half of it", _blinks),
     Bar(
         "drift_background_excess",
         f"<= {BACKGROUND_LIMIT:g} levels",

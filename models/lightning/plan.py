@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from models.errors import PlanError
 
+MAX_STEPS = 1000
+"""As many as any of the models has noise levels."""
 _WRITTEN = re.compile(
     r"(?P<steps>\d+)(:(?P<keys>\d+(,\d+)*))?(?P<flags>(\+(dfa|parallel|from\d+))*)"
 )
@@ -127,6 +129,8 @@ def parse(text: str) -> StepPlan:
     flags = match["flags"].split("+")
     since = [int(flag.removeprefix("from")) for flag in flags if flag.startswith("from")]
     steps = int(match["steps"])
+    if steps > MAX_STEPS:
+        raise PlanError(f"expected at most {MAX_STEPS} steps, got {steps}", code="bad_plan")
     keys = tuple(map(int, match["keys"].split(","))) if match["keys"] else tuple(range(steps))
     return StepPlan(
         steps,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def load_image(source: bytes | Path | str) -> NDArray[np.uint8]:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(image.size)
-            return _rgb(ImageOps.exif_transpose(image))
+            return _rgb(_upright(image))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large("more") from error
     except (OSError, SyntaxError, ValueError, EOFError, KeyError, OverflowError) as error:
@@ -44,6 +45,14 @@ def load_image(source: bytes | Path | str) -> NDArray[np.uint8]:
             f" ({type(error).__name__}); save the picture again as PNG or JPEG",
             code="bad_image",
         ) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF orientation says; as it is where that cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except struct.error:  # Pillow's reader of EXIF lets this one through
+        return image
 
 
 def check_picture(picture: NDArray[np.uint8]) -> None:

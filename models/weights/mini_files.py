@@ -119,9 +119,14 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         ) from error
     except (OSError, ValueError) as error:
         raise WeightsError(f"{path} is not readable JSON: {error}", code="bad_weights") from error
-    if record.get("model") != MINI.name:
+    if not isinstance(record, dict) or record.get("model") != MINI.name:
+        raise WeightsError(f"{path} does not describe {MINI.name!r}", code="bad_weights")
+    sums = record.get("sha256")
+    if not isinstance(sums, dict) or set(sums) != set(Networks._fields) or "plan" not in record:
         raise WeightsError(
-            f"{path} describes {record.get('model')!r}, expected {MINI.name!r}", code="bad_weights"
+            f"expected in {path} the sha256 of {', '.join(Networks._fields)} and a plan;"
+            " write the folder again with `livehead train export`",
+            code="bad_weights",
         )
     return record
 

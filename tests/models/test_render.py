@@ -169,6 +169,7 @@ def test_same_seed_same_video(tmp_path: Path, portrait: Path, speech: Path) -> N
         ({"--gif-width": "2"}, LiveheadError, "--gif-width"),
         ({"--strip-every": "0"}, LiveheadError, "--strip-every"),
         ({"--threads": "0"}, LiveheadError, "thread"),
+        ({"--seed": "-1"}, LiveheadError, "--seed"),
     ],
 )
 def test_errors_say_what_to_do(

@@ -33,7 +33,7 @@ def load_family(name: str, weights: str, options: PublishedOptions) -> tuple[Fam
         WeightsError: a file or tensor is missing, extra, misshapen, truncated or foreign.
         LiveheadError: a device is not there (``bad_option``).
     """
-    device = _device(options.devices[0])
+    device, *_ = [_device(name) for name in options.devices]
     dtype = DTYPES[options.dtype or ("fp32" if device.type == "cpu" else "bf16")]
     folder = None if weights.startswith(RANDOM) else Path(weights)
     config: dict[str, Any] | None = None

@@ -65,6 +65,7 @@ def test_leaving_the_reference_out_is_counted(capsys: pytest.CaptureFixture[str]
         ("--model", "echomimic", "--foreground", "1.5"),
         ("--model", "echomimic", *SMALL, "--without-reference", "conv_in"),
         ("--model", "echomimic", *SMALL, "--plan", "ten"),
+        ("--model", "echomimic", *SMALL, "--frames", "-1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(words: tuple[str, ...]) -> None:

@@ -53,6 +53,7 @@ def test_good_metrics_pass_everything() -> None:
         ("sync_offset_frames.ruler", {"sync_offset_frames__ruler": -1.2}),
         ("frame_change", {"frame_change": 1.4}),
         ("blinks_per_minute", {"blinks_per_minute": 0.0}),
+        ("blinks_per_minute", {"blinks_per_minute": 40.0}),
         ("blinks_per_minute", {"blink_depth": 0.2}),
         ("drift_background_excess", {"drift_background_excess": 1.1}),
         ("drift_colour_excess", {"drift_colour_excess": 2.5}),

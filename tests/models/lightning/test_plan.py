@@ -76,6 +76,8 @@ def test_steps_alone_mean_the_plain_sampler() -> None:
         "10:0,4+from",
         "-3",
         "10:0,-4",
+        "1001",
+        "99999999999",
     ],
 )
 def test_what_is_not_a_plan_is_refused(text: str) -> None:

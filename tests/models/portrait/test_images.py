@@ -65,6 +65,15 @@ def test_orientation_is_honoured() -> None:
     assert near(picture[110, 40], BLUE)
 
 
+def test_a_broken_exif_leaves_the_picture_as_it_is() -> None:
+    whole = encoded(two_halves())
+    chunk = b"eXIf" + b"II*\0"  # cut off after four bytes
+    broken = struct.pack(">I", 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    end_of_header = 8 + 25
+    picture = load_image(whole[:end_of_header] + broken + whole[end_of_header:])
+    assert np.array_equal(picture, np.asarray(two_halves()))
+
+
 def test_transparency_lies_on_grey() -> None:
     image = two_halves().convert("RGBA")
     image.putalpha(Image.new("L", image.size, 0))
