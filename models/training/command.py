@@ -1,51 +1,58 @@
-"""``livehead train codec | mini | export``: from synthetic clips to a weights folder."""
+"""``livehead train codec | mini | decoder | export``: from synthetic clips to a weights folder."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from models.audio.mouth import MouthReader
+from models.backbones.mini import MiniUNet
 from models.codec import Codec
 from models.console import emit_json, say
+from models.errors import LiveheadError
 from models.lightning.plan import parse
+from models.spec import MINI
 from models.training import speech
+from models.training.batches import Sampler
 from models.training.codec import train_codec
-from models.training.latents import encode_all
+from models.training.decoder import make_frames, train_decoder
+from models.training.latents import Variant, encode_all
+from models.training.loop import Start
 from models.training.mini import train_mini
-from models.training.synth.clips import list_clips
+from models.training.synth.clips import Split, list_clips, load_clip
 from models.weights.mini_files import load_networks, read_manifest, save_mini
 
 DEFAULT_PLAN = "10:0,5+dfa"
-BEFORE = "before.json"
-"""In a training's folder: how the weights that it began with were trained, or null."""
+TRAININGS = (
+    ("codec", 20.0, "train the latent codec"),
+    ("mini", 90.0, "train the mouth reader and the denoiser on a trained codec"),
+    ("decoder", 10.0, "train the codec's decoder on what the trained denoiser makes"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Sub-commands and their options."""
     what = parser.add_subparsers(dest="what", required=True)
-    for name, minutes, text in (
-        ("codec", 20.0, "train the latent codec"),
-        ("mini", 90.0, "train the mouth reader and the denoiser on a trained codec"),
-    ):
+    for name, minutes, text in TRAININGS:
         sub = what.add_parser(name, help=text)
         sub.add_argument("--data", type=Path, required=True, help="folder of `livehead data synth`")
         sub.add_argument("--out", type=Path, required=True, help="folder of this training")
         sub.add_argument("--minutes", type=float, default=minutes, help="training time")
         sub.add_argument("--restart", action="store_true", help="do not resume")
         sub.add_argument("--threads", type=int, default=os.cpu_count())
-        sub.add_argument(
-            "--start",
-            type=Path,
-            metavar="WEIGHTS",
-            help="begin a new training with the networks of this weights folder, such as the"
-            " bundled models/weights/mini, instead of random ones",
-        )
-        if name == "mini":
+        if name != "decoder":
+            sub.add_argument(
+                "--start",
+                type=Path,
+                metavar="WEIGHTS",
+                help="begin a new training with the networks of this weights folder, such as the"
+                " bundled models/weights/mini, instead of random ones",
+            )
+        if name != "codec":
             sub.add_argument(
                 "--reach",
                 type=float,
@@ -53,51 +60,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 help="how far, in radians, the head may be from its reference (default 0.02)",
             )
             sub.add_argument(
+                "--variants",
+                type=int,
+                default=4,
+                metavar="N",
+                help="of each clip, with colour, zoom and shift changed, beside itself (default 4)",
+            )
+        if name == "mini":
+            sub.add_argument(
                 "--codec",
                 type=Path,
                 metavar="WEIGHTS",
                 help="take the codec of this weights folder, such as the bundled"
                 " models/weights/mini, instead of training one",
             )
+        if name == "decoder":
+            _add_plan(sub)
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
-    export.add_argument("--plan", default=DEFAULT_PLAN, help=f"step plan (default {DEFAULT_PLAN})")
+    _add_plan(export)
+
+
+def _add_plan(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--plan", default=DEFAULT_PLAN, help=f"step plan (default {DEFAULT_PLAN})")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one sub-command; the codec lies in OUT/codec, the denoiser in OUT/mini."""
+    """Run one sub-command; parts lie in OUT/codec, OUT/mini and OUT/decoder."""
     if args.what == "export":
         return _export(args)
-    torch.set_num_threads(args.threads)
-    if args.what == "codec":
-        train_codec(
-            args.data,
-            args.out / "codec",
-            minutes=args.minutes,
-            resume=not args.restart,
-            start=None if args.start is None else load_networks(args.start).codec.state_dict(),
+    if args.threads < 1 or not args.minutes > 0:
+        raise LiveheadError(
+            "expected at least one thread and some minutes, got"
+            f" --threads {args.threads} --minutes {args.minutes}",
+            code="bad_option",
         )
-        return 0
-    return _train_mini(args)
+    if getattr(args, "variants", 0) < 0:
+        raise LiveheadError(f"expected --variants >= 0, got {args.variants}", code="bad_option")
+    torch.set_num_threads(args.threads)
+    return {"codec": _train_codec, "mini": _train_mini, "decoder": _train_decoder}[args.what](args)
+
+
+def _train_codec(args: argparse.Namespace) -> int:
+    _clips(args.data, "train", 1)
+    train_codec(
+        args.data,
+        args.out / "codec",
+        minutes=args.minutes,
+        resume=not args.restart,
+        start=_start(args.start, "codec"),
+    )
+    return 0
 
 
 def _train_mini(args: argparse.Namespace) -> int:
+    train, held_out = _clips(args.data, "train", 2), _clips(args.data, "held_out", 1)
     if args.codec is not None:
         _borrow_codec(args.codec, args.out / "codec")
-    codec = Codec().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    codec.load_state_dict(torch.load(args.out / "codec" / "ema.pt", weights_only=True))
-    train, held_out = list_clips(args.data, "train"), list_clips(args.data, "held_out")
-    variants = encode_all(codec, train, args.out / "latents", augmented=True)
-    unseen = encode_all(codec, held_out, args.out / "latents", augmented=False)
+    codec = _codec(args.out)
+    variants = encode_all(codec, train, args.out / "latents", augmented=args.variants)
+    unseen = encode_all(codec, held_out, args.out / "latents", augmented=0)
     recordings = speech.listen(train, args.out / "speech")
     unheard = speech.listen(held_out, args.out / "speech")
     reader, heard, report = speech.hear_all(recordings, unheard, steps=speech.STEPS)
     torch.save(reader.state_dict(), args.out / "reader.pt")
     say("mouth units heard in held-out speech, correlation with the truth:")
     emit_json(dict(report))
-    begun = None if args.start is None else read_manifest(args.start)["training"]
-    (args.out / BEFORE).write_text(json.dumps(begun) + "\n")
     train_mini(
         codec.requires_grad_(False),
         variants,
@@ -107,9 +136,75 @@ def _train_mini(args: argparse.Namespace) -> int:
         minutes=args.minutes,
         reach=args.reach,
         resume=not args.restart,
-        start=None if args.start is None else load_networks(args.start).unet.state_dict(),
+        start=_start(args.start, "unet"),
     )
     return 0
+
+
+def _train_decoder(args: argparse.Namespace) -> int:
+    train, codec = _clips(args.data, "train", 1), _codec(args.out)
+    net = MiniUNet(MINI).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    net.load_state_dict(_part(args.out, "mini/ema.pt"))
+    originals: dict[str, Variant] = {}
+    for variant in encode_all(codec, train, args.out / "latents", augmented=args.variants):
+        originals.setdefault(variant.clip, variant)  # the first is the clip as it is
+    heard = speech.hear_with(_reader(args.out), speech.listen(train, args.out / "speech"))
+    sampler = Sampler(list(originals.values()), heard, MINI, 0, reach=args.reach)
+    torch.manual_seed(0)
+    clips = {path.name: load_clip(path) for path in train}
+    frames = make_frames(net, parse(args.plan), sampler, clips)
+    train_decoder(
+        codec, frames, args.out / "decoder", minutes=args.minutes, resume=not args.restart
+    )
+    return 0
+
+
+def _clips(data: Path, split: Split, least: int) -> list[Path]:
+    """The clips of one split, enough of them."""
+    clips = list_clips(data, split)
+    if len(clips) < least:
+        raise LiveheadError(
+            f"expected at least {least} finished clips ({split}) in {data}, got {len(clips)};"
+            " make more with `livehead data synth`",
+            code="bad_option",
+        )
+    return clips
+
+
+def _part(out: Path, name: str) -> dict[str, Any]:
+    """What an earlier command left in a training's folder."""
+    path = out / name
+    if not path.exists():
+        raise LiveheadError(
+            f"expected {name} in {out}, found none; run `livehead train codec`, then"
+            " `livehead train mini`, with the same --out",
+            code="missing_weights",
+        )
+    part: dict[str, Any] = torch.load(path, weights_only=True)
+    return part
+
+
+def _codec(out: Path) -> Codec:
+    """The trained codec of a training's folder."""
+    codec: Codec = Codec().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    codec.load_state_dict(_part(out, "codec/ema.pt"))
+    if bool((codec.std == 1).all()):  # measured when the training ends
+        raise LiveheadError(
+            f"expected a finished codec in {out / 'codec'}, got one whose training was stopped;"
+            " run the same `livehead train codec` again, it goes on",
+            code="missing_weights",
+        )
+    return codec
+
+
+def _start(weights: Path | None, name: str) -> Start | None:
+    """One network of a weights folder to begin with, and what is recorded of it."""
+    if weights is None:
+        return None
+    record = read_manifest(weights)
+    network = getattr(load_networks(weights), name)
+    origin = {"sha256": record["sha256"][name], **record["training"]}
+    return Start(network.state_dict(), origin)
 
 
 def _borrow_codec(weights: Path, out: Path) -> None:
@@ -118,18 +213,29 @@ def _borrow_codec(weights: Path, out: Path) -> None:
     torch.save(load_networks(weights).codec.state_dict(), out / "ema.pt")
 
 
+def _reader(out: Path) -> MouthReader:
+    reader = MouthReader(MINI.audio_features, MINI.audio_window).eval()
+    reader.load_state_dict(_part(out, "reader.pt"))
+    return reader
+
+
 def _export(args: argparse.Namespace) -> int:
-    states: dict[str, Any] = {
-        "codec": torch.load(args.out / "codec" / "ema.pt", weights_only=True),
-        "unet": torch.load(args.out / "mini" / "ema.pt", weights_only=True),
-        "reader": torch.load(args.out / "reader.pt", weights_only=True),
+    decoder = (args.out / "decoder" / "ema.pt").exists()
+    states = {
+        "codec": _part(args.out, "decoder/ema.pt" if decoder else "codec/ema.pt"),
+        "unet": _part(args.out, "mini/ema.pt"),
+        "reader": _part(args.out, "reader.pt"),
     }
-    last = torch.load(args.out / "mini" / "last.pt", weights_only=True)
-    training = {
-        "denoiser_steps": last["step"],
-        "denoiser_minutes": round(last["spent"] / 60, 1),
-        "before": json.loads((args.out / BEFORE).read_text()),
-    }
+    training = {"denoiser": _record(args.out, "mini")}
+    if decoder:
+        training["decoder"] = _record(args.out, "decoder")
     save_mini(args.weights, states, parse(args.plan), training)
     say(f"wrote {args.weights}")
     return 0
+
+
+def _record(out: Path, name: str) -> dict[str, Any]:
+    """Steps and minutes of one training, and what it began with."""
+    last = _part(out, f"{name}/last.pt")
+    record = {"steps": last["step"], "minutes": round(last["spent"] / 60, 1)}
+    return record if last["origin"] is None else {**record, "began_with": last["origin"]}

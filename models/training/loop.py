@@ -14,9 +14,21 @@ import torch
 from torch import nn
 
 from models.console import bar
+from models.errors import LiveheadError
 
 AGAIN = 0.5
 """A training that begins with trained weights has this share of the usual peak learning rate."""
+
+Origin = dict[str, Any]
+"""What is recorded of the weights that a training began with: their sha256 and own training."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Trained weights to begin with."""
+
+    state: dict[str, torch.Tensor]
+    origin: Origin
 
 
 class Ema:
@@ -48,7 +60,8 @@ class Run:
     """One training run in a folder: ``last.pt`` to resume, ``ema.pt`` to use, ``curve.jsonl``.
 
     A run is as long as ``minutes`` of training time, summed over resumes; the learning rate
-    follows that clock, so that the same recipe suits machines of any speed.
+    follows that clock, so that the same recipe suits machines of any speed. Its ``origin`` is None
+    if it began with random weights; otherwise it learns at the share ``AGAIN`` of ``peak``.
     """
 
     folder: Path
@@ -57,16 +70,54 @@ class Run:
     ema: Ema
     peak: float
     minutes: float
+    origin: Origin | None = None
     step: int = 0
     spent: float = 0.0
     totals: dict[str, list[float]] = field(default_factory=dict)
 
+    @classmethod
+    def begin(
+        cls,
+        folder: Path,
+        module: nn.Module,
+        optimiser: torch.optim.Optimizer,
+        *,
+        decay: float,
+        peak: float,
+        minutes: float,
+        start: Start | None,
+        resume: bool,
+    ) -> Run:
+        """A run that goes on where the folder's stopped, else begins with ``start`` if given.
+
+        Raises:
+            LiveheadError: the run to go on with began with other weights than ``start``.
+        """
+        if start is not None:
+            module.load_state_dict(start.state)
+        origin = None if start is None else start.origin
+        run = cls(folder, module, optimiser, Ema(module, decay), peak, minutes, origin)
+        if resume:
+            run.resume()
+        return run
+
     def resume(self) -> bool:
-        """Continue from ``last.pt`` when there is one."""
+        """Continue from ``last.pt`` when there is one.
+
+        Raises:
+            LiveheadError: it did not begin with the weights of ``origin``.
+        """
         path = self.folder / "last.pt"
         if not path.exists():
             return False
         state = torch.load(path, weights_only=True)
+        if self.origin is not None and self.origin != state["origin"]:
+            raise LiveheadError(
+                f"the training in {self.folder} did not begin with these weights; leave --start"
+                " out to go on with it, or give --restart or another --out",
+                code="bad_option",
+            )
+        self.origin = state["origin"]
         self.module.load_state_dict(state["module"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.ema.state, self.ema.updates = state["ema"], state["updates"]
@@ -83,6 +134,7 @@ class Run:
             "updates": self.ema.updates,
             "step": self.step,
             "spent": self.spent,
+            "origin": self.origin,
         }
         for name, state in (("last.pt", last), ("ema.pt", self.ema.state)):
             temporary = self.folder / (name + ".part")
@@ -91,11 +143,12 @@ class Run:
 
     def steps(self, label: str, *, every: int = 100, save_every: int = 500) -> Iterator[int]:
         """Yield step numbers until the time is spent; logs, saves and shows a progress bar."""
+        peak = self.peak if self.origin is None else AGAIN * self.peak
         began, before = time.monotonic(), self.spent
         with bar(label, total=self.minutes, unit="min") as shown:
             shown.update(min(self.spent / 60, self.minutes))
             while self.spent < self.minutes * 60:
-                rate = learning_rate(self.peak, self.spent / 60 / self.minutes, self.step)
+                rate = learning_rate(peak, self.spent / 60 / self.minutes, self.step)
                 for group in self.optimiser.param_groups:
                     group["lr"] = rate
                 yield self.step

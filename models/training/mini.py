@@ -19,7 +19,7 @@ from models.spec import MINI, MiniSpec
 from models.training.batches import Batch, Sampler, Stage, Window
 from models.training.codec import reconstruction_loss
 from models.training.latents import Variant
-from models.training.loop import AGAIN, Ema, Run
+from models.training.loop import Run, Start
 from models.training.speech import Heard
 
 FIRST = (
@@ -153,22 +153,30 @@ def train_mini(
     reach: float,
     seed: int = 0,
     resume: bool = True,
-    start: dict[str, Tensor] | None = None,
+    start: Start | None = None,
 ) -> None:
     """Train for ``minutes`` of wall time; ``out/ema.pt`` holds the weights to use.
 
-    A new training begins with the weights ``start``, if given, at a part of the learning rate and
-    in stages of its own; ``codec`` is the one that made the latents of ``variants``.
+    A training that begins with trained weights has stages of its own. ``codec`` is the one that
+    made the latents of ``variants``.
+
+    Raises:
+        LiveheadError: the training to resume did not begin with ``start``.
     """
     torch.manual_seed(seed)
     net = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    peak, stages = (PEAK, FIRST) if start is None else (AGAIN * PEAK, FURTHER)
-    if start is not None:
-        net.load_state_dict(start)
-    optimiser = torch.optim.AdamW(net.parameters(), peak, weight_decay=0.01, betas=(0.9, 0.98))
-    run = Run(out, net, optimiser, Ema(net, 0.998), peak=peak, minutes=minutes)
-    if resume:
-        run.resume()
+    optimiser = torch.optim.AdamW(net.parameters(), PEAK, weight_decay=0.01, betas=(0.9, 0.98))
+    run = Run.begin(
+        out,
+        net,
+        optimiser,
+        decay=0.998,
+        peak=PEAK,
+        minutes=minutes,
+        start=start,
+        resume=resume,
+    )
+    stages = FIRST if run.origin is None else FURTHER
     torch.manual_seed(seed + run.step)
     sampler = Sampler(variants, heard, MINI, seed + run.step, reach=reach)
     check = Sampler(held_out, heard, MINI, 7, reach=reach).batch(CHECK)

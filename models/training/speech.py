@@ -18,7 +18,8 @@ from models.audio.mouth import MouthReader
 from models.audio.windows import CHUNK_FRAMES, chunk_features, windows_of
 from models.console import progress
 from models.motion import MOUTH_UNITS
-from models.training.synth.clips import load_clip
+from models.training.latents import is_made_of
+from models.training.synth.clips import fingerprint, load_clip
 
 OFFSETS = (0, 2)  # first frame of version 0 (as recorded) and version 1 (another microphone)
 FOLDS = 5
@@ -87,13 +88,13 @@ def other_microphone(audio: NDArray[np.float32], rng: np.random.Generator) -> ND
 
 
 def listen(paths: Sequence[Path], cache: Path) -> dict[str, _Recording]:
-    """Encode the speech of clips, or load what an earlier call left in ``cache``."""
+    """Encode the speech of clips, or load what an earlier call made of the same clips."""
     cache.mkdir(parents=True, exist_ok=True)
     encoder = SpeechEncoder()
     heard = {}
     for path in progress(paths, "listening"):
-        stored = cache / f"{path.name}.pt"
-        if not stored.exists():
+        stored, made_of = cache / f"{path.name}.pt", fingerprint(path)
+        if not is_made_of(stored, made_of):
             clip = load_clip(path)
             rng = np.random.default_rng(int(path.name) + 17)
             chunks = len(clip.mouth) // CHUNK_FRAMES - 2
@@ -104,15 +105,14 @@ def listen(paths: Sequence[Path], cache: Path) -> dict[str, _Recording]:
                     for audio, offset in zip(versions, OFFSETS, strict=True)
                 ]
             )
-            torch.save(
-                (
-                    torch.from_numpy(features).half(),
-                    torch.from_numpy(np.array(clip.mouth)),
-                    torch.from_numpy(np.array(clip.motion)),
-                ),
-                stored,
-            )
-        heard[path.name] = _Recording(*torch.load(stored, weights_only=True))
+            recording = {
+                "features": torch.from_numpy(features).half(),
+                "mouth": torch.from_numpy(np.array(clip.mouth)),
+                "motion": torch.from_numpy(np.array(clip.motion)),
+            }
+            torch.save({"made_of": made_of, **recording}, stored)
+        kept = torch.load(stored, weights_only=True)
+        heard[path.name] = _Recording(kept["features"], kept["mouth"], kept["motion"])
     return heard
 
 
@@ -180,6 +180,11 @@ def hear_all(
     for name, recording in held_out.items():
         heard[name] = _heard(final, recording, read_all(final, recording)[1])
     return final, heard, reading_report([heard[n] for n in held_out], held_out)
+
+
+def hear_with(reader: MouthReader, recordings: dict[str, _Recording]) -> dict[str, Heard]:
+    """Read every clip with one reader."""
+    return {name: _heard(reader, r, read_all(reader, r)[1]) for name, r in recordings.items()}
 
 
 def _heard(final: MouthReader, recording: _Recording, units: Tensor) -> Heard:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 from collections.abc import Iterator
@@ -12,9 +13,15 @@ import pytest
 import torch
 from torch import nn
 
+from models.backbones.mini import MiniUNet
+from models.codec import Codec
+from models.errors import LiveheadError
 from models.motion import MOUTH_UNITS
-from models.training import speech
-from models.weights.mini_files import load_mini, load_networks, read_manifest
+from models.spec import MINI
+from models.training import command, decoder, speech
+from models.training.latents import encode_all
+from models.training.synth.clips import list_clips
+from models.weights.mini_files import BUNDLED, load_mini, load_networks, read_manifest
 from server.cli import main
 from tests.models.training.test_clips import write_sound
 
@@ -52,18 +59,28 @@ def livehead(*words: str | Path) -> None:
     assert main([str(word) for word in words]) == 0
 
 
-def distance(a: nn.Module, b: nn.Module) -> float:
-    """Root mean square difference of two networks' weights."""
-    pairs = zip(a.parameters(), b.parameters(), strict=True)
-    squares = [((p - q).detach() ** 2).flatten() for p, q in pairs]
-    return float(torch.cat(squares).mean().sqrt())
+def refused(*words: str | Path) -> str:
+    """What a command says that must not succeed."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    with pytest.raises(LiveheadError) as caught:
+        command.run(parser.parse_args([str(word) for word in words]))
+    return str(caught.value)
+
+
+def spread(a: nn.Module, b: nn.Module) -> float:
+    """Root mean square difference of two networks' weights, as a share of the first's size."""
+    pairs = list(zip(a.parameters(), b.parameters(), strict=True))
+    moved = sum(float(((p - q).detach() ** 2).sum()) for p, q in pairs)
+    return math.sqrt(moved / sum(float((p.detach() ** 2).sum()) for p, _ in pairs))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_reader() -> Iterator[None]:
-    """A reader of little training, which takes most of the time otherwise."""
+def short() -> Iterator[None]:
+    """Little of what takes most of the time otherwise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speech, "STEPS", 10)
+        patch.setattr(decoder, "CHUNKS", 16)
         yield
 
 
@@ -77,10 +94,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a training and of the weights that it gave."""
+    """Folder of a training, and of the weights that it gave without a decoder of its own."""
     out = tmp_path_factory.mktemp("run")
     for what in ("codec", "mini"):
-        livehead("train", what, "--data", data, "--out", out, "--minutes", MINUTES)
+        few = ("--variants", "1") if what == "mini" else ()
+        livehead("train", what, "--data", data, "--out", out, "--minutes", MINUTES, *few)
     livehead("train", "export", "--out", out, "--weights", out / "weights", "--plan", "4:0,2")
     return out
 
@@ -91,29 +109,90 @@ def test_training_gives_weights_that_load(trained: Path) -> None:
     networks = load_networks(trained / "weights")
     assert all(bool(p.isfinite().all()) for part in networks for p in part.parameters())
     record = read_manifest(trained / "weights")["training"]
-    assert record["denoiser_steps"] >= 1 and record["before"] is None
-    curve = [json.loads(line) for line in (trained / "codec" / "curve.jsonl").open()]
-    assert all(math.isfinite(line.get("loss", 0)) for line in curve)
+    assert record["denoiser"]["steps"] >= 1 and "began_with" not in record["denoiser"]
 
 
 def test_training_goes_on_where_it_stopped(data: Path, trained: Path) -> None:
     before = torch.load(trained / "mini" / "last.pt", weights_only=True)["step"]
-    livehead("train", "mini", "--data", data, "--out", trained, "--minutes", "0.06")
+    livehead(
+        "train", "mini", "--data", data, "--out", trained, "--minutes", "0.06", "--variants", "1"
+    )
     assert torch.load(trained / "mini" / "last.pt", weights_only=True)["step"] > before
 
 
-def test_training_begins_with_the_weights_of_another(
-    data: Path, trained: Path, tmp_path: Path
-) -> None:
-    """Not with random ones, from which a few steps would lead elsewhere."""
-    start = ("--start", trained / "weights", "--minutes", MINUTES)
+def test_training_begins_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
+    """A few steps lead nowhere: what comes out is near the start, and random weights are not."""
+    start = ("--start", BUNDLED, "--minutes", MINUTES)
     for what in ("codec", "mini"):
         livehead("train", what, "--data", data, "--out", tmp_path, *start)
     livehead("train", "export", "--out", tmp_path, "--weights", tmp_path / "weights")
-    first, second = load_networks(trained / "weights"), load_networks(tmp_path / "weights")
-    for a, b in ((first.codec, second.codec), (first.unet, second.unet)):
-        size = math.sqrt(sum(float((p**2).sum()) for p in a.parameters()))
-        count = sum(p.numel() for p in a.parameters())
-        assert 0 < distance(a, b) < 0.2 * size / math.sqrt(count)
-    first_record = read_manifest(trained / "weights")["training"]
-    assert read_manifest(tmp_path / "weights")["training"]["before"] == first_record
+    bundled, made = load_networks(BUNDLED), load_networks(tmp_path / "weights")
+    cases: list[tuple[nn.Module, nn.Module, nn.Module]] = [
+        (bundled.codec, made.codec, Codec()),
+        (bundled.unet, made.unet, MiniUNet(MINI)),
+    ]
+    for start_of, end_of, random in cases:
+        assert 0 < spread(start_of, end_of) < 0.3
+        assert spread(start_of, random) > 0.9
+    record = read_manifest(tmp_path / "weights")["training"]["denoiser"]
+    assert record["began_with"]["sha256"] == read_manifest(BUNDLED)["sha256"]["unet"]
+
+    livehead("train", "mini", "--data", data, "--out", tmp_path, "--minutes", "0.06")
+    last = torch.load(tmp_path / "mini" / "last.pt", weights_only=True)
+    assert last["origin"] == record["began_with"]  # going on needs no --start
+
+
+def test_a_training_that_began_with_other_weights_is_not_gone_on_with(
+    data: Path, trained: Path
+) -> None:
+    said = refused("mini", "--data", data, "--out", trained, "--start", BUNDLED)
+    assert "did not begin with these weights" in said
+
+
+def test_the_decoder_learns_from_what_the_denoiser_makes(data: Path, trained: Path) -> None:
+    """It alone changes: latents and denoiser stay what they were."""
+    few = ("--minutes", MINUTES, "--variants", "1")
+    livehead("train", "decoder", "--data", data, "--out", trained, *few)
+    livehead("train", "export", "--out", trained, "--weights", trained / "again")
+    before, after = load_networks(trained / "weights"), load_networks(trained / "again")
+    assert spread(before.codec.encoder, after.codec.encoder) == 0
+    assert 0 < spread(before.codec.decoder, after.codec.decoder) < 0.5
+    assert torch.equal(before.codec.std, after.codec.std)
+    assert read_manifest(trained / "again")["training"]["decoder"]["steps"] >= 1
+
+
+def test_another_codec_encodes_the_clips_anew(data: Path, trained: Path, tmp_path: Path) -> None:
+    clips, cache = list_clips(data, "held_out"), tmp_path / "latents"
+
+    def latents(codec: Codec) -> torch.Tensor:
+        return encode_all(codec, clips, cache, augmented=0)[0].latents
+
+    mine, bundled = (load_networks(w).codec.eval() for w in (trained / "weights", BUNDLED))
+    first = latents(mine)
+    stored = next(cache.iterdir())
+    written = stored.stat().st_mtime_ns
+    assert torch.equal(latents(mine), first) and stored.stat().st_mtime_ns == written
+    assert not torch.equal(latents(bundled), first)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("mini", "--data", "DATA", "--out", "EMPTY"), "livehead train codec"),
+        (("decoder", "--data", "DATA", "--out", "EMPTY"), "livehead train codec"),
+        (("export", "--weights", "EMPTY", "--out", "EMPTY"), "livehead train mini"),
+        (("codec", "--data", "DATA", "--out", "EMPTY", "--threads", "0"), "thread"),
+        (("codec", "--data", "DATA", "--out", "EMPTY", "--minutes", "nan"), "minutes"),
+        (("codec", "--data", "EMPTY", "--out", "EMPTY"), "livehead data synth"),
+        (("mini", "--data", "DATA", "--out", "EMPTY", "--variants", "-1"), "--variants"),
+        (("mini", "--data", "DATA", "--out", "HALF"), "was stopped"),
+    ],
+)
+def test_refusals_say_what_to_do(
+    data: Path, tmp_path: Path, words: tuple[str, ...], says: str
+) -> None:
+    half = tmp_path / "half"
+    (half / "codec").mkdir(parents=True)
+    torch.save(Codec().state_dict(), half / "codec" / "ema.pt")
+    places = {"DATA": data, "EMPTY": tmp_path, "HALF": half}
+    assert says in refused(*(places.get(word, word) for word in words))
