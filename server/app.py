@@ -122,7 +122,7 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, __: RequestValidationError) -> Response:
-        return _problem(400, "bad_request", "expected other parameters; see the API's description")
+        return _problem(400, "bad_request", "expected other parameters; /openapi.json lists them")
 
     @app.exception_handler(Exception)
     async def unknown(_: Request, error: Exception) -> Response:

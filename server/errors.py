@@ -10,7 +10,8 @@
        |- Conflict              409  the session is in a state that cannot do this
        |- TooLarge              413  the upload is over the limit
        |- UnsupportedMediaType  415  neither JSON nor a multipart form
-       |- NoCapacity            503  every place is taken or no worker is warm; says when to retry
+       |- NoCapacity            503  every place is taken; says when to retry
+       |- NotReady              503  no worker is warm yet; says when to retry
        '- WorkerLost            503  the worker process ended under the request
 
 A message says what was expected, what came and what to do; it never holds a token or content.
@@ -90,12 +91,23 @@ class UnsupportedMediaType(ServerError):
 
 
 class NoCapacity(ServerError):
-    """Raised when every place is taken or no worker is warm yet."""
+    """Raised when every place is taken."""
 
     status = 503
     default_code = "no_capacity"
 
     def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+
+
+class NotReady(ServerError):
+    """Raised while no worker is warm: the server starts, or replaces a worker that ended."""
+
+    status = 503
+    default_code = "not_ready"
+
+    def __init__(self, *, retry_after_s: int = 5) -> None:
+        message = "expected a warm worker, got none yet; try again shortly"
         super().__init__(message, retry_after_s=retry_after_s)
 
 

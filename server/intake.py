@@ -1,8 +1,8 @@
-"""Takes a socket's sound into the timeline, and makes the socket wait while there is no room.
+"""Takes a socket's sound into the timeline, and makes who pushes wait while there is no room.
 
-A socket that is not read fills up, and its sender notices: that is all the flow control there is.
-Long messages are taken in slices, so the buffer is overrun by at most one slice. A microphone is
-never made to wait; the timeline trims it.
+Behind it ``server/routes/backlog.py`` fills up, then the socket, and its sender notices: that is
+all the flow control there is. Long messages are taken in slices, so the buffer is overrun by at
+most one slice. A microphone is never made to wait; the timeline trims it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,15 @@ class Intake:
         self._changed = asyncio.Event()
         self._epoch = 0
 
-    async def push(self, pcm: bytes, rate: int, channels: int) -> None:
+    @property
+    def epoch(self) -> int:
+        """Grows whenever the queue is cleared: sound that came before is dropped."""
+        return self._epoch
+
+    async def push(self, pcm: bytes, rate: int, channels: int, epoch: int | None = None) -> None:
         """Queue s16le sound, waiting for room; what waits when the queue is cleared is dropped.
+
+        ``epoch`` is that of its arrival; now, when None.
 
         Raises:
             BadRequest: not a whole number of samples.
@@ -45,7 +52,7 @@ class Intake:
             )
         samples = np.frombuffer(pcm, np.dtype("<i2")).astype(np.int16, copy=False)
         step = round(rate * SLICE_S) * channels
-        epoch = self._epoch
+        epoch = self._epoch if epoch is None else epoch
         for at in range(0, len(samples), step):
             while not self._has_room() and epoch == self._epoch:
                 self._changed.clear()

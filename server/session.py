@@ -100,15 +100,20 @@ class Session:
         self._own(self._pacer.run(), "pacer")
         self._own(self._keep(), "keeper")
 
-    async def push(self, pcm: bytes, rate: int, channels: int) -> None:
-        """Queue s16le sound; waits while the buffer is full, so the caller's socket fills.
+    @property
+    def epoch(self) -> int:
+        """Grows with every clear and interrupt; sound that arrived before is dropped."""
+        return self._intake.epoch
+
+    async def push(self, pcm: bytes, rate: int, channels: int, epoch: int | None = None) -> None:
+        """Queue s16le sound that arrived in ``epoch`` (now, when None); waits for room.
 
         Raises:
             BadRequest: not a whole number of samples.
             AudioError: a rate or channel count that cannot be taken.
             Conflict: the session ends.
         """
-        await self._intake.push(pcm, rate, channels)
+        await self._intake.push(pcm, rate, channels, epoch)
 
     def hear(self, samples: Any, rate: int, channels: int = 1) -> None:
         """Queue int16 samples at once: what a microphone delivers."""
@@ -137,6 +142,7 @@ class Session:
         self.clear_input()
         self._pacer.clear()
         generation = self._producer.interrupt()
+        self._audience.clear()
         self._announce("cleared")
         self._show_state()
         await self._workers.interrupt(self.id, generation)

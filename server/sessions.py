@@ -12,7 +12,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from server.clock import Clock
-from server.errors import NoCapacity, NotFound, Unauthorised
+from server.errors import NoCapacity, NotFound, NotReady, Unauthorised
 from server.lifetime import Limits
 from server.session import Mode, Session
 from server.settings import Settings
@@ -47,7 +47,8 @@ class Sessions:
         """Prepare the portrait and open a session for it.
 
         Raises:
-            NoCapacity: no place or no warm worker.
+            NoCapacity: no place.
+            NotReady: no warm worker.
             PortraitError: the picture cannot be used.
             WorkerLost: the worker ended meanwhile.
         """
@@ -59,10 +60,10 @@ class Sessions:
             self._beginning -= 1
 
     def check_room(self) -> None:
-        """Refuse when every place is taken or nothing is warm; raises NoCapacity."""
+        """Refuse when nothing is warm (NotReady) or every place is taken (NoCapacity)."""
+        if not self._workers.ready:
+            raise NotReady()
         places, taken = self.limit, len(self._open) + self._beginning
-        if not places:
-            raise NoCapacity("expected a warm worker, got none yet; try again shortly")
         if self._stopped or taken >= places:
             raise NoCapacity(
                 f"expected one of {places} places to be free, got none; try again later",
@@ -121,7 +122,7 @@ class Sessions:
         identity = await self._workers.prepare(portrait)
         spec = self._workers.spec
         if spec is None:
-            raise NoCapacity("expected a warm worker, got none; try again shortly")
+            raise NotReady()
         settings = self._settings
         limits = Limits(
             settings.idle_timeout_s, settings.max_duration_s, settings.closing_warning_s

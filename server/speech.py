@@ -125,9 +125,11 @@ class IncomingSpeech:
     @property
     def frames(self) -> int:
         """Frames that can be taken: whole ones, and the last broken one once it is closed."""
-        heard = len(self._features) / self._spec.feature_samples
-        played = len(self._sound) / self._spec.sound_samples
-        return int(np.ceil(max(heard, played))) if self.closed else int(min(heard, played))
+        heard, last_heard = divmod(len(self._features), self._spec.feature_samples)
+        played, last_played = divmod(len(self._sound), self._spec.sound_samples)
+        if self.closed:
+            return max(heard + (last_heard > 0), played + (last_played > 0))
+        return min(heard, played)
 
     @property
     def known(self) -> int:
@@ -136,8 +138,8 @@ class IncomingSpeech:
 
     @property
     def seconds(self) -> float:
-        """Queued sound."""
-        return len(self._sound) / OUTPUT_RATE
+        """Queued sound; a closed segment lasts whole frames, however short it is."""
+        return max(len(self._sound) / OUTPUT_RATE, self.frames * self._spec.frame_s)
 
     def push(self, pcm: NDArray[np.int16], now: float) -> None:
         """Append interleaved int16 [N * channels] in the segment's form."""

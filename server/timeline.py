@@ -21,7 +21,8 @@ never stops; the caller knows it from what it has in store and how long the work
 as look-ahead for the model only. A segment ends on a frame's edge. A segment that is still open
 begins in the midst of another's last chunk only if it can fill that chunk.
 
-**Bounds.** Speech: ``MAX_BUFFER_S``; who pushes must wait for ``room_s``. Microphone (``live``):
+**Bounds.** Speech: ``MAX_BUFFER_S``, in which each segment counts at least the frame that it is
+played in; who pushes must wait for ``room_s``. Microphone (``live``):
 more than ``LIVE_SLACK`` frames beyond need and quiet frames are dropped, more than ``LIVE_LIMIT``
 and the oldest frames are dropped until nothing is beyond need. That also absorbs clocks that
 differ: a fast microphone loses a quiet frame now and then, a slow one makes the clock wait.
@@ -128,6 +129,8 @@ class Timeline:
         """End the open segment, if there is one."""
         if self._queue:
             self._queue[-1].close()
+            if not self._queue[-1].frames:
+                self._queue.pop()  # too short to be heard: it must not pile up behind others
             self._forget_finished()
 
     def clear(self) -> None:
@@ -195,9 +198,15 @@ class Timeline:
         return Chunk(features, sound, tuple(marks), plan.starts)
 
     def _have(self) -> tuple[int, int, bool]:
-        """Frames that can be cut, frames that arrived, whether the end of speech is there."""
-        have = sum(speech.frames for speech in self._queue)
-        known = sum(speech.known for speech in self._queue)
+        """Frames that can be cut, frames that arrived, whether the end of speech is there.
+
+        Counted no further than the next chunk needs.
+        """
+        have = known = 0
+        for speech in self._queue:
+            have, known = have + speech.frames, known + speech.known
+            if min(have, known) >= self._spec.needed_frames:
+                break
         return have, known, self._queue[-1].closed
 
     def _note_ripe(self, now: float) -> None:

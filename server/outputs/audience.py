@@ -61,6 +61,11 @@ class Audience:
         for output in self._outputs:
             output.event(event)
 
+    def clear(self) -> None:
+        """Let nobody get what is queued."""
+        for output in self._outputs:
+            output.clear()
+
     async def aclose(self) -> None:
         """End every output."""
         await asyncio.gather(*(output.aclose() for output in self._outputs), return_exceptions=True)

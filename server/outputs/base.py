@@ -35,6 +35,10 @@ class Output(Protocol):
         """Take an event."""
         ...
 
+    def clear(self) -> None:
+        """Drop queued units: an interrupt made them old. The next unit is a keyframe."""
+        ...
+
     async def aclose(self) -> None:
         """Deliver what is queued if that is quick, then let go."""
         ...

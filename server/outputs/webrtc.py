@@ -36,6 +36,10 @@ class PeerOutput:
     def event(self, event: Event) -> None:
         """Calls carry no events."""
 
+    def clear(self) -> None:
+        """Drop what the call has not sent yet."""
+        self.peer.clear()
+
     async def aclose(self) -> None:
         """End the call."""
         await self.peer.aclose()

@@ -2,8 +2,8 @@
 
 The queue holds at most ``MAX_UNITS`` units (two seconds at 25 fps). When a slow reader fills it,
 every queued unit is dropped, picture and sound together, and the next keyframe begins again: what
-arrives is late by little rather than complete. Events are never dropped; a reader that leaves
-``MAX_EVENTS`` of them unread is disconnected.
+arrives is late by little rather than complete. An interrupt drops queued units likewise. Events are
+never dropped; a reader that leaves ``MAX_EVENTS`` of them unread is disconnected.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class WebSocketOutput:
         elif not self._gate.lets(unit):
             return
         if self._units >= MAX_UNITS:
+            self.dropped_units += self._units
             self._drop_units()
             if self.video == "h264" and not unit.keyframe:
                 self._gate.close()
@@ -81,6 +82,12 @@ class WebSocketOutput:
             self._code = TOO_SLOW
             self._finish()
         self._wake.set()
+
+    def clear(self) -> None:
+        """Drop queued units; events stay."""
+        if self._units:
+            self._drop_units()
+            self._gate.close()
 
     def start(self) -> None:
         """Begin to send what is queued."""
@@ -129,6 +136,5 @@ class WebSocketOutput:
         self._wake.set()
 
     def _drop_units(self) -> None:
-        self.dropped_units += self._units
         self._queue = deque(item for item in self._queue if isinstance(item, str))
         self._units = 0

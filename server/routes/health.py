@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request
 
-from server.errors import NoCapacity
+from server.errors import NotReady
 from server.routes.context import context_of
 
 router = APIRouter()
@@ -21,7 +21,7 @@ async def ready(request: Request) -> dict[str, str | int]:
     """A worker is warm, and how many sessions there are and may be; 503 until then."""
     context = context_of(request)
     if not context.workers.ready:
-        raise NoCapacity("expected a warm worker, got none yet; try again shortly", retry_after_s=2)
+        raise NotReady(retry_after_s=2)
     return {
         "status": "ready",
         "sessions": len(context.sessions),

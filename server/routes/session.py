@@ -18,6 +18,7 @@ from server.session import Mode, Session
 router = APIRouter()
 
 INPUT_RATE = 16_000
+CALLER_GONE = 499  # as proxies log it; nobody reads the answer
 
 
 class CreateSession(BaseModel):
@@ -51,6 +52,9 @@ async def create(request: Request) -> Response:
             f"expected application/json or multipart/form-data, got {kind or 'no content type'};"
             " send an avatar_id as JSON or a portrait as a form"
         )
+    if await request.is_disconnected():  # its place would stay taken until it is found idle
+        await context.sessions.close(session, "caller_gone")
+        return Response(status_code=CALLER_GONE)
     return JSONResponse(
         _described(session, context, expires_at),
         status_code=201,

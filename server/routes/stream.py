@@ -11,10 +11,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import LiveheadError
 from server import events
-from server.errors import BadRequest, Conflict, Unauthorised
+from server.errors import BadRequest, Unauthorised
 from server.outputs.base import Video
 from server.outputs.websocket import WebSocketOutput
 from server.routes import messages
+from server.routes.backlog import Backlog
 from server.routes.context import context_of, token_of
 from server.routes.session import INPUT_RATE
 from server.session import Session
@@ -42,44 +43,57 @@ async def stream(socket: WebSocket, session_id: str) -> None:
         await _refuse(socket, error)
         return
     output.start()
-    receiver = asyncio.create_task(_receive(socket, session, output), name="websocket-receiver")
+    backlog = Backlog(session, output.event)
+    receiver = asyncio.create_task(
+        _receive(socket, session, output, backlog), name="websocket-receiver"
+    )
+    feeder = asyncio.create_task(backlog.run(), name="websocket-feeder")
+    sent = asyncio.create_task(output.wait_closed(), name="websocket-watch")
     try:
-        sent = asyncio.create_task(output.wait_closed(), name="websocket-watch")
-        await asyncio.wait({receiver, sent}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({feeder, sent}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         session.detach(output)
         receiver.cancel()
+        feeder.cancel()
         await output.aclose()
-        await asyncio.gather(receiver, sent, return_exceptions=True)
+        await asyncio.gather(receiver, feeder, sent, return_exceptions=True)
 
 
-async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput) -> None:
-    """Take messages until the socket or the session ends; a bad one costs an error event."""
+async def _receive(
+    socket: WebSocket, session: Session, output: WebSocketOutput, backlog: Backlog
+) -> None:
+    """Take messages until the socket ends; a bad one costs an error event."""
     rate, channels = INPUT_RATE, 1
-    while True:
-        message = await socket.receive()
-        if message["type"] == "websocket.disconnect":
-            return
-        try:
+    try:
+        while True:
+            await backlog.wait_for_room()
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
             if (data := message.get("bytes")) is not None:
-                await session.push(data, rate, channels)
-            else:
+                backlog.push(data, rate, channels)
+                continue
+            try:
                 parsed = messages.read_message(message.get("text") or "")
-                if isinstance(parsed, messages.SessionUpdate):
-                    rate, channels = parsed.audio.sample_rate, parsed.audio.channels
-                    output.event(events.updated(rate, channels))
-                else:
-                    await _act(parsed, session, output)
-        except Conflict:
-            return
-        except LiveheadError as error:
-            output.event(events.error(error.code, str(error)))
+            except LiveheadError as error:
+                output.event(events.error(error.code, str(error)))
+                continue
+            if isinstance(parsed, messages.SessionUpdate):
+                rate, channels = parsed.audio.sample_rate, parsed.audio.channels
+                output.event(events.updated(rate, channels))
+            else:
+                await _act(parsed, session, output, backlog)
+    finally:
+        backlog.end()
 
 
-async def _act(message: messages.Message, session: Session, output: WebSocketOutput) -> None:
+async def _act(
+    message: messages.Message, session: Session, output: WebSocketOutput, backlog: Backlog
+) -> None:
+    """Do what a message says; only commits wait for the sound before them."""
     match message:
         case messages.Commit():
-            session.commit()
+            backlog.commit()
         case messages.Clear():
             session.clear_input()
         case messages.Cancel():

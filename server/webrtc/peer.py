@@ -140,6 +140,10 @@ class Peer:
         if self.connected:
             self._sender.send(unit, self._loop.time())
 
+    def clear(self) -> None:
+        """Drop units that were not sent yet; the next must be a keyframe."""
+        self._sender.clear()
+
     async def add_candidate(
         self, candidate: str | None, sdp_mid: str | None, sdp_mline_index: int | None
     ) -> None:

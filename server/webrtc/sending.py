@@ -65,6 +65,12 @@ class UnitSender:
             self._send_sound(unit.opus, now)
         self._send_picture(unit, now)
 
+    def clear(self) -> None:
+        """Drop what was not sent yet; where that leaves out pictures, a keyframe must follow."""
+        self._audio.drop_all()
+        if self._video.drop_all():
+            self._needs_keyframe = True
+
     def request_keyframe(self) -> None:
         """Ask for a keyframe, at most once in ``KEYFRAME_REQUEST_INTERVAL_S``."""
         now = asyncio.get_running_loop().time()

@@ -49,22 +49,17 @@ class WorkerLink:
         return self._process.pid if self._process else None
 
     async def start(self) -> None:
-        """Spawn the child; its first message says that it is warm or why it cannot be."""
+        """Spawn the child; its first message says that it is warm or why it cannot be.
+
+        Raises:
+            OSError, RuntimeError: the machine has no process, file or thread left.
+        """
         loop = asyncio.get_running_loop()
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe(duplex=True)
-        self._connection = ours
-        self._process = context.Process(
-            target=process.main, args=(theirs, self._config), name="livehead-worker", daemon=True
-        )
-        await asyncio.to_thread(self._process.start)
-        theirs.close()
-        self._threads = [
-            threading.Thread(target=self._read, args=(ours, loop), daemon=True),
-            threading.Thread(target=self._write, args=(ours,), daemon=True),
-        ]
-        for thread in self._threads:
-            thread.start()
+        spawning = asyncio.ensure_future(asyncio.to_thread(self._spawn, loop))
+        try:
+            await asyncio.shield(spawning)
+        finally:  # a thread cannot be cancelled: ``aclose`` must find what came of it
+            await asyncio.gather(spawning, return_exceptions=True)
 
     def send(self, message: Request) -> None:
         """Queue a message; a worker that does not read is killed."""
@@ -86,6 +81,25 @@ class WorkerLink:
         self.send(Stop())
         await asyncio.to_thread(self._end)
 
+    def _spawn(self, loop: asyncio.AbstractEventLoop) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe(duplex=True)
+        child = context.Process(
+            target=process.main, args=(theirs, self._config), name="livehead-worker", daemon=True
+        )
+        try:
+            child.start()
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._connection, self._process = ours, child
+        for target, args in ((self._read, (ours, loop)), (self._write, (ours,))):
+            thread = threading.Thread(target=target, args=args, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
     def _end(self) -> None:
         assert self._process is not None and self._connection is not None
         self._process.join(STOP_GRACE_S)
@@ -96,7 +110,10 @@ class WorkerLink:
         for thread in self._threads:
             thread.join(KILL_GRACE_S)
         self._connection.close()
-        self._process.close()
+        if self._process.is_alive():
+            log.error("worker %s cannot be killed; it is left behind", self.pid)
+        else:
+            self._process.close()
         self._process = None
 
     def _stop_writer(self) -> None:

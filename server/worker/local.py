@@ -2,7 +2,8 @@
 
 A session lives on the process that opened it. When that process ends, its sessions are told so
 (their model state is gone with it), callers that wait for an answer get ``WorkerLost``, and a new
-process is started after a pause that doubles while starts keep failing.
+process is started after a pause that doubles while starts keep failing. A process that is hung
+(``server/worker/patience.py``) is killed, which ends like any crash.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import LiveheadError, PortraitError
-from server.clock import Clock, SystemClock
-from server.errors import NoCapacity, ServerError, WorkerLost
+from server.clock import Clock, SystemClock, wait_until
+from server.errors import NotReady, ServerError, WorkerLost
 from server.media.spec import MediaSpec
 from server.worker import protocol as wire
 from server.worker.link import WorkerLink
+from server.worker.patience import CHECK_S, Debts, Patience
 from server.worker.protocol import Job, WorkerConfig
 from server.worker.seam import Sink
 
@@ -40,14 +42,22 @@ class _Place:
     sinks: dict[str, Sink] = field(default_factory=dict)
     requests: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    debts: Debts = field(default_factory=Debts)
 
 
 class LocalWorkers:
     """Implements ``Workers`` with ``count`` spawned processes."""
 
-    def __init__(self, config: WorkerConfig, count: int = 1, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        count: int = 1,
+        clock: Clock | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._config = config
         self._clock = clock or SystemClock()
+        self._patience = patience or Patience()
         self._places = [_Place(number) for number in range(count)]
         self._homes: dict[str, _Place] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -113,11 +123,13 @@ class LocalWorkers:
 
     async def submit(self, session: str, job: Job) -> None:
         """Send one job to the session's process."""
-        self._tell(session, wire.Submit(session, job))
+        if place := self._tell(session, wire.Submit(session, job)):
+            place.debts.submit(session, job, self._clock.now())
 
     async def interrupt(self, session: str, generation: int) -> None:
         """Drop what is older than ``generation`` on the session's process."""
-        self._tell(session, wire.Interrupt(session, generation))
+        if place := self._tell(session, wire.Interrupt(session, generation)):
+            place.debts.drop(session, before=generation)
 
     async def keyframe(self, session: str) -> None:
         """Ask the session's process for a keyframe."""
@@ -129,6 +141,7 @@ class LocalWorkers:
         place = self._homes.pop(session, None)
         if place is not None:
             place.sinks.pop(session, None)
+            place.debts.drop(session)
 
     async def aclose(self) -> None:
         """End the keepers, and with them every process."""
@@ -137,15 +150,18 @@ class LocalWorkers:
         await asyncio.gather(*self._keepers, return_exceptions=True)
         self._keepers = []
 
-    def _tell(self, session: str, message: wire.Request) -> None:
+    def _tell(self, session: str, message: wire.Request) -> _Place | None:
+        """Send to the session's process, if it lives; which that was."""
         place = self._homes.get(session)
-        if place is not None and place.warm and place.link is not None:
-            place.link.send(message)
+        if place is None or not place.warm or place.link is None:
+            return None
+        place.link.send(message)
+        return place
 
     def _emptiest(self) -> _Place:
         warm = [place for place in self._places if place.warm]
         if not warm:
-            raise NoCapacity("expected a warm worker, got none yet; try again shortly")
+            raise NotReady()
         return min(warm, key=lambda place: len(place.sinks) + len(place.requests))
 
     async def _ask(self, place: _Place, make: Any) -> Any:
@@ -155,11 +171,13 @@ class LocalWorkers:
         number = self._requests
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         place.requests[number] = answer
+        place.debts.ask(number, self._clock.now())
         try:
             place.link.send(make(number))
             return await answer
         finally:
             place.requests.pop(number, None)
+            place.debts.answered(number)
 
     async def _keep(self, place: _Place) -> None:
         """Keep one process alive until cancelled."""
@@ -173,18 +191,29 @@ class LocalWorkers:
             place.link = link
             try:
                 await link.start()
-                await place.ended.wait()
+                await self._watch(place, link)
                 log.warning("worker %d ended; starting another", place.number)
+            except (OSError, RuntimeError) as error:
+                log.error("worker %d cannot be started: %s; trying again", place.number, error)
             finally:
                 self._lose(place)
                 await asyncio.shield(link.aclose())
             await self._clock.sleep(place.pause_s)
             place.pause_s = min(LONGEST_PAUSE_S, place.pause_s * 2)
 
+    async def _watch(self, place: _Place, link: WorkerLink) -> None:
+        """Return when the process has ended, or was killed since it is hung."""
+        while not await wait_until(self._clock, place.ended, self._clock.now() + CHECK_S):
+            if owed := place.debts.overdue(self._clock.now()):
+                log.error("worker %d is hung: it owes %s; killing it", place.number, owed)
+                link.kill()
+                return
+
     def _lose(self, place: _Place) -> None:
         """Tell everybody who depends on a process that it is gone."""
         place.warm = False
         place.link = None
+        place.debts = Debts()
         sinks, place.sinks = place.sinks, {}
         for session, sink in sinks.items():
             self._homes.pop(session, None)
@@ -197,10 +226,12 @@ class LocalWorkers:
 
     def _receive(self, place: _Place, reply: wire.Reply) -> None:
         match reply:
-            case wire.Made(session=session):
+            case wire.Made(session=session, sequence=sequence):
+                place.debts.made(session, sequence, self._clock.now())
                 if sink := place.sinks.get(session):
                     sink.made(reply)
             case wire.StreamFailed(session=session, code=code, message=message):
+                place.debts.drop(session)
                 if sink := place.sinks.pop(session, None):
                     self._homes.pop(session, None)
                     sink.lost(code, message)
@@ -219,6 +250,7 @@ class LocalWorkers:
         self._spec, self._refusal = ready.spec, None
         place.warm, place.pause_s = True, FIRST_PAUSE_S
         place.room = max(place.room, ready.sessions)
+        place.debts.patience = self._patience.measured(self._config.max_batch * ready.alone_s)
         chunk_s = ready.spec.chunk_frames * ready.spec.frame_s
         tell = log.warning if ready.alone_s > chunk_s else log.info
         tell(

@@ -23,7 +23,7 @@ class Sink(Protocol):
 class Workers(Protocol):
     """Warm generators that serve sessions.
 
-    Every method may raise ``NoCapacity`` while nothing is warm and ``WorkerLost`` when the process
+    Every method may raise ``NotReady`` while nothing is warm and ``WorkerLost`` when the process
     ends under the call; ``submit``, ``interrupt``, ``keyframe`` and ``close`` of a stream that is
     gone do nothing.
     """

@@ -20,6 +20,7 @@ class Recorder:
         self.ready = ready
         self.units: list[tuple[float, Unit]] = []
         self.events: list[tuple[float, Event]] = []
+        self.cleared: list[float] = []
         self.closed = False
         self._clock = clock
 
@@ -30,6 +31,10 @@ class Recorder:
     def event(self, event: Event) -> None:
         """Remember an event."""
         self.events.append((self._clock.now(), event))
+
+    def clear(self) -> None:
+        """Remember when."""
+        self.cleared.append(self._clock.now())
 
     async def aclose(self) -> None:
         """Remember the end."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import PortraitError
 from server.clock import Clock
-from server.errors import NoCapacity
+from server.errors import NotReady
 from server.identities import content_hash
 from server.media.spec import MediaSpec
 from server.media.unit import Unit
@@ -69,7 +69,7 @@ class FakeWorkers:
     async def prepare(self, portrait: bytes) -> str:
         """Take anything but ``BAD_PORTRAIT``."""
         if not self.warm:
-            raise NoCapacity("expected a warm worker, got none")
+            raise NotReady()
         if portrait == BAD_PORTRAIT:
             raise PortraitError("expected one face, got none", code="no_face")
         self.prepared += 1

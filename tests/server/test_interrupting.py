@@ -26,6 +26,18 @@ async def test_an_interrupt_stops_sound_at_once_and_the_picture_goes_on() -> Non
         assert [unit.index for _, unit in act.viewer.units] == list(range(len(act.viewer.units)))
 
 
+async def test_an_interrupt_takes_back_what_outputs_have_not_sent() -> None:
+    async with scene() as act:
+        await act.push(speech(10.0))
+        await act.advance(1)
+        assert act.viewer.cleared == []
+        at = act.clock.now()
+        await act.session.interrupt()
+        assert act.viewer.cleared == [at]
+        act.session.clear_input()
+        assert act.viewer.cleared == [at]  # what was cut plays out
+
+
 async def test_one_cleared_for_what_started_with_the_position_that_was_heard() -> None:
     async with scene() as act:
         await act.advance(1)

@@ -224,10 +224,45 @@ async def test_health_and_readiness() -> None:
         assert (await caller.http.get("/readyz")).status_code == 200
         workers.warm = False
         assert (await caller.http.get("/healthz")).status_code == 200
-        is_problem(await caller.http.get("/readyz"), 503, "no_capacity")
-        is_problem(
-            await caller.http.post("/session", json={"avatar_id": "ada"}), 503, "no_capacity"
-        )
+        is_problem(await caller.http.get("/readyz"), 503, "not_ready")
+
+
+@pytest.mark.parametrize("places", [0, 2])
+async def test_a_server_that_warms_up_says_so(places: int) -> None:
+    workers = FakeWorkers(SystemClock())
+    async with serving(workers, max_sessions=places) as caller:
+        workers.warm = False
+        refused = await caller.http.post("/session", json={"avatar_id": "ada"})
+        is_problem(refused, 503, "not_ready")
+        assert int(refused.headers["retry-after"]) > 0
+        assert "expected a warm worker, got none yet" in refused.json()["detail"]
+
+
+async def test_a_caller_who_left_while_the_portrait_was_prepared_keeps_no_place() -> None:
+    workers, prepared = FakeWorkers(SystemClock()), asyncio.Event()
+    preparing, prepare = asyncio.Event(), workers.prepare
+
+    async def slowly(portrait: bytes) -> str:
+        preparing.set()
+        await prepared.wait()
+        return await prepare(portrait)
+
+    workers.prepare = slowly  # type: ignore[method-assign]
+    async with serving(workers, max_sessions=1) as caller:
+        _, writer = await asyncio.open_connection("127.0.0.1", caller.port)
+        body = b'{"avatar_id": "ada"}'
+        writer.write(b"POST /session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+        await asyncio.wait_for(preparing.wait(), 20)
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(0.05)
+        prepared.set()
+        async with asyncio.timeout(20):
+            while not workers.seeds or len(caller.app.state.context.sessions):
+                await asyncio.sleep(0.01)
+        assert workers.sinks == {}
+        await caller.create()
 
 
 async def test_offers_that_cannot_be_answered() -> None:

@@ -76,6 +76,7 @@ def test_every_error_has_a_status_and_a_stable_code() -> None:
         errors.TooLarge("x"): (413, "too_large"),
         errors.UnsupportedMediaType("x"): (415, "unsupported_media_type"),
         errors.NoCapacity("x"): (503, "no_capacity"),
+        errors.NotReady(): (503, "not_ready"),
         errors.WorkerLost("x"): (503, "worker_lost"),
         PortraitError("x", code="no_face"): (422, "no_face"),
         AudioError("x", code="bad_audio"): (500, "bad_audio"),
@@ -83,6 +84,7 @@ def test_every_error_has_a_status_and_a_stable_code() -> None:
     for error, (status, code) in cases.items():
         assert (errors.status_of(error), error.code) == (status, code)
     assert errors.headers_of(errors.NoCapacity("x", retry_after_s=7)) == {"Retry-After": "7"}
+    assert errors.headers_of(errors.NotReady()) == {"Retry-After": "5"}
     assert errors.headers_of(errors.Unauthorised("x")) == {"WWW-Authenticate": "Bearer"}
     assert errors.headers_of(errors.NotFound("x")) == {}
 

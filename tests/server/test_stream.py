@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from server.clock import SystemClock
 from tests.fakes.sound import speech
 from tests.fakes.workers import FakeWorkers
-from tests.server.serving import Socket, Unpacked, serving
+from tests.server.serving import Caller, Socket, Unpacked, bearer, serving
 
 pytestmark = pytest.mark.unit
 
@@ -228,7 +228,16 @@ async def test_two_sessions_never_mix() -> None:
                 assert np.abs(difference).max() <= 1
 
 
-async def test_pushing_beyond_the_buffer_stops_the_reading_not_the_session() -> None:
+async def read_to_here(caller: Caller, session: dict[str, Any], socket: Socket) -> int:
+    """Milliseconds that are queued when all that was sent has been read."""
+    await socket.say(type="ping")
+    await socket.event("pong")
+    answer = await caller.http.get(f"/session/{session['session_id']}", headers=bearer(session))
+    buffered: int = answer.json()["metrics"]["buffered_ms"]
+    return buffered
+
+
+async def test_pushing_beyond_the_buffer_stops_neither_the_reading_nor_the_session() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
@@ -237,12 +246,47 @@ async def test_pushing_beyond_the_buffer_stops_the_reading_not_the_session() -> 
             for _ in range(40):
                 await socket.send(second)
             await socket.say(type="ping")
+            await socket.event("pong")
             numbers = await socket.event("metrics.updated")
             numbers = await socket.event("metrics.updated")
             assert 25_000 <= numbers["buffered_ms"] <= 31_500
-            path = f"/session/{session['session_id']}/interrupt"
-            await caller.http.post(path, params={"token": session["token"]})
-            await socket.event("pong")
+
+
+@pytest.mark.parametrize("by", ["response.cancel", "POST"])
+async def test_an_interrupt_takes_back_what_was_pushed_beyond_the_buffer(by: str) -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            second = speech(1.0, 16_000).tobytes()
+            for _ in range(60):
+                await socket.send(second)
+            await read_to_here(caller, session, socket)
+            await socket.unit(speaking=True)
+            if by == "POST":
+                path = f"/session/{session['session_id']}/interrupt"
+                await caller.http.post(path, headers=bearer(session))
+            else:
+                await socket.say(type=by)
+            await socket.event("output_audio_buffer.cleared")
+            assert await read_to_here(caller, session, socket) < 1000
+            await socket.send(second)
+            await socket.say(type="input_audio_buffer.commit")
+            unit = await socket.unit(speaking=True)
+            assert unit.generation == 1
+            stopped = await socket.event("output_audio_buffer.stopped")
+            assert stopped["playback_position_ms"] == 1000
+
+
+async def test_a_caller_who_leaves_at_once_is_still_spoken_for() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as viewer:
+            await viewer.unit()
+            async with caller.stream(session, video="none") as speaker:
+                await speaker.send(speech(1.0, 16_000).tobytes())
+                await speaker.say(type="input_audio_buffer.commit")
+            stopped = await viewer.event("output_audio_buffer.stopped")
+            assert stopped["playback_position_ms"] == 1000
 
 
 async def test_a_lost_worker_ends_the_session_and_says_so() -> None:

@@ -183,6 +183,28 @@ def test_room_is_what_is_left_of_the_limit() -> None:
     assert filled(25).room_s == pytest.approx(MAX_BUFFER_S - 1)
 
 
+def test_tiny_segments_fill_the_buffer_too() -> None:
+    timeline, pushed = Timeline(SPEC), 0
+    while timeline.room_s > 0 and pushed < 2000:
+        timeline.push(speech(1 / RATE), RATE, 1, 10.0)
+        timeline.commit()
+        pushed += 1
+    assert pushed == pytest.approx(MAX_BUFFER_S / T, abs=1)
+    timeline.cut(timeline.plan(11.0, 11.0, talking=True), 11.0)
+    assert timeline.room_s == pytest.approx(F * T, abs=T)
+
+
+def test_segments_too_short_to_be_heard_do_not_pile_up() -> None:
+    timeline = filled(2)
+    timeline.commit()
+    for _ in range(50):
+        timeline.push(np.zeros(0, np.int16), RATE, 1, 10.0)
+        timeline.commit()
+    assert timeline.buffered_s == pytest.approx(2 * T)
+    timeline.cut(timeline.plan(11.0, 11.0, talking=True), 11.0)
+    assert timeline.empty
+
+
 def test_committing_nothing_is_nothing() -> None:
     timeline = Timeline(SPEC)
     timeline.commit()

@@ -119,6 +119,30 @@ async def test_a_slow_reader_loses_units_but_no_events_and_goes_on_at_a_keyframe
     await scene.output.aclose()
 
 
+async def test_an_interrupt_drops_what_a_slow_reader_has_not_got() -> None:
+    scene = Scene()
+    scene.output.send(unit(0, keyframe=True))
+    await settle()
+    scene.line.flowing.clear()
+    scene.output.send(unit(1))
+    await settle()  # on its way
+    for index in (2, 3):
+        scene.output.send(unit(index))
+    scene.output.event({"type": "started"})
+    scene.output.clear()
+    scene.output.send(unit(4))  # leads nowhere: what it follows was dropped
+    scene.output.send(unit(5, keyframe=True))
+    scene.line.flowing.set()
+    await settle()
+    assert scene.indices == [0, 1, 5] and scene.output.dropped_units == 0
+    assert [item for item in scene.line.sent if isinstance(item, str)] == ['{"type":"started"}']
+    scene.output.clear()  # nothing was queued: nothing is left out
+    scene.output.send(unit(6))
+    await settle()
+    assert scene.indices[-1] == 6
+    await scene.output.aclose()
+
+
 async def test_a_reader_that_leaves_its_events_is_disconnected() -> None:
     scene = Scene("none")
     scene.line.flowing.clear()
@@ -173,6 +197,10 @@ class Telephone:
         """Take a unit."""
         self.sent.append(unit.index)
 
+    def clear(self) -> None:
+        """Take everything back."""
+        self.sent.clear()
+
     async def aclose(self) -> None:
         """Hang up."""
         self.ended = True
@@ -189,6 +217,8 @@ async def test_a_call_gets_units_from_the_keyframe_after_it_connected() -> None:
     output.send(unit(3))
     output.event({"type": "ignored"})
     assert output.ready and telephone.sent == [2, 3] and len(asked) == 1
+    output.clear()
+    assert telephone.sent == []
     await output.aclose()
     assert telephone.ended
 
@@ -201,6 +231,8 @@ async def test_an_audience_knows_who_watches() -> None:
     audience.add(painter)
     assert (audience.watches, audience.wants_jpeg) == (True, True)
     painter.dropped_units = 3
+    audience.clear()
+    assert len(listener.cleared) == len(painter.cleared) == 1
     audience.remove(painter)
     assert audience.dropped_units == 3 and painter not in audience and len(audience) == 1
     await audience.aclose()

@@ -123,6 +123,25 @@ async def test_sound_drops_the_oldest() -> None:
     assert payloads[0] == b"12.1" and payloads[-1] == b"24.1"
 
 
+async def test_an_interrupt_drops_what_was_not_sent_and_goes_on_at_a_keyframe() -> None:
+    requests: list[int] = []
+    sender, video, audio = make(lambda: requests.append(1))
+    for index in range(4):
+        sender.send(unit(index, keyframe=index == 0), now() - 10)
+    sender.clear()
+    sender.send(unit(4, keyframe=True), now() - 10)
+    assert await take(video, 1) == [(4 * 3600, b"picture 4")]
+    assert await take(audio, 2) == [(4 * 1920, b"4.0"), (4 * 1920 + 960, b"4.1")]
+    assert requests == []
+    sender.clear()
+    sender.send(unit(5), now() - 10)  # no picture was left out: it can be decoded
+    assert await take(video, 1) == [(5 * 3600, b"picture 5")]
+    sender.send(unit(6), now() - 10)
+    sender.clear()
+    sender.send(unit(7), now() - 10)
+    assert requests == [1]
+
+
 async def test_a_unit_that_does_not_advance_is_dropped() -> None:
     sender, video, _ = make()
     for index in (5, 4, 5, 6):

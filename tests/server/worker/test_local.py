@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import sys
@@ -14,10 +15,13 @@ import pytest
 import server
 from models.errors import PortraitError
 from server.catalogue import draw_portrait
-from server.errors import NoCapacity, ServerError, WorkerLost
+from server.errors import NotReady, ServerError, WorkerLost
+from server.worker.link import WorkerLink
 from server.worker.local import LocalWorkers
+from server.worker.patience import Patience
 from server.worker.protocol import Made, Ready, WorkerConfig
-from tests.fakes.processes import alive, wait_dead
+from tests.fakes.clock import ManualClock
+from tests.fakes.processes import alive, open_files, wait_dead
 from tests.fakes.workers import SPEC
 from tests.server.worker.test_worker import job
 
@@ -85,7 +89,7 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
     await asyncio.gather(asking, return_exceptions=True)
     if not workers.ready:
         assert workers.room == 0
-        with pytest.raises((NoCapacity, WorkerLost)):
+        with pytest.raises((NotReady, WorkerLost)):
             await workers.prepare(draw_portrait())
     await workers.submit("a", job(1))
     await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
@@ -140,7 +144,7 @@ async def test_a_model_that_cannot_be_started_is_reported() -> None:
     await workers.start()
     with pytest.raises(WorkerLost, match="nonsense"):
         await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
-    with pytest.raises(NoCapacity):
+    with pytest.raises(NotReady):
         await workers.prepare(draw_portrait())
     await workers.aclose()
 
@@ -176,6 +180,87 @@ async def test_callers_who_come_together_are_spread_over_the_workers() -> None:
     second.sinks["a"] = Basket()
     first.requests.clear()
     assert workers._emptiest() is first
+
+
+async def replaced(workers: LocalWorkers, clock: ManualClock, pid: int) -> None:
+    """Return when another process is warm."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not workers.ready or workers.pids == [pid]:
+            await clock.advance(1)
+            await asyncio.sleep(0.05)
+
+
+async def test_a_hung_worker_is_killed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
+    clock = ManualClock()
+    patience = Patience(unmeasured_s=0)  # this one measures nothing
+    workers = LocalWorkers(WorkerConfig("fake"), clock=clock, patience=patience)
+    await workers.start()
+    try:
+        await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
+        (pid,) = workers.pids
+        await clock.advance(1000)  # nothing is owed
+        assert workers.pids == [pid]
+        os.kill(pid, signal.SIGSTOP)
+        asking = asyncio.create_task(workers.prepare(draw_portrait()))
+        await clock.advance(59)
+        assert not asking.done()
+        await clock.advance(7)
+        with pytest.raises(WorkerLost):
+            await asyncio.wait_for(asking, PATIENCE_S)
+        await replaced(workers, clock, pid)
+
+        basket, (pid,) = Basket(), workers.pids
+        await workers.open("a", await workers.prepare(draw_portrait()), basket)
+        await workers.submit("a", job(0))
+        await basket.next()
+        await clock.advance(1000)
+        os.kill(pid, signal.SIGSTOP)
+        await workers.submit("a", job(1))
+        await clock.advance(59)
+        assert basket.ended.empty()
+        await clock.advance(7)
+        assert await asyncio.wait_for(basket.ended.get(), PATIENCE_S) == "worker_lost"
+        await replaced(workers, clock, pid)
+    finally:
+        await workers.aclose()
+    assert "it owes a request" in caplog.text and "it owes a chunk" in caplog.text
+
+
+async def test_a_process_that_cannot_be_started_is_said_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, tries = ManualClock(), 0
+
+    def fail(process: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise OSError("no memory")
+
+    monkeypatch.setattr(multiprocessing.get_context("spawn").Process, "start", fail)
+    workers = LocalWorkers(WorkerConfig("fake"), clock=clock)
+    await workers.start()
+    async with asyncio.timeout(PATIENCE_S):
+        while tries < 3:
+            await clock.advance(1)
+            await asyncio.sleep(0.01)
+    assert workers.pids == [] and not workers.ready
+    await workers.aclose()
+    assert caplog.text.count("cannot be started: no memory") >= 2
+
+
+async def test_a_link_that_never_started_closes_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = WorkerLink(WorkerConfig("fake"), on_message=lambda _: None, on_end=lambda: None)
+    await link.aclose()
+
+    def fail(process: object) -> None:
+        raise OSError("no memory")
+
+    monkeypatch.setattr(multiprocessing.get_context("spawn").Process, "start", fail)
+    files = open_files()
+    with pytest.raises(OSError, match="no memory"):
+        await link.start()
+    await link.aclose()
+    assert link.pid is None and open_files() == files
 
 
 async def test_closing_before_anything_is_warm() -> None:
