@@ -14,7 +14,7 @@ const faces = new Faces();
 const voices = new Voices();
 const talk = new Conversation({ video: find("face-video"), canvas: find("face-canvas"), meter });
 
-let restarting = Promise.resolve();
+let wishes = 0; // raised by each wish to say something and by each begin(): an older wish is void
 
 /** For tests and for the curious: what the page knows about itself. */
 window.livehead = {
@@ -33,24 +33,32 @@ talk.onNote = (text) => view.say(text);
 talk.onProblem = (problem) => view.notice(explain(problem));
 talk.onEnded = (why) => view.notice(typeof why === "string" ? explainClosing(why) : explain(why));
 
+/** Start afresh: nothing but the choices on the page lives on from before. */
+function start() {
+  mute(false);
+  return begin();
+}
+
+/** Begin with what is chosen. Ends when the conversation lives; what it says then goes on alone. */
 async function begin() {
   if (talk.phase !== Phase.OFF) return;
+  wishes += 1;
   view.notice("");
   try {
-    view.muted(false);
     if (!faces.chosen) throw { code: "no_face_chosen" };
     const speech = voices.speech(); // decodes while the session opens
     speech.catch(() => {});
     if (voices.kind === "file") await speech;
-    await talk.start({
+    const lives = await talk.start({
       face: faces.chosen,
       mode: voices.mode,
       route: find("route").value,
       headphones: find("headphones").checked,
       key: view.key,
     });
+    if (!lives) return;
     view.askKey(false);
-    if (voices.kind !== "talk") await sayIt();
+    if (voices.kind !== "talk") sayIt();
   } catch (error) {
     trouble(error);
   }
@@ -63,45 +71,46 @@ function trouble(error) {
   draw();
 }
 
+/** Say what is chosen, to its end; tells its own troubles. */
 async function sayIt() {
+  wishes += 1;
+  const wish = wishes;
   view.notice("");
   try {
     const speech = await voices.speech();
-    if (speech) await talk.say(speech);
+    if (speech && wish === wishes) await talk.say(speech);
   } catch (error) {
-    view.notice(explain(error));
+    if (wish === wishes) view.notice(explain(error));
   }
 }
 
-/** A choice that needs another session: end this one, then begin again, one restart at a time. */
+/** A choice that needs another session: end this one, then begin with what is chosen by then. */
 function restart() {
-  if (talk.phase === Phase.OFF) return;
-  restarting = restarting.then(() => talk.end()).then(begin);
+  if (talk.phase === Phase.STARTING || talk.phase === Phase.LIVE) talk.end().then(begin);
 }
 
 function interrupt() {
   if (!find("interrupt").disabled && talk.phase === Phase.LIVE) talk.interrupt();
 }
 
-function toggleMute() {
-  const muted = find("mute").getAttribute("aria-pressed") !== "true";
-  if (talk.microphone) talk.microphone.muted = muted;
+function mute(muted) {
+  talk.muted = muted;
   view.muted(muted);
   draw();
 }
 
 function bindButtons() {
-  find("start").onclick = begin;
+  find("start").onclick = start;
   find("end").onclick = () => talk.end().then(() => find("start").focus());
   find("say").onclick = sayIt;
   find("interrupt").onclick = interrupt;
-  find("mute").onclick = toggleMute;
+  find("mute").onclick = () => mute(!talk.muted);
   find("notice-close").onclick = () => view.notice("");
   find("route").onchange = restart;
   find("headphones").onchange = restart;
   find("key-form").onsubmit = (event) => {
     event.preventDefault();
-    begin();
+    start();
   };
   document.addEventListener("keydown", ({ key }) => {
     if (key === "Escape") interrupt();
@@ -109,7 +118,6 @@ function bindButtons() {
 }
 
 function bindChoices() {
-  let mode = voices.mode;
   faces.onChoose = () => {
     view.notice("");
     restart();
@@ -121,8 +129,7 @@ function bindChoices() {
   };
   voices.onChoose = () => {
     draw();
-    if (voices.mode !== mode) restart();
-    mode = voices.mode;
+    if (voices.mode !== talk.mode) restart();
   };
 }
 

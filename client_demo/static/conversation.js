@@ -29,8 +29,12 @@ export class Conversation {
   #media = null; // Call or Player
   #level = null;
   #closing = null; // the server's reason, when it announced the end
+  #opened = null; // Promise of the session, from the moment it is asked for
+  #ended = Promise.resolve(); // of the last end()
+  #muted = false;
   phase = Phase.OFF;
   state = "off";
+  mode = null; // of the last start(): "speak" or "echo"
   microphone = null;
   utterance = null;
   context = null;
@@ -44,27 +48,34 @@ export class Conversation {
     Object.assign(this, { video, canvas, meter });
   }
 
-  /** Begin. Must run inside a click, so that sound may play. Rejects with a Problem. */
+  /**
+   * Begin. Must run inside a click, so that sound may play. Rejects with a Problem.
+   * @returns {boolean} whether it lives: not when end() was called meanwhile
+   */
   async start({ face, mode, route, headphones, key }) {
     this.#go(Phase.STARTING);
     this.#turn += 1;
     const turn = this.#turn;
     this.#closing = null;
+    this.mode = mode;
     this.routeChoice = route;
     this.meter.reset();
     try {
       await this.#openSound();
       if (mode === "echo") await this.#openMicrophone(headphones);
-      if (turn !== this.#turn) return;
+      if (turn !== this.#turn) return false;
       this.onNote("Preparing the face…");
-      const session = await openSession({ ...face, mode, key });
-      if (turn !== this.#turn) return void session.end().catch(() => {});
+      this.#opened = openSession({ ...face, mode, key });
+      const session = await this.#opened;
+      if (turn !== this.#turn) return false; // end() ends that session too
       this.session = session;
       this.onNote("Connecting…");
-      await this.#connect();
-      if (turn === this.#turn) this.#go(Phase.LIVE);
+      await this.#connect(turn);
+      if (turn !== this.#turn) return false;
+      this.#go(Phase.LIVE);
+      return true;
     } catch (error) {
-      if (turn !== this.#turn) return; // end() was pressed meanwhile
+      if (turn !== this.#turn) return false;
       await this.end();
       throw error;
     }
@@ -81,6 +92,7 @@ export class Conversation {
     this.onNote("Waiting for the microphone…");
     const microphone = new Microphone();
     this.microphone = microphone;
+    microphone.muted = this.#muted;
     microphone.onOnset = () => {
       if (this.state !== "talking") this.meter.voiceHeard();
     };
@@ -88,13 +100,14 @@ export class Conversation {
     if (this.microphone !== microphone) microphone.close();
   }
 
-  async #connect() {
+  async #connect(turn) {
     if (this.routeChoice !== "websocket" && Call.supported) {
       try {
         return await this.#byCall();
       } catch (error) {
+        if (turn !== this.#turn) throw error; // the media are another turn's by now
         this.#dropMedia();
-        if (this.routeChoice === "webrtc" || this.phase !== Phase.STARTING) throw error;
+        if (this.routeChoice === "webrtc") throw error;
         this.onNote("WebRTC could not connect; using the WebSocket…");
       }
     } else if (this.routeChoice === "webrtc") {
@@ -108,32 +121,36 @@ export class Conversation {
     this.#media = call;
     call.onFrame = ({ index }) => this.#shown(index, this.state === "talking");
     call.onLost = () => this.#callLost();
-    await Promise.all([this.#openWire("none"), call.connect(this.microphone?.track ?? null)]);
+    const wire = this.#newWire("none");
+    await Promise.all([wire.open(), call.connect(this.microphone?.track ?? null)]);
+    if (this.#media !== call) return;
     this.#level = levelOf(this.context, call.stream);
     await this.player.suspend(); // until the WebSocket is needed after all
   }
 
   async #bySocket(kind = null) {
+    const turn = this.#turn;
     const video = kind ?? ((await canDecodeH264()) ? "h264" : "jpeg");
-    await this.#openWire(video, async (wire) => {
-      await this.player.resume();
-      const player = new Player(wire, this.canvas, this.player);
-      this.#media = player;
-      player.onFrame = ({ index, speaking }) => this.#shown(index, speaking);
-      player.onDecodeError = () => this.#downgrade();
-      await player.start();
-      this.#level = levelOf(this.player, player.output);
-    });
-    if (this.microphone) await this.microphone.feed(this.#wire);
+    await this.player.resume();
+    if (turn !== this.#turn) return;
+    const wire = this.#newWire(video);
+    const player = new Player(wire, this.canvas, this.player);
+    this.#media = player;
+    player.onFrame = ({ index, speaking }) => this.#shown(index, speaking);
+    player.onDecodeError = () => this.#downgrade();
+    await player.start();
+    if (this.#media !== player) return player.close();
+    this.#level = levelOf(this.player, player.output);
+    await wire.open();
+    if (this.microphone) await this.microphone.feed(wire);
   }
 
-  async #openWire(video, prepare = async () => {}) {
+  #newWire(video) {
     const wire = new Wire(this.session, video);
     this.#wire = wire;
     wire.onEvent = (event) => this.#event(event);
     wire.onClose = () => this.#wireLost(wire);
-    await prepare(wire);
-    await wire.open();
+    return wire;
   }
 
   #event(event) {
@@ -170,6 +187,7 @@ export class Conversation {
     this.onNote(note);
     try {
       await this.#bySocket(kind);
+      if (this.utterance?.running) this.utterance.send(this.#wire); // the rest of what was being said
       this.onChange();
     } catch (error) {
       await this.#over(error);
@@ -183,19 +201,21 @@ export class Conversation {
 
   async #over(why) {
     if (this.phase !== Phase.LIVE) return;
-    await this.end();
-    this.onEnded(why);
+    const ended = this.end();
+    this.onEnded(why); // told at once: a server that is gone keeps the end waiting
+    await ended;
   }
 
-  /** Say decoded speech; what was being said is interrupted. */
+  /** Say decoded speech; what was being said is interrupted. Resolves when all is sent or stopped. */
   async say(speech) {
     if (this.phase !== Phase.LIVE) return;
     if (this.utterance?.running || this.state === "talking") this.interrupt();
-    const utterance = new Utterance(this.#wire, speech);
+    const utterance = new Utterance(speech);
     this.utterance = utterance;
     this.meter.speechSent(this.state === "talking");
+    if (this.#wire?.isOpen) utterance.send(this.#wire); // else #swap() sends it when there is one
     this.onChange();
-    await utterance.start();
+    await utterance.sent;
     this.onChange();
   }
 
@@ -204,6 +224,16 @@ export class Conversation {
     this.utterance?.stop();
     this.#wire?.send({ type: "response.cancel" });
     this.onChange();
+  }
+
+  /** Whether the microphone is kept silent, this one and those of later starts. */
+  get muted() {
+    return this.#muted;
+  }
+
+  set muted(value) {
+    this.#muted = value;
+    if (this.microphone) this.microphone.muted = value;
   }
 
   /** How loud the face (or, while it listens, the person) is, 0 to 1. */
@@ -223,24 +253,29 @@ export class Conversation {
   }
 
   #dropMedia() {
-    this.utterance?.stop();
+    this.utterance?.pause();
     this.#wire?.close();
     this.#media?.close();
     this.#wire = this.#media = this.#level = null;
   }
 
-  /** End it, whatever it is doing. */
-  async end() {
-    if (this.phase === Phase.OFF || this.phase === Phase.ENDING) return;
+  /** End it, whatever it is doing. Resolves when it has ended. */
+  end() {
+    if (this.phase === Phase.STARTING || this.phase === Phase.LIVE) this.#ended = this.#end();
+    return this.#ended;
+  }
+
+  async #end() {
     this.#turn += 1;
     this.#go(Phase.ENDING);
     this.#dropMedia();
+    this.utterance?.stop();
     this.microphone?.close();
     this.microphone = null;
-    const session = this.session;
-    this.session = null;
+    const opened = this.#opened;
+    this.#opened = this.session = null;
     this.state = "off";
-    await session?.end().catch(() => {}); // it is gone already, or the server is
+    await opened?.then((session) => session.end()).catch(() => {}); // it is gone already, or the server is
     await Promise.all([this.context?.suspend(), this.player?.suspend()]);
     this.#go(Phase.OFF);
   }

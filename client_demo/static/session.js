@@ -8,6 +8,8 @@ export class Problem extends Error {
   }
 }
 
+const END_TIMEOUT_MS = 3000; // a server that does not answer by then is gone, and the session with it
+
 const address = (path) => new URL(path.replace(/^\//, ""), document.baseURI);
 
 async function request(path, options = {}) {
@@ -96,14 +98,15 @@ export class ServerSession {
 
   /** End it for good. Survives the page: a browser keeps the request alive when the tab closes. */
   async end() {
-    await this.#send("DELETE", `session/${this.id}`, undefined, true);
+    const signal = AbortSignal.timeout(END_TIMEOUT_MS);
+    await this.#send("DELETE", `session/${this.id}`, undefined, { keepalive: true, signal });
   }
 
-  #send(method, path, body, keepalive = false) {
+  #send(method, path, body, options = {}) {
     const headers = { Authorization: `Bearer ${this.token}` };
     if (body !== undefined) headers["Content-Type"] = "application/json";
     return request(path, {
-      method, headers, keepalive, body: body === undefined ? undefined : JSON.stringify(body),
+      method, headers, body: body === undefined ? undefined : JSON.stringify(body), ...options,
     });
   }
 }

@@ -5,6 +5,8 @@ import { Problem } from "./session.js";
 const MAGIC = 0x3155484c; // "LHU1" read as a little-endian word
 const HEADER_BYTES = 20;
 const OPEN_TIMEOUT_MS = 8000;
+const PING_MS = 2000;
+const UNHEARD_PINGS = 5; // nothing at all came since so many: the server is gone
 
 /** Split a binary message; returns null for one that is not a unit. */
 export function unpack(buffer) {
@@ -28,6 +30,7 @@ export function unpack(buffer) {
 export class Wire {
   #socket;
   #pings = null;
+  #unheard = 0; // pings since the last message
   rttMs = null;
   /** Set these before open(): they are called for each event, unit, and once at the end. */
   onEvent = () => {};
@@ -47,11 +50,12 @@ export class Wire {
       this.#socket = socket;
       const timer = setTimeout(() => this.#fail(reject), OPEN_TIMEOUT_MS);
       socket.onmessage = ({ data }) => {
+        this.#unheard = 0;
         if (typeof data !== "string") return this.#unit(data);
         const event = JSON.parse(data);
         if (event.type === "session.created") {
           clearTimeout(timer);
-          this.#pings = setInterval(() => this.#ping(), 2000);
+          this.#pings = setInterval(() => this.#ping(), PING_MS);
           this.#ping();
           resolve(event);
         }
@@ -78,8 +82,15 @@ export class Wire {
   }
 
   #ping() {
+    if (this.#unheard === UNHEARD_PINGS) return this.#vanished();
+    this.#unheard += 1;
     this.pingedAt = performance.now();
     this.send({ type: "ping" });
+  }
+
+  #vanished() {
+    this.close();
+    this.onClose();
   }
 
   get isOpen() {

@@ -28,45 +28,48 @@ export async function decodeSpeech(bytes) {
   return { samples, rate: RATE, seconds: sound.duration };
 }
 
-/** Streams decoded speech over a wire, a little ahead of real time. One utterance at a time. */
+/** Streams decoded speech, a little ahead of real time, over one wire or, where that breaks, the next. */
 export class Utterance {
   #timer = null;
   #at = 0;
-
-  constructor(wire, { samples, rate }) {
-    Object.assign(this, { wire, samples, rate });
-  }
-
-  get running() {
-    return this.#timer !== null;
-  }
-
+  #finish;
+  running = true; // not all is sent, nor was it stopped
   /** Resolves when all is sent (and committed) or stop() was called. */
-  start() {
-    this.wire.announce(this.rate);
+  sent = new Promise((resolve) => { this.#finish = resolve; });
+
+  constructor({ samples, rate }) {
+    Object.assign(this, { samples, rate });
+  }
+
+  /** Begin, or go on where pause() left it. */
+  send(wire) {
+    this.pause();
+    wire.announce(this.rate);
     const began = performance.now();
-    return new Promise((resolve) => {
-      this.finish = resolve;
-      const step = () => {
-        const due = ((performance.now() - began + AHEAD_MS) * this.rate) / 1000;
-        while (this.#at < Math.min(due, this.samples.length) && this.wire.waiting < 262144) {
-          const end = this.#at + (this.rate * SLICE_MS) / 1000;
-          this.wire.sendSpeech(this.samples.subarray(this.#at, end));
-          this.#at = end;
-        }
-        if (this.#at < this.samples.length && this.wire.isOpen) return;
-        this.wire.send({ type: "input_audio_buffer.commit" });
-        this.stop();
-      };
-      this.#timer = setInterval(step, SLICE_MS);
-      step();
-    });
+    const first = Math.max(this.#at, (AHEAD_MS * this.rate) / 1000);
+    const step = () => {
+      const due = first + ((performance.now() - began) * this.rate) / 1000;
+      while (this.#at < Math.min(due, this.samples.length) && wire.waiting < 262144) {
+        const end = this.#at + (this.rate * SLICE_MS) / 1000;
+        wire.sendSpeech(this.samples.subarray(this.#at, end));
+        this.#at = end;
+      }
+      if (this.#at < this.samples.length && wire.isOpen) return;
+      wire.send({ type: "input_audio_buffer.commit" });
+      this.stop();
+    };
+    this.#timer = setInterval(step, SLICE_MS);
+    step();
+  }
+
+  pause() {
+    clearInterval(this.#timer);
   }
 
   stop() {
-    clearInterval(this.#timer);
-    this.#timer = null;
-    this.finish?.();
+    this.pause();
+    this.running = false;
+    this.#finish();
   }
 }
 
@@ -77,6 +80,7 @@ export class Microphone {
   #recorder = null;
   #watch = null;
   #quietSince = 0;
+  #muted = false;
   level = 0;
   /** Called when a voice sets in after quiet. */
   onOnset = () => {};
@@ -93,6 +97,7 @@ export class Microphone {
       const codes = { NotAllowedError: "mic_denied", SecurityError: "mic_denied", NotFoundError: "mic_absent" };
       throw new Problem({ code: codes[error.name] || "mic_busy" });
     }
+    this.muted = this.#muted; // before anything is made of its sound
     this.context = context;
     this.#source = context.createMediaStreamSource(this.#stream);
     const analyser = new AnalyserNode(context, { fftSize: 1024 });
@@ -106,12 +111,14 @@ export class Microphone {
   }
 
   set muted(value) {
+    this.#muted = value;
     if (this.track) this.track.enabled = !value;
   }
 
   /** Send the samples over a wire (the WebSocket route). */
   async feed(wire) {
     await this.context.audioWorklet.addModule(new URL("./worklet-record.js", import.meta.url));
+    this.#recorder?.disconnect(); // of a wire before
     this.#recorder = new AudioWorkletNode(this.context, "livehead-record", { numberOfOutputs: 0 });
     const { sampleRate } = this.context;
     wire.announce(sampleRate / Math.ceil(sampleRate / RATE)); // as worklet-record.js averages it

@@ -14,6 +14,7 @@ const PORTRAIT = {
 
 const OTHER = {
   unreachable: "The server does not answer. Check that it is running, then try again.",
+  not_ready: "The server is still getting ready. Try again in a few seconds.",
   unauthorised: "This server asks for an access key. Enter it below and press Start.",
   not_found: "The session has ended on the server. Press Start for a new one.",
   mic_denied: "The microphone is blocked. Allow it in your browser's address bar, or play a clip instead.",

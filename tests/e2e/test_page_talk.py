@@ -74,6 +74,31 @@ async def test_it_says_back_what_the_microphone_hears(
         await demo.shoot(f"talk-{route}-muted")
 
 
+async def test_a_muted_microphone_stays_muted_with_another_face(
+    server: RunningServer, beeping: Path
+) -> None:
+    async with open_demo(server, microphone=beeping) as demo:
+        await demo.choose("Talk")
+        await demo.start()
+        await demo.wait_state("talking")
+        await demo.page.click("#mute")
+        await demo.page.locator("#gallery .tile").nth(1).click()
+        await demo.until("livehead.framesShown === 0")
+        await demo.forget()
+        await demo.until("livehead.framesShown > 2")
+        await demo.page.wait_for_timeout(2500)
+        assert (await demo.seen()).flashes == [], "nothing was heard, from the first sound on"
+        assert await demo.page.inner_text("#mute") == "Unmute"
+        await demo.page.click("#mute")
+        await demo.wait_state("talking")
+        await demo.page.click("#mute")
+        await demo.page.click("#end")
+        await demo.wait_state("off")
+        await demo.start()
+        assert await demo.page.inner_text("#mute") == "Mute", "a fresh start opens it"
+        await demo.wait_state("talking")
+
+
 async def test_a_denied_microphone_is_said_and_clips_are_offered(
     server: RunningServer, beeping: Path, screenshots: Path
 ) -> None:
@@ -87,6 +112,11 @@ async def test_a_denied_microphone_is_said_and_clips_are_offered(
         await demo.wait_state("talking")
         assert await demo.page.is_hidden("#notice")
         assert len(demo.sessions) == 1, "no session was opened for nothing"
+        await demo.page.context.grant_permissions(["microphone"])
+        await demo.choose("Talk")
+        await demo.until("livehead.framesShown === 0")
+        await demo.until("livehead.framesShown > 2")
+        assert [session["mode"] for session in demo.sessions] == ["speak", "echo"]
 
 
 async def test_an_absent_microphone_is_said(server: RunningServer, beeping: Path) -> None:
