@@ -1,4 +1,4 @@
-"""``livehead train codec | mini | decoder | export``: from synthetic clips to a weights folder."""
+"""``livehead train codec | mini | export``: from synthetic clips to a weights folder."""
 
 from __future__ import annotations
 
@@ -9,28 +9,22 @@ from typing import Any
 
 import torch
 
-from models.audio.mouth import MouthReader
-from models.backbones.mini import MiniUNet
 from models.codec import Codec
 from models.console import emit_json, say
 from models.errors import LiveheadError
 from models.lightning.plan import parse
-from models.spec import MINI
 from models.training import speech
-from models.training.batches import Sampler
 from models.training.codec import train_codec
-from models.training.decoder import make_frames, train_decoder
-from models.training.latents import Variant, encode_all
+from models.training.latents import encode_all
 from models.training.loop import Start
 from models.training.mini import train_mini
-from models.training.synth.clips import Split, list_clips, load_clip
+from models.training.synth.clips import Split, list_clips
 from models.weights.mini_files import load_networks, read_manifest, save_mini
 
 DEFAULT_PLAN = "10:0,5+dfa"
 TRAININGS = (
     ("codec", 20.0, "train the latent codec"),
     ("mini", 90.0, "train the mouth reader and the denoiser on a trained codec"),
-    ("decoder", 10.0, "train the codec's decoder on what the trained denoiser makes"),
 )
 
 
@@ -44,15 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--minutes", type=float, default=minutes, help="training time")
         sub.add_argument("--restart", action="store_true", help="do not resume")
         sub.add_argument("--threads", type=int, default=os.cpu_count())
-        if name != "decoder":
-            sub.add_argument(
-                "--start",
-                type=Path,
-                metavar="WEIGHTS",
-                help="begin a new training with the networks of this weights folder, such as the"
-                " bundled models/weights/mini, instead of random ones",
-            )
-        if name != "codec":
+        sub.add_argument(
+            "--start",
+            type=Path,
+            metavar="WEIGHTS",
+            help="begin a new training with the networks of this weights folder, such as the"
+            " bundled models/weights/mini, instead of random ones",
+        )
+        if name == "mini":
             sub.add_argument(
                 "--reach",
                 type=float,
@@ -66,7 +59,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 metavar="N",
                 help="of each clip, with colour, zoom and shift changed, beside itself (default 4)",
             )
-        if name == "mini":
             sub.add_argument(
                 "--codec",
                 type=Path,
@@ -74,20 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 help="take the codec of this weights folder, such as the bundled"
                 " models/weights/mini, instead of training one",
             )
-        if name == "decoder":
-            _add_plan(sub)
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
-    _add_plan(export)
-
-
-def _add_plan(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("--plan", default=DEFAULT_PLAN, help=f"step plan (default {DEFAULT_PLAN})")
+    export.add_argument("--plan", default=DEFAULT_PLAN, help=f"step plan (default {DEFAULT_PLAN})")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one sub-command; parts lie in OUT/codec, OUT/mini and OUT/decoder."""
+    """Run one sub-command; parts lie in OUT/codec and OUT/mini."""
     if args.what == "export":
         return _export(args)
     if args.threads < 1 or not args.minutes > 0:
@@ -99,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if getattr(args, "variants", 0) < 0:
         raise LiveheadError(f"expected --variants >= 0, got {args.variants}", code="bad_option")
     torch.set_num_threads(args.threads)
-    return {"codec": _train_codec, "mini": _train_mini, "decoder": _train_decoder}[args.what](args)
+    return _train_codec(args) if args.what == "codec" else _train_mini(args)
 
 
 def _train_codec(args: argparse.Namespace) -> int:
@@ -137,24 +123,6 @@ def _train_mini(args: argparse.Namespace) -> int:
         reach=args.reach,
         resume=not args.restart,
         start=_start(args.start, "unet"),
-    )
-    return 0
-
-
-def _train_decoder(args: argparse.Namespace) -> int:
-    train, codec = _clips(args.data, "train", 1), _codec(args.out)
-    net = MiniUNet(MINI).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    net.load_state_dict(_part(args.out, "mini/ema.pt"))
-    originals: dict[str, Variant] = {}
-    for variant in encode_all(codec, train, args.out / "latents", augmented=args.variants):
-        originals.setdefault(variant.clip, variant)  # the first is the clip as it is
-    heard = speech.hear_with(_reader(args.out), speech.listen(train, args.out / "speech"))
-    sampler = Sampler(list(originals.values()), heard, MINI, 0, reach=args.reach)
-    torch.manual_seed(0)
-    clips = {path.name: load_clip(path) for path in train}
-    frames = make_frames(net, parse(args.plan), sampler, clips)
-    train_decoder(
-        codec, frames, args.out / "decoder", minutes=args.minutes, resume=not args.restart
     )
     return 0
 
@@ -213,22 +181,13 @@ def _borrow_codec(weights: Path, out: Path) -> None:
     torch.save(load_networks(weights).codec.state_dict(), out / "ema.pt")
 
 
-def _reader(out: Path) -> MouthReader:
-    reader = MouthReader(MINI.audio_features, MINI.audio_window).eval()
-    reader.load_state_dict(_part(out, "reader.pt"))
-    return reader
-
-
 def _export(args: argparse.Namespace) -> int:
-    decoder = (args.out / "decoder" / "ema.pt").exists()
     states = {
-        "codec": _part(args.out, "decoder/ema.pt" if decoder else "codec/ema.pt"),
+        "codec": _part(args.out, "codec/ema.pt"),
         "unet": _part(args.out, "mini/ema.pt"),
         "reader": _part(args.out, "reader.pt"),
     }
     training = {"denoiser": _record(args.out, "mini")}
-    if decoder:
-        training["decoder"] = _record(args.out, "decoder")
     save_mini(args.weights, states, parse(args.plan), training)
     say(f"wrote {args.weights}")
     return 0

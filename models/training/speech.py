@@ -182,11 +182,6 @@ def hear_all(
     return final, heard, reading_report([heard[n] for n in held_out], held_out)
 
 
-def hear_with(reader: MouthReader, recordings: dict[str, _Recording]) -> dict[str, Heard]:
-    """Read every clip with one reader."""
-    return {name: _heard(reader, r, read_all(reader, r)[1]) for name, r in recordings.items()}
-
-
 def _heard(final: MouthReader, recording: _Recording, units: Tensor) -> Heard:
     return Heard(read_all(final, recording)[0], units, recording.mouth, recording.motion)
 

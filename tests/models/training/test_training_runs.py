@@ -18,7 +18,7 @@ from models.codec import Codec
 from models.errors import LiveheadError
 from models.motion import MOUTH_UNITS
 from models.spec import MINI
-from models.training import command, decoder, speech
+from models.training import command, speech
 from models.training.latents import encode_all
 from models.training.synth.clips import list_clips
 from models.weights.mini_files import BUNDLED, load_mini, load_networks, read_manifest
@@ -80,7 +80,6 @@ def short() -> Iterator[None]:
     """Little of what takes most of the time otherwise."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speech, "STEPS", 2)
-        patch.setattr(decoder, "CHUNKS", 16)
         yield
 
 
@@ -151,18 +150,6 @@ def test_a_training_that_began_with_other_weights_is_not_gone_on_with(
     assert "did not begin with these weights" in said
 
 
-def test_the_decoder_learns_from_what_the_denoiser_makes(data: Path, trained: Path) -> None:
-    """It alone changes: latents and denoiser stay what they were."""
-    few = ("--minutes", MINUTES, "--variants", "1")
-    livehead("train", "decoder", "--data", data, "--out", trained, *few)
-    livehead("train", "export", "--out", trained, "--weights", trained / "again")
-    before, after = load_networks(trained / "weights"), load_networks(trained / "again")
-    assert spread(before.codec.encoder, after.codec.encoder) == 0
-    assert 0 < spread(before.codec.decoder, after.codec.decoder) < 0.5
-    assert torch.equal(before.codec.std, after.codec.std)
-    assert read_manifest(trained / "again")["training"]["decoder"]["steps"] >= 1
-
-
 def test_another_codec_encodes_the_clips_anew(data: Path, trained: Path, tmp_path: Path) -> None:
     clips, cache = list_clips(data, "held_out"), tmp_path / "latents"
 
@@ -181,7 +168,6 @@ def test_another_codec_encodes_the_clips_anew(data: Path, trained: Path, tmp_pat
     ("words", "says"),
     [
         (("mini", "--data", "DATA", "--out", "EMPTY"), "livehead train codec"),
-        (("decoder", "--data", "DATA", "--out", "EMPTY"), "livehead train codec"),
         (("export", "--weights", "EMPTY", "--out", "EMPTY"), "livehead train mini"),
         (("codec", "--data", "DATA", "--out", "EMPTY", "--threads", "0"), "thread"),
         (("codec", "--data", "DATA", "--out", "EMPTY", "--minutes", "nan"), "minutes"),
