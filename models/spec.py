@@ -103,7 +103,7 @@ class MiniSpec(BackboneSpec):
     template_side: int = 24
     template_reach: float = 0.85
     head_motion: float = 0.3
-    mouth_gain: float = 1.2
+    mouth_gain: float = 1.08
     sigma_background: float = 0.02
     sigma_face: float = 0.35
     sigma_mouth: float = 1.0
