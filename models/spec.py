@@ -121,6 +121,10 @@ MINI = MiniSpec(
 )
 
 
+MINI_PLAN = "10:0,5+dfa"
+"""How the steps of ``mini`` are run where its weights do not say; chosen by measurement."""
+
+
 @dataclass(frozen=True)
 class PublishedSpec(BackboneSpec):
     """How a published model is run.

@@ -4,7 +4,7 @@ What is measured. One frame at 25 frames a second has 40 ms to be made in. The t
 
     features   the speech encoder over 31 frames of sound, and the conditions made of it: per chunk
     key        the full network: 83 % convolutions, bound by arithmetic
-    light      conv_in, the last layer and the output: 16 % of a key step's operations but 25 % of
+    light      conv_in, the last layer and the output: 16 % of a key step's operations but 23 % of
                its time: attention over 1024 places is bound by memory, not by arithmetic
     light_dfa  the same with attention over the face only (DFA): saves few operations, more time
     decode     latents to pixels: convolutions at 64x64

@@ -25,12 +25,11 @@ from models.engine.protocol import Engine
 from models.errors import LiveheadError
 from models.lightning.plan import StepPlan, parse
 from models.portrait import load_image
-from models.spec import MINI
+from models.spec import MINI, MINI_PLAN
 from models.weights.bundled import WEIGHTS
 from models.weights.mini_files import BUNDLED, load_mini
 
 RANDOM = "random:"
-RANDOM_PLAN = "10:0,5+dfa"
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def load_subject(
         weights = RANDOM + "0"
     random = weights is not None and weights.startswith(RANDOM)
     if weights is not None and random:
-        family, stored = _random_family(weights, threads, runner), parse(RANDOM_PLAN)
+        family, stored = _random_family(weights, threads, runner), parse(MINI_PLAN)
     else:
         family, stored = load_mini(
             Path(weights) if weights else None, threads=threads, engine=runner

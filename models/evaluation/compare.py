@@ -112,11 +112,12 @@ def _mouth(tool: str, made: Signal | None, true: Signal | None, subject: Subject
     spread = max(float(np.nanstd(true)), 1e-6)
     rest_made, rest_true = (rest_of(track, subject.silent) for track in (made, true))
     near_made, near_true = (rest + CLOSED_SHARE * spread for rest in (rest_made, rest_true))
+    agreement, size = correlation(made, true), 100 * amplitude(made, true)
     values = (
-        correlation(made, true),
+        agreement,
         sync_offset(made, true),
-        100 * amplitude(made, true),
-        100 * amplitude(made, true) * correlation(made, true),
+        size,
+        size * agreement,
         100 * closed_share(made, subject.lips, near_made),
         100 * closed_share(true, subject.lips, near_true),
         100 * closed_share(made, np.flatnonzero(~subject.silent), near_made),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -84,30 +83,6 @@ def condition_motion(motion: Tensor, reference: Tensor) -> Tensor:
     return relative
 
 
-@dataclass(frozen=True)
-class Pick:
-    """What one chunk of a batch is made of.
-
-    Attributes:
-        variant: whose latents.
-        at: frame of the reference.
-        places: (version, chunk, frame) of each frame's speech.
-        heard: mouth units are those heard in the speech, not the truth.
-        silent: there are no speech features.
-    """
-
-    variant: Variant
-    at: int
-    places: tuple[tuple[int, int, int], ...]
-    heard: bool
-    silent: bool
-
-    @property
-    def span(self) -> list[int]:
-        """Which frames of the clip are shown."""
-        return [Heard.start(version, k) + frame for version, k, frame in self.places]
-
-
 class Sampler:
     """Draws batches of chunks from encoded clips and the speech heard in them."""
 
@@ -128,20 +103,16 @@ class Sampler:
 
     def batch(self, stage: Stage) -> Batch:
         """Draw the chunks of one training step."""
-        return self.collect([self.pick(stage) for _ in range(stage.size)], stage.window)
-
-    def collect(self, picks: Sequence[Pick], window: int | None) -> Batch:
-        """The batch of some picks, seen in a window of so many cells each way or whole."""
-        rows = [self._row(pick) for pick in picks]
+        rows = [self._draw(stage) for _ in range(stage.size)]
         x, latent, mask, mouth_xy, eyes_xy, features, mouth, motion, weight = (
             torch.stack([row[k] for row in rows]).float() for k in range(len(rows[0]))
         )
         sigma = sigma_map(mask, mouth_xy, eyes_xy, self.spec)
         geometry = geometry_planes(mask, mouth_xy, eyes_xy)
         anchor = Anchor(latent[:, None], sigma[:, None])
-        seen = None if window is None else self._window(mouth_xy, window)
+        window = None if stage.window is None else self._window(mouth_xy, stage.window)
         x, weight = x.transpose(1, 2), weight.transpose(1, 2)
-        return Batch(x, anchor, geometry, features, mouth, motion, weight, seen)
+        return Batch(x, anchor, geometry, features, mouth, motion, weight, window)
 
     def _window(self, mouth_xy: Tensor, side: int) -> Window:
         """Three times out of four around the mouths of the batch, else anywhere."""
@@ -155,8 +126,7 @@ class Sampler:
         )
         return Window(top, left, side)
 
-    def pick(self, stage: Stage) -> Pick:
-        """Draw one chunk: its clip, its reference, its frames."""
+    def _draw(self, stage: Stage) -> tuple[Tensor, ...]:
         variant = self.variants[self.rng.integers(len(self.variants))]
         heard = self.heard[variant.clip]
         chunks = self.chunks[variant.clip]
@@ -170,20 +140,15 @@ class Sampler:
             beside = self.beside[variant.clip][at]
             drawn = [self._place(heard, beside, wide=stage.wide) for _ in range(frames)]
             places = [(*beside[chunk], frame) for chunk, frame in drawn]
-        as_heard, silent = self.rng.random() < HEARD_SHARE, self.rng.random() < SILENT_SHARE
-        return Pick(variant, at, tuple(places), as_heard, silent)
-
-    def _row(self, pick: Pick) -> tuple[Tensor, ...]:
-        variant, at, places = pick.variant, pick.at, pick.places
-        heard, span = self.heard[variant.clip], torch.tensor(pick.span)
+        span = torch.tensor([heard.start(v, k) + f for v, k, f in places])
         motion = condition_motion(heard.motion[span], heard.motion[at])
         if variant.mirrored:
             motion = motion * MIRROR
         mouth = heard.mouth[span]
-        if pick.heard:
+        if self.rng.random() < HEARD_SHARE:
             mouth = torch.stack([heard.units[place] for place in places])
         features = torch.stack([heard.features[place] for place in places]).float()
-        if pick.silent:
+        if self.rng.random() < SILENT_SHARE:
             features = torch.zeros_like(features)
         weight = loss_weight(
             variant.mask[span].float(), variant.mouth_xy[span], variant.eyes_xy[span]

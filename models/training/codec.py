@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
 from models.codec import Codec
 from models.console import say
-from models.training.loop import Run, Start
+from models.training.loop import Ema, Run, Start
 from models.training.synth.clips import Clip, list_clips, load_clip
 
 CROP = 128
@@ -39,16 +38,8 @@ def train_codec(
     clips = [load_clip(path) for path in list_clips(data, "train")]
     codec = Codec().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(codec.parameters(), PEAK, weight_decay=1e-4, betas=(0.9, 0.99))
-    run = Run.begin(
-        out,
-        codec,
-        optimiser,
-        decay=0.99,
-        peak=PEAK,
-        minutes=minutes,
-        start=start,
-        resume=resume,
-    )
+    run = Run(out, codec, optimiser, Ema(codec, 0.99), peak=PEAK, minutes=minutes)
+    run.begin(start, resume=resume)
     if run.step:
         say(f"resumed at step {run.step}")
     for step in run.steps("codec"):
@@ -76,12 +67,21 @@ def sample_crops(clips: list[Clip], rng: np.random.Generator) -> tuple[Tensor, T
     and weights [16, 1, 128, 128] of mean 1 that rise to five times around the mouth."""
     images = np.empty((BATCH, CROP, CROP, 3), np.uint8)
     weights = np.ones((BATCH, 1, CROP, CROP), np.float32)
+    y, x = np.mgrid[0:CROP, 0:CROP]
     for k in range(BATCH):
         clip = clips[rng.integers(len(clips))]
         f = int(rng.integers(len(clip.video)))
-        left, top = place_crop(clip, f, rng, anywhere=k % 4 == 3)
+        mx, my = clip.mouth_xy[f]
+        if k % 4 == 3:
+            left, top = (int(v) for v in rng.integers(0, 256 - CROP + 1, 2))
+        else:
+            left = int(np.clip(mx - rng.integers(20, 108), 0, 256 - CROP))
+            top = int(np.clip(my - rng.integers(20, 108), 0, 256 - CROP))
         crop = clip.video[f, top : top + CROP, left : left + CROP]
-        near = nearness(clip, f, left, top)
+        near = np.exp(-(((x - mx + left) / 30) ** 2) - ((y - my + top) / 24) ** 2)
+        for ex, ey in clip.eyes_xy[f].reshape(2, 2):
+            eye = np.exp(-((x - ex + left) ** 2 + (y - ey + top) ** 2) / 256)
+            near = np.maximum(near, 0.5 * eye)
         if rng.random() < 0.5:
             crop, near = crop[:, ::-1], near[:, ::-1]
         images[k] = crop
@@ -92,28 +92,6 @@ def sample_crops(clips: list[Clip], rng: np.random.Generator) -> tuple[Tensor, T
         batch = (batch * gain + 0.08 * torch.randn(BATCH, 3, 1, 1)).clamp(0, 1)
     batch = batch.contiguous(memory_format=torch.channels_last)
     return batch, torch.from_numpy(weights / weights.mean())
-
-
-def place_crop(
-    clip: Clip, frame: int, rng: np.random.Generator, *, anywhere: bool
-) -> tuple[int, int]:
-    """Left and top of a crop that holds the mouth of a frame, or lies anywhere."""
-    if anywhere:
-        left, top = rng.integers(0, 256 - CROP + 1, 2)
-    else:
-        corner = clip.mouth_xy[frame] - rng.integers(20, 108, 2)
-        left, top = np.clip(corner, 0, 256 - CROP)
-    return int(left), int(top)
-
-
-def nearness(clip: Clip, frame: int, left: int, top: int) -> NDArray[np.float64]:
-    """How near each pixel of a crop is to the mouth (up to 1) or an eye (up to 0.5)."""
-    y, x = np.mgrid[top : top + CROP, left : left + CROP]
-    mx, my = clip.mouth_xy[frame]
-    near: NDArray[np.float64] = np.exp(-(((x - mx) / 30) ** 2) - ((y - my) / 24) ** 2)
-    for ex, ey in clip.eyes_xy[frame].reshape(2, 2):
-        near = np.maximum(near, 0.5 * np.exp(-((x - ex) ** 2 + (y - ey) ** 2) / 256))
-    return near
 
 
 def reconstruction_loss(images: Tensor, decoded: Tensor, weights: Tensor) -> tuple[Tensor, float]:

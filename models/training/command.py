@@ -13,6 +13,7 @@ from models.codec import Codec
 from models.console import emit_json, say
 from models.errors import LiveheadError
 from models.lightning.plan import parse
+from models.spec import MINI_PLAN
 from models.training import speech
 from models.training.codec import train_codec
 from models.training.latents import encode_all
@@ -21,7 +22,6 @@ from models.training.mini import train_mini
 from models.training.synth.clips import Split, list_clips
 from models.weights.mini_files import load_networks, read_manifest, save_mini
 
-DEFAULT_PLAN = "10:0,5+dfa"
 TRAININGS = (
     ("codec", 20.0, "train the latent codec"),
     ("mini", 90.0, "train the mouth reader and the denoiser on a trained codec"),
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
-    export.add_argument("--plan", default=DEFAULT_PLAN, help=f"step plan (default {DEFAULT_PLAN})")
+    export.add_argument("--plan", default=MINI_PLAN, help=f"step plan (default {MINI_PLAN})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,7 +109,7 @@ def _train_mini(args: argparse.Namespace) -> int:
     unseen = encode_all(codec, held_out, args.out / "latents", augmented=0)
     recordings = speech.listen(train, args.out / "speech")
     unheard = speech.listen(held_out, args.out / "speech")
-    reader, heard, report = speech.hear_all(recordings, unheard, steps=speech.STEPS)
+    reader, heard, report = speech.hear_all(recordings, unheard)
     torch.save(reader.state_dict(), args.out / "reader.pt")
     say("mouth units heard in held-out speech, correlation with the truth:")
     emit_json(dict(report))
@@ -187,14 +187,13 @@ def _export(args: argparse.Namespace) -> int:
         "unet": _part(args.out, "mini/ema.pt"),
         "reader": _part(args.out, "reader.pt"),
     }
-    training = {"denoiser": _record(args.out, "mini")}
-    save_mini(args.weights, states, parse(args.plan), training)
+    save_mini(args.weights, states, parse(args.plan), {"denoiser": _record(args.out)})
     say(f"wrote {args.weights}")
     return 0
 
 
-def _record(out: Path, name: str) -> dict[str, Any]:
-    """Steps and minutes of one training, and what it began with."""
-    last = _part(out, f"{name}/last.pt")
+def _record(out: Path) -> dict[str, Any]:
+    """Steps and minutes of the denoiser's training, and what it began with."""
+    last = _part(out, "mini/last.pt")
     record = {"steps": last["step"], "minutes": round(last["spent"] / 60, 1)}
     return record if last["origin"] is None else {**record, "began_with": last["origin"]}

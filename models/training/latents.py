@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.codec import Codec
 from models.console import progress
+from models.training.cache import fingerprint_of, kept
 from models.training.synth.clips import Clip, fingerprint, load_clip
 
 CELL = 8  # pixels a latent cell
@@ -113,41 +114,25 @@ def encode_clip(codec: Codec, clip: Clip, name: str, change: _Change) -> Variant
     )
 
 
-def state_fingerprint(module: nn.Module) -> str:
-    """Names the weights of a module."""
-    digest = sha256()
-    for value in module.state_dict().values():
-        digest.update(value.contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-def is_made_of(stored: Path, what: str) -> bool:
-    """Whether a file of a cache is there and was made of ``what``."""
-    if not stored.exists():
-        return False
-    kept = torch.load(stored, weights_only=True, mmap=True)
-    return isinstance(kept, dict) and kept.get("made_of") == what
-
-
 def encode_all(codec: Codec, paths: list[Path], cache: Path, *, augmented: int) -> list[Variant]:
     """Encode clips, or load what the same codec made of the same clips and left in ``cache``.
 
     Each clip gives its original and ``augmented`` variants with colour, zoom and shift changed,
     every other one mirrored.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    maker = fingerprint_of(codec)
     variants = []
-    maker = state_fingerprint(codec)
     for path in progress(paths, "encoding clips"):
-        stored, made_of = cache / f"{path.name}.pt", f"{maker} {fingerprint(path)} {augmented}"
-        if not is_made_of(stored, made_of):
-            rng = np.random.default_rng(int(path.name))
-            changes = [_original()]
-            for k in range(int(path.name), int(path.name) + augmented):
+
+        def encode(path: Path = path) -> dict[str, Any]:
+            number, clip = int(path.name), load_clip(path)
+            rng, changes = np.random.default_rng(number), [_original()]
+            for k in range(number, number + augmented):
                 changes.append(_random(rng, mirrored=k % 2 == 0))
-            clip = load_clip(path)
-            encoded = [vars(encode_clip(codec, clip, path.name, change)) for change in changes]
-            torch.save({"made_of": made_of, "variants": encoded}, stored)
-        kept = torch.load(stored, weights_only=True)
-        variants += [Variant(**fields) for fields in kept["variants"]]
+            made = [encode_clip(codec, clip, path.name, change) for change in changes]
+            return {"variants": [vars(variant) for variant in made]}
+
+        made_of = f"{maker} {fingerprint(path)} {augmented}"
+        stored = kept(cache / f"{path.name}.pt", made_of, encode)
+        variants += [Variant(**fields) for fields in stored["variants"]]
     return variants

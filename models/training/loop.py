@@ -75,31 +75,18 @@ class Run:
     spent: float = 0.0
     totals: dict[str, list[float]] = field(default_factory=dict)
 
-    @classmethod
-    def begin(
-        cls,
-        folder: Path,
-        module: nn.Module,
-        optimiser: torch.optim.Optimizer,
-        *,
-        decay: float,
-        peak: float,
-        minutes: float,
-        start: Start | None,
-        resume: bool,
-    ) -> Run:
-        """A run that goes on where the folder's stopped, else begins with ``start`` if given.
+    def begin(self, start: Start | None, *, resume: bool) -> None:
+        """Go on where the folder's run stopped, else begin with ``start`` if given.
 
         Raises:
             LiveheadError: the run to go on with began with other weights than ``start``.
         """
         if start is not None:
-            module.load_state_dict(start.state)
-        origin = None if start is None else start.origin
-        run = cls(folder, module, optimiser, Ema(module, decay), peak, minutes, origin)
+            self.module.load_state_dict(start.state)
+            self.ema = Ema(self.module, self.ema.decay)
+            self.origin = start.origin
         if resume:
-            run.resume()
-        return run
+            self.resume()
 
     def resume(self) -> bool:
         """Continue from ``last.pt`` when there is one.

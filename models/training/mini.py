@@ -19,7 +19,7 @@ from models.spec import MINI, MiniSpec
 from models.training.batches import Batch, Sampler, Stage, Window
 from models.training.codec import reconstruction_loss
 from models.training.latents import Variant
-from models.training.loop import Run, Start
+from models.training.loop import Ema, Run, Start
 from models.training.speech import Heard
 
 FIRST = (
@@ -166,16 +166,8 @@ def train_mini(
     torch.manual_seed(seed)
     net = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(net.parameters(), PEAK, weight_decay=0.01, betas=(0.9, 0.98))
-    run = Run.begin(
-        out,
-        net,
-        optimiser,
-        decay=0.998,
-        peak=PEAK,
-        minutes=minutes,
-        start=start,
-        resume=resume,
-    )
+    run = Run(out, net, optimiser, Ema(net, 0.998), peak=PEAK, minutes=minutes)
+    run.begin(start, resume=resume)
     stages = FIRST if run.origin is None else FURTHER
     torch.manual_seed(seed + run.step)
     sampler = Sampler(variants, heard, MINI, seed + run.step, reach=reach)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soxr
@@ -18,7 +19,7 @@ from models.audio.mouth import MouthReader
 from models.audio.windows import CHUNK_FRAMES, chunk_features, windows_of
 from models.console import progress
 from models.motion import MOUTH_UNITS
-from models.training.latents import is_made_of
+from models.training.cache import kept
 from models.training.synth.clips import fingerprint, load_clip
 
 OFFSETS = (0, 2)  # first frame of version 0 (as recorded) and version 1 (another microphone)
@@ -89,31 +90,34 @@ def other_microphone(audio: NDArray[np.float32], rng: np.random.Generator) -> ND
 
 def listen(paths: Sequence[Path], cache: Path) -> dict[str, _Recording]:
     """Encode the speech of clips, or load what an earlier call made of the same clips."""
-    cache.mkdir(parents=True, exist_ok=True)
     encoder = SpeechEncoder()
     heard = {}
     for path in progress(paths, "listening"):
-        stored, made_of = cache / f"{path.name}.pt", fingerprint(path)
-        if not is_made_of(stored, made_of):
-            clip = load_clip(path)
-            rng = np.random.default_rng(int(path.name) + 17)
-            chunks = len(clip.mouth) // CHUNK_FRAMES - 2
-            versions = [clip.audio, other_microphone(clip.audio, rng)]
-            features = np.stack(
-                [
-                    _encode(encoder, audio, offset, chunks)
-                    for audio, offset in zip(versions, OFFSETS, strict=True)
-                ]
-            )
-            recording = {
-                "features": torch.from_numpy(features).half(),
-                "mouth": torch.from_numpy(np.array(clip.mouth)),
-                "motion": torch.from_numpy(np.array(clip.motion)),
-            }
-            torch.save({"made_of": made_of, **recording}, stored)
-        kept = torch.load(stored, weights_only=True)
-        heard[path.name] = _Recording(kept["features"], kept["mouth"], kept["motion"])
+
+        def encode(path: Path = path) -> dict[str, Any]:
+            return vars(_listen(encoder, path))
+
+        stored = kept(cache / f"{path.name}.pt", fingerprint(path), encode)
+        heard[path.name] = _Recording(stored["features"], stored["mouth"], stored["motion"])
     return heard
+
+
+def _listen(encoder: SpeechEncoder, path: Path) -> _Recording:
+    clip = load_clip(path)
+    rng = np.random.default_rng(int(path.name) + 17)
+    chunks = len(clip.mouth) // CHUNK_FRAMES - 2
+    versions = [clip.audio, other_microphone(clip.audio, rng)]
+    features = np.stack(
+        [
+            _encode(encoder, audio, offset, chunks)
+            for audio, offset in zip(versions, OFFSETS, strict=True)
+        ]
+    )
+    return _Recording(
+        torch.from_numpy(features).half(),
+        torch.from_numpy(np.array(clip.mouth)),
+        torch.from_numpy(np.array(clip.motion)),
+    )
 
 
 def _encode(
@@ -157,7 +161,7 @@ def read_all(reader: MouthReader, recording: _Recording) -> tuple[Tensor, Tensor
 
 
 def hear_all(
-    recordings: dict[str, _Recording], held_out: dict[str, _Recording], *, steps: int
+    recordings: dict[str, _Recording], held_out: dict[str, _Recording]
 ) -> tuple[MouthReader, dict[str, Heard], dict[str, float]]:
     """Read every clip with a reader that did not see it; returns the final reader as well.
 
@@ -166,14 +170,14 @@ def hear_all(
     with the truth on held-out speech, by mouth unit.
     """
     names = sorted(recordings)
-    final = train_reader([recordings[n] for n in names], steps=2 * steps, seed=0)
+    final = train_reader([recordings[n] for n in names], steps=2 * STEPS, seed=0)
     heard: dict[str, Heard] = {}
     for fold in range(FOLDS):
         mine = [n for k, n in enumerate(names) if k % FOLDS == fold]
         others = [recordings[n] for n in names if n not in mine]
         if not mine or not others:
             continue
-        reader = train_reader(others, steps=steps, seed=fold + 1)
+        reader = train_reader(others, steps=STEPS, seed=fold + 1)
         for name in mine:
             _, units = read_all(reader, recordings[name])
             heard[name] = _heard(final, recordings[name], units)

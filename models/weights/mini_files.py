@@ -47,7 +47,10 @@ def load_networks(folder: Path) -> Networks:
     Raises:
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
     """
-    sums = read_manifest(folder)["sha256"]
+    return _networks(folder, read_manifest(folder)["sha256"])
+
+
+def _networks(folder: Path, sums: dict[str, str]) -> Networks:
     networks = Networks(
         Codec(MINI.codec), MiniUNet(MINI), MouthReader(MINI.audio_features, MINI.audio_window)
     )
@@ -74,7 +77,8 @@ def load_mini(
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
     """
     folder = folder or BUNDLED
-    networks = load_networks(folder)
+    record = read_manifest(folder)
+    networks = _networks(folder, record["sha256"])
     family = MiniFamily(
         MINI,
         networks.unet,
@@ -84,7 +88,7 @@ def load_mini(
         dtype or preferred_dtype(),
         engine,
     )
-    return family, StepPlan.from_json(read_manifest(folder)["plan"])
+    return family, StepPlan.from_json(record["plan"])
 
 
 def save_mini(
