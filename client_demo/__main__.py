@@ -9,9 +9,9 @@ from pathlib import Path
 
 from client_demo.client import Session
 from client_demo.talk import Talk, hold
-from models import console
-from models.audio.files import read_speech
 from models.errors import LiveheadError
+from models.io import console
+from models.io.audio import read_speech
 
 PUSH_RATE = 48_000
 

@@ -13,7 +13,7 @@ from client_demo.client import Event, Session
 from client_demo.rest import Format, ServerError
 from client_demo.saving import Recording
 from client_demo.units import ReceivedUnit
-from models import console
+from models.io import console
 
 LATE_S = 0.04  # a frame's time
 TAIL_S = 0.4  # kept after the last word, so that the mouth is seen to close

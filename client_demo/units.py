@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.errors import LiveheadError
-from server.media.unit import FLAG_JPEG, FLAG_KEYFRAME, FLAG_SPEAKING, HEADER, MAGIC
+from server.media.av_frame import FLAG_JPEG, FLAG_KEYFRAME, FLAG_SPEAKING, HEADER, MAGIC
 
 
 class WireError(LiveheadError):

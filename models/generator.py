@@ -1,7 +1,7 @@
 """The façade that the server sees: prepare a portrait, open a stream, generate chunks.
 
 Knows nothing about sockets, encoders or clocks. ``FakeGenerator`` (``models/fake.py``) and the
-diffusion backbones (``models/diffusion.py``) implement it.
+diffusion backbones (``models/pipeline.py``) implement it.
 """
 
 from __future__ import annotations

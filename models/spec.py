@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from models.codec.codec import CodecSpec
-from models.motion import MOTION, MOUTH_UNITS
+from models.mini.autoencoder import CodecSpec
+from models.mini.motion import MOTION, MOUTH_UNITS
 
 Prediction = Literal["v", "flow"]
 """What a network predicts: the velocity of diffusion, or that of flow matching."""
@@ -68,7 +68,7 @@ class BackboneSpec:
 
 @dataclass(frozen=True)
 class MiniSpec(BackboneSpec):
-    """Sizes of ``mini``, the bundled network (``models/backbones/mini.py``).
+    """Sizes of ``mini``, the bundled network (``models/mini/unet.py``).
 
     Attributes:
         channels, heads: at 32, 16 and 8 cells; heads of attention.
@@ -80,7 +80,7 @@ class MiniSpec(BackboneSpec):
         reference_grid: side of the grid that reference tokens are pooled to.
         octaves: sines and cosines that each number of the condition vectors is told in.
         templates, template_side, template_reach: number, cells each way and half width, in face
-            coordinates, of the maps that conditions are drawn with (``models/layers/field.py``).
+            coordinates, of the maps that conditions are drawn with (``models/mini/field.py``).
         head_motion: size of the procedural head movement; the network has learnt small ones best.
         mouth_gain: what is heard of the mouth's movement is told this much larger: pictures show
             less of an opening than they are told.

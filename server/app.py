@@ -13,18 +13,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from models.errors import LiveheadError
-from server.catalogue import Catalogue
+from server.api import assets as catalogue_routes
+from server.api import health, offer, session, stream
+from server.api.deps import Context
+from server.api.page import mount_page
+from server.assets import Catalogue
 from server.clock import Clock, SystemClock
 from server.errors import INTERNAL_CODE, PROBLEM_TYPE, headers_of, problem, status_of
-from server.routes import catalogue as catalogue_routes
-from server.routes import health, offer, session, stream
-from server.routes.context import Context
-from server.routes.page import mount_page
-from server.sessions import Sessions
+from server.session.registry import Sessions
+from server.session.workers import Workers
 from server.settings import Settings
-from server.worker.local import LocalWorkers
-from server.worker.protocol import WorkerConfig
-from server.worker.seam import Workers
+from server.worker.messages import WorkerConfig
+from server.worker.pool import LocalWorkers
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from models import console
 from models.errors import LiveheadError
+from models.io import console
 
 
 @dataclass(frozen=True)
@@ -23,25 +23,25 @@ class Command:
 
 COMMANDS = {
     "serve": Command("server.serve", "run the server"),
-    "render": Command("models.render", "make a video file from a portrait and a speech file"),
+    "render": Command("models.commands.render", "make a video from a portrait and speech"),
     "bench": Command(
-        "server.bench_model",
+        "client_demo.bench_model",
         "measure the model",
         {
-            "model": Command("server.bench_model", "measure the model"),
-            "server": Command("server.bench", "measure the server"),
-            "cost": Command("models.bench.cost_command", "count a published model's operations"),
-            "memory": Command("models.bench.memory", "measure a published model's memory"),
-            "speed": Command("models.bench.speed", "time a published model, plain and fast"),
+            "model": Command("client_demo.bench_model", "measure the model"),
+            "server": Command("client_demo.bench_server", "measure the server"),
+            "cost": Command("models.commands.bench_cost", "count a model's operations"),
+            "memory": Command("models.commands.bench_memory", "measure a model's memory"),
+            "speed": Command("models.commands.bench_speed", "time a model, plain and fast"),
         },
     ),
-    "parity": Command("models.parity.command", "replay a published model's stored values"),
-    "evaluate": Command("models.evaluation.command", "judge quality"),
-    "train": Command("models.training.command", "train the codec and the denoiser"),
+    "parity": Command("tests.parity.command", "replay a published model's stored values"),
+    "evaluate": Command("models.commands.evaluate", "judge quality"),
+    "train": Command("models.commands.train", "train the codec and the denoiser"),
     "data": Command(
-        "models.training.synth.command",
+        "models.commands.data",
         "make synthetic training data",
-        {"synth": Command("models.training.synth.command", "draw and speak the talking heads")},
+        {"synth": Command("models.commands.data", "draw and speak the talking heads")},
     ),
 }
 

@@ -12,10 +12,10 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from models import console
 from models.errors import LiveheadError
+from models.io import console
+from server.api.deps import Context
 from server.app import create_app, wait_ready
-from server.routes.context import Context
 from server.settings import MODELS, Settings, SettingsError, listed
 
 log = logging.getLogger(__name__)

@@ -17,20 +17,19 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.tracked import PACKAGES, ROOT, imports, modules, tracked
+from tests.support.tracked import PACKAGES, ROOT, imports, modules, tracked
 
 pytestmark = pytest.mark.unit
 
 # Modules that may need the extra `train` or `published`; all others run without either.
-TRAINING = ("models/evaluation/", "models/training/")
+TRAINING = ("models/commands/", "models/evaluation/", "models/synth/", "models/training/")
 PUBLISHED = (
-    "models/audio/published/",
-    "models/backbones/echomimic/",
-    "models/backbones/hallo/",
-    "models/backbones/memo/",
-    "models/parity/",
-    "models/portrait/published/",
-    "models/weights/published/",
+    "models/audio/",
+    "models/checkpoints/",
+    "models/echomimic/",
+    "models/hallo/",
+    "models/memo/",
+    "models/sd15/",
 )
 # Needed at run time though nothing of ours imports them, and why.
 UNIMPORTED = {

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from models.backbones.guided import check_transformers
-from models.backbones.hallo import build
-from models.backbones.hallo.backbone import for_both
-from models.backbones.hallo.network import HalloCall, HalloNet
-from models.backbones.pictures import read_pictures, split_past
-from models.backbones.reference_net import ReferenceNet
-from models.bench.operations import Label, count, on_meta, total
-from models.bench.published import Costs
+from models.bench.cost import Costs
+from models.bench.flops import Label, count, on_meta, total
 from models.bench.waste import WastefulReading
-from models.layers.sd.spatial import Reads
+from models.hallo import networks as build
+from models.hallo.conditioning import for_both
+from models.hallo.unet import HalloCall, HalloNet
 from models.lightning.focus import Focus
+from models.sd15.attention import Reads
+from models.sd15.cfg import check_transformers
+from models.sd15.reference_bank import read_pictures, split_past
+from models.sd15.reference_net import ReferenceNet
 
 STRIDE = 8  # pixels a latent cell
 PAST = 2  # motion frames

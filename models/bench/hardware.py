@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from models.engine.eager import preferred_dtype
+from models.runtime.eager import preferred_dtype
 
 
 def hardware() -> dict[str, str | int]:

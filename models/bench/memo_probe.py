@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.backbones.guided import check_transformers
-from models.backbones.memo import build
-from models.backbones.memo.network import MemoCall, MemoNet, MemoReferenceNet
-from models.backbones.pictures import read_pictures, split_past
-from models.bench.operations import Label, count, on_meta, total
-from models.bench.published import Costs
+from models.bench.cost import Costs
+from models.bench.flops import Label, count, on_meta, total
 from models.bench.waste import WastefulReading, project_past
-from models.layers.sd.spatial import Reads
 from models.lightning.focus import Focus
+from models.memo import networks as build
+from models.memo.unet import MemoCall, MemoNet, MemoReferenceNet
+from models.sd15.attention import Reads
+from models.sd15.cfg import check_transformers
+from models.sd15.reference_bank import read_pictures, split_past
 
 STRIDE = 8  # pixels a latent cell
 PAST = 16  # frames that a clip sees of the one before

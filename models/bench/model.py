@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.bench.subject import Subject
+from models.bench.target import Subject
 from models.lightning.cost import MiniCost, decode_cost, plan_cost
 from models.lightning.plan import StepPlan, plain
 from models.lightning.sampler import Sampler

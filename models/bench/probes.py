@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.backbones.echomimic import build as echomimic
-from models.backbones.echomimic.network import EchoCall, EchoNet
-from models.backbones.guided import check_transformers
-from models.backbones.reference_net import ReferenceNet
+from models.bench.cost import Costs, Probe
+from models.bench.flops import count, on_meta, total
 from models.bench.hallo_probe import count_hallo
 from models.bench.memo_probe import count_memo
-from models.bench.operations import count, on_meta, total
-from models.bench.published import Costs, Probe
 from models.bench.waste import WastefulReading
-from models.layers.sd.spatial import Reads
+from models.echomimic import networks as echomimic
+from models.echomimic.unet import EchoCall, EchoNet
 from models.lightning.focus import Focus
+from models.sd15.attention import Reads
+from models.sd15.cfg import check_transformers
+from models.sd15.reference_net import ReferenceNet
 
 STRIDE = 8  # pixels a latent cell
 AUDIO_TOKENS = 50  # of EchoMimic, a frame

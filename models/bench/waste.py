@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.backbones.memo.network import MemoNet
-from models.layers.sd.attention import Attention
-from models.lightning.foreground import Face
+from models.lightning.dfa import Face
+from models.memo.unet import MemoNet
+from models.sd15.attention_base import Attention
 
 
 @dataclass(frozen=True)
 class WastefulReading:
-    """Reads like ``models.layers.sd.spatial.Reading``, in the published order.
+    """Reads like ``models.sd15.attention.Reading``, in the published order.
 
     Attributes:
         tokens: recorded features [R, M, C], projected at every call.

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dataset.clips import FPS
+from models.evaluation.eval_clip import Subject
 from models.evaluation.faces import FaceTrack, track_face
 from models.evaluation.measure import (
     amplitude,
@@ -20,9 +22,14 @@ from models.evaluation.measure import (
     psnr,
     sync_offset,
 )
-from models.evaluation.ruler import READINGS, Pose, Ruler, pose_of, read_frames, truth_readings
-from models.evaluation.subject import Subject
-from models.training.synth.clips import FPS
+from models.evaluation.mouth_metric import (
+    READINGS,
+    Pose,
+    Ruler,
+    pose_of,
+    read_frames,
+    truth_readings,
+)
 
 CLOSED_SHARE = 0.25
 """Lips count as closed when they are this near to their own rest, in deviations of the truth."""

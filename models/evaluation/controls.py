@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.backbones.protocol import Backbone
-from models.console import progress
 from models.evaluation.plans import TIMED_CHUNKS, Inputs
+from models.io.console import progress
 from models.lightning.cache import Cached
+from models.lightning.denoiser import Backbone
 from models.lightning.plan import StepPlan, placed_by_drift, plain, same_cost
 from models.lightning.sampler import Sampler
 

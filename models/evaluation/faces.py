@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.console import progress
-from models.portrait.detector import Face, detect
-from models.portrait.landmarks import Landmarks, landmarks
+from models.face.detector import Face, detect
+from models.face.landmarks import Landmarks, landmarks
+from models.io.console import progress
 
 UPPER_LIP, LOWER_LIP = 13, 14
 LIP_CORNERS = (78, 308)

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dataset.clips import FPS
 from models.evaluation.compare import Reading
+from models.evaluation.eval_clip import Subject
 from models.evaluation.plots import plot_tracks
-from models.evaluation.strips import Place, save_picture, sheet, whole, zoom
-from models.evaluation.subject import Subject
-from models.training.synth.clips import FPS
+from models.io.contact_sheet import Place, save_picture, sheet, whole, zoom
 
 PICTURES = 24
 

@@ -13,15 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.backbones.mini_streaming import MiniFamily
-from models.console import progress
-from models.diffusion import DiffusionGenerator
 from models.evaluation.compare import Metrics
+from models.evaluation.eval_clip import Subject, gather
 from models.evaluation.measure import psnr
-from models.evaluation.subject import Subject, gather
+from models.io.console import progress
 from models.lightning.plan import StepPlan
 from models.lightning.sampler import Sampler
+from models.mini.pipeline import MiniFamily
 from models.offline import chunks_of
+from models.pipeline import DiffusionGenerator
 
 TIMED_CHUNKS = 12
 """Chunks on which plans are timed in turn, so that a busy machine slows all of them alike."""

@@ -9,18 +9,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.audio.files import read_speech
-from models.console import progress
 from models.evaluation.channels import CHANNELS
 from models.evaluation.compare import Metrics, Reading, Signal
+from models.evaluation.eval_clip import gather
 from models.evaluation.faces import track_face
+from models.evaluation.mouth_metric import Ruler, pose_of, read_frames
 from models.evaluation.pictures import draw_speech
-from models.evaluation.ruler import Ruler, pose_of, read_frames
 from models.evaluation.speech import calm, compare_with_clean, compare_with_sound, loudness
-from models.evaluation.strips import Place, place_in
-from models.evaluation.subject import gather
 from models.evaluation.tasks import Setting
 from models.evaluation.timing import TimedGenerator
+from models.io.audio import read_speech
+from models.io.console import progress
+from models.io.contact_sheet import Place, place_in
 from models.offline import frames_for, play
 
 Sound = NDArray[np.float32]

@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from models.dataset.clips import FPS, SAMPLE_RATE
 from models.evaluation.compare import Metrics
 from models.evaluation.measure import (
     amplitude,
@@ -18,7 +19,6 @@ from models.evaluation.measure import (
     lagged_correlation,
     sync_offset,
 )
-from models.training.synth.clips import FPS, SAMPLE_RATE
 
 PAUSE_DB = 26.0
 """A frame this far below the loudest tenth of the recording is silent."""

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.console import warn
-from models.diffusion import DiffusionGenerator
+from models.dataset.clips import Clip, list_clips, load_clip
 from models.evaluation.compare import Metrics, Reading, compare, read_video
 from models.evaluation.controls import Controls, controls_of
+from models.evaluation.eval_clip import Subject, generate, make_subject
+from models.evaluation.mouth_metric import Ruler, load_ruler, save_ruler, train_ruler
 from models.evaluation.pictures import draw_clip
 from models.evaluation.plans import Output, distance, make_inputs, run_plan, short, time_plans
 from models.evaluation.report import mean_of
-from models.evaluation.ruler import Ruler, load_ruler, save_ruler, train_ruler
-from models.evaluation.subject import Subject, generate, make_subject
 from models.evaluation.timing import TimedGenerator
 from models.generator import Generator
+from models.io.console import warn
 from models.lightning.plan import StepPlan, plain
-from models.training.synth.clips import Clip, list_clips, load_clip
+from models.pipeline import DiffusionGenerator
 
 REFERENCES = (10, 30)
 """Plain samplers that every plan is held against."""

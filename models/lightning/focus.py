@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from models.lightning.foreground import Face, merge, select
+from models.lightning.dfa import Face, merge, select
 
 Compute = Callable[[Tensor, Face | None], Tensor]
 

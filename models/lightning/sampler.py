@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from models.backbones.protocol import Backbone
 from models.errors import PlanError
 from models.lightning.cache import Cached
+from models.lightning.denoiser import Backbone
+from models.lightning.devices import Lane, predict
 from models.lightning.estimate import estimate_inputs, integrate, noise_of
-from models.lightning.lanes import Lane, predict
 from models.lightning.plan import StepPlan
 from models.lightning.schedule import Amplitudes, make_trajectory
 from models.spec import ScheduleSpec

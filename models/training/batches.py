@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.backbones.anchor import Anchor, blob, geometry_planes, sigma_map
-from models.motion import MOTION, MOUTH_UNITS
+from models.mini.motion import MOTION, MOUTH_UNITS
+from models.mini.prior import Anchor, blob, geometry_planes, sigma_map
 from models.spec import MiniSpec
 from models.training.latents import Variant
 from models.training.speech import Heard

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.codec import Codec
-from models.console import say
+from models.dataset.clips import Clip, list_clips, load_clip
+from models.io.console import say
+from models.mini.autoencoder import Codec
 from models.training.loop import Ema, Run, Start
-from models.training.synth.clips import Clip, list_clips, load_clip
 
 CROP = 128
 BATCH = 16

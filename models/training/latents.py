@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.codec import Codec
-from models.console import progress
+from models.dataset.clips import Clip, fingerprint, load_clip
+from models.io.console import progress
+from models.mini.autoencoder import Codec
 from models.training.cache import fingerprint_of, kept
-from models.training.synth.clips import Clip, fingerprint, load_clip
 
 CELL = 8  # pixels a latent cell
 

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.console import bar
 from models.errors import LiveheadError
+from models.io.console import bar
 
 AGAIN = 0.5
 """A training that begins with trained weights has this share of the usual peak learning rate."""

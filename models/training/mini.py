@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.backbones.anchor import Anchor
-from models.backbones.mini import MiniUNet, Reference
-from models.codec import Codec
 from models.lightning.schedule import trailing_steps
+from models.mini.autoencoder import Codec
+from models.mini.prior import Anchor
+from models.mini.unet import MiniUNet, Reference
 from models.spec import MINI, MiniSpec
 from models.training.batches import Batch, Sampler, Stage, Window
 from models.training.codec import reconstruction_loss

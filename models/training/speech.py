@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.audio.encoder import SAMPLE_RATE, SpeechEncoder
 from models.audio.level import level_audio
-from models.audio.mouth import MouthReader
-from models.audio.windows import CHUNK_FRAMES, chunk_features, windows_of
-from models.console import progress
-from models.motion import MOUTH_UNITS
+from models.dataset.clips import fingerprint, load_clip
+from models.io.console import progress
+from models.mini.audio import CHUNK_FRAMES, chunk_features, windows_of
+from models.mini.encoder import SAMPLE_RATE, SpeechEncoder
+from models.mini.motion import MOUTH_UNITS
+from models.mini.mouth import MouthReader
 from models.training.cache import kept
-from models.training.synth.clips import fingerprint, load_clip
 
 OFFSETS = (0, 2)  # first frame of version 0 (as recorded) and version 1 (another microphone)
 FOLDS = 5

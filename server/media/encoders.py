@@ -11,7 +11,7 @@ import numpy as np
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
-from server.media.unit import OUTPUT_RATE
+from server.media.av_frame import OUTPUT_RATE
 
 OPUS_SAMPLES = 960
 """Samples in one Opus packet: 20 ms at ``OUTPUT_RATE``."""

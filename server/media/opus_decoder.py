@@ -8,7 +8,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from server.media.unit import OUTPUT_RATE
+from server.media.av_frame import OUTPUT_RATE
 
 MAX_SAMPLES = OUTPUT_RATE * 120 // 1000
 """The longest packet that Opus allows: 120 ms."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.generator import Generator
-from server.media.unit import OUTPUT_RATE
+from server.media.av_frame import OUTPUT_RATE
 
 
 @dataclass(frozen=True, slots=True)

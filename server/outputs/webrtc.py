@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from server.events import Event
-from server.media.unit import Unit
-from server.outputs.base import KeyframeGate, Video
+from server.media.av_frame import Unit
+from server.session.events import Event
+from server.session.output import KeyframeGate, Video
 
 if TYPE_CHECKING:
     from server.webrtc.peer import Peer

@@ -16,9 +16,9 @@ from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from server.events import Event
-from server.media.unit import Unit, pack
-from server.outputs.base import KeyframeGate, Video
+from server.media.av_frame import Unit, pack
+from server.session.events import Event
+from server.session.output import KeyframeGate, Video
 
 log = logging.getLogger(__name__)
 

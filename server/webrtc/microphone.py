@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from server.media.av_frame import OUTPUT_RATE
 from server.media.jitter import JitterBuffer, JitterCounts, Piece
 from server.media.opus_decoder import OpusDecoder, opus_samples
-from server.media.unit import OUTPUT_RATE
 
 STALL_S = 0.01
 """A timer later than this was held up by other work: packets may wait behind it, unread."""

@@ -19,7 +19,7 @@ from aiortc import (
 )
 
 from server.errors import OfferError
-from server.media.unit import Unit
+from server.media.av_frame import Unit
 from server.webrtc import aiortc_patches as patches
 from server.webrtc.microphone import Microphone, OnSound
 from server.webrtc.offer import Offer, is_hidden_candidate, read_offer

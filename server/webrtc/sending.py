@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from server.media.av_frame import OUTPUT_RATE, Unit
 from server.media.encoders import OPUS_SAMPLES
-from server.media.unit import OUTPUT_RATE, Unit
 from server.webrtc.tracks import PacketTrack
 
 VIDEO_RATE = 90_000

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
-from server.worker import process, protocol
-from server.worker.protocol import Reply, Request, Stop, WorkerConfig
+from server.worker import messages as protocol
+from server.worker import process
+from server.worker.messages import Reply, Request, Stop, WorkerConfig
 
 log = logging.getLogger(__name__)
 

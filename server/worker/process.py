@@ -28,11 +28,11 @@ from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
 from models.generator import Generator
-from server.generators import make_generator
-from server.identities import IdentityCache, content_hash
 from server.media.spec import MediaSpec
-from server.worker import protocol as wire
+from server.worker import messages as wire
 from server.worker.capacity import Room, measure_room
+from server.worker.generators import make_generator
+from server.worker.identities import IdentityCache, content_hash
 from server.worker.streams import WorkerStream, most_urgent, silent_job
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ class Worker:
 
 def decode_portrait(portrait: bytes) -> NDArray[np.uint8]:
     """RGB uint8 [H, W, 3] from an image file; raises PortraitError."""
-    from models.portrait import load_image
+    from models.io.image import load_image
 
     picture: NDArray[np.uint8] = load_image(portrait)
     return picture

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from server.media.av_frame import Unit
 from server.media.encoders import OpusPacketiser, VideoEncoder, encode_jpeg
 from server.media.spec import MediaSpec
-from server.media.unit import Unit
-from server.worker.protocol import Job
+from server.worker.messages import Job
 
 MAX_JOBS = 4
 

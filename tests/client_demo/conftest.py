@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.beeps import beeps, write_wav
-from tests.serving import RunningServer, running_server
+from tests.support.beeps import beeps, write_wav
+from tests.support.server_process import RunningServer, running_server
 
 
 @pytest.fixture(scope="package")

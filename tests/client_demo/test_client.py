@@ -18,9 +18,9 @@ from client_demo.client import Event, Session
 from client_demo.rest import ServerError
 from client_demo.units import ReceivedUnit
 from models.fake import COUNTER_BITS
-from tests.beeps import beeps
-from tests.client_demo.pictures import onsets, read_pictures, read_sound
-from tests.serving import ROOT, RunningServer, free_port
+from tests.support.beeps import beeps
+from tests.support.pictures import onsets, read_pictures, read_sound
+from tests.support.server_process import ROOT, RunningServer, free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import av
 import pytest
 
-from models import console
+from models.io import console
 from tests.client_demo.test_client import png
-from tests.serving import ROOT, RunningServer
+from tests.support.server_process import ROOT, RunningServer
 
 pytestmark = pytest.mark.e2e
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from client_demo.saving import Recording
-from tests.beeps import beeps
-from tests.client_demo.pictures import FORMAT, onsets, read_pictures, read_sound, units
+from tests.support.beeps import beeps
+from tests.support.pictures import FORMAT, onsets, read_pictures, read_sound, units
 
 pytestmark = pytest.mark.unit
 

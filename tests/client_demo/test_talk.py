@@ -10,8 +10,8 @@ import pytest
 from client_demo.saving import Recording
 from client_demo.talk import Listener
 from client_demo.units import ReceivedUnit
-from tests.beeps import beeps
-from tests.client_demo.pictures import FORMAT, units
+from tests.support.beeps import beeps
+from tests.support.pictures import FORMAT, units
 
 pytestmark = pytest.mark.unit
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from client_demo.units import WireError, unpack
-from server.media.unit import Unit, pack
+from server.media.av_frame import Unit, pack
 
 pytestmark = pytest.mark.unit
 

@@ -22,7 +22,7 @@ import pytest
 from numpy.typing import NDArray
 from playwright.async_api import Browser, Page, Route, async_playwright
 
-from models import console
+from models.io import console
 
 INSTALL_HINT = "apt-get install --no-install-recommends chromium fonts-dejavu-core"
 NAMES = ("chromium", "chromium-browser", "google-chrome")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.beeps import beeps, write_wav
 from tests.e2e.browser import require_chromium
-from tests.serving import RunningServer, running_server
+from tests.support.beeps import beeps, write_wav
+from tests.support.server_process import RunningServer, running_server
 
 
 @pytest.fixture(scope="package")

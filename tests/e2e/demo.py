@@ -15,9 +15,9 @@ from typing import Any, Literal
 import pytest
 from playwright.async_api import Page, Route
 
-from models import console
+from models.io import console
 from tests.e2e.browser import chromium
-from tests.serving import RunningServer
+from tests.support.server_process import RunningServer
 
 PROBE = Path(__file__).with_name("probe.js").read_text("utf-8")
 DESKTOP = (1280, 800)

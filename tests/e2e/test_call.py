@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page
 
-from models import console
+from models.io import console
 from server.webrtc.peer import Peer
 from tests.e2e.browser import chromium, open_page, write_microphone
-from tests.server.webrtc.calls import FPS, UnitSource, pace, until
+from tests.support.calls import FPS, UnitSource, pace, until
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.async_api import Route
 
 from tests.e2e.demo import PHONE, Demo, open_demo
-from tests.serving import RunningServer
+from tests.support.server_process import RunningServer
 
 pytestmark = pytest.mark.e2e
 

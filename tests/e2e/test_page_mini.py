@@ -9,10 +9,10 @@ from statistics import median
 import httpx
 import pytest
 
-from models import console
+from models.io import console
 from tests.e2e.browser import require_chromium
 from tests.e2e.demo import open_demo
-from tests.serving import ROOT, RunningServer, running_server
+from tests.support.server_process import ROOT, RunningServer, running_server
 
 pytestmark = pytest.mark.e2e
 

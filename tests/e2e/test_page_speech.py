@@ -7,9 +7,9 @@ from typing import Literal
 
 import pytest
 
-from tests.beeps import beeps, write_wav
 from tests.e2e.demo import open_demo, skip_if_busy
-from tests.serving import RunningServer
+from tests.support.beeps import beeps, write_wav
+from tests.support.server_process import RunningServer
 
 pytestmark = pytest.mark.e2e
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from models import console
+from models.io import console
 from tests.e2e.demo import Demo, Seen, open_demo, skip_if_busy
-from tests.serving import RunningServer
+from tests.support.server_process import RunningServer
 
 pytestmark = pytest.mark.e2e
 

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from playwright.async_api import Route, WebSocketRoute
 
-from tests.beeps import beeps, write_wav
 from tests.e2e.demo import Demo, open_demo
 from tests.e2e.test_page_faces import gone, refuse
-from tests.serving import RunningServer
+from tests.support.beeps import beeps, write_wav
+from tests.support.server_process import RunningServer
 
 pytestmark = pytest.mark.e2e
 

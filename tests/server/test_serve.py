@@ -15,7 +15,7 @@ import pytest
 import server
 from server import cli
 from server.serve import listen
-from tests.fakes.processes import alive, wait_dead
+from tests.support.processes import alive, wait_dead
 
 pytestmark = pytest.mark.unit
 

@@ -12,16 +12,16 @@ import pytest
 
 from models.errors import AudioError, LiveheadError, PortraitError
 from models.fake import FakeGenerator
-from models.portrait import load_image
+from models.io.image import load_image
 from server import errors
 from server.app import worker_config
-from server.catalogue import Catalogue, draw_portrait
+from server.assets import Catalogue, draw_portrait
 from server.clock import SystemClock, wait_until
-from server.generators import make_generator
-from server.identities import IdentityCache, content_hash
 from server.settings import Settings
-from server.worker.protocol import WorkerConfig
-from tests.fakes.clock import ManualClock, settle
+from server.worker.generators import make_generator
+from server.worker.identities import IdentityCache, content_hash
+from server.worker.messages import WorkerConfig
+from tests.support.clock import ManualClock, settle
 
 pytestmark = pytest.mark.unit
 

@@ -14,12 +14,12 @@ import pytest
 from numpy.typing import NDArray
 
 from models.fake import read_counter
-from server.catalogue import draw_portrait
-from server.worker.local import LocalWorkers
-from server.worker.protocol import WorkerConfig
-from tests.fakes.processes import open_files, resident_bytes, threads
-from tests.fakes.sound import speech
-from tests.server.serving import Caller, Unpacked, bearer, serving
+from server.assets import draw_portrait
+from server.worker.messages import WorkerConfig
+from server.worker.pool import LocalWorkers
+from tests.support.processes import open_files, resident_bytes, threads
+from tests.support.server_in_loop import Caller, Unpacked, bearer, serving
+from tests.support.sound import speech
 
 pytestmark = pytest.mark.unit
 

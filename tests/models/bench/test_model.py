@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.bench.model import Spread, measure, variants
-from models.bench.subject import load_subject
+from models.bench.target import load_subject
 from models.errors import LiveheadError
 from models.lightning.plan import parse
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from models.evaluation.channels import CHANNELS, microphone, telephone
 from models.evaluation.measure import correlation, sync_offset
 from models.evaluation.speech import loudness
-from tests.models.evaluation.puppet import babble
+from tests.support.puppet import babble
 
 pytestmark = pytest.mark.unit
 

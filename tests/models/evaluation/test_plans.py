@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.audio.mouth import MouthReader
-from models.backbones.mini import MiniUNet
-from models.codec import Codec
-from models.diffusion import DiffusionGenerator, load_generator
-from models.evaluation import command
+from models.commands import evaluate as command
+from models.dataset.clips import Clip, load_clip
+from models.evaluation.eval_clip import generate, make_subject
 from models.evaluation.plans import distance, make_inputs, run_plan, short, time_plans
-from models.evaluation.subject import generate, make_subject
 from models.evaluation.tasks import Setting, compare_plans
 from models.lightning.plan import parse, plain
+from models.mini.autoencoder import Codec
+from models.mini.checkpoint import save_mini
+from models.mini.mouth import MouthReader
+from models.mini.unet import MiniUNet
+from models.pipeline import DiffusionGenerator, load_generator
 from models.spec import MINI
-from models.training.synth.clips import Clip, load_clip
-from models.weights.mini_files import save_mini
-from tests.models.evaluation.puppet import write_clip
-from tests.models.tiny import randomise
+from tests.support.puppet import write_clip
+from tests.support.tiny import randomise
 
 pytestmark = pytest.mark.unit
 

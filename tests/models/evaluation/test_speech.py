@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.dataset.clips import FRAME_SAMPLES
 from models.evaluation.measure import correlation
 from models.evaluation.speech import (
     calm,
@@ -16,8 +17,7 @@ from models.evaluation.speech import (
     loudness,
     pauses,
 )
-from models.training.synth.clips import FRAME_SAMPLES
-from tests.models.evaluation.puppet import babble, openings
+from tests.support.puppet import babble, openings
 
 pytestmark = pytest.mark.unit
 

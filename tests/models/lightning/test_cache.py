@@ -9,7 +9,7 @@ from models.errors import CacheError
 from models.lightning.cache import Cached
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
-from tests.models.tiny import TINY, start, tiny_condition, tiny_net
+from tests.support.tiny import TINY, start, tiny_condition, tiny_net
 
 pytestmark = pytest.mark.unit
 

@@ -9,8 +9,6 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from models.backbones.mini import MiniCondition, MiniUNet
-from models.codec import Codec
 from models.lightning.cost import (
     Flops,
     Form,
@@ -21,8 +19,10 @@ from models.lightning.cost import (
 )
 from models.lightning.plan import parse, plain
 from models.lightning.sampler import Sampler
+from models.mini.autoencoder import Codec
+from models.mini.unet import MiniCondition, MiniUNet
 from models.spec import MINI, MiniSpec
-from tests.models.tiny import TINY, start, tiny_condition, tiny_net, with_foreground
+from tests.support.tiny import TINY, start, tiny_condition, tiny_net, with_foreground
 
 pytestmark = pytest.mark.unit
 

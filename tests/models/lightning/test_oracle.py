@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.backbones.guided import GuidedBackbone, GuidedCondition
-from models.backbones.unet import Parts, Place, UNet, UNetSpec
-from models.layers.attention import KeyValue
-from models.layers.sd.spatial import SpatialTransformer
 from models.lightning.focus import Focus
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
+from models.nn.attention import KeyValue
+from models.sd15.attention import SpatialTransformer
+from models.sd15.cfg import GuidedBackbone, GuidedCondition
+from models.sd15.unet import Parts, Place, UNet, UNetSpec
 from models.spec import PUBLISHED_DDIM, BackboneSpec
 
 pytestmark = pytest.mark.unit

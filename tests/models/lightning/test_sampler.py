@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.backbones.mini import MiniCondition, MiniUNet
 from models.lightning.cache import Cached
 from models.lightning.plan import StepPlan, parse, plain
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule
-from tests.models.tiny import (
+from models.mini.unet import MiniCondition, MiniUNet
+from tests.support.tiny import (
     SNR_ABOVE_ZERO,
     TINY,
     largest_difference,

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from models.backbones.mini import MiniUNet
-from models.codec import Codec
 from models.lightning.schedule import trailing_steps
-from models.motion import MOTION, MOUTH_UNITS
+from models.mini.autoencoder import Codec
+from models.mini.motion import MOTION, MOUTH_UNITS
+from models.mini.unet import MiniUNet
 from models.spec import MINI
 from models.training.batches import (
     JAW,

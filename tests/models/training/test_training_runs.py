@@ -13,17 +13,18 @@ import pytest
 import torch
 from torch import nn
 
-from models.backbones.mini import MiniUNet
-from models.codec import Codec
+from models.commands import train as command
+from models.dataset.clips import list_clips
 from models.errors import LiveheadError
-from models.motion import MOUTH_UNITS
+from models.mini.autoencoder import Codec
+from models.mini.checkpoint import BUNDLED, load_mini, load_networks, read_manifest
+from models.mini.motion import MOUTH_UNITS
+from models.mini.unet import MiniUNet
 from models.spec import MINI
-from models.training import command, speech
+from models.training import speech
 from models.training.latents import encode_all
-from models.training.synth.clips import list_clips
-from models.weights.mini_files import BUNDLED, load_mini, load_networks, read_manifest
 from server.cli import main
-from tests.models.training.test_clips import write_sound
+from tests.models.dataset.test_clips import write_sound
 
 pytestmark = pytest.mark.e2e
 

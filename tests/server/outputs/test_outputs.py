@@ -9,15 +9,15 @@ from typing import Any, cast
 import pytest
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from server.media.unit import Unit
-from server.outputs.audience import Audience
-from server.outputs.base import KeyframeGate
+from server.media.av_frame import Unit
 from server.outputs.webrtc import PeerOutput
 from server.outputs.websocket import MAX_EVENTS, MAX_UNITS, TOO_SLOW, WebSocketOutput
+from server.session.audience import Audience
+from server.session.output import KeyframeGate
 from server.webrtc.peer import Peer
-from tests.fakes.clock import ManualClock, settle
-from tests.fakes.output import Recorder
-from tests.server.serving import unpack
+from tests.support.clock import ManualClock, settle
+from tests.support.output import Recorder
+from tests.support.server_in_loop import unpack
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from server.media.encoders import OpusEncoder
 from server.webrtc.microphone import Microphone
-from tests.server.webrtc.calls import until
+from tests.support.calls import until
 
 pytestmark = pytest.mark.unit
 

@@ -14,7 +14,7 @@ import pytest
 from server.errors import OfferError
 from server.webrtc import aiortc_patches
 from server.webrtc.peer import Peer, PeerState, next_state
-from tests.server.webrtc.calls import FPS, Call, Client, ToneTrack, UnitSource, until
+from tests.support.calls import FPS, Call, Client, ToneTrack, UnitSource, until
 
 pytestmark = pytest.mark.unit
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from server.media.unit import Unit
+from server.media.av_frame import Unit
 from server.webrtc.sending import AUDIO_CAPACITY, VIDEO_CAPACITY, UnitSender
 from server.webrtc.tracks import PacketTrack
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from models.errors import AudioError
 from models.fake import FakeGenerator, FakeIdentity
-from server.catalogue import draw_portrait
+from server.assets import draw_portrait
 from server.media.spec import MediaSpec
-from server.worker import protocol as wire
+from server.worker import messages as wire
 from server.worker.process import Worker
-from tests.fakes.workers import SPEC
+from tests.support.workers import SPEC
 
 pytestmark = pytest.mark.unit
 

@@ -1,1 +1,0 @@
-"""Speech features as the published models hear them."""

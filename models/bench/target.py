@@ -1,0 +1,112 @@
+"""What the bench runs: networks, one identity, and a few seconds of speech that never end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.errors import LiveheadError
+from models.io.audio import read_speech
+from models.io.image import load_image
+from models.lightning.plan import StepPlan, parse
+from models.mini.audio import FRAME_SAMPLES
+from models.mini.autoencoder import Codec
+from models.mini.checkpoint import BUNDLED, load_mini
+from models.mini.encoder import SpeechEncoder
+from models.mini.mouth import MouthReader
+from models.mini.pipeline import MiniFamily, MiniIdentity
+from models.mini.unet import MiniUNet
+from models.runtime.choose import prepare_engine
+from models.runtime.eager import preferred_dtype
+from models.runtime.engine import Engine
+from models.spec import MINI, MINI_PLAN
+from models.weights.bundled import WEIGHTS
+from models.weights.bundled_avatars import avatar_picture
+
+RANDOM = "random:"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that is measured.
+
+    Attributes:
+        family: networks around the backbone.
+        identity: of the first bundled avatar.
+        plan: chosen by the user, or stored beside the weights.
+        weights: where they came from, for the record.
+        random: the weights were never trained; times are right, pictures are not.
+    """
+
+    family: MiniFamily
+    identity: MiniIdentity
+    plan: StepPlan
+    weights: str
+    random: bool
+
+    @property
+    def foreground_share(self) -> float:
+        """Face tokens in all tokens of the identity."""
+        _, height, width = self.family.spec.latent
+        foreground = self.identity.reference.foreground
+        return 1.0 if foreground is None else foreground.shape[1] / (height * width)
+
+    def speech(self) -> Iterator[NDArray[np.float32]]:
+        """Audio of one chunk after another, each with its look-ahead; endless."""
+        spec = self.family.spec
+        samples = read_speech(min((WEIGHTS / "clips").glob("*.wav")))
+        step, ahead = spec.chunk_frames * FRAME_SAMPLES, spec.lookahead_frames * FRAME_SAMPLES
+        starts = range(0, len(samples) - step - ahead, step)
+        for start in cycle(starts):
+            yield samples[start : start + step + ahead]
+
+
+def load_subject(
+    weights: str | None, plan: str | None, threads: int, engine: str = "auto"
+) -> Subject:
+    """Networks from a folder, the bundled ones (None), or random ones (``random:SEED``).
+
+    An installation without bundled weights is measured with random ones: they take as long.
+
+    Raises:
+        WeightsError: weights are missing or do not fit.
+        LiveheadError: the seed is no number (``bad_option``), the plan is none (``bad_plan``) or
+            the engine is not installed (``missing_engine``).
+    """
+    runner = prepare_engine(engine, threads)
+    if weights is None and not BUNDLED.is_dir():
+        weights = RANDOM + "0"
+    random = weights is not None and weights.startswith(RANDOM)
+    if weights is not None and random:
+        family, stored = _random_family(weights, threads, runner), parse(MINI_PLAN)
+    else:
+        family, stored = load_mini(
+            Path(weights) if weights else None, threads=threads, engine=runner
+        )
+    identity = family.identity(load_image(avatar_picture()))
+    chosen = parse(plan) if plan else stored
+    return Subject(family, identity, chosen, weights or "bundled", random)
+
+
+def _random_family(weights: str, threads: int, engine: Engine | None) -> MiniFamily:
+    try:
+        torch.manual_seed(int(weights.removeprefix(RANDOM)))
+    except ValueError as error:
+        raise LiveheadError(
+            f"expected {RANDOM}SEED with a whole number, got {weights!r}", code="bad_option"
+        ) from error
+    return MiniFamily(
+        MINI,
+        MiniUNet(MINI),
+        Codec(MINI.codec),
+        MouthReader(MINI.audio_features, MINI.audio_window),
+        SpeechEncoder(threads=threads),
+        preferred_dtype(),
+        engine,
+    )

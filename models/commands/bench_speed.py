@@ -1,0 +1,179 @@
+"""``livehead bench speed``: a published model's plain and accelerated sampling, in one run.
+
+Both plans take turns, so that a busy machine slows both alike. What the operations promise
+(``livehead bench cost``) stands beside what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models.bench.cost import Costs, probe
+from models.bench.flops import total
+from models.bench.hardware import hardware
+from models.errors import LiveheadError
+from models.generator import chunk_samples
+from models.io import console
+from models.io.image import load_image
+from models.lightning.plan import StepPlan, parse, plain
+from models.lightning.sampler import Sampler
+from models.pipeline import DiffusionGenerator, load_generator
+from models.published import DTYPES, PUBLISHED, RANDOM, PublishedOptions
+from models.weights.bundled_avatars import avatar_picture
+
+DEFAULT_PLAN = "4:0+dfa+parallel"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the bench."""
+    parser.add_argument("--model", choices=PUBLISHED, required=True)
+    parser.add_argument("--weights", default="random:0", help="folder, or random:SEED (default)")
+    parser.add_argument("--size", type=int, default=256, help="pixels (default %(default)s)")
+    parser.add_argument("--frames", type=int, default=4, help="a call (default %(default)s)")
+    parser.add_argument("--plan", default=DEFAULT_PLAN, help="default: %(default)s")
+    parser.add_argument("--dtype", choices=DTYPES, default="", help="default: fp32 on a CPU")
+    parser.add_argument("--devices", default="cpu", help="such as cuda:0,cuda:1 (default cpu)")
+    parser.add_argument("--threads", type=int, default=2, help="default: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="medians of (default %(default)s)")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, compare with the promise, report.
+
+    Raises:
+        LiveheadError: an option or the weights cannot be used.
+    """
+    if args.rounds < 1 or args.frames < 1:
+        raise LiveheadError(
+            "expected at least one round and one frame, got"
+            f" --rounds {args.rounds} --frames {args.frames}",
+            code="bad_option",
+        )
+    plan = parse(args.plan)
+    options = PublishedOptions(
+        args.size, args.dtype, tuple(args.devices.split(",")), frames=args.frames
+    )
+    if args.weights.startswith(RANDOM):
+        console.warn("random weights: the times are those of the model, the picture is noise")
+    generator = load_generator(
+        args.model, weights=args.weights, threads=args.threads, plan=str(plan), options=options
+    )
+    subject = make_subject(generator)
+    costs = probe(args.model)(args.size, args.frames, subject.share)
+    plans = {"plain": plain(plan.steps), "accelerated": plan}
+    times = time_plans(subject, plans, args.rounds)
+    record = _record(args, plan, subject, costs, times)
+    _show(record)
+    if args.json:
+        console.emit_json(record)
+    return 0
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One chunk to sample: the model, start noise, condition; share: of tokens that are face."""
+
+    generator: DiffusionGenerator
+    z: Tensor
+    condition: Any
+    share: float
+
+
+def make_subject(generator: DiffusionGenerator) -> Subject:
+    """The bundled portrait with a second of soft noise as its speech."""
+    family: Any = generator.family
+    stream = generator.open(generator.prepare(load_image(avatar_picture())), seed=0)
+    random = np.random.default_rng(0)
+    speech = (0.1 * random.standard_normal(chunk_samples(generator))).astype(np.float32)
+    condition = family.backbone.collate([family.condition(stream, speech)])
+    z = family.starts([stream])
+    return Subject(generator, z, condition, condition.foreground.shape[1] / z[0, 0, 0].numel())
+
+
+def time_plans(
+    subject: Subject,
+    plans: dict[str, StepPlan],
+    rounds: int,
+    clock: Callable[[], float] = perf_counter,
+) -> dict[str, float]:
+    """Seconds of one chunk's sampling by each plan, medians; plans take turns.
+
+    Devices share the light steps that are predicted at once.
+    """
+    family: Any = subject.generator.family
+    lanes = subject.generator.lanes
+    samplers = {
+        name: Sampler(family.spec.schedule, plan, lanes=lanes if plan.parallel else ())
+        for name, plan in plans.items()
+    }
+    spent: dict[str, list[float]] = {name: [] for name in plans}
+    total_runs = rounds * len(plans)
+    with console.bar("sampling", total_runs, "run") as bar:
+        for _ in range(rounds):
+            for name, sampler in samplers.items():
+                began = clock()
+                sampler(family.backbone, subject.z, subject.condition)
+                _finish(subject.z)
+                spent[name].append(clock() - began)
+                bar.update(1)
+    return {name: median(times) for name, times in spent.items()}
+
+
+def _finish(z: Tensor) -> None:
+    if z.is_cuda:
+        torch.cuda.synchronize(z.device)
+
+
+def promised(costs: Costs, plan: StepPlan) -> float:
+    """Operations of T key steps over those of the plan."""
+    key, light = total(costs.key), total(costs.light if plan.foreground else costs.plain_light)
+    return plan.steps * key / plan.cost(key, light)
+
+
+def _record(
+    args: argparse.Namespace,
+    plan: StepPlan,
+    subject: Subject,
+    costs: Costs,
+    times: dict[str, float],
+) -> dict[str, Any]:
+    measured, expected = times["plain"] / times["accelerated"], promised(costs, plan)
+    return {
+        "model": args.model,
+        "size": args.size,
+        "frames": args.frames,
+        "plan": str(plan),
+        "devices": args.devices,
+        "foreground": round(subject.share, 3),
+        "seconds": {name: round(value, 3) for name, value in times.items()},
+        "ratio": {
+            "measured": round(measured, 3),
+            "operations": round(expected, 3),
+            "share": round(measured / expected, 3),
+        },
+        "dtype": str(subject.generator.family.backbone.network.conv_in.weight.dtype)[6:],
+        "threads": args.threads,
+        "hardware": hardware(),
+    }
+
+
+def _show(record: dict[str, Any]) -> None:
+    seconds, ratio = record["seconds"], record["ratio"]
+    rows = [
+        ("plain, seconds a chunk", seconds["plain"]),
+        (f"{record['plan']}, seconds a chunk", seconds["accelerated"]),
+        ("times faster", ratio["measured"]),
+        ("times fewer operations", ratio["operations"]),
+        ("measured / operations", ratio["share"]),
+    ]
+    console.table(("what", record["model"]), rows)

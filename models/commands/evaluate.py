@@ -1,0 +1,226 @@
+"""``livehead evaluate``: held-out clips against the truth, plans side by side, real speech."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dataset.clips import FPS, Clip, list_clips, load_clip
+from models.errors import LiveheadError
+from models.evaluation.controls import Controls
+from models.evaluation.plans import short
+from models.evaluation.plots import need_matplotlib
+from models.evaluation.recordings import evaluate_speech
+from models.evaluation.report import metrics_of, plain, record, table_rows
+from models.evaluation.tasks import (
+    Setting,
+    compare_plans,
+    evaluate_clips,
+    find_ruler,
+)
+from models.io.console import emit_json, say, table
+from models.io.image import load_image
+from models.lightning.plan import StepPlan, parse
+from models.options import add_model_arguments, make_generator
+from models.pipeline import DiffusionGenerator
+from models.weights.bundled_avatars import avatar_picture
+
+SECONDS = 60.0
+MIN_SECONDS = 1.0
+PLAN_COLUMNS = (
+    ("ms_per_frame", "ms"),
+    ("latent_rmse_10", "rmse10"),
+    ("psnr_mouth_10", "mouth10"),
+    ("psnr_mouth_30", "mouth30"),
+    ("mouth_correlation", "corr"),
+    ("mouth_amplitude_percent", "ampl %"),
+    ("mouth_amplitude_percent.landmarks", "shape %"),
+    ("sync_offset_frames", "offset"),
+    ("closure_percent", "closed %"),
+    ("frame_change", "change"),
+    ("border_ratio_excess", "border"),
+    ("psnr_mouth", "mouth dB"),
+)
+
+
+class OptionError(LiveheadError):
+    """Raised when the options make no sense together (``bad_option``)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="bad_option")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--data", type=Path, help="folder of `livehead data synth`")
+    parser.add_argument("--clips", nargs="+", metavar="NAME", help="default: the held-out ones")
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="of each clip (default %(default)g)"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="PLAN",
+        help="hold these plans against plain sampling of 10 and 30 steps and of equal cost, and"
+        " against key steps placed where cached features drift least",
+    )
+    parser.add_argument(
+        "--speech",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="recordings without a true video; each also through a microphone and a telephone",
+    )
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--avatar", metavar="ID", help="bundled avatar that speaks them")
+    who.add_argument("--portrait", type=Path, metavar="PICTURE", help="picture that speaks them")
+    parser.add_argument("--ruler", type=Path, metavar="FILE", help="default: DATA/ruler.pt")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="strips, curves and report.json")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Evaluate what the options name.
+
+    Raises:
+        LiveheadError: data, weights, a recording or an option cannot be used.
+    """
+    _check(args)
+    plans = [parse(text) for text in args.compare or ()]
+    clips = _clips(args) if args.data else []
+    ruler = find_ruler(args.data, args.ruler) if args.data or args.ruler else None
+    setting = Setting(make_generator(args), ruler, args.seconds, args.out)
+    if clips and setting.generator.fps != FPS:
+        raise OptionError(
+            f"expected a model of {FPS} frames per second, as clips have, got"
+            f" {setting.generator.fps:g} of {args.model}; give --speech without --data"
+        )
+    result: dict[str, Any] = {"model": args.model, "seconds": args.seconds}
+    if clips:
+        result["motion"] = "of the clips"  # heads, eyes and brows are told to move as the true ones
+    if plans:
+        result.update(_plans(setting, clips, plans))
+    elif clips:
+        result.update(_truth(setting, clips))
+    if args.speech:
+        result["speech"] = _speech(setting, _picture(args, clips), args.speech)
+    if args.out:
+        (args.out / "report.json").write_text(json.dumps(result, indent=1) + "\n")
+        say(f"pictures and report.json are in {args.out}")
+    if args.json:
+        emit_json(result)
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is computed."""
+    if args.data is None and not args.speech:
+        raise OptionError("expected --data DIR or --speech FILE, got neither; give one of them")
+    if args.data is None and (args.compare or args.clips):
+        raise OptionError("expected --data DIR with --compare and --clips, got none; add it")
+    if args.compare and args.model != "mini":
+        raise OptionError(f"expected --model mini with --compare, got {args.model}")
+    if not MIN_SECONDS <= args.seconds < math.inf:
+        raise OptionError(f"expected --seconds >= {MIN_SECONDS:g}, got {args.seconds:g}")
+    stems = [path.stem for path in args.speech or ()]
+    for path in args.speech or ():
+        if not path.is_file():
+            raise OptionError(f"expected a sound file, got no file at {path}")
+        if stems.count(path.stem) > 1:
+            raise OptionError(
+                f"expected recordings of different names, got {path.stem} twice; rename one, since"
+                " results and pictures are called after them"
+            )
+    if args.out:
+        need_matplotlib()
+        if args.out.exists() and not args.out.is_dir():
+            raise OptionError(f"expected a folder as --out, got the file {args.out}")
+        args.out.mkdir(parents=True, exist_ok=True)
+
+
+def _clips(args: argparse.Namespace) -> list[Clip]:
+    """The clips that the options name; the held-out ones if none."""
+    if args.clips:
+        known = {path.name: path for path in list_clips(args.data)}
+        missing = [name for name in args.clips if name not in known]
+        if missing:
+            raise OptionError(f"expected finished clips of {args.data}, got {', '.join(missing)}")
+        return [load_clip(known[name]) for name in args.clips]
+    held_out = [load_clip(path) for path in list_clips(args.data, "held_out")]
+    if not held_out:
+        raise OptionError(
+            f"expected held-out clips in {args.data}, got none; make some with"
+            " `livehead data synth`, or name others with --clips"
+        )
+    return held_out
+
+
+def _picture(args: argparse.Namespace, clips: list[Clip]) -> NDArray[np.uint8]:
+    """Who speaks the recordings: the options' choice, else the first clip, else an avatar."""
+    if clips and not (args.portrait or args.avatar):
+        return clips[0].neutral
+    return load_image(args.portrait or avatar_picture(args.avatar))
+
+
+def _truth(setting: Setting, clips: list[Clip]) -> dict[str, Any]:
+    metrics = evaluate_clips(setting, clips)
+    headings, rows = table_rows(metrics)
+    table(headings, rows)
+    return record(metrics)
+
+
+def _plans(setting: Setting, clips: list[Clip], plans: list[StepPlan]) -> dict[str, Any]:
+    if not isinstance(setting.generator, DiffusionGenerator):
+        raise OptionError("expected a diffusion model with --compare, got another")
+    compared = compare_plans(setting, setting.generator, clips, plans)
+    found = compared.metrics
+    columns = [(metrics_of(name, list(found.values()))[0], title) for name, title in PLAN_COLUMNS]
+    table(
+        ["plan", "keys", "light", *(title for _, title in columns), "compared as"],
+        [
+            [name, len(parse(name).keys), parse(name).light_steps]
+            + [metrics.get(column, float("nan")) for column, _ in columns]
+            + [compared.role(name)]
+            for name, metrics in found.items()
+        ],
+    )
+    return {
+        "plans": {name: plain(metrics) for name, metrics in found.items()},
+        "controls": {short(one.plan): _control(one) for one in compared.controls},
+    }
+
+
+def _control(one: Controls) -> dict[str, Any]:
+    """A plan's controls for machines; times are of one chunk."""
+    return {
+        "equal_cost": short(one.equal_cost),
+        "placed_by_drift": short(one.by_drift),
+        "key_ms": round(one.key_ms, 3),
+        "light_ms": round(one.light_ms, 3),
+    }
+
+
+def _speech(
+    setting: Setting, picture: NDArray[np.uint8], files: list[Path]
+) -> dict[str, dict[str, dict[str, float | None]]]:
+    found = evaluate_speech(setting, picture, files)
+    for file, channels in found.items():
+        names = list(dict.fromkeys(name for metrics in channels.values() for name in metrics))
+        table(
+            [file, *channels],
+            [
+                [name, *(metrics.get(name, float("nan")) for metrics in channels.values())]
+                for name in names
+            ],
+        )
+    return {
+        file: {channel: plain(metrics) for channel, metrics in channels.items()}
+        for file, channels in found.items()
+    }

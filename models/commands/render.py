@@ -1,0 +1,194 @@
+"""``livehead render``: a portrait and a speech file in, a video file out, without a server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import AudioError, LiveheadError, PortraitError
+from models.evaluation.timing import TimedGenerator
+from models.generator import Generator
+from models.io.audio import read_original, read_speech
+from models.io.console import bar, emit_json, say
+from models.io.contact_sheet import Place, place_in, save_picture, sheet, whole, zoom
+from models.io.image import load_image
+from models.io.video import FrameWriter, GifWriter, Mp4Writer
+from models.offline import frames_for, play
+from models.options import add_model_arguments, make_generator
+from models.weights.bundled_avatars import avatar_picture
+
+STRIP_PICTURES = 36
+KINDS = (".mp4", ".gif")
+GIF_WIDTH = 192
+MIN_GIF_WIDTH = 16
+
+
+class OutputError(LiveheadError):
+    """Raised when the output cannot be written (``bad_output``)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="bad_output")
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """What one rendering gave.
+
+    Attributes:
+        frames: how many were written.
+        computing: seconds inside the generator.
+        kept: the frames for a contact sheet, by number.
+        place: of the portrait's mouth.
+    """
+
+    frames: int
+    computing: float
+    kept: dict[int, NDArray[np.uint8]]
+    place: Place
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--avatar", metavar="ID", help="bundled avatar (default: the first one)")
+    who.add_argument("--portrait", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP of a face")
+    parser.add_argument("--audio", type=Path, required=True, help="speech, any common sound file")
+    parser.add_argument("--out", type=Path, required=True, help="video to write: .mp4 or .gif")
+    add_model_arguments(parser)
+    parser.add_argument("--seed", type=int, default=0, help="names the motion of head and eyes")
+    parser.add_argument("--strip", type=Path, metavar="PNG", help="contact sheet to write as well")
+    parser.add_argument(
+        "--strip-every", type=int, metavar="K", help="frames from one of its pictures to the next"
+    )
+    parser.add_argument(
+        "--gif-width", type=int, default=GIF_WIDTH, help="of a .gif, pixels (default %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Render one file.
+
+    Raises:
+        LiveheadError: the portrait, the sound, the weights or an output cannot be used.
+    """
+    _check(args)
+    sound, rate = read_original(args.audio)
+    picture = load_image(args.portrait or avatar_picture(args.avatar))
+    generator = make_generator(args)
+    speech = read_speech(args.audio, generator.sample_rate)
+    # Resampling may round; the original sound decides how long the video is.
+    samples = -(-len(sound) * generator.sample_rate // rate)
+    speech = np.pad(speech, (0, max(0, samples - speech.size)))[:samples]
+    frames = frames_for(generator, samples)
+    every = args.strip_every or -(-frames // STRIP_PICTURES)
+    with _writer(args, generator, sound, rate) as writer:
+        done = render(generator, picture, speech, writer, args.seed, every if args.strip else 0)
+    if args.strip:
+        save_picture(args.strip, strip_of(done, generator.fps))
+    _report(args, done, generator.fps)
+    return 0
+
+
+def render(
+    generator: Generator,
+    picture: NDArray[np.uint8],
+    speech: NDArray[np.float32],
+    writer: FrameWriter,
+    seed: int = 0,
+    keep_every: int = 0,
+) -> Rendered:
+    """Generate a portrait that speaks, frame by frame into a writer.
+
+    Args:
+        generator: what makes the frames.
+        picture: RGB uint8 [H, W, 3] with one face.
+        speech: float32 [N] mono at the generator's rate.
+        writer: takes the frames, the last one partly silent.
+        seed: names the motion.
+        keep_every: keep each such frame; none if 0.
+
+    Raises:
+        PortraitError: the picture cannot be used.
+    """
+    timed = TimedGenerator(generator)
+    identity = timed.prepare(picture)
+    stream = timed.open(identity, seed=seed, speech=speech)
+    kept: dict[int, NDArray[np.uint8]] = {}
+    written = 0
+    with bar("rendering", total=frames_for(generator, speech.size), unit="frame") as shown:
+        for chunk in play(timed, stream, speech):
+            for frame in chunk:
+                writer.write(frame)
+                if keep_every and written % keep_every == 0:
+                    kept[written] = frame
+                written += 1
+            shown.update(len(chunk))
+    return Rendered(written, timed.watch.seconds, kept, place_in(identity, generator.size))
+
+
+def strip_of(done: Rendered, fps: float) -> NDArray[np.uint8]:
+    """The kept frames, whole and around the mouth, with their times; RGB uint8 [H, W, 3]."""
+    labels = [f"{number / fps:.2f} s" for number in done.kept]
+    rows = [
+        ("whole", [whole(frame) for frame in done.kept.values()]),
+        ("mouth", [zoom(frame, done.place) for frame in done.kept.values()]),
+    ]
+    return sheet(rows, labels)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what cannot work before anything is computed."""
+    if args.out.suffix.lower() not in KINDS:
+        raise OutputError(
+            f"expected --out to end with {' or '.join(KINDS)}, got {args.out.name!r}; rename it"
+        )
+    for path in filter(None, (args.out, args.strip)):
+        if not path.parent.is_dir():
+            raise OutputError(f"expected an existing folder, got {path.parent}; create it first")
+        if path.is_dir():
+            raise OutputError(f"expected a file to write, got the folder {path}; add a name")
+        if not os.access(path.parent, os.W_OK):
+            raise OutputError(f"expected a folder to write to, got {path.parent}: not permitted")
+    if args.strip and args.strip.suffix.lower() not in (".png", ".jpg"):
+        raise OutputError(f"expected --strip to end with .png or .jpg, got {args.strip.name!r}")
+    if args.gif_width < MIN_GIF_WIDTH:
+        raise OutputError(f"expected --gif-width >= {MIN_GIF_WIDTH}, got {args.gif_width}")
+    if args.seed < 0:
+        raise OutputError(f"expected --seed >= 0, got {args.seed}")
+    if args.strip_every is not None and args.strip_every < 1:
+        raise OutputError(f"expected --strip-every >= 1, got {args.strip_every}")
+    if not args.audio.is_file():
+        raise AudioError(f"expected a sound file, got no file at {args.audio}", code="bad_audio")
+    if args.portrait and not args.portrait.is_file():
+        raise PortraitError(f"expected a picture, got no file at {args.portrait}", code="bad_image")
+
+
+def _writer(
+    args: argparse.Namespace, generator: Generator, sound: NDArray[np.float32], rate: int
+) -> FrameWriter:
+    if args.out.suffix.lower() == ".gif":
+        return GifWriter(args.out, generator.fps, width=args.gif_width)
+    return Mp4Writer(args.out, generator.size, generator.fps, sound, rate)
+
+
+def _report(args: argparse.Namespace, done: Rendered, fps: float) -> None:
+    seconds = done.frames / fps
+    ratio = done.computing / seconds
+    say(f"{args.out}: {seconds:.2f} s of video, {ratio:.2f} s of computing per second")
+    if args.json:
+        emit_json(
+            {
+                "out": str(args.out),
+                "frames": done.frames,
+                "video_s": round(seconds, 3),
+                "computing_s": round(done.computing, 3),
+                "computing_per_second": round(ratio, 4),
+                "ms_per_frame": round(1000 * done.computing / done.frames, 2),
+            }
+        )

@@ -1,0 +1,1 @@
+"""The clip format: training and evaluation data on disk, read and checked."""

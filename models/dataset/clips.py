@@ -1,0 +1,184 @@
+"""Reads finished synthetic clips from disk, and refuses unfinished or misshapen ones."""
+
+from __future__ import annotations
+
+import json
+import wave
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import LiveheadError
+from models.mini.motion import MOTION, MOUTH_UNITS
+
+SAMPLE_RATE = 16_000
+FPS = 25
+FRAME_SAMPLES = SAMPLE_RATE // FPS
+SIZE = 256
+MASK_SIZE = 64
+Split = Literal["train", "held_out"]
+
+
+class ClipError(LiveheadError):
+    """Raised when a clip is missing, unfinished or misshapen (``bad_clip``)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="bad_clip")
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One identity that speaks. T video frames; the sound and its track may be longer (N frames).
+
+    Attributes:
+        path: the clip's folder.
+        video: RGB uint8 [T, 256, 256, 3], memory-mapped, read-only.
+        mask: cover of head, hair and shoulders, uint8 [T, 64, 64], memory-mapped, read-only.
+        audio: mono float32 in [-1, 1] at 16 kHz; frame f sounds from sample 640 f to 640 (f + 1).
+        mouth: float32 [N, 13], columns ``models.mini.motion.MOUTH_UNITS``.
+        motion: float32 [N, 7], columns ``models.mini.motion.MOTION``.
+        mouth_xy: centre of the mouth, float32 [T, 2], pixels (x, y).
+        eyes_xy: centres of the picture's left and right eye, float32 [T, 4], pixels.
+        neutral: the identity at rest (motion zero, mouth at rest), RGB uint8 [256, 256, 3].
+        meta: what ``meta.json`` says: split, identity_seed, voice, speed, fps, ...
+    """
+
+    path: Path
+    video: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    audio: NDArray[np.float32]
+    mouth: NDArray[np.float32]
+    motion: NDArray[np.float32]
+    mouth_xy: NDArray[np.float32]
+    eyes_xy: NDArray[np.float32]
+    neutral: NDArray[np.uint8]
+    meta: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The clip's number as written on its folder."""
+        return self.path.name
+
+    @property
+    def frames(self) -> int:
+        """T, the number of video frames."""
+        return int(self.video.shape[0])
+
+
+def list_clips(data_dir: Path, split: Split | None = None) -> list[Path]:
+    """Folders of finished clips, in order of their number; of one split or of both.
+
+    Raises:
+        ClipError: the folder holds no ``clips``.
+    """
+    root = Path(data_dir) / "clips"
+    if not root.is_dir():
+        raise ClipError(
+            f"expected a data folder with clips/ inside, got {data_dir}; "
+            "make one with `livehead data synth`"
+        )
+    finished = [folder for folder in sorted(root.iterdir()) if is_finished(folder)]
+    if split is None:
+        return finished
+    return [folder for folder in finished if read_meta(folder).get("split") == split]
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the clip's last file, ``meta.json``, is there and says complete."""
+    try:
+        return read_meta(folder).get("complete") is True
+    except ClipError:
+        return False
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The clip's ``meta.json``.
+
+    Raises:
+        ClipError: the file is missing or unreadable, so the clip is not finished.
+    """
+    path = Path(folder) / "meta.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ClipError(
+            f"{folder}: expected a finished clip, got none or a broken meta.json; "
+            "run `livehead data synth` again, it resumes"
+        ) from error
+    if not isinstance(record, dict):
+        raise ClipError(f"{path}: expected a JSON object, got {type(record).__name__}")
+    return record
+
+
+def fingerprint(folder: Path) -> str:
+    """Names what a clip holds: equal for copies, another for clips made anew."""
+    digest = sha256()
+    for name in ("meta.json", "track.npz", "audio.wav"):
+        digest.update((folder / name).read_bytes())
+    digest.update(str((folder / "video.npy").stat().st_size).encode())
+    return digest.hexdigest()
+
+
+def load_clip(path: Path) -> Clip:
+    """Open one finished clip; its video and mask stay on disk until read.
+
+    Raises:
+        ClipError: the clip is unfinished, a file is missing, or shapes disagree.
+    """
+    path = Path(path)
+    meta = read_meta(path)
+    if meta.get("complete") is not True:
+        raise ClipError(f"{path}: expected a finished clip, got complete={meta.get('complete')!r}")
+    try:
+        video = np.load(path / "video.npy", mmap_mode="r")
+        mask = np.load(path / "mask.npy", mmap_mode="r")
+        with np.load(path / "track.npz") as archive:
+            names = ("mouth", "motion", "mouth_xy", "eyes_xy", "neutral")
+            track = {name: archive[name] for name in names}
+        audio = _read_wave(path / "audio.wav")
+    except (OSError, ValueError, KeyError, EOFError, wave.Error) as error:
+        raise ClipError(f"{path}: a file is missing or unreadable ({error})") from error
+    clip = Clip(path=path, video=video, mask=mask, audio=audio, meta=meta, **track)
+    _check(clip)
+    return clip
+
+
+def _read_wave(path: Path) -> NDArray[np.float32]:
+    with wave.open(str(path), "rb") as file:
+        form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
+        if form != (SAMPLE_RATE, 1, 2):
+            raise ClipError(f"{path}: expected 16 kHz, mono, 16 bit; got {form}")
+        data = file.readframes(file.getnframes())
+    return np.frombuffer(data, "<i2").astype(np.float32) / 32768.0
+
+
+def _check(clip: Clip) -> None:
+    frames = clip.video.shape[0] if clip.video.ndim else 0
+    count = clip.mouth.shape[0] if clip.mouth.ndim else 0
+    want: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+        "video": ((frames, SIZE, SIZE, 3), np.uint8),
+        "mask": ((frames, MASK_SIZE, MASK_SIZE), np.uint8),
+        "mouth": ((count, len(MOUTH_UNITS)), np.float32),
+        "motion": ((count, len(MOTION)), np.float32),
+        "mouth_xy": ((frames, 2), np.float32),
+        "eyes_xy": ((frames, 4), np.float32),
+        "neutral": ((SIZE, SIZE, 3), np.uint8),
+    }
+    for name, (shape, dtype) in want.items():
+        array = getattr(clip, name)
+        if array.shape != shape or array.dtype != dtype:
+            raise ClipError(
+                f"{clip.path}: expected {name} {np.dtype(dtype).name} {list(shape)}, "
+                f"got {array.dtype} {list(array.shape)}"
+            )
+    if not 0 < frames <= count:
+        raise ClipError(f"{clip.path}: expected a track for all {frames} frames, got {count}")
+    if clip.audio.shape[0] != count * FRAME_SAMPLES:
+        raise ClipError(
+            f"{clip.path}: expected {count * FRAME_SAMPLES} audio samples for {count} track "
+            f"frames, got {clip.audio.shape[0]}"
+        )

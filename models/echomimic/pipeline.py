@@ -1,0 +1,190 @@
+"""EchoMimic as the façade drives it: a portrait to an identity, speech to conditions, to frames.
+
+With the whole speech known the published loop runs over all of it when the first chunk is asked
+for; chunks are then cut from its result. Live speech, and recordings longer than the published
+limit, are sampled window by window (``causal.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.audio.whisper import WhisperFeatures
+from models.echomimic.conditioning import EchoBackbone
+from models.echomimic.preprocess import prepare
+from models.echomimic.streaming import bridge
+from models.echomimic.unet import EchoNet
+from models.echomimic.windows import EchoWindows
+from models.lightning.devices import Lane
+from models.lightning.sampler import Sampler
+from models.nn.attention import KeyValue
+from models.sd15.cfg import GuidedCondition
+from models.sd15.pipeline import GuidedFamily, GuidedStream, owner_of
+from models.sd15.preprocess import Boxes, foreground, open_boxes
+from models.sd15.reference_net import ReferenceNet
+from models.spec import PublishedSpec
+
+CLAMP = 1.5  # of start noise, as published
+LONGEST = 1200  # frames of a clip that the published loop takes
+HEARD, NOISE, SHOWN, CLIP = "heard", "noise", "shown", "clip"
+
+
+@dataclass(frozen=True)
+class EchoIdentity:
+    """What is static for one portrait.
+
+    Attributes:
+        key: of its content.
+        bank: keys and values of the reference, by path.
+        face: the located face [1, C, H, W].
+        foreground: face tokens' indices [1, K].
+    """
+
+    key: str
+    bank: Mapping[str, KeyValue]
+    face: Tensor
+    foreground: Tensor
+
+
+class EchoFamily(GuidedFamily):
+    """Networks with their weights; implements ``models.pipeline.Family``."""
+
+    spec: PublishedSpec
+    backbone: EchoBackbone
+
+    def __init__(
+        self, spec: PublishedSpec, networks: Mapping[str, nn.Module], boxes: Boxes
+    ) -> None:
+        denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
+        assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
+        backbone = EchoBackbone(spec, denoiser, spec.guidance, spec.without_reference)
+        features = WhisperFeatures(networks["whisper"], spec.fps)
+        super().__init__(spec, backbone, networks["vae"], features)
+        self.reference, self.locator = reference, networks["face_locator"]
+        self.boxes = boxes
+
+    @torch.inference_mode()
+    def identity(self, picture: NDArray[np.uint8]) -> EchoIdentity:
+        """RGB uint8 [H, W, 3] -> what is static.
+
+        Raises:
+            PortraitError: the picture cannot be used.
+        """
+        prepared = prepare(picture, self.boxes.box(picture), self.size[0])
+        latent = self.here(self.vae.encode(prepared.pixels[None]))
+        _, recording = self.reference.read(latent)
+        _, height, width = self.spec.latent
+        mask = (prepared.mask[0] * 255).byte().numpy()
+        return EchoIdentity(
+            owner_of(picture),
+            self.backbone.network.read_bank(recording.bank),
+            self.locator(self.here(prepared.mask[None])),
+            foreground(mask, (height, width)).to(self.device),
+        )
+
+    @torch.inference_mode()
+    def condition(self, stream: GuidedStream, audio: NDArray[np.float32]) -> GuidedCondition:
+        """Conditions of the stream's next window; of a known recording those of all of it.
+
+        Raises:
+            AudioError: the audio cannot be used; the stream is then as it was.
+        """
+        new = stream.speech.next(audio)
+        known = stream.speech.known
+        if known is not None and len(known) <= LONGEST:
+            if CLIP in stream.own:
+                condition: GuidedCondition = stream.own[CLIP]
+                return condition
+            condition = stream.own[CLIP] = self._hearing(stream, known)
+            return condition
+        overlap = self.spec.overlap
+        before = stream.own.get(HEARD, new[:1].expand(overlap, *new.shape[1:]))
+        heard = torch.cat([before, new])
+        stream.own[HEARD] = heard[len(heard) - overlap :]
+        return self._hearing(stream, heard)
+
+    def _hearing(self, stream: GuidedStream, features: Tensor) -> GuidedCondition:
+        identity: EchoIdentity = stream.identity
+        audio = self.here(features[None])
+        return self.backbone.hearing(
+            identity.key, identity.foreground, identity.bank, identity.face, audio
+        )
+
+    def sample(
+        self,
+        sampler: Sampler,
+        streams: Sequence[GuidedStream],
+        conditions: Sequence[GuidedCondition],
+    ) -> Tensor:
+        """Clean latents [B, C, F, H, W] of every stream's next chunk."""
+        live = [k for k, stream in enumerate(streams) if CLIP not in stream.own]
+        found: dict[int, Tensor] = {}
+        if live:
+            waiting = [streams[k] for k in live]
+            cond = self.backbone.collate([conditions[k] for k in live])
+            windows = sampler(self.backbone, self.starts(waiting), cond)
+            found = {k: self._shown(streams[k], windows[j : j + 1]) for j, k in enumerate(live)}
+        for k, stream in enumerate(streams):
+            if k not in found:
+                found[k] = self._cut(sampler, stream, conditions[k])
+        return torch.cat([found[k] for k in range(len(streams))])
+
+    def starts(self, streams: Sequence[GuidedStream]) -> Tensor:
+        """Start noise of windows [B, C, overlap + F, H, W]: old frames keep what they had."""
+        overlap, noises = self.spec.overlap, []
+        for stream in streams:
+            before = stream.own.get(NOISE)
+            if before is None:
+                before = self._noise(stream, overlap)
+            whole = torch.cat([before, self._noise(stream, self.spec.chunk_frames)], dim=2)
+            stream.own[NOISE] = whole[:, :, whole.shape[2] - overlap :]
+            noises.append(whole)
+        return torch.cat(noises)
+
+    def _noise(self, stream: GuidedStream, frames: int) -> Tensor:
+        channels, height, width = self.spec.latent
+        shape = (1, channels, frames, height, width)
+        drawn = torch.randn(shape, generator=stream.noise, dtype=self.dtype)
+        return drawn.float().clamp(-CLAMP, CLAMP).to(self.device)
+
+    def _shown(self, stream: GuidedStream, window: Tensor) -> Tensor:
+        new = bridge(window, self.spec.overlap, stream.own.get(SHOWN))
+        stream.own[SHOWN] = new[:, :, -1:]
+        return new
+
+    def _cut(self, sampler: Sampler, stream: GuidedStream, cond: GuidedCondition) -> Tensor:
+        """The next chunk of a clip that is sampled whole, once; its last frame repeats."""
+        frames, count = cond.frames, self.spec.chunk_frames
+        if SHOWN not in stream.own:
+            length = count + self.spec.overlap
+            windows = EchoWindows(
+                self.backbone,
+                sampler.plan.steps,
+                frames,
+                window=length,
+                overlap=self.spec.overlap,
+            )
+            lanes = [Lane(lane.device, windows.on(lane.backbone)) for lane in sampler.lanes]
+            whole = Sampler(self.spec.schedule, sampler.plan, lanes=lanes)
+            noise = self._noise(stream, frames)
+            stream.own[SHOWN] = whole(windows, noise, windows.condition(cond))
+            stream.own["at"] = 0
+        first = stream.own["at"]
+        stream.own["at"] = first + count
+        index = torch.arange(first, first + count, device=self.device).clamp(max=frames - 1)
+        made: Tensor = stream.own[SHOWN].index_select(2, index)
+        return made
+
+
+def make(
+    spec: PublishedSpec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+) -> EchoFamily:
+    """The family around networks with values; MTCNN frames portraits where ``folder`` has it."""
+    return EchoFamily(spec, networks, open_boxes(folder))

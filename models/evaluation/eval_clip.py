@@ -1,0 +1,153 @@
+"""Makes ready what is compared: the true frames of a clip beside a generator's frames of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.dataset.clips import FPS, FRAME_SAMPLES, Clip
+from models.face.crop import crop_portrait
+from models.face.geometry import Similarity, cut
+from models.face.portrait import find_face
+from models.generator import Generator
+from models.io.console import progress
+from models.offline import frames_for, play
+from models.synth.articulation import LATENESS, LIPS
+
+_DILATION = 9
+"""Pixels around the head that count neither as head nor as background."""
+_AT_REST = 0.01
+"""No mouth unit is above this in a mouth at rest."""
+_MOUTH_HALF = (32, 24)
+"""Half width and height of the box around the mouth in which distances are measured, pixels."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One clip as a generator is asked to make it: T frames of H x W.
+
+    Attributes:
+        clip: the clip; its first T frames count.
+        truth: RGB uint8 [T, H, W, 3]; still: the portrait, uint8 [H, W, 3].
+        audio: mono float32 [T * 640].
+        head, background: weights [H, W], 1 inside; what lies between them belongs to neither.
+        mouth_xy: [T, 2]; eyes_xy: [T, 2, 2]; pixels.
+        lips: frames in the middle of p, b and m.
+        silent: frames in which the true mouth is at rest, bool [T].
+    """
+
+    clip: Clip
+    truth: NDArray[np.uint8]
+    still: NDArray[np.uint8]
+    audio: NDArray[np.float32]
+    head: NDArray[np.float32]
+    background: NDArray[np.float32]
+    mouth_xy: NDArray[np.float64]
+    eyes_xy: NDArray[np.float64]
+    lips: NDArray[np.intp]
+    silent: NDArray[np.bool_]
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return len(self.truth)
+
+    @property
+    def boxes(self) -> NDArray[np.intp]:
+        """Left, top, right and bottom of the mouth in each frame, inside the frame, [T, 4]."""
+        height, width = self.still.shape[:2]
+        low = np.round(self.mouth_xy - _MOUTH_HALF).astype(np.intp)
+        high = low + 2 * np.array(_MOUTH_HALF)
+        edges = np.concatenate([low, high], 1)
+        return edges.clip(0, np.array([width, height, width, height]))
+
+
+def make_subject(clip: Clip, generator: Generator, identity: Any, seconds: float) -> Subject:
+    """Cut the first ``seconds`` of a clip, framed as the generator framed the portrait."""
+    frames = min(clip.frames, max(1, round(seconds * FPS)))
+    to_frame = _framing(clip, generator, identity)
+    height, width = generator.size
+    truth = np.empty((frames, height, width, 3), np.uint8)
+    for k in range(frames):
+        truth[k] = _frame(np.asarray(clip.video[k]), to_frame, (height, width))
+    cover = _frame(np.asarray(clip.mask[:frames]).max(0), to_frame, (height, width), clip)
+    near = cv2.dilate(cover, np.ones((2 * _DILATION + 1,) * 2, np.uint8))
+    mouth = to_frame.apply(clip.mouth_xy[:frames])
+    eyes = to_frame.apply(clip.eyes_xy[:frames].reshape(-1, 2, 2))
+    return Subject(
+        clip,
+        truth,
+        _frame(clip.neutral, to_frame, (height, width)),
+        np.ascontiguousarray(clip.audio[: frames * FRAME_SAMPLES]),
+        (cover > 127).astype(np.float32),
+        (near < 64).astype(np.float32),
+        mouth,
+        eyes,
+        lip_frames(clip, frames),
+        np.asarray(clip.mouth[:frames]).max(1) < _AT_REST,
+    )
+
+
+def _framing(clip: Clip, generator: Generator, identity: Any) -> Similarity:
+    """From the clip's pixels to those of the generator's frames."""
+    scale = generator.size[0] / clip.neutral.shape[0]
+    plain = Similarity(scale * np.eye(2, 3))
+    portrait = getattr(identity, "portrait", None)
+    if portrait is None or np.array_equal(portrait.crop, clip.neutral):
+        return plain
+    return crop_portrait(clip.neutral, find_face(clip.neutral)).to_crop
+
+
+def _frame(
+    picture: NDArray[np.uint8],
+    to_frame: Similarity,
+    size: tuple[int, int],
+    clip: Clip | None = None,
+) -> NDArray[np.uint8]:
+    if clip is not None:  # a mask is smaller than its frame
+        side = clip.neutral.shape[0]
+        picture = np.asarray(cv2.resize(picture, (side, side)), np.uint8)
+    if picture.shape[:2] == size and np.array_equal(to_frame.matrix, np.eye(2, 3)):
+        return picture
+    return cut(picture, to_frame, size[0], "edge")
+
+
+def generate(
+    generator: Generator, identity: Any, subject: Subject, label: str
+) -> NDArray[np.uint8]:
+    """The generator's frames for a subject, chunk by chunk as in a session, [T, H, W, 3].
+
+    The stream's seed is the clip's identity, so that a procedural motion track is the true one.
+    """
+    stream = generator.open(identity, seed=int(subject.clip.meta.get("identity_seed", 0)))
+    chunks = play(generator, stream, subject.audio)
+    total = -(-frames_for(generator, subject.audio.size) // generator.chunk_frames)
+    return gather(progress(chunks, label, total), subject.truth.shape)
+
+
+def gather(chunks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Chunks one after another in one array of the given shape, cut to it."""
+    frames, at = np.zeros(shape, np.uint8), 0
+    for chunk in chunks:
+        piece = chunk[: len(frames) - at]
+        frames[at : at + len(piece)] = piece
+        at += len(piece)
+    return frames
+
+
+def lip_frames(clip: Clip, frames: int) -> NDArray[np.intp]:
+    """Frames in the middle of p, b and m, as ``speech.json`` times them; empty without one."""
+    try:
+        record = json.loads((clip.path / "speech.json").read_text(encoding="utf-8"))
+        spoken = [(str(s), float(a), float(b)) for s, a, b in record["phonemes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return np.zeros(0, np.intp)
+    middles = [(begin + end) / 2 - LATENESS for symbol, begin, end in spoken if symbol in LIPS]
+    numbers = np.floor(np.array(middles) * FPS).astype(np.intp)
+    return np.unique(numbers[(numbers >= 0) & (numbers < frames)])

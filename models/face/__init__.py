@@ -1,0 +1,1 @@
+"""Pictures in, portraits out: face detection, framing and mask."""

@@ -1,0 +1,132 @@
+"""Hallo as the façade drives it: a portrait to an identity, speech to conditions, to frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.audio.wav2vec2 import Wav2VecFeatures
+from models.hallo.conditioning import HalloBackbone, for_both, read_chunk
+from models.hallo.preprocess import Prepared, prepare
+from models.hallo.unet import HalloNet
+from models.lightning.dfa import token_indices
+from models.nn.attention import KeyValue
+from models.sd15.cfg import GuidedCondition
+from models.sd15.pipeline import GuidedFamily, GuidedStream, owner_of
+from models.sd15.preprocess import Vectors, look, open_vectors
+from models.sd15.reference_net import ReferenceNet
+from models.spec import PublishedSpec
+
+FACE = 1  # of the masks: background, face, lips
+
+
+@dataclass(frozen=True)
+class HalloIdentity:
+    """What is static for one portrait, of both guidance halves where it is doubled.
+
+    Attributes:
+        key: of its content.
+        latent: [1, 4, H, W].
+        faces: face tokens [halves, M, D]; seen: their keys and values of all rows, by path.
+        region: the located face [halves, C, H, W]; masks: [halves, 3, L] at each level.
+        foreground: face tokens' indices [1, K].
+    """
+
+    key: str
+    latent: Tensor
+    faces: Tensor
+    seen: Mapping[str, KeyValue]
+    region: Tensor
+    masks: tuple[Tensor, ...]
+    foreground: Tensor
+
+
+class HalloFamily(GuidedFamily):
+    """Networks with their weights; implements ``models.pipeline.Family``."""
+
+    spec: PublishedSpec
+    backbone: HalloBackbone
+
+    def __init__(
+        self, spec: PublishedSpec, networks: Mapping[str, nn.Module], vectors: Vectors
+    ) -> None:
+        denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
+        assert isinstance(denoiser, HalloNet) and isinstance(reference, ReferenceNet)
+        backbone = HalloBackbone(
+            spec, denoiser, spec.guidance, without_reference=spec.without_reference
+        )
+        features = Wav2VecFeatures(networks["wav2vec"], spec.fps)
+        super().__init__(spec, backbone, networks["vae"], features)
+        self.reference, self.vectors = reference, vectors
+        self.image, self.audio = networks["imageproj"], networks["audioproj"]
+        self.locator = networks["face_locator"]
+
+    @torch.inference_mode()
+    def identity(self, picture: NDArray[np.uint8]) -> HalloIdentity:
+        """RGB uint8 [H, W, 3] -> what is static.
+
+        Raises:
+            PortraitError: the picture cannot be used.
+        """
+        prepared = prepare(picture, look(picture), self.size[0])
+        face = torch.from_numpy(self.vectors.vector(picture))[None]
+        return self.known(owner_of(picture), prepared, face)
+
+    @torch.inference_mode()
+    def known(self, key: str, prepared: Prepared, face: Tensor) -> HalloIdentity:
+        """From a prepared portrait and its face vector [1, D]."""
+        face = self.here(face)
+        faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
+        halves = self.backbone.halves
+        region = self.locator(self.here(prepared.region[None]))
+        masks = tuple(self.here(level).expand(halves, -1, -1) for level in prepared.masks)
+        _, height, width = self.spec.latent
+        face_map = prepared.masks[0][FACE:].amax(0).view(height, width)
+        return HalloIdentity(
+            key,
+            self.here(self.vae.encode(prepared.pixels[None])),
+            faces,
+            self.backbone.network.see_face(faces, self.spec.chunk_frames),
+            for_both(region, halves),
+            masks,
+            token_indices(face_map, multiple=1).to(self.device),
+        )
+
+    @torch.inference_mode()
+    def condition(self, stream: GuidedStream, audio: NDArray[np.float32]) -> GuidedCondition:
+        """Conditions of the stream's next chunk; advances its speech.
+
+        Raises:
+            AudioError: the audio cannot be used; the stream is then as it was.
+        """
+        identity: HalloIdentity = stream.identity
+        net, halves = self.backbone.network, self.backbone.halves
+        tokens = self.audio(self.here(stream.speech.next(audio)[None]))
+        pictures = read_chunk(
+            net, self.reference, self.seen(stream, identity.latent), identity.faces
+        )
+        parts: dict[str, Any] = {
+            "bank": pictures.bank,
+            "past": pictures.past,
+            "face": identity.seen,
+            "audio": net.hear(for_both(tokens, halves).flatten(0, 1)),
+            "masks": identity.masks,
+            "region": identity.region,
+        }
+        return self.backbone.condition(identity.key, identity.foreground, parts)
+
+
+def make(
+    spec: PublishedSpec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+) -> HalloFamily:
+    """The family around networks with values; ``small``: of other sizes than the published."""
+    size = networks["imageproj"].get_submodule("proj").in_features
+    assert isinstance(size, int)
+    return HalloFamily(spec, networks, open_vectors(folder, size, small=small))

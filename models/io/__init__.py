@@ -1,0 +1,1 @@
+"""Read and write what people have: sound, pictures, video, terminals."""

@@ -1,0 +1,169 @@
+"""The folder of ``mini``'s weights: what is in it, how it is written, and strict loading.
+
+codec.safetensors   latents <-> pixels
+unet.safetensors    the denoiser (bfloat16)
+reader.safetensors  speech features -> mouth units
+mini.json           sha256 of the three, the step plan, how they were trained
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from models.errors import WeightsError
+from models.lightning.plan import StepPlan
+from models.mini.autoencoder import Codec
+from models.mini.encoder import SpeechEncoder
+from models.mini.mouth import MouthReader
+from models.mini.pipeline import MiniFamily
+from models.mini.unet import MiniUNet
+from models.runtime.eager import preferred_dtype
+from models.runtime.engine import Engine
+from models.spec import MINI
+
+BUNDLED = Path(__file__).parents[1] / "weights" / "mini"
+MANIFEST = "mini.json"
+
+
+class Networks(NamedTuple):
+    """The trained parts of ``mini``, in float32 as they are stored: not yet made fast."""
+
+    codec: Codec
+    unet: MiniUNet
+    reader: MouthReader
+
+
+def load_networks(folder: Path) -> Networks:
+    """The trained parts in a weights folder.
+
+    Raises:
+        WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
+    """
+    return _networks(folder, read_manifest(folder)["sha256"])
+
+
+def _networks(folder: Path, sums: dict[str, str]) -> Networks:
+    networks = Networks(
+        Codec(MINI.codec), MiniUNet(MINI), MouthReader(MINI.audio_features, MINI.audio_window)
+    )
+    for name, network in networks._asdict().items():
+        _fill(network, folder / f"{name}.safetensors", sums[name])
+    return networks
+
+
+def load_mini(
+    folder: Path | None = None,
+    *,
+    threads: int = 1,
+    dtype: torch.dtype | None = None,
+    engine: Engine | None = None,
+) -> tuple[MiniFamily, StepPlan]:
+    """Networks and stored plan from a weights folder (the bundled one if None).
+
+    Args:
+        threads: of the speech encoder.
+        dtype: to compute in; what suits the machine if None.
+        engine: runs the networks; PyTorch itself if None.
+
+    Raises:
+        WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
+    """
+    folder = folder or BUNDLED
+    record = read_manifest(folder)
+    networks = _networks(folder, record["sha256"])
+    family = MiniFamily(
+        MINI,
+        networks.unet,
+        networks.codec,
+        networks.reader,
+        SpeechEncoder(threads=threads),
+        dtype or preferred_dtype(),
+        engine,
+    )
+    return family, StepPlan.from_json(record["plan"])
+
+
+def save_mini(
+    folder: Path, states: dict[str, dict[str, Tensor]], plan: StepPlan, training: dict[str, Any]
+) -> None:
+    """Write a weights folder; ``states`` holds the state of codec, unet and reader."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sums = {}
+    for name, state in states.items():
+        kind = torch.bfloat16 if name == "unet" else torch.float32
+        data = save({key: value.to(kind).contiguous() for key, value in state.items()})
+        (folder / f"{name}.safetensors").write_bytes(data)
+        sums[name] = sha256(data).hexdigest()
+    record = {"model": MINI.name, "sha256": sums, "plan": plan.to_json(), "training": training}
+    (folder / MANIFEST).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The record of a weights folder.
+
+    Raises:
+        WeightsError: the folder has none.
+    """
+    path = folder / MANIFEST
+    try:
+        record: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise WeightsError(
+            f"expected {MANIFEST} in {folder}, found none; give --weights a folder written by"
+            " `livehead train export`",
+            code="missing_weights",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path} is not readable JSON: {error}", code="bad_weights") from error
+    if not isinstance(record, dict) or record.get("model") != MINI.name:
+        raise WeightsError(f"{path} does not describe {MINI.name!r}", code="bad_weights")
+    sums = record.get("sha256")
+    if not isinstance(sums, dict) or set(sums) != set(Networks._fields) or "plan" not in record:
+        raise WeightsError(
+            f"expected in {path} the sha256 of {', '.join(Networks._fields)} and a plan;"
+            " write the folder again with `livehead train export`",
+            code="bad_weights",
+        )
+    return record
+
+
+def _fill(network: nn.Module, path: Path, expected_sum: str) -> None:
+    """Load one file into one network: checksum, exact names, exact shapes."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(
+            f"expected weights at {path}: {error.strerror}", code="missing_weights"
+        ) from error
+    found = sha256(data).hexdigest()
+    if found != expected_sum:
+        raise WeightsError(
+            f"{path} has sha256 {found[:12]}..., expected {expected_sum[:12]}...:"
+            " the file is truncated or foreign; copy it again",
+            code="bad_weights",
+        )
+    try:
+        state = {key: value.float() for key, value in load(data).items()}
+    except SafetensorError as error:
+        raise WeightsError(
+            f"{path} is not a safetensors file: {error}", code="bad_weights"
+        ) from error
+    wanted = network.state_dict()
+    wrong = sorted(set(wanted) ^ set(state)) + sorted(
+        key for key in set(wanted) & set(state) if wanted[key].shape != state[key].shape
+    )
+    if wrong:
+        raise WeightsError(
+            f"{path} does not fit: missing, extra or misshapen tensors {wrong[:5]}"
+            f" ({len(wrong)} in all); these weights belong to another version",
+            code="bad_weights",
+        )
+    network.load_state_dict(state)

@@ -1,0 +1,46 @@
+"""Mouth units heard in speech features: a small per-frame regressor.
+
+Two-stage audio: what the lips should do is read from the speech first, and given to the denoiser as
+an explicit condition beside the raw features; it is also a readable debug output.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.mini.motion import MOUTH_UNITS
+
+
+class MouthReader(nn.Module):
+    """Speech features around a frame -> mouth units (``MOUTH_UNITS``).
+
+    ``mean`` and ``std`` [D] are measured on the training speech; ``normalise`` is also what the
+    denoiser's audio tokens are made from.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, features: int = 288, window: int = 7, width: int = 256) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+        self.net = nn.Sequential(
+            nn.Dropout(0.1),
+            nn.Linear(features * window, width),
+            nn.SiLU(),
+            nn.Dropout(0.2),
+            nn.Linear(width, width // 2),
+            nn.SiLU(),
+            nn.Linear(width // 2, len(MOUTH_UNITS)),
+        )
+
+    def normalise(self, features: Tensor) -> Tensor:
+        """[..., W, D] raw -> zero mean, unit deviation per channel, clipped at 6 deviations."""
+        return ((features - self.mean) / self.std).clamp(-6.0, 6.0)
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        """Normalised features [..., W, D] -> mouth units [..., U], not clamped."""
+        units: Tensor = self.net(normalised.flatten(-2))
+        return units

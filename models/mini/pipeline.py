@@ -1,0 +1,194 @@
+"""``mini`` as the façade drives it: portraits to identities, audio to conditions, to frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.face.portrait import Portrait, prepare_portrait
+from models.lightning.dfa import token_indices
+from models.lightning.sampler import Sampler
+from models.mini.audio import StreamingWindow, chunk_features
+from models.mini.autoencoder import Codec
+from models.mini.compiled import CompiledMini
+from models.mini.encoder import SpeechEncoder
+from models.mini.motion import MotionTrack
+from models.mini.mouth import MouthReader
+from models.mini.painter import Painter
+from models.mini.prior import Anchor, geometry_planes, sigma_map
+from models.mini.unet import MiniCondition, MiniUNet, Reference
+from models.runtime.eager import for_inference
+from models.runtime.engine import Engine
+from models.spec import MiniSpec
+
+SEAM = 0.2  # of the excess step over a seam is taken from the first frame; measured, see join
+
+
+@dataclass(frozen=True)
+class MiniIdentity:
+    """What is static for one portrait: its reference features, and the portrait itself."""
+
+    key: str
+    portrait: Portrait
+    reference: Reference
+
+
+@dataclass
+class MiniStream:
+    """What one session carries from chunk to chunk.
+
+    Attributes:
+        identity: whose picture it is.
+        window: the audio's past.
+        motion: the procedural head, blinks, gaze and brows.
+        noise: start noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
+            but the conditions moves the picture.
+        mouth: mouth units of the last chunk, float32 [F, U]; for reading, not for the model.
+        last: the last two frames of the chunk before, [1, C, 2, H, W]; None before the first.
+    """
+
+    identity: MiniIdentity
+    window: StreamingWindow
+    motion: MotionTrack
+    noise: Tensor
+    mouth: NDArray[np.float32]
+    last: Tensor | None = None
+
+
+class MiniFamily:
+    """Networks of ``mini`` with their weights; implements ``models.pipeline.Family``."""
+
+    def __init__(
+        self,
+        spec: MiniSpec,
+        backbone: MiniUNet,
+        codec: Codec,
+        reader: MouthReader,
+        encoder: SpeechEncoder,
+        dtype: torch.dtype,
+        engine: Engine | None = None,
+    ) -> None:
+        """``dtype`` is what PyTorch computes in where no ``engine`` does."""
+        self.spec = spec
+        self.engine = engine
+        self.dtype = torch.float32 if engine else dtype
+        self.backbone: MiniUNet | CompiledMini = (
+            CompiledMini(backbone, engine) if engine else for_inference(backbone, dtype)
+        )
+        self.codec = for_inference(codec, torch.float32)  # for portraits: once, so exactly
+        self.paint = Painter(codec, dtype, spec.chunk_frames, engine)
+        self.reader = reader.eval()
+        self.encoder = encoder
+        side = codec.spec.stride * spec.latent[1]
+        self.size = (side, side)
+
+    @torch.inference_mode()
+    def identity(self, picture: NDArray[np.uint8]) -> MiniIdentity:
+        """Find the face, encode the crop, compute reference features; once per portrait.
+
+        Raises:
+            PortraitError: the picture cannot be used.
+        """
+        portrait = prepare_portrait(picture)
+        key = sha256(portrait.crop.tobytes()).hexdigest()[:16]
+        pixels = torch.from_numpy(portrait.crop).permute(2, 0, 1)[None].float() / 255
+        latent = self.codec.encode(pixels.contiguous(memory_format=torch.channels_last))
+        mask = torch.from_numpy(portrait.mask)[None, None]
+        mask = F.adaptive_avg_pool2d(mask, self.spec.latent[1:])
+        stride = self.codec.spec.stride
+        mouth = torch.from_numpy(portrait.mouth_xy)[None].float() / stride
+        eyes = torch.from_numpy(portrait.eyes_xy)[None].float() / stride
+        sigma = sigma_map(mask[:, 0], mouth, eyes, self.spec)
+        geometry = geometry_planes(mask[:, 0], mouth, eyes).to(self.dtype)
+        reference = self.backbone.reference(
+            [key], Anchor(latent[:, None], sigma[:, None]), geometry
+        )
+        face = (sigma[0, 0] > self.spec.sigma_background).float()
+        reference = replace(reference, foreground=token_indices(face))
+        return MiniIdentity(key, portrait, reference)
+
+    def stream(
+        self, identity: MiniIdentity, seed: int, speech: NDArray[np.float32] | None = None
+    ) -> MiniStream:
+        """Start a stream; the seed names its motion and its noise. It hears chunk by chunk, whether
+        or not the whole ``speech`` is known."""
+        generator = torch.Generator().manual_seed(seed)
+        channels, height, width = self.spec.latent
+        noise = torch.randn(1, channels, 1, height, width, generator=generator)
+        noise = noise.expand(-1, -1, self.spec.chunk_frames, -1, -1)
+        return MiniStream(
+            identity,
+            StreamingWindow(self.spec.chunk_frames),
+            MotionTrack(seed, self.spec.fps, head=self.spec.head_motion),
+            noise * self.spec.schedule.start_noise,
+            np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
+        )
+
+    @torch.inference_mode()
+    def condition(self, stream: MiniStream, audio: NDArray[np.float32]) -> MiniCondition:
+        """The conditions of the stream's next chunk; advances its audio and motion.
+
+        Raises:
+            AudioError: the audio is misshapen; the stream is then as it was.
+        """
+        window = stream.window.push(audio)
+        features = self.reader.normalise(torch.from_numpy(chunk_features(self.encoder, window)))
+        mouth = (self.spec.mouth_gain * self.reader(features)).clamp(0.0, 1.0)
+        stream.mouth = mouth.numpy()
+        motion = torch.from_numpy(stream.motion.frames(self.spec.chunk_frames))
+        return self.backbone.condition(
+            stream.identity.reference,
+            features[None].to(self.dtype),
+            mouth[None].to(self.dtype),
+            motion[None].to(self.dtype),
+        )
+
+    def sample(
+        self, sampler: Sampler, streams: Sequence[MiniStream], conditions: Sequence[MiniCondition]
+    ) -> Tensor:
+        """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
+        cond = self.backbone.collate(conditions)
+        return self.join(streams, sampler(self.backbone, self.starts(streams), cond))
+
+    @torch.inference_mode()
+    def join(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:
+        """Smooth the seam between each stream's last chunk and this one, [B, C, F, H, W].
+
+        Frames of a chunk see each other and those of its neighbour do not, so that movement
+        gathers at the seams. The step over a seam beyond the movement on both sides of it is
+        spread over the new chunk, halving from frame to frame.
+        """
+        joined = [
+            _spread(chunk[None], stream.last)
+            for stream, chunk in zip(streams, latents.unbind(0), strict=True)
+        ]
+        for stream, chunk in zip(streams, joined, strict=True):
+            stream.last = chunk[:, :, -2:]
+        return torch.cat(joined)
+
+    @torch.inference_mode()
+    def decode(self, _: Sequence[MiniStream], latents: Tensor) -> Tensor:
+        """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
+        pictures = self.paint(latents.transpose(1, 2).flatten(0, 1))
+        return pictures.view(latents.shape[0], -1, *pictures.shape[1:])
+
+    def starts(self, streams: Sequence[MiniStream]) -> Tensor:
+        """Start noise of a batch of streams, [B, C, F, H, W]."""
+        return torch.cat([stream.noise for stream in streams])
+
+
+def _spread(chunk: Tensor, last: Tensor | None) -> Tensor:
+    """Spread the excess step between ``last`` [1, C, 2, H, W] and ``chunk`` [1, C, F, H, W]."""
+    if last is None:
+        return chunk
+    movement = (last[:, :, 1] - last[:, :, 0] + chunk[:, :, 1] - chunk[:, :, 0]) / 2
+    excess = chunk[:, :, 0] - last[:, :, 1] - movement
+    weights = SEAM * 0.5 ** torch.arange(chunk.shape[2], dtype=chunk.dtype)
+    return chunk - excess[:, :, None] * weights[:, None, None]

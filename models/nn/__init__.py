@@ -1,0 +1,1 @@
+"""Attention and embeddings that several models share."""

@@ -1,1 +1,0 @@
-"""Portraits as the published models see them: pictures, masks, face vectors."""

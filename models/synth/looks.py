@@ -1,0 +1,143 @@
+"""Draws looks: shape, colours, hair, clothes, light and framing of an identity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from models.synth.figure import Outfit
+from models.synth.head import Person
+from models.synth.lights import Rgb, rgb
+
+HAIR_FEMALE = ("long01", "braid01", "long01", "braid01", "ponytail01")
+HAIR_MALE = ("short01", "short02", "short04")
+BROWS_FEMALE = ("eyebrow001", "eyebrow002", "eyebrow004", "eyebrow010")
+BROWS_MALE = ("eyebrow001", "eyebrow003", "eyebrow004", "eyebrow010")
+CLOTHS: tuple[Rgb, ...] = (
+    (0.03, 0.03, 0.04),
+    (0.05, 0.08, 0.16),
+    (0.36, 0.35, 0.34),
+    (0.20, 0.05, 0.05),
+    (0.06, 0.12, 0.09),
+    (0.16, 0.12, 0.08),
+    (0.10, 0.20, 0.26),
+    (0.24, 0.16, 0.26),
+)
+_HAIR_DARK: tuple[Rgb, ...] = ((0.014, 0.011, 0.010), (0.022, 0.014, 0.010))
+_HAIR_LIGHT: tuple[Rgb, ...] = (
+    (0.11, 0.06, 0.028),
+    (0.28, 0.18, 0.08),
+    (0.045, 0.025, 0.014),
+    (0.15, 0.055, 0.022),
+)
+_IRIS_DARK: tuple[Rgb, ...] = ((0.07, 0.035, 0.015), (0.05, 0.025, 0.012))
+_IRIS_LIGHT: tuple[Rgb, ...] = ((0.11, 0.17, 0.23), (0.09, 0.12, 0.07), (0.11, 0.065, 0.03))
+_PALE = np.array([0.60, 0.395, 0.305])
+_DEEP = np.array([0.165, 0.085, 0.050])
+_MELANIN = (0.80, 0.30, 0.12)
+_GREY_AGE = 0.45
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything about an identity besides what moves.
+
+    Attributes:
+        lashes: how dark the lashes are, 0..1.
+        skin, lips, hair, iris, cloth: linear colours.
+        environment: name of its map; turn: of the map, share of a full turn.
+        blur: of the background, larger is sharper.
+        blush, stubble: 0..1; seed: shifts the noise, 0..1.
+        camera_yaw, camera_pitch: where the camera stands, radians.
+        shift: offset of the picture, shares of its height (right, up).
+    """
+
+    person: Person
+    outfit: Outfit
+    skin: Rgb
+    lips: Rgb
+    hair: Rgb
+    iris: Rgb
+    cloth: Rgb
+    blush: float
+    stubble: float
+    lashes: float
+    seed: float
+    environment: str
+    turn: float
+    blur: float
+    camera_yaw: float
+    camera_pitch: float
+    shift: tuple[float, float]
+
+
+def draw_look(identity: int, lights: Path) -> Look:
+    """The look of identity number ``identity``: gender alternates, peoples and lights rotate.
+
+    Args:
+        identity: any number from 0; even ones are women.
+        lights: folder of environment maps (.exr).
+    """
+    rng = np.random.default_rng([identity, 2024])
+    female = identity % 2 == 0
+    group = (identity // 2 + 2 - identity % 2) % 3
+    person = _person(rng, identity, female, group)
+    melanin = float(np.clip(_MELANIN[group] + 0.10 * rng.standard_normal(), 0.0, 0.95))
+    skin = _PALE ** (1 - melanin) * _DEEP**melanin
+    light_hair = group == 2
+    hair = _pick(rng, _HAIR_LIGHT if light_hair else _HAIR_DARK)
+    if person.age > _GREY_AGE:
+        hair = (0.26, 0.25, 0.245)
+    names = sorted(path.name for path in lights.glob("*.exr") if path.stem != "night")
+    environment = names[identity % len(names)]
+    turn = float(rng.random())
+    return Look(
+        person=person,
+        outfit=_outfit(rng, female, identity),
+        skin=rgb(skin),
+        lips=rgb(skin * np.array([0.86, 0.56, 0.56]) if female else skin * (0.84, 0.62, 0.60)),
+        hair=hair,
+        iris=_pick(rng, _IRIS_LIGHT if light_hair else _IRIS_DARK),
+        cloth=_pick(rng, CLOTHS),
+        blush=float(rng.uniform(0.25, 0.6)),
+        stubble=0.0 if female else float(rng.uniform(0.0, 0.55)),
+        lashes=0.62 if female else 0.38,
+        seed=float(rng.random()),
+        environment=environment,
+        turn=turn,
+        blur=float(rng.uniform(110.0, 260.0)),
+        camera_yaw=float(0.05 * rng.standard_normal()),
+        camera_pitch=float(0.025 * rng.standard_normal()),
+        shift=(float(0.012 * rng.standard_normal()), float(0.006 * rng.standard_normal())),
+    )
+
+
+def _person(rng: np.random.Generator, identity: int, female: bool, group: int) -> Person:
+    peoples = np.eye(3)[group] * 0.68 + rng.dirichlet([2.0] * 3) * 0.32
+    age = float((0.04, 0.14, 0.30, 0.50)[rng.choice(4, p=(0.35, 0.35, 0.2, 0.1))])
+    return Person(
+        seed=identity,
+        gender=0.0 if female else 0.93,
+        age=age,
+        peoples=(float(peoples[0]), float(peoples[1]), float(peoples[2])),
+    )
+
+
+def _outfit(rng: np.random.Generator, female: bool, identity: int) -> Outfit:
+    hairs = HAIR_FEMALE if female else HAIR_MALE
+    return Outfit(
+        hair=hairs[(identity // 2 + identity // 6) % len(hairs)],
+        brows=_choice(rng, BROWS_FEMALE if female else BROWS_MALE),
+        smile=float(rng.uniform(0.0, 0.12)),
+    )
+
+
+def _choice(rng: np.random.Generator, names: tuple[str, ...]) -> str:
+    return names[int(rng.integers(len(names)))]
+
+
+def _pick(rng: np.random.Generator, colours: tuple[Rgb, ...]) -> Rgb:
+    base = np.asarray(colours[int(rng.integers(len(colours)))])
+    return rgb(base * rng.uniform(0.85, 1.2))

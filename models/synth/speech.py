@@ -1,0 +1,236 @@
+"""Speaks sentences and says when each phoneme sounds."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+from scipy.signal import resample_poly
+
+from models.synth.articulation import Phoneme
+from models.synth.assets import Assets, AssetsError
+
+RATE = 24_000
+"""Of the speech model, Hz."""
+OUT_RATE = 16_000
+VOICES_FEMALE = (
+    "af_heart",
+    "af_nicole",
+    "bf_emma",
+    "af_kore",
+    "af_nova",
+    "bf_alice",
+    "af_sky",
+    "af_alloy",
+    "bf_lily",
+    "af_sarah",
+    "af_aoede",
+    "bf_isabella",
+    "af_jessica",
+    "af_river",
+)
+VOICES_MALE = (
+    "am_michael",
+    "bm_george",
+    "am_puck",
+    "am_liam",
+    "bm_daniel",
+    "am_onyx",
+    "am_echo",
+    "bm_lewis",
+    "am_adam",
+    "am_eric",
+    "bm_fable",
+    "am_santa",
+)
+VOICES_HELD_OUT = ("af_bella", "am_fenrir")
+
+_DURATIONS = "/encoder/Clip_output_0"
+_LONGEST = 508
+# From the phonemiser's symbols to those of the speech model, in this order.
+_SYMBOLS = (
+    ("aɪ", "I"),
+    ("aʊ", "W"),
+    ("eɪ", "A"),
+    ("ɔɪ", "Y"),
+    ("oʊ", "O"),
+    ("əʊ", "Q"),
+    ("tʃ", "ʧ"),
+    ("dʒ", "ʤ"),
+    ("ɜː", "ɜɹ"),
+    ("ɚ", "əɹ"),
+    ("ɐ", "ə"),
+    ("r", "ɹ"),
+    ("ɹɹ", "ɹ"),
+    ("ːɹ", "ɹ"),
+    ("l̩", "əl"),
+    ("n̩", "ən"),
+)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """Speech and its timing.
+
+    Attributes:
+        audio: mono float32 at 24 kHz; phonemes: from its start, seconds.
+    """
+
+    audio: NDArray[np.float32]
+    phonemes: list[Phoneme]
+
+
+@dataclass(frozen=True)
+class Recital:
+    """Several sentences with pauses, cut to an exact length.
+
+    Attributes:
+        audio: mono float32 at 16 kHz; phonemes: of all sentences, seconds.
+        sentences: text, start and end, seconds; energy: loudness per frame, 0..about 1.
+    """
+
+    audio: NDArray[np.float32]
+    phonemes: list[Phoneme]
+    sentences: list[tuple[str, float, float]]
+    energy: NDArray[np.float32]
+
+
+class Speaker:
+    """The speech model in memory.
+
+    Raises:
+        AssetsError: the phonemiser is not installed.
+    """
+
+    def __init__(self, assets: Assets, threads: int = 1) -> None:
+        if shutil.which("espeak-ng") is None:
+            raise AssetsError("expected the program espeak-ng; get it: apt install espeak-ng")
+        words = json.loads(assets.vocabulary.read_text(encoding="utf-8"))
+        self._vocabulary: dict[str, int] = words.get("vocab", words)
+        self._voices = assets.voices
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        graph = _with_durations(assets.speech_graph)
+        self._session = onnxruntime.InferenceSession(
+            str(graph), options, providers=["CPUExecutionProvider"]
+        )
+
+    def say(self, text: str, voice: str, speed: float = 1.0) -> Utterance:
+        """Speak one sentence.
+
+        Raises:
+            ValueError: there is no such voice.
+        """
+        path = self._voices / f"{voice}.bin"
+        if not path.is_file():
+            raise ValueError(f"voice: expected one of {self._voices}, got {voice!r}")
+        language = "en-gb" if voice.startswith("b") else "en-us"
+        symbols = [c for c in phonemise(text, language) if c in self._vocabulary][:_LONGEST]
+        styles = np.fromfile(path, np.float32).reshape(-1, 256)
+        tokens = [0, *(self._vocabulary[c] for c in symbols), 0]
+        audio, durations = self._session.run(
+            None,
+            {
+                "tokens": np.array([tokens], np.int64),
+                "style": styles[len(symbols)][None],
+                "speed": np.array([speed], np.float32),
+            },
+        )
+        audio, durations = audio.reshape(-1), durations.reshape(-1)
+        times = np.concatenate([[0.0], np.cumsum(durations)]) / durations.sum()
+        times = times * len(audio) / RATE
+        phonemes = [
+            Phoneme(symbol, float(times[k]), float(times[k + 1]))
+            for k, symbol in enumerate([".", *symbols, "."])
+        ]
+        return Utterance(audio.astype(np.float32), phonemes)
+
+    def recite(
+        self,
+        texts: Sequence[str],
+        voice: str,
+        speed: float,
+        seconds: float,
+        rng: np.random.Generator,
+        fps: float = 25.0,
+    ) -> Recital:
+        """Speak texts in turn, with pauses, until ``seconds`` are full; the end is cut."""
+        pieces = [np.zeros(int(0.3 * RATE), np.float32)]
+        phonemes: list[Phoneme] = []
+        sentences: list[tuple[str, float, float]] = []
+        samples, k = len(pieces[0]), 0
+        while samples < seconds * RATE:
+            text = texts[k % len(texts)]
+            k += 1
+            spoken = self.say(text, voice, speed)
+            start = samples / RATE
+            phonemes += [Phoneme(p.symbol, p.start + start, p.end + start) for p in spoken.phonemes]
+            end = start + len(spoken.audio) / RATE
+            sentences.append((text, start, end))
+            pieces += [spoken.audio, np.zeros(int(_pause(rng) * RATE), np.float32)]
+            samples += len(pieces[-1]) + len(pieces[-2])
+        whole = np.concatenate(pieces)[: round(seconds * RATE)]
+        audio = resample_poly(whole, 2, 3).astype(np.float32)[: round(seconds * OUT_RATE)]
+        peak = float(np.abs(audio).max())
+        audio *= 0.7 / max(peak, 1e-3)
+        kept = [p for p in phonemes if p.start < seconds]
+        told = [(text, a, min(b, seconds)) for text, a, b in sentences]
+        return Recital(audio, kept, told, loudness(audio, round(seconds * fps), fps))
+
+
+def _pause(rng: np.random.Generator) -> float:
+    long = float(rng.random()) < 0.2
+    return float(rng.uniform(1.0, 1.5) if long else rng.uniform(0.2, 0.5))
+
+
+def loudness(audio: NDArray[np.float32], frames: int, fps: float) -> NDArray[np.float32]:
+    """Smoothed loudness of each frame, float32 [frames], about 1 at its loudest."""
+    step = OUT_RATE / fps
+    edges = (np.arange(frames + 1) * step).astype(int)
+    total = np.concatenate([[0.0], np.cumsum(np.abs(audio, dtype=np.float64))])
+    mean = (total[edges[1:]] - total[edges[:-1]]) / np.maximum(np.diff(edges), 1)
+    smooth = gaussian_filter1d(mean, 1.2)
+    top = max(float(np.quantile(smooth, 0.98)), 1e-6)
+    out: NDArray[np.float32] = np.clip(smooth / top, 0.0, 1.2).astype(np.float32)
+    return out
+
+
+def phonemise(text: str, language: str) -> str:
+    """Phonemes of a text in the speech model's symbols, punctuation kept."""
+    out = ""
+    for piece in re.findall(r"[^,.!?;:]+|[,.!?;:]", text):
+        if re.match(r"[,.!?;:]", piece):
+            out = out.rstrip() + piece + " "
+        elif piece.strip():
+            command = ["espeak-ng", "-q", "--ipa=3", "-v", language, piece.strip()]
+            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            said = " ".join(said.split())
+            out += re.sub("[_\u200d\u0361]", "", said) + " "
+    for old, new in _SYMBOLS:
+        out = out.replace(old, new)
+    return out.strip()
+
+
+def _with_durations(graph: Path) -> Path:
+    """A copy of the graph that also puts out how long each symbol lasts."""
+    path = graph.with_name("kokoro_durations.onnx")
+    if not path.is_file():
+        model = onnx.load(str(graph))
+        kind = onnx.TensorProto.FLOAT
+        model.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, kind, None))
+        scratch = path.with_suffix(f".part{os.getpid()}")  # several workers may start at once
+        onnx.save(model, str(scratch))
+        scratch.rename(path)
+    return path

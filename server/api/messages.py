@@ -1,0 +1,92 @@
+"""The JSON messages that a WebSocket caller may send, validated."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError
+
+from server.api.bodies import explain
+from server.errors import BadRequest
+from server.media.resampler import MAX_CHANNELS, MAX_RATE, MIN_RATE
+
+
+class _Message(BaseModel):
+    """Fields that we do not know are ignored, so that clients may be newer than the server."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class AudioForm(_Message):
+    """The form of the sound that follows."""
+
+    sample_rate: Annotated[StrictInt, Field(ge=MIN_RATE, le=MAX_RATE)]
+    channels: Annotated[StrictInt, Field(ge=1, le=MAX_CHANNELS)] = 1
+
+
+class SessionUpdate(_Message):
+    """Announces the form of the sound that follows."""
+
+    type: Literal["session.update"]
+    audio: AudioForm
+
+
+class Commit(_Message):
+    """The segment ends here."""
+
+    type: Literal["input_audio_buffer.commit"]
+
+
+class Clear(_Message):
+    """Drop queued speech that was not cut yet."""
+
+    type: Literal["input_audio_buffer.clear"]
+
+
+class Cancel(_Message):
+    """Stop speaking now."""
+
+    type: Literal["response.cancel"]
+
+
+class Ping(_Message):
+    """Asks for a pong."""
+
+    type: Literal["ping"]
+
+
+Message = SessionUpdate | Commit | Clear | Cancel | Ping
+
+_ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
+_TYPES = ", ".join(
+    ["session.update", "input_audio_buffer.commit", "input_audio_buffer.clear"]
+    + ["response.cancel", "ping"]
+)
+
+
+def read_message(text: str) -> Message:
+    """One message from its text.
+
+    Raises:
+        BadRequest: not a JSON object (``bad_json``), an unknown ``type`` (``unknown_type``), or a
+            wrong field (``bad_request``).
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest(
+            "expected JSON text, got something else; send sound as binary messages",
+            code="bad_json",
+        ) from error
+    if not isinstance(value, dict):
+        raise BadRequest("expected a JSON object with a type, got another value", code="bad_json")
+    try:
+        return _ADAPTER.validate_python(value)
+    except ValidationError as error:
+        kinds = {item["type"] for item in error.errors(include_url=False, include_input=False)}
+        if kinds & {"union_tag_invalid", "union_tag_not_found"}:
+            raise BadRequest(
+                f"expected a type among {_TYPES}; got another", code="unknown_type"
+            ) from error
+        raise BadRequest(explain(error)) from error

@@ -1,0 +1,125 @@
+"""WS /session/{id}/stream: speech in; units and events out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import get_args
+
+from fastapi import APIRouter
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from models.errors import LiveheadError
+from server.api import messages
+from server.api.deps import context_of, token_of
+from server.api.session import INPUT_RATE
+from server.errors import BadRequest, Unauthorised
+from server.outputs.websocket import WebSocketOutput
+from server.session import events
+from server.session.backlog import Backlog
+from server.session.output import Video
+from server.session.session import Session
+
+log = logging.getLogger(__name__)
+
+router = APIRouter()
+
+UNAUTHORISED = 4401
+NOT_FOUND = 4404
+BAD_REQUEST = 4400
+
+
+@router.websocket("/session/{session_id}/stream")
+async def stream(socket: WebSocket, session_id: str) -> None:
+    """Serve one socket until either side leaves; the session outlives it."""
+    await socket.accept()
+    try:
+        session = context_of(socket).sessions.find(session_id, token_of(socket))
+        video = _video_of(socket)
+        output = WebSocketOutput(socket, video, session.request_keyframe)
+        session.greet(output, video)
+        session.attach(output)
+    except LiveheadError as error:
+        await _refuse(socket, error)
+        return
+    output.start()
+    backlog = Backlog(session, output.event)
+    receiver = asyncio.create_task(
+        _receive(socket, session, output, backlog), name="websocket-receiver"
+    )
+    feeder = asyncio.create_task(backlog.run(), name="websocket-feeder")
+    sent = asyncio.create_task(output.wait_closed(), name="websocket-watch")
+    try:
+        await asyncio.wait({feeder, sent}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        session.detach(output)
+        receiver.cancel()
+        feeder.cancel()
+        await output.aclose()
+        await asyncio.gather(receiver, feeder, sent, return_exceptions=True)
+
+
+async def _receive(
+    socket: WebSocket, session: Session, output: WebSocketOutput, backlog: Backlog
+) -> None:
+    """Take messages until the socket ends; a bad one costs an error event."""
+    rate, channels = INPUT_RATE, 1
+    try:
+        while True:
+            await backlog.wait_for_room()
+            message = await socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            if (data := message.get("bytes")) is not None:
+                backlog.push(data, rate, channels)
+                continue
+            try:
+                parsed = messages.read_message(message.get("text") or "")
+            except LiveheadError as error:
+                output.event(events.error(error.code, str(error)))
+                continue
+            if isinstance(parsed, messages.SessionUpdate):
+                rate, channels = parsed.audio.sample_rate, parsed.audio.channels
+                output.event(events.updated(rate, channels))
+            else:
+                await _act(parsed, session, output, backlog)
+    finally:
+        backlog.end()
+
+
+async def _act(
+    message: messages.Message, session: Session, output: WebSocketOutput, backlog: Backlog
+) -> None:
+    """Do what a message says; only commits wait for the sound before them."""
+    match message:
+        case messages.Commit():
+            backlog.commit()
+        case messages.Clear():
+            session.clear_input()
+        case messages.Cancel():
+            await session.interrupt()
+        case messages.Ping():
+            output.event(events.pong())
+
+
+def _video_of(socket: WebSocket) -> Video:
+    wanted = socket.query_params.get("video", "h264")
+    for video in get_args(Video):
+        if wanted == video:
+            return video  # type: ignore[no-any-return]
+    raise BadRequest(f"expected video=h264, jpeg or none, got {wanted[:20]!r}; change the query")
+
+
+async def _refuse(socket: WebSocket, error: LiveheadError) -> None:
+    """Say why in an event, then close: browsers hide what a refused handshake says."""
+    code = NOT_FOUND
+    if isinstance(error, Unauthorised):
+        code = UNAUTHORISED
+    elif isinstance(error, BadRequest):
+        code = BAD_REQUEST
+    try:
+        await socket.send_json(events.error(error.code, str(error)))
+        if socket.application_state is WebSocketState.CONNECTED:
+            await socket.close(code)
+    except (WebSocketDisconnect, RuntimeError, OSError):
+        log.debug("a refused caller left first")

@@ -1,0 +1,1 @@
+"""Session: one caller's speech in, paced audio-video frames out."""

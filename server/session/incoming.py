@@ -1,0 +1,204 @@
+"""One segment of speech on its way in: resampled to both rates, handed out frame by frame.
+
+Knows nothing about time or sessions; ``server/session/scheduler.py`` decides when to take what.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.media.av_frame import OUTPUT_RATE
+from server.media.resampler import StreamResampler
+from server.media.spec import MediaSpec
+
+PEAK = 32767
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """What events and metrics call a stretch of speech.
+
+    Attributes:
+        name: the ``segment_id`` of events.
+        asked_at: clock time at which its first sound arrived.
+    """
+
+    name: str
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What one frame holds.
+
+    Attributes:
+        segment: the speech that is played with it, or None.
+        samples: queued sound in the frame at ``OUTPUT_RATE``; 0 is idle silence.
+    """
+
+    segment: Segment | None = None
+    samples: int = 0
+
+
+IDLE = Mark()
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSound:
+    """The sound of one frame: float32 for the model, int16 to be played."""
+
+    features: NDArray[np.float32]
+    sound: NDArray[np.int16]
+    samples: int
+
+
+class Fifo:
+    """Samples in order; what is asked beyond the end comes as zeros."""
+
+    def __init__(self, kind: type[np.generic]) -> None:
+        self._kind = kind
+        self._pieces: deque[NDArray[Any]] = deque()
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def push(self, samples: NDArray[Any]) -> None:
+        """Append samples [N]."""
+        if samples.size:
+            self._pieces.append(samples)
+            self._length += samples.size
+
+    def peek(self, count: int) -> NDArray[Any]:
+        """The next ``count`` samples, zeros after the end; they stay."""
+        out = np.zeros(count, self._kind)
+        at = 0
+        for piece in self._pieces:
+            part = piece[: count - at]
+            out[at : at + part.size] = part
+            at += part.size
+            if at == count:
+                break
+        return out
+
+    def pop(self, count: int) -> NDArray[Any]:
+        """Take the next ``count`` samples, zeros after the end."""
+        out = self.peek(count)
+        left = min(count, self._length)
+        self._length -= left
+        while left:
+            piece = self._pieces.popleft()
+            if piece.size > left:
+                self._pieces.appendleft(piece[left:])
+                break
+            left -= piece.size
+        return out
+
+
+class IncomingSpeech:
+    """One segment's queue at the model's rate and at the rate that is played.
+
+    Both resamplers keep the first sample's time, so frame k of one is frame k of the other; the
+    segment's last frame is filled up with silence.
+    """
+
+    def __init__(self, spec: MediaSpec, segment: Segment, rate: int, channels: int) -> None:
+        """Raises AudioError for a rate or channel count that cannot be taken."""
+        self.segment = segment
+        self.form = (rate, channels)
+        self.closed = False
+        self.begun = False
+        self.last_data = segment.asked_at
+        self._spec = spec
+        self._to_features = StreamResampler(rate, channels, spec.feature_rate)
+        self._to_sound = StreamResampler(rate, channels, OUTPUT_RATE)
+        self._arrived_s = 0.0
+        self._features = Fifo(np.float32)
+        self._sound = Fifo(np.int16)
+
+    @property
+    def frames(self) -> int:
+        """Frames that can be taken: whole ones, and the last broken one once it is closed."""
+        heard, last_heard = divmod(len(self._features), self._spec.feature_samples)
+        played, last_played = divmod(len(self._sound), self._spec.sound_samples)
+        if self.closed:
+            return max(heard + (last_heard > 0), played + (last_played > 0))
+        return min(heard, played)
+
+    @property
+    def known(self) -> int:
+        """Whole frames that arrived; the filters hold back the last millisecond of the last."""
+        return self.frames if self.closed else int(self._arrived_s / self._spec.frame_s + EPSILON)
+
+    @property
+    def seconds(self) -> float:
+        """Queued sound; a closed segment lasts whole frames, however short it is."""
+        return max(len(self._sound) / OUTPUT_RATE, self.frames * self._spec.frame_s)
+
+    def push(self, pcm: NDArray[np.int16], now: float) -> None:
+        """Append interleaved int16 [N * channels] in the segment's form."""
+        self._append(self._to_features.push(pcm), self._to_sound.push(pcm))
+        rate, channels = self.form
+        self._arrived_s += pcm.size / channels / rate
+        self.last_data = now
+
+    def close(self) -> None:
+        """No more will come; what the filters hold back becomes available."""
+        if not self.closed:
+            self._append(self._to_features.flush(), self._to_sound.flush())
+            self.closed = True
+
+    def take(self) -> FrameSound:
+        """The next frame; silence where the segment has ended."""
+        self._arrived_s -= self._spec.frame_s
+        samples = min(len(self._sound), self._spec.sound_samples)
+        return FrameSound(
+            self._features.pop(self._spec.feature_samples),
+            self._sound.pop(self._spec.sound_samples),
+            samples,
+        )
+
+    def peek_features(self, count: int) -> NDArray[np.float32]:
+        """At most ``count`` samples of what follows; a closed segment fills its last frame."""
+        known = len(self._features)
+        if self.closed:
+            known = self.frames * self._spec.feature_samples
+        return self._features.peek(min(count, known))
+
+    def peek_sound(self) -> NDArray[np.int16]:
+        """The next frame of what is played, int16; it stays."""
+        return self._sound.peek(self._spec.sound_samples)
+
+    def _append(self, features: NDArray[np.float32], sound: NDArray[np.float32]) -> None:
+        self._features.push(features)
+        self._sound.push((np.clip(sound, -1, 1) * PEAK).astype(np.int16))
+
+
+class VoiceGate:
+    """Says of each frame of a microphone whether somebody speaks; remembers a short while."""
+
+    THRESHOLD = 0.01  # RMS of full scale: -40 dB, above room noise, below quiet speech
+    HANG_FRAMES = 8  # pauses between words stay inside a segment
+
+    def __init__(self) -> None:
+        self._hang = 0
+
+    def hears(self, sound: NDArray[np.int16]) -> bool:
+        """Take the next frame, int16, in order."""
+        if is_quiet(sound):
+            self._hang = max(0, self._hang - 1)
+        else:
+            self._hang = self.HANG_FRAMES
+        return self._hang > 0
+
+
+def is_quiet(sound: NDArray[np.int16]) -> bool:
+    """Whether a frame's level is under the gate's threshold."""
+    level = np.sqrt(np.mean((sound.astype(np.float32) / PEAK) ** 2)) if sound.size else 0.0
+    return bool(level < VoiceGate.THRESHOLD)

@@ -1,0 +1,64 @@
+"""What every output of a session is, and the gate that lets pictures begin with a keyframe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+from server.media.av_frame import Unit
+from server.session.events import Event
+
+Video = Literal["h264", "jpeg", "none"]
+
+
+class Output(Protocol):
+    """Somebody attached to a session. ``send`` and ``event`` never wait.
+
+    Attributes:
+        video: what it shows; ``none`` takes events only and makes the model do nothing.
+        dropped_units: units it could not take in time.
+    """
+
+    video: Video
+    dropped_units: int
+
+    @property
+    def ready(self) -> bool:
+        """Whether a unit sent now would be seen; speech waits until somebody is."""
+        ...
+
+    def send(self, unit: Unit) -> None:
+        """Take a unit that is due now."""
+        ...
+
+    def event(self, event: Event) -> None:
+        """Take an event."""
+        ...
+
+    def clear(self) -> None:
+        """Drop queued units: an interrupt made them old. The next unit is a keyframe."""
+        ...
+
+    async def aclose(self) -> None:
+        """Deliver what is queued if that is quick, then let go."""
+        ...
+
+
+class KeyframeGate:
+    """Closed until a keyframe passes; asks for one while it is closed."""
+
+    def __init__(self, request_keyframe: Callable[[], None]) -> None:
+        self._request_keyframe = request_keyframe
+        self._open = False
+
+    def lets(self, unit: Unit) -> bool:
+        """Whether the unit may be shown."""
+        if not self._open:
+            self._open = unit.keyframe
+            if not self._open:
+                self._request_keyframe()
+        return self._open
+
+    def close(self) -> None:
+        """Units were left out: wait for the next keyframe."""
+        self._open = False

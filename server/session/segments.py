@@ -1,0 +1,47 @@
+"""Follows what is played and says which segments started, stopped or were cleared.
+
+For every segment exactly one ``started`` and then exactly one ``stopped`` or ``cleared``, whatever
+happens. A segment has stopped when something else is played after its last frame, so ``stopped``
+never comes before the sound was sent. Pure logic; knows nothing about sockets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from server.media.av_frame import OUTPUT_RATE
+from server.session.incoming import Mark, Segment
+
+
+class SegmentTracker:
+    """The segment that is being played and how much of it was."""
+
+    def __init__(self) -> None:
+        self.current: Segment | None = None
+        self._samples = 0
+
+    @property
+    def position_ms(self) -> int:
+        """Milliseconds of the current segment that were played."""
+        return round(1000 * self._samples / OUTPUT_RATE)
+
+    def play(self, mark: Mark) -> Iterator[tuple[str, Segment, int]]:
+        """Take the mark of the frame that is played now.
+
+        Yields:
+            Event name (``started`` or ``stopped``), segment, playback position in milliseconds.
+        """
+        if mark.segment is not self.current:
+            yield from self.end("stopped")
+            if mark.segment is not None:
+                self.current = mark.segment
+                yield "started", mark.segment, 0
+        if self.current is not None:
+            self._samples += mark.samples
+
+    def end(self, name: str) -> Iterator[tuple[str, Segment, int]]:
+        """End the current segment, if there is one, as ``stopped`` or ``cleared``."""
+        if self.current is not None:
+            segment, position = self.current, self.position_ms
+            self.current, self._samples = None, 0
+            yield name, segment, position

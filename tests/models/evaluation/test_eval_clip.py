@@ -1,0 +1,94 @@
+"""Clips against a generator that is exact, late, or moves its lips too little."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.dataset.clips import load_clip
+from models.evaluation.compare import Reading, compare, read_video, rest_of
+from models.evaluation.eval_clip import Subject, generate, lip_frames, make_subject
+from models.evaluation.faces import track_face
+from tests.support.puppet import PuppetGenerator, write_clip
+
+pytestmark = pytest.mark.unit
+
+
+Case = tuple[Subject, Reading]
+
+
+@pytest.fixture(scope="module")
+def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A small clip, and how landmarks read its truth."""
+    data = tmp_path_factory.mktemp("data")
+    clip = load_clip(write_clip(data, "900", "held_out", frames=50))
+    subject = make_subject(clip, PuppetGenerator(), None, 60.0)
+    return subject, read_video(subject.truth, subject, None, "truth")
+
+
+def measured(case: Case, generator: PuppetGenerator) -> dict[str, float]:
+    """All metrics of one generator on the small clip, by landmarks alone."""
+    subject, true = case
+    frames = generate(generator, None, subject, "test")
+    return compare(frames, read_video(frames, subject, None, "test"), subject, true, 4)
+
+
+def test_an_exact_generator_is_perfect(case: Case) -> None:
+    metrics = measured(case, PuppetGenerator())
+    assert metrics["mouth_correlation.landmarks"] == pytest.approx(1, abs=1e-3)
+    assert metrics["sync_offset_frames.landmarks"] == pytest.approx(0, abs=0.05)
+    assert metrics["mouth_amplitude_percent.landmarks"] == pytest.approx(100, abs=1)
+    assert metrics["jaw_ceiling.landmarks"] > 0.8
+    assert metrics["rest_excess_percent.landmarks"] == pytest.approx(0, abs=1)
+    assert metrics["closure_percent.landmarks"] == metrics["closure_truth_percent.landmarks"] == 100
+    assert metrics["closure_chance_percent.landmarks"] < 50
+    assert metrics["frame_change"] == pytest.approx(1, abs=0.01)
+    assert metrics["border_ratio_excess"] == pytest.approx(0, abs=0.01)
+    assert metrics["drift_background"] == pytest.approx(0, abs=0.01)
+    assert metrics["psnr"] > metrics["psnr_still"] + 10
+    assert metrics["psnr_mouth"] > metrics["psnr_mouth_still"] + 10
+    assert math.isnan(metrics["mouth_correlation.ruler"])
+
+
+def test_a_late_generator_is_found_late(case: Case) -> None:
+    metrics = measured(case, PuppetGenerator(late=3))
+    assert metrics["sync_offset_frames.landmarks"] == pytest.approx(3, abs=0.4)
+    assert metrics["mouth_correlation.landmarks"] < 0.5
+
+
+def test_small_lips_have_a_small_amplitude(case: Case) -> None:
+    metrics = measured(case, PuppetGenerator(scale=0.5))
+    assert 30 < metrics["mouth_amplitude_percent.landmarks"] < 75
+    assert metrics["mouth_correlation.landmarks"] > 0.6
+
+
+def test_lip_sounds_come_from_their_times(tmp_path: Path) -> None:
+    clip = load_clip(write_clip(tmp_path, "000", "train", frames=50))
+    assert lip_frames(clip, 50).tolist() == [30]  # b in the middle of the pause; m is too late
+    (clip.path / "speech.json").write_text("{")
+    assert lip_frames(clip, 50).size == 0
+
+
+def test_seconds_and_boxes_stay_inside(tmp_path: Path) -> None:
+    clip = load_clip(write_clip(tmp_path, "000", "train", frames=50))
+    subject = make_subject(clip, PuppetGenerator(), None, 1.0)
+    assert subject.truth.shape == (25, 256, 256, 3)
+    assert subject.audio.size == 25 * 640
+    assert (subject.boxes[:, 2:] > subject.boxes[:, :2]).all()
+    assert subject.boxes.min() >= 0 and subject.boxes.max() <= 256
+    assert not (subject.head * subject.background).any()
+    assert subject.background.sum() > 0
+
+
+def test_no_face_no_track() -> None:
+    assert track_face(np.zeros((3, 256, 256, 3), np.uint8)) is None
+
+
+def test_rest_is_what_silence_shows() -> None:
+    opening = np.concatenate([np.full(20, 0.1), np.full(60, 0.9), np.full(20, 0.5)])
+    assert rest_of(opening, np.arange(100) < 20) == pytest.approx(0.1)
+    assert rest_of(opening[30:], np.zeros(70, bool)) == pytest.approx(0.5)
+    assert math.isnan(rest_of(np.full(9, np.nan), np.ones(9, bool)))

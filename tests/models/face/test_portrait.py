@@ -1,0 +1,191 @@
+"""Portraits from pictures: what is accepted lands in the right place, the rest is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models.errors import PortraitError, WeightsError
+from models.face import networks
+from models.face.crop import MIDDLE, SIDE, UNIT
+from models.face.detector import detect
+from models.face.landmarks import landmarks
+from models.face.mask import segment
+from models.face.portrait import Portrait, prepare_portrait
+
+pytestmark = pytest.mark.unit
+
+Picture = NDArray[np.uint8]
+
+
+def resized(picture: Picture, factor: float) -> Picture:
+    """The picture, ``factor`` times as large."""
+    kind = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, None, fx=factor, fy=factor, interpolation=kind), np.uint8)
+
+
+def turned(picture: Picture, degrees: float) -> Picture:
+    """The picture turned about its middle, edges repeated."""
+    height, width = picture.shape[:2]
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), degrees, 1)
+    size = (width, height)
+    out = cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(out, np.uint8)
+
+
+def refusal(picture: Picture) -> str:
+    """The code with which a picture is refused."""
+    with pytest.raises(PortraitError) as caught:
+        prepare_portrait(picture)
+    return caught.value.code
+
+
+def assert_framed(portrait: Portrait) -> None:
+    """Eyes and mouth lie where training has them."""
+    eyes = portrait.eyes_xy.reshape(2, 2).mean(0)
+    assert np.linalg.norm(portrait.mouth_xy - eyes) == pytest.approx(UNIT, abs=0.5)
+    assert np.allclose((portrait.mouth_xy + eyes) / 2, MIDDLE, atol=0.5)
+    assert portrait.eyes_xy[0] < portrait.eyes_xy[2]
+
+
+def test_a_photograph_becomes_a_portrait(photo: Picture) -> None:
+    portrait = prepare_portrait(photo)
+    assert portrait.crop.shape == (SIDE, SIDE, 3)
+    assert portrait.crop.dtype == np.uint8
+    assert portrait.mask.shape == (64, 64)
+    assert portrait.mouth_xy.shape == (2,)
+    assert portrait.eyes_xy.shape == (4,)
+    assert {portrait.mask.dtype, portrait.mouth_xy.dtype, portrait.eyes_xy.dtype} == {
+        np.dtype(np.float32)
+    }
+    assert_framed(portrait)
+    assert portrait.warnings == ()
+
+
+def test_the_mask_holds_the_head_and_not_the_background(photo: Picture) -> None:
+    mask = prepare_portrait(photo).mask
+    assert mask.min() >= 0
+    assert mask.max() <= 1
+    assert mask[20:50, 22:42].min() > 0.9
+    assert mask[8, 32] > 0.8
+    assert mask[2:20, :3].max() < 0.1
+    assert mask[2:20, -3:].max() < 0.1
+
+
+def test_a_prepared_crop_stays_as_it_is(photo: Picture) -> None:
+    """What is framed like training pictures (the bundled avatars are) is not moved."""
+    first = prepare_portrait(photo)
+    again = prepare_portrait(first.crop)
+    assert np.array_equal(again.crop, first.crop)
+    assert np.allclose(again.mouth_xy, first.mouth_xy, atol=2)
+    assert np.allclose(again.eyes_xy, first.eyes_xy, atol=2)
+
+
+@pytest.mark.parametrize("factor", [0.7, 2.0, 9.0])
+def test_size_does_not_change_the_framing(photo: Picture, factor: float) -> None:
+    small, usual = prepare_portrait(resized(photo, factor)), prepare_portrait(photo)
+    assert np.allclose(small.eyes_xy, usual.eyes_xy, atol=2)
+    difference = np.abs(small.crop.astype(float) - usual.crop).mean()
+    assert difference < 8
+
+
+def test_a_face_far_away_in_a_wide_picture_is_found(photo: Picture) -> None:
+    wide = np.full((700, 2300, 3), 90, np.uint8)
+    wide[300:620, 1900:2220] = photo
+    assert_framed(prepare_portrait(wide))
+
+
+def test_grey_pictures_and_mirrored_ones_are_fine(photo: Picture) -> None:
+    grey = np.repeat(photo.mean(2, keepdims=True).astype(np.uint8), 3, 2)
+    assert_framed(prepare_portrait(grey))
+    assert_framed(prepare_portrait(np.ascontiguousarray(photo[:, ::-1])))
+
+
+def test_a_tight_picture_is_filled_in_with_a_warning(photo: Picture) -> None:
+    tight = np.ascontiguousarray(photo[40:190, 90:235])
+    portrait = prepare_portrait(tight)
+    assert_framed(portrait)
+    assert any("filled in" in warning for warning in portrait.warnings)
+
+
+def test_a_magnified_face_brings_a_warning(photo: Picture) -> None:
+    portrait = prepare_portrait(resized(photo, 0.75))
+    assert any("soft" in warning for warning in portrait.warnings)
+
+
+def test_a_tilted_head_brings_a_warning(photo: Picture) -> None:
+    assert any("tilted" in warning for warning in prepare_portrait(turned(photo, 16)).warnings)
+
+
+@pytest.mark.parametrize("degrees", [-45, 45, 90])
+def test_pictures_lying_on_their_side_are_refused(photo: Picture, degrees: int) -> None:
+    assert refusal(turned(photo, degrees)) == "face_turned"
+
+
+def test_noise_and_blank_pictures_hold_no_face() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (400, 300, 3), dtype=np.uint8)
+    assert refusal(noise) == "no_face"
+    assert refusal(np.full((1200, 900, 3), 200, np.uint8)) == "no_face"
+
+
+def test_two_people_are_refused(photo: Picture) -> None:
+    assert refusal(np.concatenate([photo, photo[:, ::-1]], 1)) == "several_faces"
+
+
+def test_a_much_smaller_second_face_is_fine(photo: Picture) -> None:
+    both = np.full((480, 800, 3), 90, np.uint8)
+    both[:, :480] = resized(photo, 1.5)
+    both[:160, 560:720] = resized(photo, 0.5)
+    assert_framed(prepare_portrait(both))
+
+
+def test_a_small_face_is_refused(photo: Picture) -> None:
+    assert refusal(resized(photo, 0.5)) == "face_too_small"
+
+
+def test_small_and_misshapen_pictures_are_refused(photo: Picture) -> None:
+    assert refusal(np.ascontiguousarray(photo[:50])) == "image_too_small"
+    assert refusal(photo[..., 0]) == "bad_image"
+
+
+def test_detection_and_landmarks_agree(photo: Picture) -> None:
+    (face,) = detect(photo)
+    assert face.score > 0.8
+    marks = landmarks(photo, face)
+    assert marks.points.shape == (468, 3)
+    assert marks.presence > 0.9
+    assert np.allclose(marks.eyes, face.points[:2], atol=5)
+    assert np.allclose(marks.mouth, face.points[3], atol=8)
+    assert abs(marks.yaw) < 0.15
+    assert abs(marks.roll) < 0.15
+
+
+def test_the_pose_follows_the_picture(photo: Picture) -> None:
+    """Mirroring changes the sign of yaw and roll, turning changes roll alone."""
+    mirrored = np.ascontiguousarray(photo[:, ::-1])
+    one, other = (landmarks(p, detect(p)[0]) for p in (photo, mirrored))
+    assert one.yaw == pytest.approx(-other.yaw, abs=0.1)
+    assert one.roll == pytest.approx(-other.roll, abs=0.05)
+    tilted = turned(photo, -15)
+    assert landmarks(tilted, detect(tilted)[0]).roll == pytest.approx(
+        one.roll + np.radians(15), abs=0.06
+    )
+
+
+def test_segmentation_has_the_size_of_the_picture(photo: Picture) -> None:
+    alpha = segment(np.ascontiguousarray(photo[:, :200]))
+    assert alpha.shape == (320, 200)
+    assert 0 <= alpha.min() <= alpha.max() <= 1
+
+
+def test_damaged_networks_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    networks._session.cache_clear()
+    monkeypatch.setattr(networks, "FOLDER", tmp_path)
+    for network in networks.Network:
+        (tmp_path / network.value[0]).write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="SHA-256"):
+        prepare_portrait(np.zeros((100, 100, 3), np.uint8))

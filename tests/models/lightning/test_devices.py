@@ -1,0 +1,130 @@
+"""Devices that share light steps: who takes which, and that nobody can tell from the result."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from models.echomimic.windows import EchoWindows
+from models.errors import PlanError
+from models.lightning.devices import Lane, make_lanes, predict, shares
+from models.lightning.plan import parse
+from models.lightning.sampler import Sampler
+from models.spec import PUBLISHED_DDIM, PUBLISHED_FLOW
+from tests.models.echomimic import test_echomimic as echomimic
+from tests.models.hallo import test_hallo as hallo
+from tests.models.memo import test_memo as memo
+
+pytestmark = pytest.mark.unit
+
+FACE = torch.arange(30)[None]
+
+
+@cache
+def case(name: str) -> tuple[Any, Any, Tensor, Any]:
+    """Backbone, condition, start noise and schedule of a family, in double precision."""
+    if name == "memo":
+        mem = memo.small(torch.float64)
+        return mem.backbone, mem.condition(foreground=FACE), memo.start(), PUBLISHED_FLOW
+    if name == "hallo":
+        hall = hallo.small(torch.float64)
+        return hall.backbone, hall.condition(foreground=FACE), hallo.start(), PUBLISHED_DDIM
+    echo = echomimic.small(torch.float64)
+    if name == "echomimic":
+        window = echo.condition(4, foreground=FACE)
+        return echo.backbone(), window, echomimic.clip(4), PUBLISHED_DDIM
+    walking = EchoWindows(echo.backbone(), echomimic.STEPS, 7, window=4, overlap=1)
+    heard = walking.condition(echo.condition(7, foreground=FACE))
+    return walking, heard, echomimic.clip(7), PUBLISHED_DDIM
+
+
+def lanes_of(backbone: Any, count: int) -> list[Lane]:
+    """As many as asked for, all on the CPU; windows are put around each backbone."""
+    devices = ["cpu"] * count
+    if isinstance(backbone, EchoWindows):
+        inner = make_lanes(backbone.inner, devices)
+        return [Lane(lane.device, backbone.on(lane.backbone)) for lane in inner]
+    return make_lanes(backbone, devices)
+
+
+@pytest.mark.parametrize(
+    ("count", "lanes", "expected"),
+    [
+        (3, 2, [(0, 2), (2, 3)]),
+        (4, 2, [(0, 2), (2, 4)]),
+        (1, 3, [(0, 1), (1, 1), (1, 1)]),
+        (7, 3, [(0, 3), (3, 5), (5, 7)]),
+    ],
+)
+def test_steps_are_shared_in_runs_of_neighbours(
+    count: int, lanes: int, expected: list[tuple[int, int]]
+) -> None:
+    assert shares(count, lanes) == expected
+
+
+@pytest.mark.parametrize("name", ["hallo", "memo", "echomimic", "windows"])
+def test_two_devices_give_what_one_gives(name: str) -> None:
+    backbone, cond, z, schedule = case(name)
+    chosen, z = parse("4:0+parallel+dfa"), z.double()
+    alone = Sampler(schedule, chosen)(backbone, z, cond)
+    shared = Sampler(schedule, chosen, lanes=lanes_of(backbone, 2))(backbone, z, cond)
+    assert torch.allclose(shared, alone, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["hallo", "memo", "echomimic"])
+def test_a_replica_holds_the_last_layer_alone_and_the_home_device_no_copy(name: str) -> None:
+    backbone, *_ = case(name)
+    own = backbone.network
+    home, other = make_lanes(backbone, ["cpu", "cpu"])
+    assert home.backbone is backbone
+    replica: Any = other.backbone
+    network = replica.network
+    assert parameters(network) < 0.2 * parameters(own)
+    assert network.down_blocks[0].resnets is None and network.mid_block.resnets is None
+    *earlier, last = network.up_blocks[-1].resnets
+    assert earlier == [None, None] and last is not own.up_blocks[-1].resnets[-1]
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(value.numel() for value in network.parameters())
+
+
+def test_every_device_runs_its_own_replica() -> None:
+    backbone, cond, z, schedule = case("hallo")
+    chosen = parse("4:0+parallel")
+    alone = Sampler(schedule, chosen)(backbone, z, cond)
+    lanes = make_lanes(backbone, ["cpu", "cpu"])
+    spoilt: Any = lanes[1].backbone
+    spoilt.network.conv_out.weight.data.mul_(1.5)
+    shared = Sampler(schedule, chosen, lanes=lanes)(backbone, z, cond)
+    assert float((shared - alone).abs().max()) > 1e-3
+
+
+def test_predictions_come_back_in_order() -> None:
+    class Echo:
+        def tail(self, cached: Any, z: Tensor, t: Tensor, cond: Any) -> Tensor:
+            assert len(cached.rows) == len(cond.rows) == len(z) == len(t)
+            return z + t[:, None]
+
+    class Rows:
+        def __init__(self, n: int = 1) -> None:
+            self.rows = [0] * n
+
+        def repeat(self, n: int) -> Rows:
+            return Rows(n)
+
+    lanes = [Lane(torch.device("cpu"), Echo()) for _ in range(2)]
+    inputs = [torch.full((1, 1), 10.0 * k) for k in range(3)]
+    times = [torch.tensor([float(k)]) for k in range(3)]
+    made = predict(lanes, Rows(), inputs, times, Rows())  # type: ignore[arg-type]
+    assert [float(one) for one in made] == [0, 11, 22]
+
+
+def test_devices_have_nothing_to_share_where_light_steps_wait() -> None:
+    backbone, *_ = case("hallo")
+    with pytest.raises(PlanError, match="parallel"):
+        Sampler(PUBLISHED_DDIM, parse("4:0"), lanes=make_lanes(backbone, ["cpu"]))

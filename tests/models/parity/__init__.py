@@ -1,1 +1,0 @@
-"""Tests of the frame around the stored values of the published models."""

@@ -1,0 +1,106 @@
+"""Compiled networks: one graph for key steps, one for light steps, the same values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from models.echomimic.conditioning import EchoBackbone
+from models.lightning.devices import make_lanes
+from models.lightning.plan import parse
+from models.lightning.sampler import Sampler
+from models.sd15.compiled import compile_backbone, compile_network
+from models.spec import PUBLISHED_DDIM
+from tests.models.echomimic.test_echomimic import SPEC, clip, small
+
+pytestmark = pytest.mark.e2e
+
+ROUNDING = 1e-6
+"""Of networks in float64 and states in float32. In float32 a copy of a network may differ by more:
+some matrix kernels round by where their operands lie (weights moved by 4 bytes: 3e-5)."""
+
+
+def far(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The largest difference."""
+    return float((a - b).abs().max())
+
+
+@torch.inference_mode()
+def test_key_and_light_steps_are_a_graph_each_with_equal_values() -> None:
+    case = small(torch.float64)
+    plain = case.backbone()
+    network = copy.deepcopy(case.net)
+    compile_network(network, backend="eager")  # traces as inductor does, without its compiler
+    traced = EchoBackbone(SPEC, network, plain.guidance)
+    cond = case.condition(4, foreground=torch.arange(30)[None])
+    counters.clear()
+    for k in range(2):
+        z, t, later = clip(4) + k, torch.tensor([700.0 - k]), torch.tensor([400.0])
+        v, cached = plain.full(z, t, cond, keep=True)
+        got, kept = traced.full(z, t, cond, keep=True)
+        assert far(got, v) < ROUNDING
+        light = plain.tail(cached, z + 0.1, later, cond)
+        assert far(traced.tail(kept, z + 0.1, later, cond), light) < ROUNDING
+    assert counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
+
+
+class Graphs:
+    """An entry as CUDA graphs run it: whatever it makes lies where it lay the last time."""
+
+    def __init__(self, entry: Callable[..., Any]) -> None:
+        self.entry = entry
+        self.memory: dict[str, torch.Tensor] = {}
+
+    def _place(self, name: str, made: torch.Tensor) -> torch.Tensor:
+        return self.memory.setdefault(name, made.clone()).copy_(made)
+
+    def __call__(self, *given: Any) -> Any:
+        out = self.entry(*given)
+        kept = given[-1].focus.kept
+        kept.update({name: self._place(name, made) for name, made in kept.items()})
+        if isinstance(out, torch.Tensor):
+            return self._place("out", out)
+        return tuple(self._place(str(k), made) for k, made in enumerate(out))
+
+
+@torch.inference_mode()
+def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> None:
+    case = small(torch.float64)
+    plain = case.backbone()
+    network: Any = copy.deepcopy(case.net)
+    network.everything, network.last = Graphs(network.everything), Graphs(network.last)
+    graphs = EchoBackbone(SPEC, network, plain.guidance)
+    cond = case.condition(4, foreground=torch.arange(30)[None])
+    z, first, second = clip(4), torch.tensor([700.0]), torch.tensor([400.0])
+
+    def again(backbone: EchoBackbone) -> torch.Tensor:
+        """The first key step's cache, used after a second key step."""
+        _, cached = backbone.full(z, first, cond, keep=True)
+        v, _ = backbone.full(-z, second, cond, keep=True)
+        backbone.tail(cached, -z, second, cond)
+        return v + backbone.tail(cached, z, second, cond)
+
+    assert far(again(graphs), again(plain)) > 1e-2
+    network.reuses_outputs = True
+    assert far(again(graphs), again(plain)) < ROUNDING
+
+
+@torch.inference_mode()
+def test_every_device_compiles_the_replica_that_it_runs() -> None:
+    case = small(torch.float64)
+    home = EchoBackbone(SPEC, copy.deepcopy(case.net), 2.5)
+    lanes = make_lanes(home, ["cpu", "cpu"])
+    compile_backbone(home, lanes, backend="eager")
+    cond, plan = case.condition(4), parse("4:0,3+parallel")
+    alone = Sampler(PUBLISHED_DDIM, plan)(case.backbone(), clip(4), cond)
+    shared = Sampler(PUBLISHED_DDIM, plan, lanes=lanes)(home, clip(4), cond)
+    assert far(shared, alone) < ROUNDING
+    replica: Any = lanes[1].backbone
+    replica.network.conv_out.weight.mul_(1.5)
+    spoilt = Sampler(PUBLISHED_DDIM, plan, lanes=lanes)(home, clip(4), cond)
+    assert far(spoilt, shared) > 1e-2

@@ -1,0 +1,68 @@
+"""Options of the published models and what is refused before anything is loaded."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.errors import LiveheadError, WeightsError
+from models.options import add_model_arguments, make_generator
+from models.pipeline import load_generator
+from models.published import PUBLISHED, PublishedOptions
+from models.sd15.load import load_family
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"size": 100}, "--size"),
+        ({"size": 0}, "--size"),
+        ({"dtype": "int8"}, "--dtype"),
+        ({"devices": ("cpu", "")}, "--devices"),
+    ],
+)
+def test_wrong_options_are_named(wrong: dict[str, object], named: str) -> None:
+    with pytest.raises(LiveheadError, match=named):
+        PublishedOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_weights_must_be_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="random:SEED"):
+        load_generator(name)
+    with pytest.raises(WeightsError, match="no folder"):
+        load_generator(name, weights=tmp_path / "none")
+    with pytest.raises(WeightsError, match="nothing is downloaded"):
+        load_generator(name, weights=tmp_path)
+    with pytest.raises(LiveheadError, match="eager"):
+        load_generator(name, weights=tmp_path, engine="openvino")
+
+
+def test_a_device_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(LiveheadError, match="--devices"):
+        load_family("hallo", str(tmp_path), PublishedOptions(devices=("nonsense",)))
+
+
+def test_random_weights_are_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser)
+    args = parser.parse_args(["--model", "hallo", "--weights", "random:x", "--devices", "nonsense"])
+    with pytest.raises(LiveheadError, match="--devices"):
+        make_generator(args)
+    assert "NOISE" in capsys.readouterr().err.upper()
+
+
+def test_mini_and_the_server_do_without_the_extra() -> None:
+    code = (
+        "import sys, models.pipeline, models.options, models.mini.checkpoint, server.app,"
+        " server.worker.generators;"
+        " print([m for m in ('diffusers', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,204 @@
+"""Replays EchoMimic's stored values: sub-networks, the reference, network calls, whole loops."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.echomimic import networks as build
+from models.echomimic.unet import EchoCall, EchoNet
+from models.nn.attention import KeyValue
+from models.sd15.attention import Reading, SpatialTransformer
+from models.sd15.motion_module import MotionModule
+from models.sd15.unet import Block
+from models.sd15.vae import VAE_FACTOR
+from tests.parity import echomimic_inputs, echomimic_loops
+from tests.parity.directory import Directory, Stored
+from tests.parity.echomimic_nets import Nets, load
+from tests.parity.layouts import fold, like, unfold
+from tests.parity.report import Item, Pair, absent, against, compare, guarded, measure
+
+ONE = 2e-5  # tolerance of one forward pass, as the notes give it
+SMALL = 1e-5
+TIMED = ("time.emb_", "time.proj_")
+TIMES = ("0", "166", "999")
+_WATCHED = re.compile(r"(?:resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+$")
+
+
+def networks() -> dict[str, nn.Module]:
+    """The published sizes on the meta device, by the listing's names."""
+    with torch.device("meta"):
+        return build.networks()
+
+
+def items(directory: Directory) -> Iterator[Item]:
+    """Every stored value of the directory, in the order of the notes."""
+    nets = load(directory)
+    yield from guarded("submodules", _submodules(directory, nets))
+    yield from guarded("unet_forward", _forward(directory, nets))
+    yield from echomimic_loops.items(directory, nets)
+    yield from echomimic_inputs.items(directory)
+
+
+# ---- sub-networks --------------------------------------------------------------------------------
+
+
+def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("submodules")
+    yield measure("face.out", SMALL, partial(_face, nets, g, "face.in_mask", "face.out"))
+    yield measure("face.out_rand", SMALL, partial(_face, nets, g, "face.in_rand", "face.out_rand"))
+    if "ref.in_latents" in g:
+        out, recording = nets.reference.read(g.float("ref.in_latents"))
+        yield against(g, "ref.out_sample", out, ONE)
+        for path, seen in recording.bank.items():
+            yield against(g, f"bank.{path}.transformer_blocks.0", seen, ONE)
+    else:
+        yield absent("ref.out_sample", "no ref.in_latents")
+    told = {n.rpartition("_")[2] for n in g if n.startswith(TIMED)}
+    for time in sorted(told or TIMES, key=float):
+        t, embedding = torch.tensor([float(time)]), nets.denoiser.time_embedding
+        yield against(g, f"time.proj_{time}", embedding.waves(t), SMALL)
+        yield against(g, f"time.emb_{time}", embedding(t), SMALL)
+    yield measure("resnet.out", SMALL, partial(_resnet, nets, g))
+    yield measure("motion.out", SMALL, partial(_motion, nets, g))
+    for name, halves in (("t3d.out_cfg", 2), ("t3d.out_nocfg", 1)):
+        yield measure(name, ONE, partial(_spatial, nets, g, name, halves))
+    scale = directory.config["vae"].get("scaling_factor", VAE_FACTOR)
+    yield measure("vae.enc_mean_x_scale", SMALL, partial(_encode, nets, g, scale))
+    yield measure("vae.dec_out", ONE, partial(_decode, nets, g, scale))
+
+
+def _face(nets: Nets, g: Stored, name: str, out: str) -> Pair:
+    return unfold(nets.locator(fold(g.float(name))), g[out]), g[out]
+
+
+def _encode(nets: Nets, g: Stored, scale: float) -> Pair:
+    mean = nets.vae.encode(g.float("vae.in_image")).latent_dist.mean
+    return mean * scale, g["vae.enc_mean_x_scale"]
+
+
+def _decode(nets: Nets, g: Stored, scale: float) -> Pair:
+    return nets.vae.decode(g.float("vae.enc_mean_x_scale") / scale).sample, g["vae.dec_out"]
+
+
+def _resnet(nets: Nets, g: Mapping[str, Tensor]) -> Pair:
+    x, out = g["resnet.in"].float(), g["resnet.out"]
+    embedding = F.silu(g["resnet.temb"].float()).repeat_interleave(x.shape[2], 0)
+    made = nets.denoiser.get_submodule("down_blocks.2.resnets.0")(fold(x), embedding)
+    return unfold(made, out), out
+
+
+def _motion(nets: Nets, g: Mapping[str, Tensor]) -> Pair:
+    x, out = g["motion.in"].float(), g["motion.out"]
+    module = nets.denoiser.get_submodule("down_blocks.2.motion_modules.0")
+    assert isinstance(module, MotionModule)
+    return unfold(module(fold(x), x.shape[2]), out), out
+
+
+def _spatial(nets: Nets, g: Mapping[str, Tensor], name: str, halves: int) -> Pair:
+    """The transformer alone with a random bank, with the guidance rule and without."""
+    out, audio = g[name], g["t3d.audio"].float()
+    x = g["t3d.in"].float()[-out.shape[0] :]
+    module = nets.denoiser.get_submodule("up_blocks.1.attentions.1")
+    assert isinstance(module, SpatialTransformer) and module.block.attn2 is not None
+    frames = x.shape[2]
+    bank = module.block.attn1.project(g["t3d.bank"].float())
+    rows = torch.zeros(frames * x.shape[0] // halves, dtype=torch.int64)
+    reading = Reading(bank, rows, plain=(halves - 1) * frames)
+    heard = module.block.attn2.project(audio[-x.shape[0] :].flatten(0, 1))
+    return unfold(module(fold(x), reading, heard), out), out
+
+
+# ---- network calls -------------------------------------------------------------------------------
+
+
+def _forward(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g, sub = directory.golden("unet_forward"), directory.golden("submodules")
+    _, recording = nets.reference.read(sub.float("ref.in_latents"))
+    face = nets.locator(fold(sub.float("face.in_mask")))
+    bank = nets.denoiser.read_bank(recording.bank)
+    for case, halves in (("nocfg", 1), ("cfg", 2)):
+        yield from guarded(f"{case}.out", _case(nets, g, case, halves, bank, face))
+
+
+def _case(
+    nets: Nets, g: Stored, case: str, halves: int, bank: Mapping[str, KeyValue], face: Tensor
+) -> Iterator[Item]:
+    kind = "_cond" if halves == 2 else ""
+    x, audio = g.float(f"{case}.in_latents{kind}"), g.float(f"{case}.in_audio{kind}")
+    frames, shape = x.shape[2], x.expand(halves, *x.shape[1:])
+    rows = fold(x).repeat(halves, 1, 1, 1)
+    faces = torch.cat([torch.zeros_like(face), face][-halves:])
+    call = EchoCall(frames, halves, bank, nets.denoiser.hear(audio, halves=halves), faces)
+    stored = {n for n in g if n.startswith(f"{case}.mid.")}
+    with Watch(nets.denoiser, sorted(stored | watched(nets.denoiser, case))) as watch:
+        embedding = nets.denoiser.embed(g.float(f"{case}.in_t").reshape(1), halves, frames)
+        made, hidden = nets.denoiser.everything(rows, embedding, call)
+    yield against(g, f"{case}.out", unfold(made, shape), ONE)
+    yield from watch.items(g)
+    again = nets.denoiser.last(hidden, rows, embedding, call)
+    yield compare(f"{case}.last_layer_again", again, made, 0.0)
+
+
+class Watch:
+    """Outputs of named modules during a call, by the names under which they are stored."""
+
+    def __init__(self, network: EchoNet, names: list[str]) -> None:
+        self.seen: dict[str, Tensor] = {}
+        self.names = names
+        self._handles: list[Any] = []
+        self._network = network
+
+    def __enter__(self) -> Watch:
+        for name in self.names:
+            path = name.split(".mid.")[1]
+            module = self._network.get_submodule(block_end(self._network, path))
+
+            def keep(_m: nn.Module, _i: object, output: Tensor, name: str = name) -> None:
+                self.seen[name] = output.detach()
+
+            self._handles.append(module.register_forward_hook(keep))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def items(self, g: Mapping[str, Tensor]) -> Iterator[Item]:
+        """Each stored output beside what was seen; tolerance relative to the stored size."""
+        for name in self.names:
+            yield against(g, name, partial(like, self.seen[name]), ONE, relative=True)
+
+
+def watched(network: EchoNet, case: str) -> set[str]:
+    """Names of outputs that every directory has, by the notes.
+
+    Of the call without guidance every resnet, attention, motion module and sampler; of the one with
+    it whole blocks.
+    """
+    if case == "cfg":
+        blocks = [*(f"down_blocks.{k}" for k in range(4)), "mid_block"]
+        paths = [*blocks, "up_blocks.0", "up_blocks.1", "conv_out"]
+    else:
+        paths = [path for path, _ in network.named_modules() if _WATCHED.search(path)]
+        paths += ["conv_in", "conv_norm_out", "conv_out"]
+    return {f"{case}.mid.{path}" for path in paths}
+
+
+def block_end(network: EchoNet, path: str) -> str:
+    """The module whose output is a whole block's, where ``path`` names a block."""
+    block = network.get_submodule(path)
+    if not isinstance(block, Block):
+        return path
+    if path == "mid_block":
+        return f"{path}.resnets.1"
+    for kind in ("downsamplers", "upsamplers"):
+        if getattr(block, kind) is not None:
+            return f"{path}.{kind}.0"
+    return f"{path}.motion_modules.{len(block.places) - 1}"

@@ -1,0 +1,154 @@
+"""Replays what EchoMimic does to sound and pictures before its networks see them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from models.audio.streaming import RATE
+from models.audio.whisper import WhisperFeatures, frames_of, log_mel, mel_filters, rows_of
+from models.checkpoints import libraries as shared
+from models.checkpoints import rename as renames
+from models.echomimic.preprocess import crop_of, mask_of, square_of
+from tests.parity.directory import Directory, Stored
+from tests.parity.report import Absent, Item, absent, against, compare, guarded
+
+SMALL = 1e-5
+FPS = 24.0
+TABLES = ("feature_slicing", "num_chunks", "mel_frames_to_feature_rows")
+MEL = 1e-4  # logarithms of the quietest bands: stored ones are up to 4.2e-5 from the exact values
+_LONG = re.compile(r"long(\d+)s\.")  # names of what is stored of a long wave, of so many seconds
+
+
+def items(directory: Directory) -> Iterator[Item]:
+    """Sound, index tables, pictures."""
+    yield from guarded("feat", _sound(directory))
+    yield from guarded("audio_index", _tables(directory))
+    yield from guarded("preprocess", _pictures(directory))
+
+
+def _sound(directory: Directory) -> Iterator[Item]:
+    g = directory.golden("audio")
+    if "wave_int16" not in g:
+        yield absent("feat", f"no wave_int16 in {g.path.name}")
+        return
+    yield against(g, "mel_filters", mel_filters(), 1e-7)
+    wave = g["wave_int16"].numpy()
+    speech = wave.astype(np.float32) / np.float32(32768)
+    mel = log_mel(speech)
+    yield against(g, "mel", mel, MEL)
+    features = whisper_of(directory)
+    padded = torch.nn.functional.pad(mel, (0, features.segment - mel.shape[1]))
+    states = features.states(padded[:, : features.segment])
+    normed = features.network.layer_norm(states[:, -1])
+    for name in _named(g, "enc_embeddings_first", "60"):
+        count = int(name.rpartition("first")[2])
+        yield against(g, name, states[:count].transpose(0, 1), SMALL)
+    for name in _named(g, "enc_final_postln_first", "60"):
+        count = int(name.rpartition("first")[2])
+        yield against(g, name, normed[:count], SMALL)
+    yield against(g, "feat", features.rows(speech), SMALL)
+    lengths = {int(found[1]) for name in g if (found := _LONG.match(name))}
+    for seconds in sorted(lengths or {31}):
+        yield from guarded(f"long{seconds}s", _long(features, g, seconds))
+
+
+def _named(g: Stored, prefix: str, otherwise: str) -> list[str]:
+    """Stored names that begin so; the notes' own if there is none."""
+    return sorted(n for n in g if n.startswith(prefix)) or [prefix + otherwise]
+
+
+def whisper_of(directory: Directory) -> WhisperFeatures:
+    """The tiny encoder; its table of positions is not stored, it is Whisper's own."""
+    network: Any = directory.build(lambda config: shared.whisper(config["whisper"]))
+    stored = directory.weights("whisper_encoder")
+    state = {renames.whisper_name(name) or name: value for name, value in stored.items()}
+    if "embed_positions.weight" not in state:
+        state["embed_positions.weight"] = shared.whisper_positions(
+            *network.embed_positions.weight.shape
+        )
+    directory.fill_with(network, "whisper_encoder", state)
+    return WhisperFeatures(network, FPS)
+
+
+def _long(features: WhisperFeatures, g: Stored, seconds: int) -> Iterator[Item]:
+    """Across the border of two segments."""
+    prefix = f"long{seconds}s."
+    speech = test_wave(seconds * RATE).astype(np.float32) / np.float32(32768)
+    mel, rows = log_mel(speech), features.rows(speech)
+    for name in _named(g, prefix + "mel_last", "8"):
+        yield against(g, name, mel[:, -int(name.rpartition("last")[2]) :], MEL)
+    for name in _named(g, prefix + "feat_rows_", "1495_1505"):
+        begin, end = map(int, name.split("_")[-2:])
+        yield against(g, name, rows[begin:end], SMALL)
+    for name in _named(g, prefix + "feat_last", "2"):
+        yield against(g, name, rows[-int(name.rpartition("last")[2]) :], SMALL)
+
+
+def test_wave(samples: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    """The wave of the notes: two tones, one rising in bursts, and a high one."""
+    t = np.arange(samples) / RATE
+    low, high = np.sin(2 * np.pi * 220 * t), np.sin(2 * np.pi * 3100 * t)
+    rising = np.sin(2 * np.pi * (440 + 300 * t) * t) * np.exp(-4 * np.mod(t, 0.5))
+    wave: np.ndarray[tuple[int], np.dtype[np.int16]] = np.round(
+        32767 * (0.3 * low + 0.2 * rising + 0.05 * high)
+    ).astype(np.int16)
+    return wave
+
+
+def _tables(directory: Directory) -> Iterator[Item]:
+    try:
+        tables = directory.json("golden_audio_index")
+    except Absent as error:
+        yield absent("feature_slicing", str(error))
+        return
+    for table in TABLES:
+        if table not in tables:
+            yield absent(table, f"no {table} in golden_audio_index.json")
+    for case in tables.get(TABLES[0], []):
+        stored = torch.tensor(case["indices"])
+        mine = rows_of(torch.arange(len(stored)), case["T"], case["fps"])
+        yield compare(f"feature_slicing.{case['T']}_{case['fps']}", mine, stored, 0.0)
+    for case in tables.get(TABLES[1], []):
+        mine = torch.tensor(frames_of(case["T"], case["fps"]))
+        stored = torch.tensor(case["n"])
+        yield compare(f"num_chunks.{case['T']}_{case['fps']}", mine, stored, 0.0)
+    for case in tables.get(TABLES[2], []):
+        mel = log_mel(np.zeros(case["samples"], np.float32)).shape[1]
+        mine = torch.tensor([mel, mel // 2])
+        stored = torch.tensor([case["mel"], case["rows"]])
+        yield compare(f"mel_frames_to_feature_rows.{case['samples']}", mine, stored, 0.0)
+
+
+def _pictures(directory: Directory) -> Iterator[Item]:
+    """Boxes to masks and crops; the boxes themselves need pictures that are not stored."""
+    try:
+        cases = directory.json("golden_preprocess")["cases"]
+    except Absent as error:
+        yield absent("preprocess", str(error))
+        return
+    for case in cases:
+        box, shape = np.array(case["box_xyxy"]), (case["H"], case["W"])
+        crop = crop_of(box, shape)
+        left, top, right, bottom = square = square_of(crop)
+        mask = mask_of(box, shape, as_published=True)[top:bottom, left:right]
+        spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+        rows, columns = ([int(s[0]), int(s[-1]) + 1] if len(s) else None for s in spans)
+        made = {
+            "crop_rect": list(crop),
+            "square_xyxy": list(square),
+            "crop_shape": [bottom - top, right - left],
+            "mask_in_crop_bbox_rows": rows,
+            "mask_in_crop_bbox_cols": columns,
+            "mask_area": int((mask > 0).sum()),
+        }
+        for name, got in made.items():
+            label = f"preprocess.{case['name']}.{name}"
+            if name in case:
+                yield compare(label, got or [], case[name] or [], 0.0)
+            else:
+                yield absent(label, f"no {name} in golden_preprocess.json")

@@ -1,0 +1,236 @@
+"""Replays Hallo's stored values: sub-networks, reference features, network calls, whole chunks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from models.hallo import networks as build
+from models.hallo.audio_module import REGIONS
+from models.hallo.conditioning import read_chunk
+from models.hallo.unet import HalloCall
+from models.sd15.reference_bank import read_pictures, split_past
+from tests.parity import hallo_chunks, hallo_inputs
+from tests.parity.directory import Directory, Stored
+from tests.parity.hallo_nets import Nets, load
+from tests.parity.hallo_trace import Trace
+from tests.parity.layouts import fold, unfold
+from tests.parity.report import Item, Pair, absent, against, guarded, measure
+
+SMALL = 1e-5
+ONE = 2e-5  # tolerances as the notes give them
+HALF = 1e-3  # relative: stored as float16
+ROUNDED = 1e-4  # a float16 bank whose last place may round either way; not rounding gives 3.4e-4
+DIFFERENT = 1e-3  # what a missed quirk changes at least
+HALVES = 2
+DIAGNOSES = (
+    "diag_eval_mode_out",
+    "diag_no_tile_quirk_out",
+    "diag_natural_writer_ehs_out",
+    "diag_natural_both_out",
+)
+HIDDEN = "inter.up_blocks.3.hidden_entering_layer2"
+_FEWER = re.compile(r"F\d+\.out")  # a call of the first few frames alone
+QUIRK = "what a missed quirk gives: must differ"
+
+
+def networks() -> dict[str, nn.Module]:
+    """The published sizes on the meta device, by the listing's names."""
+    with torch.device("meta"):
+        return build.networks()
+
+
+def items(directory: Directory) -> Iterator[Item]:
+    """Every stored value of the directory, in the order of the notes."""
+    nets = load(directory)
+    yield from _submodules(directory, nets)
+    yield from guarded("reference_unet", _reference(directory, nets))
+    yield from guarded("unet", _calls(directory, nets))
+    yield from hallo_chunks.items(directory, nets)
+    yield from hallo_inputs.items(directory)
+
+
+# ---- sub-networks --------------------------------------------------------------------------------
+
+
+def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("submodules")
+    for name, network in (("imageproj", nets.image), ("audioproj", nets.audio)):
+        yield measure(f"{name}.out", SMALL, partial(_run, network, g, name))
+    yield measure("imageproj.out_zeros", SMALL, partial(_zero_face, nets, g))
+    region = directory.golden("preprocess_image")
+    yield measure("face_locator.out", SMALL, partial(_locate, nets, region, g))
+    yield measure("vae.enc_mean", SMALL, partial(_encode, nets, g))
+
+
+def _run(network: nn.Module, g: Stored, name: str) -> Pair:
+    return network(g.float(f"{name}.in")), g[f"{name}.out"]
+
+
+def _zero_face(nets: Nets, g: Stored) -> Pair:
+    return nets.image(torch.zeros_like(g.float("imageproj.in"))), g["imageproj.out_zeros"]
+
+
+def _locate(nets: Nets, region: Stored, g: Stored) -> Pair:
+    made = nets.locator(region.float("face_region_u8")[None] / 255)
+    stored = g["face_locator.out"]
+    return made[:, :, None].expand(-1, -1, stored.shape[2], -1, -1), stored
+
+
+def _encode(nets: Nets, g: Stored) -> Pair:
+    return nets.vae.encode(g.float("vae.enc_in")).latent_dist.mean, g["vae.enc_mean"]
+
+
+def _reference(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("submodules")
+    if "reference_unet.in_latents" not in g:
+        yield absent("reference_unet.out", "no reference_unet.in_latents")
+        return
+    latents, faces = g.float("reference_unet.in_latents"), g.float("reference_unet.ehs")
+    rows = latents.repeat(HALVES, 1, 1, 1)
+    out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % HALVES])
+    yield against(g, "reference_unet.out", out, ONE)
+    for path, seen in read_pictures(nets.reference, latents, faces).bank.items():
+        name = f"bank_fp16.{path}.transformer_blocks.0"
+        yield against(g, name, seen, HALF, relative=True)
+
+
+# ---- network calls -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Given:
+    """Stored inputs of the calls."""
+
+    nets: Nets
+    g: Stored
+    submodules: Stored
+    latents: Tensor
+    faces: Tensor
+
+    def call(
+        self, frames: int, weights: tuple[float, ...] = (1.0, 1.0, 1.0), *, half_bank: bool = False
+    ) -> HalloCall:
+        """The first ``frames`` frames."""
+        net, g = self.nets.denoiser, self.g
+        pictures = read_chunk(
+            net, self.nets.reference, self.latents, self.faces, half_bank=half_bank
+        )
+        return HalloCall(
+            frames,
+            HALVES,
+            pictures.bank,
+            pictures.past,
+            net.see_face(g.float("encoder_hidden_states"), frames),
+            net.hear(g.float("audio_embedding")[:, :frames].flatten(0, 1)),
+            tuple(self._masks(level) for level in range(self.levels)),
+            g.float("mask_cond_fea")[:, :, 0],
+            weights,
+            plain=frames,
+        )
+
+    @property
+    def levels(self) -> int:
+        """Resolutions of the network."""
+        return len(self.nets.denoiser.sizes.channels)
+
+    def stored_bank(self, frames: int) -> HalloCall:
+        """The same with the stored recordings, rounded where they were made, for our own."""
+        net, call = self.nets.denoiser, self.call(frames)
+        names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in call.bank}
+        bank = {path: self.submodules.float(name) for path, name in names.items()}
+        height, width = self.latents.shape[2:]
+        pictures, past = split_past(net, bank, HALVES, (height, width))
+        return replace(call, bank=net.read_bank(pictures), past=past)
+
+    def _masks(self, level: int) -> Tensor:
+        rows = [self.g.float(f"{region}_mask_{level}") for region in REGIONS]
+        clips = torch.stack(rows, dim=1)  # [halves * F, 3, L], the same in every frame
+        return clips[:: len(clips) // HALVES]
+
+    def run(self, latents: Tensor, t: Tensor, call: HalloCall) -> tuple[Tensor, Tensor]:
+        """A whole call: output and the hidden state that enters the last layer, folded."""
+        embedding = self.nets.denoiser.embed(t.float().reshape(1), HALVES, call.frames)
+        return self.nets.denoiser.everything(fold(latents), embedding, call)
+
+
+def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g, sub = directory.golden("unet"), directory.golden("submodules")
+    if "latents" not in g or "reference_unet.in_latents" not in sub:
+        yield absent("out", f"no inputs in {g.path.name}")
+        return
+    latents, faces = sub.float("reference_unet.in_latents"), sub.float("reference_unet.ehs")
+    given = Given(nets, g, sub, latents, faces)
+    x, t = g.float("latents"), g["timestep"]
+    frames = x.shape[2]
+    with Trace(nets.denoiser) as trace:
+        made, hidden = given.run(x, t, given.call(frames))
+    yield against(g, "out", lambda out: unfold(made, out), ONE)
+    yield from guarded("trace", trace.items(directory, g))
+    yield from guarded("out_scale", _variants(given, x, t))
+    for name in sorted({*DIAGNOSES, *(n for n in g if n.startswith("diag_"))}):
+        yield _diagnosis(g, name, made)
+    yield from guarded("cached.out", _last_layer(given, frames, hidden))
+
+
+def _diagnosis(g: Stored, name: str, made: Tensor) -> Item:
+    """Ours must not be what a missed quirk gives."""
+    gap = against(g, name, lambda stored: unfold(made, stored), DIFFERENT)
+    return gap if gap.absent else replace(gap, ok=not gap.ok, note=QUIRK)
+
+
+def _variants(given: Given, x: Tensor, t: Tensor) -> Iterator[Item]:
+    g, frames = given.g, x.shape[2]
+    rounded = "out_bank_fp16_rounded"
+
+    def judge(label: str, name: str, call: Callable[[], HalloCall], limit: float = ONE) -> Item:
+        def replay() -> Pair:
+            fewer = _FEWER.fullmatch(name)
+            latents = g.float(name.replace("out", "latents")) if fewer else x
+            return _call(given, latents, t, call()), g[name]
+
+        return measure(label, limit, replay)
+
+    yield judge(rounded, rounded, partial(given.call, frames, half_bank=True), ROUNDED)
+    yield judge(f"{rounded} (stored banks)", rounded, partial(given.stored_bank, frames))
+    scaled = [n for n in g if n.startswith("out_scale_")]
+    if not scaled:
+        yield absent("out_scale", f"no out_scale_* in {g.path.name}")
+    for name in scaled:
+        weights = tuple(float(part) for part in name.removeprefix("out_scale_").split("_"))
+        yield judge(name, name, partial(given.call, frames, weights))
+    for name in sorted(n for n in g if _FEWER.fullmatch(n)) or ["F3.out"]:
+        latents = name.replace("out", "latents")
+        yield judge(name, name, partial(_fewer_call, given, latents))
+
+
+def _fewer_call(given: Given, latents: str) -> HalloCall:
+    return given.call(given.g[latents].shape[2])
+
+
+def _call(given: Given, latents: Tensor, t: Tensor, call: HalloCall) -> Tensor:
+    return unfold(given.run(latents, t, call)[0], latents)
+
+
+def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
+    """Only the last layer, from this call's hidden state and from the stored one."""
+    g, net = given.g, given.nets.denoiser
+    if "cached.latents" not in g:
+        yield absent("cached.out", "no cached.latents")
+        return
+    call, x, t = given.call(frames), g.float("cached.latents"), g["cached.timestep"]
+    embedding = net.embed(t.float().reshape(1), HALVES, frames)
+
+    def last(entering: Tensor, out: Tensor) -> Tensor:
+        return unfold(net.last(entering, fold(x), embedding, call), out)
+
+    yield against(g, "cached.out", lambda out: last(fold(g.float(HIDDEN)), out), ONE)
+    label = "cached.out (own hidden state)"
+    yield against(g, "cached.out", partial(last, hidden), ONE, label=label)
+    made, _ = given.run(x, t, call)
+    yield against(g, "cached.full_forward_out", lambda out: unfold(made, out), ONE)

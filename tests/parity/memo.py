@@ -1,0 +1,290 @@
+"""Replays MEMO's stored values: sub-networks, reference features, single modules, network calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models.memo import networks as build
+from models.memo.audio_module import AudioModule
+from models.memo.memory_attention import Memories
+from models.memo.unet import MemoCall, MemoNet
+from models.sd15.attention import Reading, SpatialTransformer
+from models.sd15.reference_bank import read_pictures, split_past
+from tests.parity import memo_clips, memo_inputs
+from tests.parity.directory import Directory, Stored
+from tests.parity.layouts import fold, unfold
+from tests.parity.memo_nets import Nets, load
+from tests.parity.memo_watch import Watch, remembered, statistics_over
+from tests.parity.report import Item, Pair, absent, against, compare, guarded, measure
+
+SMALL = 1e-5
+CALL = 1e-4  # tolerances as the notes give them
+INTERMEDIATE = 2e-3
+STREAM = 1e-5
+HALVES = 2
+
+
+def networks() -> dict[str, nn.Module]:
+    """The published sizes on the meta device, by the listing's names."""
+    with torch.device("meta"):
+        return build.networks()
+
+
+def items(directory: Directory) -> Iterator[Item]:
+    """Every stored value of the directory, in the order of the notes."""
+    nets = load(directory)
+    yield from _subnets(directory, nets)
+    yield from guarded("reference features", _features(directory, nets))
+    yield from guarded("unit modules", _units(directory, nets))
+    yield from guarded("unet calls", _calls(directory, nets))
+    yield from guarded("pipeline", memo_clips.items(directory, nets))
+    yield from guarded("audio_emb", memo_inputs.items(directory, nets.emotion))
+
+
+def _subnets(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("subnets")
+    yield measure("image_proj.out", SMALL, partial(_run, nets.image, g, "image_proj"))
+    yield measure("image_proj.out_zero_input", SMALL, partial(_zero_face, nets, g))
+    yield measure("audio_proj.out", SMALL, partial(_run, nets.audio, g, "audio_proj"))
+    yield measure("emotion.out", SMALL, partial(_run, nets.emotion, g, "emotion"))
+    yield against(g, "encoder_hidden_states", lambda _: _tokens(nets, g), SMALL)
+
+
+def _run(network: nn.Module, g: Stored, name: str) -> Pair:
+    return network(g.float(f"{name}.in")), g[f"{name}.out"]
+
+
+def _zero_face(nets: Nets, g: Stored) -> Pair:
+    made = nets.image(torch.zeros_like(g.float("image_proj.in")))
+    return made, g["image_proj.out_zero_input"]
+
+
+def _tokens(nets: Nets, g: Stored) -> Tensor:
+    """Face tokens of both halves: of no face (zeros, not left out), and of the face."""
+    face = g.float("image_proj.in")
+    return torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
+
+
+# ---- reference features --------------------------------------------------------------------------
+
+
+def stored_name(path: str) -> str:
+    """``down_blocks.1.attentions.0`` -> ``down.1.0``, as features are stored."""
+    block, *rest = path.split(".")
+    numbers = [part for part in rest if part.isdigit()]
+    kind = block.removesuffix("_blocks").removesuffix("_block")
+    return ".".join([kind, *(["0"] if kind == "mid" else []), *numbers])
+
+
+def _features(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g, sub = directory.golden("reference_features"), directory.golden("subnets")
+    named = [n for n in sub if n.startswith("reference.latents_")]
+    if not named:
+        yield absent("reference features", f"no reference.latents_* in {sub.path.name}")
+        return
+    latents = sub.float(named[0])
+    recording = read_pictures(nets.reference, latents, sub.float("encoder_hidden_states"))
+    prefix = f"ref{len(latents)}."
+    for path, seen in recording.bank.items():
+        yield against(g, prefix + stored_name(path), seen, CALL)
+
+
+# ---- single modules ------------------------------------------------------------------------------
+
+
+def _units(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("unit_modules")
+    if not len(g):
+        yield absent("unit modules", f"no {g.path.name}")
+        return
+    yield from guarded("joint_audio_block", _joint(nets.denoiser, g))
+    net = nets.denoiser
+    yield against(g, "temporal_basic_block.out0", lambda _: _basic(net, g), CALL)
+    yield against(g, "motion_module.out0", partial(_motion, net, g), CALL)
+    yield against(g, "motion_attn0.out0", lambda _: _linear(net, g), CALL)
+
+
+def _joint(net: MemoNet, g: Stored) -> Iterator[Item]:
+    """The joint audio block, and its norms and attention alone."""
+    audio = net.get_submodule("down_blocks.2.audio_modules.0")
+    assert isinstance(audio, AudioModule)
+    block: Any = audio.transformer_blocks[0]
+    for name, norm in (("emo_ada_norm1", block.norm1), ("emo_ada_audio_norm1", block.audio_norm1)):
+        yield against(g, f"{name}.out0", partial(_normed, norm, g, name), SMALL)
+    both = block.attn2(g.float("joint_attn2.arg0"), g.float("joint_attn2.arg1"))
+    yield from _pair("joint_attn2", both, g)
+    x, sound = (g.float(f"joint_audio_block.{n}") for n in ("arg0", "encoder_hidden_states"))
+    labels = _rows(g["joint_audio_block.emotion"], x)
+    yield from _pair("joint_audio_block", block(x, sound, labels), g)
+
+
+def _rows(labels: Tensor, tokens: Tensor) -> Tensor:
+    """A label of each half -> of all rows of tokens."""
+    return labels.repeat_interleave(len(tokens) // len(labels))
+
+
+def _normed(norm: nn.Module, g: Stored, name: str, _: Tensor) -> Tensor:
+    x = g.float(f"{name}.arg0")
+    made: Tensor = norm(x, _rows(g[f"{name}.arg1"], x))
+    return made
+
+
+def _pair(name: str, both: tuple[Tensor, Tensor], g: Stored) -> Iterator[Item]:
+    for k, made in enumerate(both):
+        yield against(g, f"{name}.out{k}", made, CALL)
+
+
+def _motion(net: MemoNet, g: Stored, out: Tensor) -> Tensor:
+    """The motion module alone, its memory written by the stored past frames."""
+    motion = net.motion("down_blocks.2.motion_modules.0")
+    x, past = g.float("motion_module.hidden_states"), g.float("motion_module.motion_frames")
+    return unfold(motion(fold(x), x.shape[2], motion.write(past.transpose(1, 2))), out)
+
+
+def _basic(net: MemoNet, g: Stored) -> Tensor:
+    """The spatial block alone: the first half of the rows reads no reference."""
+    transformer = net.get_submodule("down_blocks.2.attentions.0")
+    assert isinstance(transformer, SpatialTransformer)
+    block = transformer.block
+    x = g.float("temporal_basic_block.hidden_states")
+    half = len(x) // HALVES
+    bank = block.attn1.project(g.float("temporal_basic_block.ref_img_feature"))
+    reading = Reading(bank, torch.arange(half, len(x)) % HALVES, plain=half)
+    assert block.attn2 is not None
+    context = block.attn2.project(g.float("temporal_basic_block.encoder_hidden_states"))
+    made: Tensor = block(x, reading, context)
+    return made
+
+
+def _linear(net: MemoNet, g: Stored) -> Tensor:
+    """The first memory attention alone; stored by frame, computed by place."""
+    attention: Any = net.motion("down_blocks.2.motion_modules.0").temporal_transformer.block
+    attention = attention.attention_blocks[0]
+    x, past = (
+        g.float(f"motion_attn0.arg{k}").view(HALVES, -1, *g["motion_attn0.arg0"].shape[1:])
+        for k in range(2)
+    )
+    memory = attention.write(past.transpose(1, 2))
+    made: Tensor = attention(x.transpose(1, 2).flatten(0, 1), memory)
+    frames, places = x.shape[1:3]
+    return made.view(HALVES, places, frames, -1).transpose(1, 2).flatten(0, 1)
+
+
+# ---- network calls -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """One stored call.
+
+    Attributes:
+        all_past: whether it uses all past frames, or only the last few that later clips have.
+        fresh: whether the memory starts anew; writes: whether it is written at all.
+        masked: whether unconditional rows read no reference; over_frames: norm over frames too.
+        inputs: the call whose latents and time it takes.
+    """
+
+    all_past: bool
+    fresh: bool
+    writes: bool
+    masked: bool = True
+    over_frames: bool = False
+    inputs: str | None = None
+
+
+CASES = {
+    "call1": Case(True, fresh=True, writes=True),
+    "call2": Case(False, fresh=False, writes=True),
+    "call3": Case(False, fresh=False, writes=False),
+    "call4_new_audio_no_update_flag": Case(False, fresh=True, writes=True),
+    "call5_no_uc_mask": Case(True, fresh=True, writes=True, masked=False),
+    "call1_plain_groupnorm": Case(True, fresh=True, writes=True, over_frames=True, inputs="call1"),
+}
+
+
+def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
+    g = directory.golden("unet_calls")
+    features = directory.golden("reference_features")
+    memory: Memories | None = None
+    later = int(directory.config["pipeline"]["past_frames"])
+    for name, case in CASES.items():
+        call, memory = _call(nets, g, features, case, memory, later)
+        yield from guarded(f"{name}.out", _called(directory, nets, name, call))
+        yield from remembered(name, memory, g, always=name in ("call1", "call2"))
+
+
+def _called(directory: Directory, nets: Nets, name: str, call: MemoCall) -> Iterator[Item]:
+    """One call's output; of the first one also what is stored of its inside."""
+    g, case = directory.golden("unet_calls"), CASES[name]
+    x = g.float(f"{case.inputs or name}.latent")
+    t = g.float(f"{case.inputs or name}.timestep").reshape(1)
+    watch = Watch(nets.denoiser, directory.golden("unet_call1_intermediates"))
+    with statistics_over(nets.denoiser, call.frames if case.over_frames else 1), watch:
+        rows = fold(x).repeat(HALVES, 1, 1, 1)
+        embedding = nets.denoiser.embed(t, HALVES, call.frames)
+        made, hidden = nets.denoiser.everything(rows, embedding, call)
+    yield against(g, f"{name}.out", partial(unfold, made), CALL)
+    if name == "call1":
+        yield from guarded("intermediates", watch.items())
+        whole = (rows, embedding, made, hidden)
+        yield from guarded("last_layer_rerun.out", _last_layer(directory, nets, call, whole))
+
+
+def _call(
+    nets: Nets, g: Stored, features: Stored, case: Case, before: Memories | None, later: int
+) -> tuple[MemoCall, Memories]:
+    net = nets.denoiser
+    bank = {}
+    for place in net.places():
+        path = place.path("attentions" if place.attends else "resnets")
+        wanted = stored_name(path)
+        name = next((n for n in features if n.partition(".")[2] == wanted), wanted)
+        seen = features.float(name)
+        bank[path] = seen if case.all_past else _last_few(seen, later)
+    x, audio = g.float("call1.latent"), g.float("audio_embedding")
+    frames, (height, width) = x.shape[2], x.shape[3:]
+    pictures, past = split_past(net, bank, HALVES, (height, width))
+    memory = before
+    if case.writes or memory is None:
+        memory = net.remember(past, None if case.fresh else before)
+    call = MemoCall(
+        frames,
+        HALVES,
+        net.read_bank(pictures),
+        net.see_face(g.float("encoder_hidden_states"), frames),
+        memory,
+        g["audio_emotion"].repeat_interleave(frames),
+        audio.flatten(0, 1),
+        plain=frames if case.masked else 0,
+    )
+    return call, memory
+
+
+def _last_few(seen: Tensor, count: int) -> Tensor:
+    """Rows of the portrait and of the last ``count`` past frames, of both halves."""
+    halves = seen.view(HALVES, -1, *seen.shape[1:])
+    kept = [0, *range(halves.shape[1] - count, halves.shape[1])]
+    return halves[:, kept].flatten(0, 1)
+
+
+def _last_layer(
+    directory: Directory, nets: Nets, call: MemoCall, whole: tuple[Tensor, ...]
+) -> Iterator[Item]:
+    """Only the last layer: from this very call, and from the stored hidden state and stream."""
+    rows, embedding, made, hidden = whole
+    assert call.carried is not None
+    call.stream = call.carried
+    again = nets.denoiser.last(hidden, rows, embedding, call)
+    yield compare("last_layer_again", again, made, 0.0)
+    g = directory.golden("last_layer_rerun")
+    call.stream = g.float("cached_audio_stream")
+    rows = fold(g.float("latent")).repeat(HALVES, 1, 1, 1)
+    embedding = nets.denoiser.embed(g.float("timestep").reshape(1), HALVES, call.frames)
+    made = nets.denoiser.last(fold(g.float("cached_hidden")), rows, embedding, call)
+    yield against(g, "out", partial(unfold, made), CALL, label="last_layer_rerun.out")

@@ -1,0 +1,316 @@
+"""The WebSocket side: units and events out, speech and messages in, bad input shrugged off."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from server.clock import SystemClock
+from tests.support.server_in_loop import Caller, Socket, Unpacked, bearer, serving
+from tests.support.sound import speech
+from tests.support.workers import FakeWorkers
+
+pytestmark = pytest.mark.unit
+
+
+async def test_units_flow_from_the_first_keyframe() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            created = await socket.event("session.created")
+            assert created["session_id"] == session["session_id"]
+            assert created["video"]["codec"] == "h264"
+            assert created["audio"] == {"output_sample_rate": 48_000}
+            units = [await socket.unit() for _ in range(12)]
+            assert units[0].flags & 1
+            assert [unit.index for unit in units] == list(range(12))
+            assert {len(unit.audio) for unit in units} == {3840}
+
+
+async def test_speech_comes_back_with_events_around_it() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            await socket.say(type="session.update", audio={"sample_rate": 48_000, "channels": 1})
+            updated = await socket.event("session.updated")
+            assert updated["audio"] == {"sample_rate": 48_000, "channels": 1}
+            await socket.send(speech(0.5).tobytes())
+            await socket.say(type="input_audio_buffer.commit")
+            started = await socket.event("output_audio_buffer.started")
+            first = await socket.unit()
+            assert first.speaking and np.frombuffer(first.audio, np.int16).all()
+            stopped = await socket.event("output_audio_buffer.stopped")
+            assert stopped["segment_id"] == started["segment_id"]
+            assert stopped["playback_position_ms"] == 500
+            assert (await socket.event("avatar.state_updated"))["state"] == "idle"
+            numbers = await socket.event("metrics.updated")
+            assert 0 < numbers["first_frame_ms"] < 5000
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        (b"\x01\x02\x03", "bad_request"),
+        ("not JSON", "bad_json"),
+        ("[1, 2]", "bad_json"),
+        ("[" * 50_000, "bad_json"),
+        ('{"type": "dance"}', "unknown_type"),
+        ('{"kind": "ping"}', "unknown_type"),
+        ('{"type": 7}', "unknown_type"),
+        ('{"type": "session.update"}', "bad_request"),
+        ('{"type": "session.update", "audio": {"sample_rate": 4000}}', "bad_request"),
+        ('{"type": "session.update", "audio": {"sample_rate": 500000}}', "bad_request"),
+        ('{"type": "session.update", "audio": {"sample_rate": "16000"}}', "bad_request"),
+        ('{"type": "session.update", "audio": {"sample_rate": true}}', "bad_request"),
+        ('{"type": "session.update", "audio": {"sample_rate": 1e999}}', "bad_request"),
+        (
+            '{"type": "session.update", "audio": {"sample_rate": 16000, "channels": 3}}',
+            "bad_request",
+        ),
+        ("\ud7ff\u0000", "bad_json"),
+    ],
+)
+async def test_bad_input_costs_an_error_event_and_nothing_else(
+    message: str | bytes, code: str
+) -> None:
+    async with serving() as caller:
+        session, neighbour = await caller.create(), await caller.create("bob")
+        async with caller.stream(session) as socket, caller.stream(neighbour) as other:
+            await socket.send(message)
+            error = (await socket.event("error"))["error"]
+            assert error["code"] == code and error["message"].startswith("expected")
+            await socket.say(type="ping")
+            await socket.event("pong")
+            await socket.unit()
+            await other.say(type="ping")
+            assert (await quiet_until(other, "pong")) == []
+
+
+async def quiet_until(socket: Socket, kind: str) -> list[dict[str, Any]]:
+    """Errors that come before an event."""
+    errors = []
+    while True:
+        item = await socket.next()
+        if isinstance(item, dict) and item["type"] == "error":
+            errors.append(item)
+        if isinstance(item, dict) and item["type"] == kind:
+            return errors
+
+
+async def test_response_cancel_clears_and_raises_the_generation() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            await socket.send(speech(5.0, 16_000).tobytes())
+            await socket.unit(speaking=True)
+            await socket.say(type="response.cancel")
+            cleared = await socket.event("output_audio_buffer.cleared")
+            assert 40 <= cleared["playback_position_ms"] < 2000
+            unit = await socket.unit()
+            assert unit.generation == 1 and not unit.speaking and unit.flags & 1
+
+
+async def test_input_clear_drops_what_waits() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            await socket.send(speech(20.0, 16_000).tobytes())
+            await socket.unit(speaking=True)
+            await socket.say(type="input_audio_buffer.clear")
+            stopped = await socket.event("output_audio_buffer.stopped")
+            assert stopped["playback_position_ms"] < 5000
+
+
+async def test_jpeg_and_no_pictures() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with (
+            caller.stream(session, video="none") as listener,
+            caller.stream(session, video="jpeg") as painter,
+        ):
+            unit = await painter.unit()
+            assert unit.flags & 4 and unit.flags & 1 and unit.video.startswith(b"jpeg")
+            await listener.send(speech(0.3, 16_000).tobytes())
+            await listener.say(type="input_audio_buffer.commit")
+            await listener.event("output_audio_buffer.started")
+            await painter.event("output_audio_buffer.stopped")
+            items = [await listener.next() for _ in range(3)]
+            assert all(isinstance(item, dict) for item in items)
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "closure"),
+    [
+        ({"token": "wrong"}, "unauthorised", 4401),
+        ({"token": ""}, "unauthorised", 4401),
+        ({"video": "hologram"}, "bad_request", 4400),
+    ],
+)
+async def test_sockets_that_are_refused(change: dict[str, str], code: str, closure: int) -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session, **change) as socket:
+            assert (await socket.event("error"))["error"]["code"] == code
+            with pytest.raises(ConnectionClosed) as closed:
+                await socket.next()
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == closure
+
+
+async def test_a_socket_of_an_unknown_session_is_refused() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        await caller.delete(session)
+        async with caller.stream(session) as socket:
+            assert (await socket.event("error"))["error"]["code"] == "not_found"
+
+
+async def test_deleting_a_session_tells_its_sockets_why() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            await socket.unit()
+            assert await caller.delete(session) == 204
+            assert (await socket.event("session.closing"))["reason"] == "deleted"
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    await socket.next()
+            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1000
+
+
+async def test_a_server_that_stops_tells_its_sockets() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            await socket.unit()
+            caller.server.should_exit = True
+            assert (await socket.event("session.closing"))["reason"] == "shutdown"
+
+
+async def test_a_session_survives_its_socket_and_takes_another() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            last = await socket.unit()
+        await asyncio.sleep(0.05)
+        async with caller.stream(session) as socket:
+            unit = await socket.unit()
+            assert unit.flags & 1 and unit.index > last.index
+
+
+async def test_two_sessions_never_mix() -> None:
+    async with serving(FakeWorkers(SystemClock(), 0.01)) as caller:
+        sessions = [await caller.create(), await caller.create("bob")]
+        async with caller.stream(sessions[0]) as first, caller.stream(sessions[1]) as second:
+            tones = [speech(1.0, seed=k).tobytes() for k in (1, 2)]
+            for socket, tone in zip((first, second), tones, strict=True):
+                await socket.say(type="session.update", audio={"sample_rate": 48_000})
+                await socket.send(tone)
+                await socket.say(type="input_audio_buffer.commit")
+
+            async def collect(socket: Socket) -> list[Unpacked]:
+                units: list[Unpacked] = []
+                while len(units) < 40:
+                    units.append(await socket.unit())
+                return units
+
+            got = await asyncio.gather(collect(first), collect(second))
+            for session, units, tone in zip(sessions, got, tones, strict=True):
+                owner = session["session_id"].encode()
+                assert all(unit.video.startswith(owner + b" ") for unit in units)
+                heard = b"".join(unit.audio for unit in units if unit.speaking)
+                wanted = np.frombuffer(tone, np.int16).astype(np.int32)
+                difference = np.frombuffer(heard, np.int16)[: wanted.size] - wanted
+                assert np.abs(difference).max() <= 1
+
+
+async def read_to_here(caller: Caller, session: dict[str, Any], socket: Socket) -> int:
+    """Milliseconds that are queued when all that was sent has been read."""
+    await socket.say(type="ping")
+    await socket.event("pong")
+    answer = await caller.http.get(f"/session/{session['session_id']}", headers=bearer(session))
+    buffered: int = answer.json()["metrics"]["buffered_ms"]
+    return buffered
+
+
+async def test_pushing_beyond_the_buffer_stops_neither_the_reading_nor_the_session() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            await socket.unit()
+            second = speech(1.0, 16_000).tobytes()
+            for _ in range(40):
+                await socket.send(second)
+            await socket.say(type="ping")
+            await socket.event("pong")
+            numbers = await socket.event("metrics.updated")
+            numbers = await socket.event("metrics.updated")
+            assert 25_000 <= numbers["buffered_ms"] <= 31_500
+
+
+@pytest.mark.parametrize("by", ["response.cancel", "POST"])
+async def test_an_interrupt_takes_back_what_was_pushed_beyond_the_buffer(by: str) -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            second = speech(1.0, 16_000).tobytes()
+            for _ in range(60):
+                await socket.send(second)
+            await read_to_here(caller, session, socket)
+            await socket.unit(speaking=True)
+            if by == "POST":
+                path = f"/session/{session['session_id']}/interrupt"
+                await caller.http.post(path, headers=bearer(session))
+            else:
+                await socket.say(type=by)
+            await socket.event("output_audio_buffer.cleared")
+            assert await read_to_here(caller, session, socket) < 1000
+            await socket.send(second)
+            await socket.say(type="input_audio_buffer.commit")
+            unit = await socket.unit(speaking=True)
+            assert unit.generation == 1
+            stopped = await socket.event("output_audio_buffer.stopped")
+            assert stopped["playback_position_ms"] == 1000
+
+
+async def test_a_caller_who_leaves_at_once_is_still_spoken_for() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as viewer:
+            await viewer.unit()
+            async with caller.stream(session, video="none") as speaker:
+                await speaker.send(speech(1.0, 16_000).tobytes())
+                await speaker.say(type="input_audio_buffer.commit")
+            stopped = await viewer.event("output_audio_buffer.stopped")
+            assert stopped["playback_position_ms"] == 1000
+
+
+async def test_a_lost_worker_ends_the_session_and_says_so() -> None:
+    workers = FakeWorkers(SystemClock())
+    async with serving(workers) as caller:
+        session, neighbour = await caller.create(), await caller.create("bob")
+        async with caller.stream(session) as socket, caller.stream(neighbour) as other:
+            await socket.unit()
+            workers.lose(session["session_id"])
+            assert (await socket.event("error"))["error"]["code"] == "worker_lost"
+            assert (await socket.event("session.closing"))["reason"] == "worker_lost"
+            await other.unit()
+        assert await caller.delete(session) == 204
+
+
+async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "server")
+    async with serving() as caller:
+        session = await caller.create()
+        async with caller.stream(session) as socket:
+            await socket.send(json.dumps({"type": "dance", "words": "private words"}))
+            await socket.event("error")
+        await caller.delete(session)
+    assert session["session_id"] not in caplog.text
+    assert session["token"] not in caplog.text
+    assert "private words" not in caplog.text
+    assert session["session_id"][5:11] in caplog.text

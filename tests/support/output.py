@@ -1,0 +1,65 @@
+"""An output that remembers when it got what."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from server.clock import Clock
+from server.media.av_frame import Unit
+from server.session.events import Event
+from server.session.output import Video
+
+
+class Recorder:
+    """Implements ``Output``."""
+
+    def __init__(self, clock: Clock, video: Video = "h264", *, ready: bool = True) -> None:
+        self.video = video
+        self.dropped_units = 0
+        self.ready = ready
+        self.units: list[tuple[float, Unit]] = []
+        self.events: list[tuple[float, Event]] = []
+        self.cleared: list[float] = []
+        self.closed = False
+        self._clock = clock
+
+    def send(self, unit: Unit) -> None:
+        """Remember a unit."""
+        self.units.append((self._clock.now(), unit))
+
+    def event(self, event: Event) -> None:
+        """Remember an event."""
+        self.events.append((self._clock.now(), event))
+
+    def clear(self) -> None:
+        """Remember when."""
+        self.cleared.append(self._clock.now())
+
+    async def aclose(self) -> None:
+        """Remember the end."""
+        self.closed = True
+
+    def names(self, prefix: str = "output_audio_buffer") -> list[str]:
+        """The last words of the events whose type begins so, in order."""
+        kinds = [event["type"] for _, event in self.events]
+        return [kind.removeprefix(prefix).lstrip(".") for kind in kinds if kind.startswith(prefix)]
+
+    def event_of(self, kind: str) -> tuple[float, Event]:
+        """The first event of a type and its time."""
+        return next((at, event) for at, event in self.events if event["type"] == kind)
+
+    @property
+    def times(self) -> list[float]:
+        """When units came."""
+        return [at for at, _ in self.units]
+
+    @property
+    def speaking(self) -> list[tuple[float, Unit]]:
+        """Units that hold speech."""
+        return [(at, unit) for at, unit in self.units if unit.speaking]
+
+    def heard(self, *, speaking_only: bool = True) -> NDArray[np.int16]:
+        """The sound of all units in a row, int16 at 48 kHz."""
+        chosen = self.speaking if speaking_only else self.units
+        return np.frombuffer(b"".join(unit.pcm for _, unit in chosen), np.int16)

@@ -1,0 +1,227 @@
+"""The rules of the house: who may import whom, how long a file may be, what may lie where."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.tracked import PACKAGES, ROOT, imports, modules, tracked, uses
+
+pytestmark = pytest.mark.unit
+
+MAX_LINES = 400
+MAX_REPOSITORY_BYTES = 80_000_000
+DATA = {".bin", ".jpg", ".npz", ".onnx", ".ort", ".png", ".safetensors", ".tflite", ".wav"}
+
+# What models must not know: event loops and the network.
+IMPURE = ("asyncio", "http", "socket", "socketserver", "ssl", "urllib.request")
+# These command rooms run for hours, on all cores, and measure; the rest of models does not.
+TIMED = ("multiprocessing", "threading", "time")
+LONG_RUNNING = (
+    "models/bench/",
+    "models/commands/",
+    "models/evaluation/",
+    "models/synth/",
+    "models/training/",
+)
+
+# What of models the server may see, and which of its modules may see more.
+SEEN_BY_SERVER = {
+    "models.io.console",
+    "models.errors",
+    "models.fake",
+    "models.generator",
+    "models.published",
+}
+SEEN_BY_ONE: dict[str, set[str]] = {
+    "server/worker/generators.py": {"models.pipeline"},
+    "server/worker/process.py": {"models.io.image"},  # decodes what was uploaded
+}
+# The client reads sound files, fails in the same words and knows a unit; all else is on the wire.
+SEEN_BY_CLIENT = {"models.io.audio", "models.io.console", "models.errors", "server.media.av_frame"}
+# The benches are commands above the model and the server.
+SEEN_BY_BENCH = {"models.bench", "server.media.encoders"}
+
+# Folders of the machine a file was written on, and hosts that packages come from.
+FOREIGN = re.compile(
+    r"(?<![\w.\-/}])/(?:work|root|home/(?!livehead)|tmp/\w)"
+    r"|pypi\.(?:org|python)|pythonhosted\.|registry\.npmjs|(?:deb|security)\.debian\.|download\.pytorch"
+)
+EMOJI = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
+
+
+def text_of(path: Path) -> str | None:
+    """The text of a tracked file, or None for data."""
+    try:
+        return (ROOT / path).read_text("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def documented_tree() -> dict[str, str]:
+    """The documented tree: path -> its words. Folders end with a slash."""
+    blocks = re.findall(
+        r"^```\w*\n(livehead/\n.*?)^```", text_of(Path("docs/architecture.md")) or "", re.M | re.S
+    )
+    assert len(blocks) == 1, (
+        "docs/architecture.md needs one fenced block that begins with livehead/"
+    )
+    found: dict[str, str] = {}
+    folders: list[str] = []
+    for line in blocks[0].splitlines()[1:]:
+        match = re.fullmatch(r"((?:  )+)(\S+) *(.*)", line)
+        assert match, (
+            f"docs/architecture.md: expected two spaces a level, a name and words, got {line!r}"
+        )
+        indent, name, words = match.groups()
+        del folders[len(indent) // 2 - 1 :]
+        path = "".join(folders) + name
+        found[path] = words
+        if name.endswith("/"):
+            folders.append(name)
+    return found
+
+
+def test_documented_tree_lists_only_what_exists() -> None:
+    absent = [path for path in documented_tree() if not (ROOT / path).exists()]
+    assert not absent, f"docs/architecture.md lists what is not there: {absent}"
+
+
+def test_documented_tree_lists_every_module_or_its_folder() -> None:
+    tree = documented_tree()
+    opened = {path.rpartition("/")[0] + "/" for path in tree if not path.endswith("/")}
+    unlisted = [
+        str(path)
+        for path in modules(*PACKAGES)
+        if path.name != "__init__.py"
+        and str(path) not in tree
+        # A folder whose files are not listed one by one stands for them.
+        and not any(f"{up}/" in tree and f"{up}/" not in opened for up in path.parents)
+    ]
+    assert not unlisted, f"docs/architecture.md's tree misses: {unlisted}"
+
+
+def test_documented_tree_says_each_job_in_a_few_words() -> None:
+    wrong = {
+        path: words for path, words in documented_tree().items() if not 2 <= len(words.split()) <= 9
+    }
+    assert not wrong, f"two to nine words for each line of docs/architecture.md's tree: {wrong}"
+
+
+def test_every_module_opens_with_its_job() -> None:
+    ours = modules(*PACKAGES, "tests")
+    bare = [str(path) for path in ours if not ast.get_docstring(ast.parse(text_of(path) or ""))]
+    assert not bare, f"open with a docstring whose first sentence says the one job: {bare}"
+
+
+def test_no_file_has_two_jobs() -> None:
+    code = (
+        p
+        for p in tracked()
+        if p.parts[0] in PACKAGES and p.suffix in {".py", ".js", ".css", ".html"}
+    )
+    long = {str(p): n for p in code if (n := len((text_of(p) or "").splitlines())) > MAX_LINES}
+    assert not long, f"over {MAX_LINES} lines, split by job: {long}"
+
+
+def test_nothing_prints_behind_the_console() -> None:
+    printing = [
+        f"{path}:{node.lineno}"
+        for path in modules(*PACKAGES)
+        for node in ast.walk(ast.parse(text_of(path) or ""))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert not printing, f"use models.io.console on command lines, logging elsewhere: {printing}"
+
+
+def test_models_know_nothing_above_them() -> None:
+    for path in modules("models"):
+        names = imports(path)
+        wrong = [name for name in ("server", "client_demo", *IMPURE) if uses(names, name)]
+        assert not wrong, f"{path} imports {wrong}; models take arrays and return arrays"
+
+
+def test_models_have_no_clock_and_no_environment() -> None:
+    for path in modules("models"):
+        wrong = [name for name in TIMED if uses(imports(path), name)]
+        assert not wrong or str(path).startswith(LONG_RUNNING), f"{path} imports {wrong}"
+        assert not re.search(r"\benviron\b|\bgetenv\b", text_of(path) or ""), f"{path}: environment"
+
+
+def test_server_sees_models_through_its_seam() -> None:
+    for path in modules("server"):
+        names = imports(path)
+        assert not uses(names, "client_demo"), f"{path} imports client_demo"
+        allowed = SEEN_BY_SERVER | SEEN_BY_ONE.get(str(path), set())
+        seen = {name for name in names if name.startswith("models.")}
+        # `from models.errors import X` gives both models.errors and models.errors.X.
+        wrong = {name for name in seen if not permitted(name, allowed)}
+        assert not wrong, f"{path} imports {sorted(wrong)}; expected only {sorted(allowed)}"
+
+
+def test_client_sees_the_server_over_the_wire() -> None:
+    for path in modules("client_demo"):
+        names = {name for name in imports(path) if name.startswith(("models.", "server."))}
+        allowed = SEEN_BY_CLIENT | (SEEN_BY_BENCH if path.name.startswith("bench_") else set())
+        wrong = {name for name in names if not permitted(name, allowed)}
+        assert not wrong, f"{path} imports {sorted(wrong)}; expected only {sorted(allowed)}"
+
+
+def permitted(name: str, allowed: set[str]) -> bool:
+    """Whether a dotted name is in an allowed module, or a package above one.
+
+    ``from models.io import console`` gives models.io as well.
+    """
+    return any(uses({name}, one) or one.startswith(name + ".") for one in allowed)
+
+
+def test_no_file_names_a_machine() -> None:
+    wrong = [
+        f"{path}: {match.group()}"
+        for path in tracked()
+        if (text := text_of(path)) and (match := FOREIGN.search(text))
+    ]
+    assert not wrong, f"paths of one machine or hosts of registries: {wrong}"
+
+
+def test_no_file_has_emojis() -> None:
+    wrong = [str(path) for path in tracked() if (text := text_of(path)) and EMOJI.search(text)]
+    assert not wrong, f"emojis in: {wrong}"
+
+
+def test_repository_is_small_enough_to_clone() -> None:
+    size = sum((ROOT / path).stat().st_size for path in tracked())
+    assert size < MAX_REPOSITORY_BYTES, f"{size} bytes tracked, at most {MAX_REPOSITORY_BYTES}"
+
+
+def test_every_bundled_data_file_has_its_licence() -> None:
+    files = [
+        path
+        for path in tracked()
+        if (path.parts[:2] == ("models", "weights") and path.suffix != ".py")
+        or (path.parts[0] in (*PACKAGES, "tests") and path.suffix in DATA)
+    ]
+    notice = text_of(Path("NOTICE")) or ""
+    unnamed = {f"{path.parent}/" for path in files if f"\n{path.parent}/\n" not in notice}
+    assert not unnamed, f"NOTICE has no paragraph on {sorted(unnamed)}"
+    bare = [str(path) for path in files if not has_licence(path)]
+    assert not bare, f"put the LICENCE file in the folder, or above it inside the package: {bare}"
+
+
+def has_licence(path: Path) -> bool:
+    """Whether a licence lies beside a file or above it, up to but not including the package."""
+    folders = [path.parents[k] for k in range(len(path.parts) - 2)]
+    names = ("LICENCE", "LICENSE")
+    return any(entry.name.startswith(names) for up in folders for entry in (ROOT / up).iterdir())
+
+
+def test_every_test_folder_is_a_package() -> None:
+    bare = {
+        str(p.parent) for p in modules("tests") if not (ROOT / p.parent / "__init__.py").exists()
+    }
+    assert not bare, f"equal test names collide without an __init__.py in: {sorted(bare)}"
