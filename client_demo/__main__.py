@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from client_demo.client import Session
+from client_demo.client import ClientSession
 from client_demo.talk import Talk, hold
 from models.errors import LiveheadError
 from models.io import console
@@ -41,7 +41,9 @@ async def hold_session(args: argparse.Namespace) -> Talk:
     speech = read_speech(args.audio, PUSH_RATE)
     pcm = (speech * 32_767).astype("<i2").tobytes()
     portrait = args.portrait.read_bytes() if args.portrait else None
-    session = Session(args.url, avatar_id=args.avatar, portrait=portrait, api_key=args.api_key)
+    session = ClientSession(
+        args.url, avatar_id=args.avatar, portrait=portrait, api_key=args.api_key
+    )
     return await hold(session, pcm, PUSH_RATE, args.out, realtime=args.realtime)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from models.bench.hardware import hardware
 from models.bench.model import measure, parts_of, summary
-from models.bench.target import RANDOM, load_subject
+from models.bench.target import RANDOM, load_target
 from models.errors import LiveheadError
 from models.io import console
 from server.media.encoders import VideoEncoder
@@ -53,7 +53,7 @@ def bench(
     Raises:
         LiveheadError: weights or plan cannot be used.
     """
-    subject = load_subject(weights, plan, threads, engine)
+    subject = load_target(weights, plan, threads, engine)
     if subject.random:
         console.warn("RANDOM WEIGHTS: the times are those of the model, the pictures are noise")
     spec = subject.family.spec

@@ -1,10 +1,10 @@
 """A session with a Livehead server, for Python programs: speech in, units and events out.
 
-    async with Session("http://localhost:8000", avatar_id="ada") as session:
+    async with ClientSession("http://localhost:8000", avatar_id="ada") as session:
         speaking = asyncio.create_task(session.say(pcm, rate=16_000))
         async for message in session:
             match message:
-                case ReceivedUnit(): ...  # one frame and its sound
+                case ReceivedFrame(): ...  # one frame and its sound
                 case Event(type="output_audio_buffer.stopped"): break
         await speaking
 
@@ -24,8 +24,8 @@ from typing import Any, Literal, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from client_demo.rest import Format, Mode, Rest, ServerError, Ticket
-from client_demo.units import ReceivedUnit, unpack
+from client_demo.rest import Format, Mode, RequestFailed, Rest, Ticket
+from client_demo.units import ReceivedFrame, unpack
 
 Video = Literal["h264", "jpeg", "none"]
 
@@ -43,7 +43,7 @@ class Event:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class Session:
+class ClientSession:
     """One session, from ``async with`` to its end; iterate over it to receive."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Session:
         """Create the session and attach to it.
 
         Raises:
-            ServerError: the server refuses (``no_face``, ``no_capacity``, ...), does not answer
+            RequestFailed: the server refuses (``no_face``, ``no_capacity``, ...), does not answer
                 (``unreachable``) or does not open the WebSocket (``lost``).
         """
         self._ticket = await self._rest.create(*self._wanted)
@@ -152,11 +152,11 @@ class Session:
         """Iterate to receive until the server closes the session."""
         return self
 
-    async def __anext__(self) -> ReceivedUnit | Event:
+    async def __anext__(self) -> ReceivedFrame | Event:
         """The next message.
 
         Raises:
-            ServerError: the connection broke or fell silent (``lost``).
+            RequestFailed: the connection broke or fell silent (``lost``).
         """
         try:
             return await self._receive()
@@ -179,7 +179,7 @@ class Session:
         if not isinstance(first, Event) or first.type != "session.created":
             raise _lost("the server did not begin with session.created")
 
-    async def _receive(self) -> ReceivedUnit | Event:
+    async def _receive(self) -> ReceivedFrame | Event:
         try:
             async with asyncio.timeout(SILENCE_S):
                 message = await self._open_socket().recv()
@@ -212,5 +212,5 @@ class Session:
         return self._ticket
 
 
-def _lost(why: str) -> ServerError:
-    return ServerError(f"{why}; look at the server's log and try again", code="lost")
+def _lost(why: str) -> RequestFailed:
+    return RequestFailed(f"{why}; look at the server's log and try again", code="lost")

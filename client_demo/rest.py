@@ -15,7 +15,7 @@ Mode = Literal["speak", "echo"]
 TIMEOUT_S = 30.0  # a new portrait may have to be prepared
 
 
-class ServerError(LiveheadError):
+class RequestFailed(LiveheadError):
     """Raised when the server refuses or vanishes; ``code`` is the server's own where it gave one.
 
     Attributes:
@@ -68,7 +68,7 @@ class Rest:
         """Open a session for a portrait, a bundled avatar, or the first avatar there is.
 
         Raises:
-            ServerError: the server refuses (``no_face``, ``no_capacity``, ...) or does not answer
+            RequestFailed: the server refuses (``no_face``, ``no_capacity``, ...) or does not answer
                 (``unreachable``).
         """
         async with self._http() as http:
@@ -94,7 +94,7 @@ class Rest:
         """The server's view of a session: its state and metrics.
 
         Raises:
-            ServerError: ``not_found`` when it has ended, or ``unreachable``.
+            RequestFailed: ``not_found`` when it has ended, or ``unreachable``.
         """
         async with self._http() as http:
             answer = await self._ask(
@@ -122,7 +122,7 @@ class Rest:
     async def _first_avatar(self, http: httpx.AsyncClient) -> str:
         avatars = (await self._ask(http, "GET", "avatars")).json()["avatars"]
         if not avatars:
-            raise ServerError(
+            raise RequestFailed(
                 "expected a server with bundled avatars, got none; give a portrait",
                 code="not_found",
             )
@@ -134,7 +134,7 @@ class Rest:
         try:
             answer = await http.request(method, path, **options)
         except httpx.TransportError as error:
-            raise ServerError(
+            raise RequestFailed(
                 f"expected a Livehead server at {self._base}, got no answer ({error}); start it",
                 code="unreachable",
             ) from error
@@ -154,14 +154,14 @@ def media_type(picture: bytes) -> str:
     return "application/octet-stream"
 
 
-def _refusal(answer: httpx.Response) -> ServerError:
+def _refusal(answer: httpx.Response) -> RequestFailed:
     try:
         problem = answer.json()
     except ValueError:
         problem = {}
     detail = problem.get("detail") or problem.get("title") or answer.reason_phrase
     wait = answer.headers.get("Retry-After", "")
-    return ServerError(
+    return RequestFailed(
         f"the server refused ({answer.status_code}): {detail}",
         code=problem.get("code", f"http_{answer.status_code}"),
         status=answer.status_code,

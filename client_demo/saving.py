@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client_demo.rest import Format
-from client_demo.units import ReceivedUnit
+from client_demo.units import ReceivedFrame
 
 LAYOUT = "mono"
 
 
-class Recording:
+class SavedRecording:
     """An MP4 being written; frame ``index`` of the session stands at ``index / fps``.
 
     The first keyframe is time zero. Frames that never came leave the picture standing and the
@@ -60,7 +60,7 @@ class Recording:
         """Length of what is written."""
         return self._next / self._form.fps
 
-    def add(self, unit: ReceivedUnit) -> None:
+    def add(self, unit: ReceivedFrame) -> None:
         """Append a unit; those before the first keyframe are passed over.
 
         Raises:
@@ -91,7 +91,7 @@ class Recording:
         for position in range(self._next, self._next + frames):
             self._mux_sound(np.zeros(self._per_frame, np.int16), position)
 
-    def _mux_picture(self, unit: ReceivedUnit, position: int) -> None:
+    def _mux_picture(self, unit: ReceivedFrame, position: int) -> None:
         packet = av.Packet(unit.picture)
         packet.stream = self._picture
         packet.time_base = self._tick

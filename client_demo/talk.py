@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from client_demo.client import Event, Session
-from client_demo.rest import Format, ServerError
-from client_demo.saving import Recording
-from client_demo.units import ReceivedUnit
+from client_demo.client import ClientSession, Event
+from client_demo.rest import Format, RequestFailed
+from client_demo.saving import SavedRecording
+from client_demo.units import ReceivedFrame
 from models.io import console
 
 LATE_S = 0.04  # a frame's time
@@ -54,17 +54,17 @@ class Talk:
 class Listener:
     """Takes units in order: picks those to save, counts, and measures."""
 
-    def __init__(self, recording: Recording, form: Format, clock: Callable[[], float]) -> None:
+    def __init__(self, recording: SavedRecording, form: Format, clock: Callable[[], float]) -> None:
         """Nothing is saved before ``began`` is set to the time of the first push."""
         self.talk = Talk()
         self.began = 0.0
         self._recording = recording
         self._form = form
         self._clock = clock
-        self._held: list[ReceivedUnit] = []  # since the last keyframe before speech: a GOP at most
+        self._held: list[ReceivedFrame] = []  # since the last keyframe before speech: a GOP at most
         self._last: tuple[int, float] | None = None  # index and arrival of the unit before
 
-    def take(self, unit: ReceivedUnit) -> None:
+    def take(self, unit: ReceivedFrame) -> None:
         """Take the next unit."""
         self._watch(unit)
         if self.talk.speaking_frames == 0 and not unit.speaking:
@@ -79,7 +79,7 @@ class Listener:
         self.talk.frames = self._recording.frames
         self.talk.saved_s = self._recording.seconds
 
-    def _begin(self, unit: ReceivedUnit) -> None:
+    def _begin(self, unit: ReceivedFrame) -> None:
         self.talk.first_frame_ms = 1000 * (self._clock() - self.began)
         if unit.keyframe:
             self._held.clear()
@@ -88,7 +88,7 @@ class Listener:
         self.talk.lead_in_ms = 1000 * self._recording.frames / self._form.fps
         self._held.clear()
 
-    def _watch(self, unit: ReceivedUnit) -> None:
+    def _watch(self, unit: ReceivedFrame) -> None:
         now = self._clock()
         if self._last is not None:
             steps = unit.index - self._last[0]
@@ -99,7 +99,7 @@ class Listener:
 
 
 async def hold(
-    session: Session,
+    session: ClientSession,
     pcm: bytes,
     rate: int,
     out: Path,
@@ -110,11 +110,11 @@ async def hold(
     """Open the session, say s16le mono speech, save what arrives until it has been said.
 
     Raises:
-        ServerError: the server refuses, vanishes, or ends the session before the speech did.
+        RequestFailed: the server refuses, vanishes, or ends the session before the speech did.
         OSError: ``out`` cannot be written.
     """
     async with session:
-        with Recording(out, session.format) as recording:
+        with SavedRecording(out, session.format) as recording:
             listener = Listener(recording, session.format, clock)
             listener.talk.speech_s = len(pcm) / (2 * rate)
             listener.began = clock()
@@ -128,12 +128,12 @@ async def hold(
     return listener.talk
 
 
-async def _listen(session: Session, listener: Listener, saying: asyncio.Task[None]) -> None:
+async def _listen(session: ClientSession, listener: Listener, saying: asyncio.Task[None]) -> None:
     """Take units until the speech was said and ``TAIL_S`` more have come."""
     tail: int | None = None
     with console.bar("saying", listener.talk.speech_s, unit="s") as bar:
         async for message in session:
-            if isinstance(message, ReceivedUnit):
+            if isinstance(message, ReceivedFrame):
                 listener.take(message)
                 bar.update(min(message.speaking / session.format.fps, bar.total - bar.n))
                 if tail is not None:
@@ -144,9 +144,11 @@ async def _listen(session: Session, listener: Listener, saying: asyncio.Task[Non
                 tail = round(TAIL_S * session.format.fps)
             elif message.type == "error":
                 raise _ended(message)
-    raise ServerError("the server ended the session before the speech was said", code="ended")
+    raise RequestFailed("the server ended the session before the speech was said", code="ended")
 
 
-def _ended(event: Event) -> ServerError:
+def _ended(event: Event) -> RequestFailed:
     facts = event.data.get("error", {})
-    return ServerError(f"the server says: {facts.get('message')}", code=facts.get("code", "error"))
+    return RequestFailed(
+        f"the server says: {facts.get('message')}", code=facts.get("code", "error")
+    )

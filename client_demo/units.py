@@ -13,7 +13,7 @@ class WireError(LiveheadError):
 
 
 @dataclass(frozen=True, slots=True)
-class ReceivedUnit:
+class ReceivedFrame:
     """One video frame and its sound, as they travelled.
 
     Attributes:
@@ -35,7 +35,7 @@ class ReceivedUnit:
     pcm: bytes
 
 
-def unpack(message: bytes) -> ReceivedUnit:
+def unpack(message: bytes) -> ReceivedFrame:
     """Split one binary message.
 
     Raises:
@@ -50,7 +50,7 @@ def unpack(message: bytes) -> ReceivedUnit:
     if len(message) != expected:
         raise _bad(f"{expected} bytes", f"{len(message)}")
     sound = HEADER.size + picture_bytes
-    return ReceivedUnit(
+    return ReceivedFrame(
         generation=generation,
         index=index,
         keyframe=bool(flags & FLAG_KEYFRAME),

@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.errors import LiveheadError, WeightsError
-from models.lightning.devices import Lane, make_lanes
+from models.lightning.devices import DeviceReplica, make_replicas
 from models.lightning.plan import StepPlan, parse
 from models.lightning.sampler import Sampler
 from models.published import PUBLISHED, PublishedOptions
 from models.runtime.choose import prepare_engine
-from models.spec import BackboneSpec
+from models.spec import DiffusionSpec
 
 
-class Family(Protocol):
+class Pipeline(Protocol):
     """A backbone with everything around it: what turns portraits and audio into its conditions."""
 
     @property
-    def spec(self) -> BackboneSpec:
+    def spec(self) -> DiffusionSpec:
         """The row that describes the backbone."""
         ...
 
@@ -52,9 +52,11 @@ class Family(Protocol):
 
 
 class DiffusionGenerator:
-    """Implements ``models.generator.Generator`` for any ``Family``."""
+    """Implements ``models.generator.Generator`` for any ``Pipeline``."""
 
-    def __init__(self, family: Family, plan: StepPlan, *, lanes: Sequence[Lane] = ()) -> None:
+    def __init__(
+        self, family: Pipeline, plan: StepPlan, *, lanes: Sequence[DeviceReplica] = ()
+    ) -> None:
         spec = family.spec
         self.family = family
         self.plan = plan
@@ -161,14 +163,14 @@ def _published(
         )
     prepare_engine("eager", threads)
     from models.sd15.compiled import compile_backbone
-    from models.sd15.load import load_family  # brings the extra's packages
+    from models.sd15.load import load_pipeline  # brings the extra's packages
 
-    family, stored = load_family(name, str(weights), options)
+    family, stored = load_pipeline(name, str(weights), options)
     several = len(options.devices) > 1
     if several:  # light steps that wait for each other leave nothing to share
         stored = stored.at_once()
     chosen = parse(plan) if plan else stored
-    lanes = make_lanes(family.backbone, options.devices) if several else []
+    lanes = make_replicas(family.backbone, options.devices) if several else []
     if engine == "compiled":
         compile_backbone(family.backbone, lanes)
     return DiffusionGenerator(family, chosen, lanes=lanes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from models.mini.autoencoder import CodecSpec
+from models.mini.autoencoder import AutoencoderSpec
 from models.mini.motion import MOTION, MOUTH_UNITS
 
 Prediction = Literal["v", "flow"]
@@ -45,7 +45,7 @@ PUBLISHED_FLOW = ScheduleSpec(start_noise=1.0, prediction="flow")
 
 
 @dataclass(frozen=True)
-class BackboneSpec:
+class DiffusionSpec:
     """What every backbone tells the sampler and the façade about itself.
 
     Attributes:
@@ -67,7 +67,7 @@ class BackboneSpec:
 
 
 @dataclass(frozen=True)
-class MiniSpec(BackboneSpec):
+class MiniSpec(DiffusionSpec):
     """Sizes of ``mini``, the bundled network (``models/mini/unet.py``).
 
     Attributes:
@@ -107,7 +107,7 @@ class MiniSpec(BackboneSpec):
     sigma_background: float = 0.02
     sigma_face: float = 0.35
     sigma_mouth: float = 1.0
-    codec: CodecSpec = field(default_factory=CodecSpec)
+    codec: AutoencoderSpec = field(default_factory=AutoencoderSpec)
 
 
 MINI = MiniSpec(
@@ -126,7 +126,7 @@ MINI_PLAN = "10:0,5+dfa"
 
 
 @dataclass(frozen=True)
-class PublishedSpec(BackboneSpec):
+class SD15Spec(DiffusionSpec):
     """How a published model is run.
 
     Attributes:
@@ -148,14 +148,12 @@ SIZE_512 = (4, 64, 64)
 PUBLISHED_SPECS = {
     spec.name: spec
     for spec in (
-        PublishedSpec(
+        SD15Spec(
             "hallo", 25.0, 16, 2, 40, SIZE_512, PUBLISHED_DDIM, guidance=3.5, past=2, first_past=2
         ),
-        PublishedSpec(
-            "echomimic", 24.0, 9, 3, 30, SIZE_512, PUBLISHED_DDIM, guidance=2.5, overlap=3
-        ),
-        PublishedSpec("echomimic-acc", 24.0, 9, 3, 6, SIZE_512, PUBLISHED_DDIM, overlap=3),
-        PublishedSpec(
+        SD15Spec("echomimic", 24.0, 9, 3, 30, SIZE_512, PUBLISHED_DDIM, guidance=2.5, overlap=3),
+        SD15Spec("echomimic-acc", 24.0, 9, 3, 6, SIZE_512, PUBLISHED_DDIM, overlap=3),
+        SD15Spec(
             "memo", 30.0, 16, 2, 20, SIZE_512, PUBLISHED_FLOW, guidance=3.5, past=16, first_past=16
         ),
     )

@@ -17,10 +17,10 @@ from server.api import assets as catalogue_routes
 from server.api import health, offer, session, stream
 from server.api.deps import Context
 from server.api.page import mount_page
-from server.assets import Catalogue
+from server.assets import BundledAssets
 from server.clock import Clock, SystemClock
 from server.errors import INTERNAL_CODE, PROBLEM_TYPE, headers_of, problem, status_of
-from server.session.registry import Sessions
+from server.session.registry import SessionRegistry
 from server.session.workers import Workers
 from server.settings import Settings
 from server.worker.messages import WorkerConfig
@@ -35,7 +35,7 @@ def create_app(
     settings: Settings,
     workers: Workers | None = None,
     clock: Clock | None = None,
-    catalogue: Catalogue | None = None,
+    catalogue: BundledAssets | None = None,
 ) -> FastAPI:
     """The server as an ASGI application; its lifespan starts and ends the workers.
 
@@ -46,9 +46,9 @@ def create_app(
         catalogue: avatars and clips; the bundled ones when None.
     """
     clock = clock or SystemClock()
-    catalogue = catalogue or Catalogue.read(draw=settings.model == "fake")
+    catalogue = catalogue or BundledAssets.read(draw=settings.model == "fake")
     workers = workers or LocalWorkers(worker_config(settings, catalogue), settings.workers, clock)
-    sessions = Sessions(settings, workers, clock)
+    sessions = SessionRegistry(settings, workers, clock)
     # No documentation pages: they would load their scripts from elsewhere.
     app = FastAPI(
         title="Livehead", version="0.1.0", lifespan=_lifespan, docs_url=None, redoc_url=None
@@ -86,7 +86,7 @@ def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
         )
 
 
-def worker_config(settings: Settings, catalogue: Catalogue) -> WorkerConfig:
+def worker_config(settings: Settings, catalogue: BundledAssets) -> WorkerConfig:
     """What the worker processes are started with."""
     warm = catalogue.avatars[0].picture if catalogue.avatars else b""
     return WorkerConfig(

@@ -22,7 +22,7 @@ DRAWN_SIDE = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Avatar:
+class BundledAvatar:
     """A bundled portrait: a PNG file's bytes."""
 
     id: str
@@ -31,7 +31,7 @@ class Avatar:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class BundledClip:
     """A bundled line of speech: a WAV file's bytes and what it says."""
 
     id: str
@@ -40,22 +40,24 @@ class Clip:
     sound: bytes
 
 
-class Catalogue:
+class BundledAssets:
     """Avatars and clips by id, in the order of their lists."""
 
-    def __init__(self, avatars: list[Avatar], clips: list[Clip]) -> None:
+    def __init__(self, avatars: list[BundledAvatar], clips: list[BundledClip]) -> None:
         self.avatars = avatars
         self.clips = clips
 
     @classmethod
-    def read(cls, folder: Path = BUNDLED, *, draw: bool = False) -> Catalogue:
+    def read(cls, folder: Path = BUNDLED, *, draw: bool = False) -> BundledAssets:
         """Read both lists; ``draw`` offers a drawn portrait when there is none."""
         avatars = [
-            Avatar(row["id"], row["name"], (folder / "avatars" / f"{row['id']}.png").read_bytes())
+            BundledAvatar(
+                row["id"], row["name"], (folder / "avatars" / f"{row['id']}.png").read_bytes()
+            )
             for row in _rows(folder / "avatars" / "avatars.json")
         ]
         clips = [
-            Clip(
+            BundledClip(
                 row["id"],
                 row["name"],
                 row.get("text", ""),
@@ -64,17 +66,17 @@ class Catalogue:
             for row in _rows(folder / "clips" / "clips.json")
         ]
         if draw and not avatars:
-            avatars = [Avatar("test", "Test portrait", draw_portrait())]
+            avatars = [BundledAvatar("test", "Test portrait", draw_portrait())]
         return cls(avatars, clips)
 
-    def avatar(self, avatar_id: str) -> Avatar:
+    def avatar(self, avatar_id: str) -> BundledAvatar:
         """The avatar; raises NotFound."""
         for avatar in self.avatars:
             if avatar.id == avatar_id:
                 return avatar
         raise NotFound("expected the id of a bundled avatar, got another; see GET /avatars")
 
-    def clip(self, clip_id: str) -> Clip:
+    def clip(self, clip_id: str) -> BundledClip:
         """The clip; raises NotFound."""
         for clip in self.clips:
             if clip.id == clip_id:

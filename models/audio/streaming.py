@@ -58,7 +58,7 @@ class SpeechStream:
         self.features, self.chunk = features, chunk
         self.known: Tensor | None = None
         if speech is not None:
-            self.known = features.whole(checked(speech), chunk)
+            self.known = features.whole(check_audio(speech), chunk)
         self._past = np.zeros(0, np.float32)
         self._at = 0
 
@@ -84,7 +84,7 @@ class SpeechStream:
                 f" {audio.shape}; cut the speech by chunk_samples",
                 code="bad_audio",
             )
-        audio = checked(audio)
+        audio = check_audio(audio)
         first, self._at = self._at, self._at + self.chunk
         if self.known is not None:
             rows = torch.arange(first, self._at).clamp(max=len(self.known) - 1)
@@ -100,7 +100,7 @@ class SpeechStream:
         return made
 
 
-def checked(speech: NDArray[np.float32]) -> NDArray[np.float32]:
+def check_audio(speech: NDArray[np.float32]) -> NDArray[np.float32]:
     """Speech that can be heard: finite, not empty, limited to [-1, 1].
 
     Raises:

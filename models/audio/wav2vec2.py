@@ -46,14 +46,14 @@ class Wav2VecFeatures:
         frames = math.ceil(speech.size / RATE * self.fps)
         missing = -frames % multiple
         silence = np.zeros(missing * int(RATE // self.fps), np.float32)
-        sound = np.concatenate([normalised(speech), silence])
+        sound = np.concatenate([zero_mean_unit_variance(speech), silence])
         return clamped_windows(self.layers(sound, frames + missing), RADIUS)
 
     @torch.inference_mode()
     def frames(self, speech: NDArray[np.float32], count: int) -> Tensor:
         """Features of the first ``count`` frames; frames beyond the sound repeat the last."""
         reach = max(1, math.ceil(speech.size / RATE * self.fps))
-        made = self.layers(normalised(speech), reach)
+        made = self.layers(zero_mean_unit_variance(speech), reach)
         rows = torch.arange(count).clamp(max=reach - 1)
         return clamped_windows(made, RADIUS)[rows]
 
@@ -74,7 +74,7 @@ class Wav2VecFeatures:
         return hidden_states(encoder.layers, lambda: encoder(hidden))
 
 
-def normalised(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+def zero_mean_unit_variance(sound: NDArray[np.float32]) -> NDArray[np.float32]:
     """Zero mean and unit variance over the whole of it; silence stays silent."""
     out: NDArray[np.float32] = (sound - sound.mean()) / np.sqrt(sound.var() + 1e-7)
     return out.astype(np.float32)

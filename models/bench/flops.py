@@ -53,7 +53,7 @@ class _Meter:
         self.stack.pop()
 
 
-def count(network: nn.Module, run: Callable[[], object], levels: int = 4) -> Counter[Label]:
+def count_flops(network: nn.Module, run: Callable[[], object], levels: int = 4) -> Counter[Label]:
     """Operations of ``run`` in MAC, by the network's module that was running.
 
     Args:

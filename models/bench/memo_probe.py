@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from models.bench.cost import Costs
-from models.bench.flops import Label, count, on_meta, total
+from models.bench.flops import Label, count_flops, on_meta, total
 from models.bench.waste import WastefulReading, project_past
 from models.lightning.focus import Focus
 from models.memo import networks as build
-from models.memo.unet import MemoCall, MemoNet, MemoReferenceNet
+from models.memo.unet import MemoCall, MemoReferenceNet, MemoUNet
 from models.sd15.attention import Reads
 from models.sd15.cfg import check_transformers
-from models.sd15.reference_bank import read_pictures, split_past
+from models.sd15.reference_bank import read_reference_features, split_motion_frames
 
 STRIDE = 8  # pixels a latent cell
 PAST = 16  # frames that a clip sees of the one before
@@ -44,20 +44,24 @@ def count_memo(
     with on_meta():
         made = build.networks()
         net, reference = made["diffusion_net"], made["reference_net"]
-        assert isinstance(net, MemoNet) and isinstance(reference, MemoReferenceNet)
+        assert isinstance(net, MemoUNet) and isinstance(reference, MemoReferenceNet)
         check_transformers(net, without)
         channels = net.sizes.latent
         faces = made["image_proj"](torch.empty(HALVES, 512))
         seen = torch.empty(1 + PAST, channels, cells, cells)
-        recording = read_pictures(reference, seen, faces)
-        pictures, past = split_past(net, recording.bank, HALVES, (cells, cells))
+        recording = read_reference_features(reference, seen, faces)
+        pictures, past = split_motion_frames(net, recording.bank, HALVES, (cells, cells))
         windows = torch.empty(1, frames, 5, 12, 768)
         once = {
-            "reference": total(count(reference, lambda: read_pictures(reference, seen, faces))),
-            "reference keys": total(count(net, lambda: net.read_bank(pictures))),
-            "face keys": total(count(net, lambda: net.see_face(faces, 1))),
-            "memory": total(count(net, lambda: net.remember(past))),
-            "audio tokens": total(count(made["audio_proj"], lambda: made["audio_proj"](windows))),
+            "reference": total(
+                count_flops(reference, lambda: read_reference_features(reference, seen, faces))
+            ),
+            "reference keys": total(count_flops(net, lambda: net.read_bank(pictures))),
+            "face keys": total(count_flops(net, lambda: net.see_face(faces, 1))),
+            "memory": total(count_flops(net, lambda: net.remember(past))),
+            "audio tokens": total(
+                count_flops(made["audio_proj"], lambda: made["audio_proj"](windows))
+            ),
         }
         call = _call(net, made, pictures, past, faces, windows)
         x = torch.empty(HALVES * frames, channels, cells, cells)
@@ -66,11 +70,11 @@ def count_memo(
 
         def run(told: MemoCall) -> Counter[Label]:
             told.stream = stream
-            return count(net, lambda: net.everything(x, embedding, told))
+            return count_flops(net, lambda: net.everything(x, embedding, told))
 
         published = run(replace(call, tokens=pictures))
-        published += count(net, lambda: net.see_face(faces.repeat_interleave(frames, 0), 1))
-        published += count(net, lambda: project_past(net, past))
+        published += count_flops(net, lambda: net.see_face(faces.repeat_interleave(frames, 0), 1))
+        published += count_flops(net, lambda: project_past(net, past))
         key = replace(MemoCall(*_plain(call)), without_reference=without)
         costs = run(key)
         _, hidden = net.everything(x, embedding, replace(key, stream=stream))
@@ -79,7 +83,7 @@ def count_memo(
 
 
 def _call(
-    net: MemoNet,
+    net: MemoUNet,
     made: Mapping[str, Any],
     pictures: Mapping[str, Tensor],
     past: Mapping[str, Tensor],
@@ -102,7 +106,7 @@ def _call(
 def _plain(call: MemoCall) -> tuple[Any, ...]:
     return (
         call.frames,
-        call.halves,
+        call.num_branches,
         call.bank,
         call.face,
         call.memory,
@@ -113,7 +117,7 @@ def _plain(call: MemoCall) -> tuple[Any, ...]:
 
 
 def _light(
-    net: MemoNet, call: MemoCall, stream: Tensor, given: tuple[Tensor, ...], share: float
+    net: MemoUNet, call: MemoCall, stream: Tensor, given: tuple[Tensor, ...], share: float
 ) -> tuple[Counter[Label], Counter[Label]]:
     """A light step on the face alone, and everywhere."""
     hidden, x, embedding = given
@@ -127,6 +131,6 @@ def _light(
 
     def run(focus: Focus) -> Counter[Label]:
         told = replace(call, stream=heard, focus=focus)
-        return count(net, lambda: net.last(hidden, x, embedding, told))
+        return count_flops(net, lambda: net.last(hidden, x, embedding, told))
 
     return run(face), run(Focus())

@@ -28,9 +28,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.bench.target import Subject
+from models.bench.target import BenchTarget
 from models.lightning.cost import MiniCost, decode_cost, plan_cost
-from models.lightning.plan import StepPlan, plain
+from models.lightning.plan import StepPlan, full_plan
 from models.lightning.sampler import Sampler
 
 Frames = NDArray[np.uint8]
@@ -77,19 +77,19 @@ def measure(
 def variants(plan: StepPlan) -> dict[str, StepPlan]:
     """The three plans that are compared, by name."""
     return {
-        "plain": plain(plan.steps),
+        "plain": full_plan(plan.steps),
         "lightning": replace(plan, foreground=False),
         "lightning_dfa": replace(plan, foreground=True),
     }
 
 
-def parts_of(subject: Subject, encode: Encode | None) -> dict[str, Part]:
+def parts_of(subject: BenchTarget, encode: Encode | None) -> dict[str, Part]:
     """Everything to be measured, by name; all for one chunk, ``portrait_encode`` for a portrait."""
     wholes = {name: _whole(subject, plan, encode) for name, plan in variants(subject.plan).items()}
     return {**wholes, **_pieces(subject, encode)}
 
 
-def gflop_per_frame(subject: Subject) -> dict[str, float]:
+def gflop_per_frame(subject: BenchTarget) -> dict[str, float]:
     """Operations of one frame, as the cost model counts them."""
     spec, share = subject.family.spec, subject.foreground_share
     cost = MiniCost(spec)
@@ -101,7 +101,7 @@ def gflop_per_frame(subject: Subject) -> dict[str, float]:
     return {name: count.total / 1e9 for name, count in counts.items()}
 
 
-def _whole(subject: Subject, plan: StepPlan, encode: Encode | None) -> Part:
+def _whole(subject: BenchTarget, plan: StepPlan, encode: Encode | None) -> Part:
     """Sound in, pictures (and their code) out, one chunk a call, by a stream of its own."""
     family, speech = subject.family, subject.speech()
     stream = family.stream(subject.identity, seed=0)
@@ -118,7 +118,7 @@ def _whole(subject: Subject, plan: StepPlan, encode: Encode | None) -> Part:
     return run
 
 
-def _pieces(subject: Subject, encode: Encode | None) -> dict[str, Part]:
+def _pieces(subject: BenchTarget, encode: Encode | None) -> dict[str, Part]:
     """The parts alone, at a step in the middle of the plan."""
     family, backbone, speech = subject.family, subject.family.backbone, subject.speech()
     stream = family.stream(subject.identity, seed=0)
@@ -157,7 +157,7 @@ def _spread(times: list[float]) -> Spread:
     return Spread(low, median, high)
 
 
-def summary(subject: Subject, spent: dict[str, Spread]) -> dict[str, Any]:
+def summary(subject: BenchTarget, spent: dict[str, Spread]) -> dict[str, Any]:
     """The record that is printed last: milliseconds and operations per frame."""
     frames = subject.family.spec.chunk_frames
     once = spent.pop("portrait_encode")

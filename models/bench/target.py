@@ -16,11 +16,11 @@ from models.io.audio import read_speech
 from models.io.image import load_image
 from models.lightning.plan import StepPlan, parse
 from models.mini.audio import FRAME_SAMPLES
-from models.mini.autoencoder import Codec
+from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import BUNDLED, load_mini
-from models.mini.encoder import SpeechEncoder
-from models.mini.mouth import MouthReader
-from models.mini.pipeline import MiniFamily, MiniIdentity
+from models.mini.encoder import AudioEncoder
+from models.mini.mouth import BlendshapeRegressor
+from models.mini.pipeline import MiniIdentity, MiniPipeline
 from models.mini.unet import MiniUNet
 from models.runtime.choose import prepare_engine
 from models.runtime.eager import preferred_dtype
@@ -33,7 +33,7 @@ RANDOM = "random:"
 
 
 @dataclass(frozen=True)
-class Subject:
+class BenchTarget:
     """Everything that is measured.
 
     Attributes:
@@ -44,7 +44,7 @@ class Subject:
         random: the weights were never trained; times are right, pictures are not.
     """
 
-    family: MiniFamily
+    family: MiniPipeline
     identity: MiniIdentity
     plan: StepPlan
     weights: str
@@ -67,9 +67,9 @@ class Subject:
             yield samples[start : start + step + ahead]
 
 
-def load_subject(
+def load_target(
     weights: str | None, plan: str | None, threads: int, engine: str = "auto"
-) -> Subject:
+) -> BenchTarget:
     """Networks from a folder, the bundled ones (None), or random ones (``random:SEED``).
 
     An installation without bundled weights is measured with random ones: they take as long.
@@ -91,22 +91,22 @@ def load_subject(
         )
     identity = family.identity(load_image(avatar_picture()))
     chosen = parse(plan) if plan else stored
-    return Subject(family, identity, chosen, weights or "bundled", random)
+    return BenchTarget(family, identity, chosen, weights or "bundled", random)
 
 
-def _random_family(weights: str, threads: int, engine: Engine | None) -> MiniFamily:
+def _random_family(weights: str, threads: int, engine: Engine | None) -> MiniPipeline:
     try:
         torch.manual_seed(int(weights.removeprefix(RANDOM)))
     except ValueError as error:
         raise LiveheadError(
             f"expected {RANDOM}SEED with a whole number, got {weights!r}", code="bad_option"
         ) from error
-    return MiniFamily(
+    return MiniPipeline(
         MINI,
         MiniUNet(MINI),
-        Codec(MINI.codec),
-        MouthReader(MINI.audio_features, MINI.audio_window),
-        SpeechEncoder(threads=threads),
+        Autoencoder(MINI.codec),
+        BlendshapeRegressor(MINI.audio_features, MINI.audio_window),
+        AudioEncoder(threads=threads),
         preferred_dtype(),
         engine,
     )

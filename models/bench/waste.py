@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from models.lightning.dfa import Face
-from models.memo.unet import MemoNet
+from models.lightning.dfa import FaceTokens
+from models.memo.unet import MemoUNet
 from models.sd15.attention_base import Attention
 
 
@@ -31,7 +31,7 @@ class WastefulReading:
     rows: Tensor
     plain: int = 0
 
-    def attend(self, attention: Attention, n: Tensor, face: Face | None) -> Tensor:
+    def attend(self, attention: Attention, n: Tensor, face: FaceTokens | None) -> Tensor:
         """Self-attention with the reference for all rows, then without it for the plain ones."""
         if face is not None:
             raise ValueError("the published code knows no foreground; give tokens of all places")
@@ -43,12 +43,12 @@ class WastefulReading:
         return out
 
 
-def project_past(network: MemoNet, past: Mapping[str, Tensor]) -> None:
+def project_past(network: MemoUNet, past: Mapping[str, Tensor]) -> None:
     """What MEMO's published motion modules do with past frames at every step besides attention:
     enter them, and project queries (never used), keys and values.
 
     Args:
-        past: maps of past frames [halves, n, C, H, W] by path of the motion module.
+        past: maps of past frames [num_branches, n, C, H, W] by path of the motion module.
     """
     for path, maps in past.items():
         inner = network.motion(path).temporal_transformer

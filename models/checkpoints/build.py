@@ -36,7 +36,7 @@ def build_networks(
     Raises:
         WeightsError: a configuration describes no such network.
     """
-    build = family_part(name, "networks")
+    build = model_module(name, "networks")
     try:
         with torch.device("meta"):
             own: dict[str, nn.Module] = build.networks(config) if config else build.networks()
@@ -54,7 +54,7 @@ def build_networks(
     return networks
 
 
-def family_part(name: str, part: str) -> Any:
+def model_module(name: str, part: str) -> Any:
     """A module of the package that holds a model's own code.
 
     Raises:

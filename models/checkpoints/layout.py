@@ -27,7 +27,7 @@ WAV2VEC = (
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkFile:
     """One network's place in the folder.
 
     Attributes:
@@ -47,33 +47,35 @@ class Part:
     exact: bool = False
 
 
-_VAE = Part("vae", VAE, rename=renames.vae)
-_WAV2VEC = Part("wav2vec", WAV2VEC, rename=renames.wav2vec, exact=True)
+_VAE = NetworkFile("vae", VAE, rename=renames.vae)
+_WAV2VEC = NetworkFile("wav2vec", WAV2VEC, rename=renames.wav2vec, exact=True)
 
 
-def _hallo(network: str) -> Part:
-    return Part(network, ("hallo/net.pth", "net.pth"), prefix=f"{network}.")
+def _hallo(network: str) -> NetworkFile:
+    return NetworkFile(network, ("hallo/net.pth", "net.pth"), prefix=f"{network}.")
 
 
-def _memo(network: str, folder: str = "", exact: bool = False) -> Part:
+def _memo(network: str, folder: str = "", exact: bool = False) -> NetworkFile:
     where = f"{folder}{network}/diffusion_pytorch_model.safetensors"
-    return Part(network, (where,), exact=exact)
+    return NetworkFile(network, (where,), exact=exact)
 
 
-def _echomimic(suffix: str) -> tuple[Part, ...]:
+def _echomimic(suffix: str) -> tuple[NetworkFile, ...]:
     return (
-        Part(
+        NetworkFile(
             "denoising_unet", (f"motion_module{suffix}.pth",), united=f"denoising_unet{suffix}.pth"
         ),
-        Part("reference_unet", ("reference_unet.pth",)),
-        Part("face_locator", ("face_locator.pth",)),
+        NetworkFile("reference_unet", ("reference_unet.pth",)),
+        NetworkFile("face_locator", ("face_locator.pth",)),
         _VAE,
-        Part("whisper", ("audio_processor/whisper_tiny.pt",), rename=renames.whisper, exact=True),
+        NetworkFile(
+            "whisper", ("audio_processor/whisper_tiny.pt",), rename=renames.whisper, exact=True
+        ),
     )
 
 
 # The largest come first: what is mapped and what is converted then peak together only once.
-LAYOUTS: dict[str, tuple[Part, ...]] = {
+LAYOUTS: dict[str, tuple[NetworkFile, ...]] = {
     "hallo": (
         _hallo("denoising_unet"),
         _hallo("reference_unet"),
@@ -97,7 +99,7 @@ LAYOUTS: dict[str, tuple[Part, ...]] = {
 }
 
 
-def find(folder: Path, part: Part) -> Path:
+def find_file(folder: Path, part: NetworkFile) -> Path:
     """The file that holds a network.
 
     Raises:
@@ -126,7 +128,7 @@ def check_folder(folder: Path, name: str) -> None:
             code="missing_weights",
         )
     for part in LAYOUTS[name]:
-        find(folder, part)
+        find_file(folder, part)
         if part.united and not (folder / part.united).is_file():
             raise WeightsError(
                 f"expected {part.united} in {folder}, found none; put the publisher's files there"

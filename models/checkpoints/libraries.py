@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints.layout import LAYOUTS, find
+from models.checkpoints.layout import LAYOUTS, find_file
 from models.checkpoints.load import read_json
 from models.errors import WeightsError
 
@@ -99,7 +99,7 @@ def stored_config(folder: Path, name: str, network: str) -> dict[str, Any] | Non
         WeightsError: the file or its folder is missing or unreadable.
     """
     part = next(part for part in LAYOUTS[name] if part.network == network)
-    path = find(folder, part).with_name("config.json")
+    path = find_file(folder, part).with_name("config.json")
     return read_json(path) if path.exists() else None
 
 

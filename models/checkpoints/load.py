@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from models.checkpoints.files import TensorFile
-from models.checkpoints.layout import LAYOUTS, Part, check_folder, find
-from models.checkpoints.tensors import below, fill, say
-from models.checkpoints.union import unite
+from models.checkpoints.layout import LAYOUTS, NetworkFile, check_folder, find_file
+from models.checkpoints.tensors import list_some, load_strict, strip_prefix
+from models.checkpoints.union import overlay
 from models.errors import WeightsError
 
 CONFIG = "livehead.json"
@@ -75,25 +75,29 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _load(
-    folder: Path, part: Part, network: nn.Module, dtype: torch.dtype, device: torch.device | str
+    folder: Path,
+    part: NetworkFile,
+    network: nn.Module,
+    dtype: torch.dtype,
+    device: torch.device | str,
 ) -> None:
-    path = find(folder, part)
+    path = find_file(folder, part)
     first = TensorFile(path)
     tensors: Mapping[str, Tensor] = first
     source: Path | str = path
     if part.united:
         second = TensorFile(folder / part.united)
-        tensors = unite(network.state_dict(), first, second)
+        tensors = overlay(network.state_dict(), first, second)
         source = f"{path} with {second.path.name}"
     if part.prefix:
-        tensors = below(tensors, part.prefix)
+        tensors = strip_prefix(tensors, part.prefix)
         source = f"{path} ({part.prefix}*)"
     if part.rename:
         tensors = part.rename(tensors)
-    fill(network, tensors, torch.float32 if part.exact else dtype, source, device)
+    load_strict(network, tensors, torch.float32 if part.exact else dtype, source, device)
 
 
-def _no_strangers(folder: Path, parts: tuple[Part, ...]) -> None:
+def _no_strangers(folder: Path, parts: tuple[NetworkFile, ...]) -> None:
     """A file shared by several networks holds theirs and nothing else.
 
     Raises:
@@ -102,14 +106,14 @@ def _no_strangers(folder: Path, parts: tuple[Part, ...]) -> None:
     prefixes: dict[Path, tuple[str, ...]] = {}
     for part in parts:
         if part.prefix:
-            path = find(folder, part)
+            path = find_file(folder, part)
             prefixes[path] = (*prefixes.get(path, ()), part.prefix)
     for path, known in prefixes.items():
         strange = [name for name in TensorFile(path) if not name.startswith(known)]
         if strange:
             raise WeightsError(
-                f"{path} does not fit: {say('extra', strange)}; expected names that begin with"
-                f" {', '.join(known)}. Take the file from its publisher"
+                f"{path} does not fit: {list_some('extra', strange)}; expected names that begin"
+                f" with {', '.join(known)}. Take the file from its publisher"
                 " (docs/published-weights.md)",
                 code="bad_weights",
             )

@@ -17,7 +17,7 @@ NEXT = (
 )
 
 
-def fill(
+def load_strict(
     network: nn.Module,
     tensors: Mapping[str, Tensor],
     dtype: torch.dtype,
@@ -69,7 +69,7 @@ def check(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: P
         if name in tensors and not _same_kind(tensors[name], wanted[name])
     ]
     faults = {"missing": missing, "extra": extra, "misshapen": misshapen, "of a wrong kind": kinds}
-    said = [say(word, names) for word, names in faults.items() if names]
+    said = [list_some(word, names) for word, names in faults.items() if names]
     if said:
         raise WeightsError(f"{source} does not fit: {'; '.join(said)}. {NEXT}", code="bad_weights")
 
@@ -79,7 +79,7 @@ def _same_kind(tensor: Tensor, wanted: Tensor) -> bool:
     return dense and tensor.is_floating_point() == wanted.is_floating_point()
 
 
-def say(word: str, names: Iterable[str]) -> str:
+def list_some(word: str, names: Iterable[str]) -> str:
     """``3 missing: a, b, ...``, the first few names only."""
     listed = list(names)
     more = ", ..." if len(listed) > SHOWN else ""
@@ -120,7 +120,7 @@ class Renamed(Mapping[str, Tensor]):
         return len(self._stored)
 
 
-def below(tensors: Mapping[str, Tensor], prefix: str) -> Renamed:
+def strip_prefix(tensors: Mapping[str, Tensor], prefix: str) -> Renamed:
     """The tensors whose names begin with ``prefix``, without it."""
     return Renamed(
         tensors, lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from models.checkpoints.files import TensorFile
-from models.checkpoints.tensors import NEXT, say
+from models.checkpoints.tensors import NEXT, list_some
 from models.errors import WeightsError
 
 MOTION = ".motion_modules."
 
 
-def unite(
+def overlay(
     wanted: Mapping[str, Tensor], motion: TensorFile, denoising: TensorFile
 ) -> Mapping[str, Tensor]:
     """The motion file updated with the denoising file.
@@ -55,5 +55,5 @@ def _faults(file: TensorFile, wanted: Mapping[str, Tensor], missing: list[str]) 
             if name in wanted and tensor.shape != wanted[name].shape
         ],
     }
-    said = [say(word, names) for word, names in found.items() if names]
+    said = [list_some(word, names) for word, names in found.items() if names]
     return [f"{file.path} has {', '.join(said)}"] if said else []

@@ -24,7 +24,7 @@ from models.errors import LiveheadError
 from models.generator import chunk_samples
 from models.io import console
 from models.io.image import load_image
-from models.lightning.plan import StepPlan, parse, plain
+from models.lightning.plan import StepPlan, full_plan, parse
 from models.lightning.sampler import Sampler
 from models.pipeline import DiffusionGenerator, load_generator
 from models.published import DTYPES, PUBLISHED, RANDOM, PublishedOptions
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     )
     subject = make_subject(generator)
     costs = probe(args.model)(args.size, args.frames, subject.share)
-    plans = {"plain": plain(plan.steps), "accelerated": plan}
+    plans = {"plain": full_plan(plan.steps), "accelerated": plan}
     times = time_plans(subject, plans, args.rounds)
     record = _record(args, plan, subject, costs, times)
     _show(record)

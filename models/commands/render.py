@@ -15,7 +15,14 @@ from models.evaluation.timing import TimedGenerator
 from models.generator import Generator
 from models.io.audio import read_original, read_speech
 from models.io.console import bar, emit_json, say
-from models.io.contact_sheet import Place, place_in, save_picture, sheet, whole, zoom
+from models.io.contact_sheet import (
+    MouthBox,
+    contact_sheet,
+    mouth_box_of,
+    mouth_closeup,
+    save_image,
+    thumbnail,
+)
 from models.io.image import load_image
 from models.io.video import FrameWriter, GifWriter, Mp4Writer
 from models.offline import frames_for, play
@@ -49,7 +56,7 @@ class Rendered:
     frames: int
     computing: float
     kept: dict[int, NDArray[np.uint8]]
-    place: Place
+    place: MouthBox
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     with _writer(args, generator, sound, rate) as writer:
         done = render(generator, picture, speech, writer, args.seed, every if args.strip else 0)
     if args.strip:
-        save_picture(args.strip, strip_of(done, generator.fps))
+        save_image(args.strip, strip_of(done, generator.fps))
     _report(args, done, generator.fps)
     return 0
 
@@ -129,17 +136,17 @@ def render(
                     kept[written] = frame
                 written += 1
             shown.update(len(chunk))
-    return Rendered(written, timed.watch.seconds, kept, place_in(identity, generator.size))
+    return Rendered(written, timed.watch.seconds, kept, mouth_box_of(identity, generator.size))
 
 
 def strip_of(done: Rendered, fps: float) -> NDArray[np.uint8]:
     """The kept frames, whole and around the mouth, with their times; RGB uint8 [H, W, 3]."""
     labels = [f"{number / fps:.2f} s" for number in done.kept]
     rows = [
-        ("whole", [whole(frame) for frame in done.kept.values()]),
-        ("mouth", [zoom(frame, done.place) for frame in done.kept.values()]),
+        ("whole", [thumbnail(frame) for frame in done.kept.values()]),
+        ("mouth", [mouth_closeup(frame, done.place) for frame in done.kept.values()]),
     ]
-    return sheet(rows, labels)
+    return contact_sheet(rows, labels)
 
 
 def _check(args: argparse.Namespace) -> None:

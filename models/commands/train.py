@@ -13,8 +13,8 @@ from models.dataset.clips import Split, list_clips
 from models.errors import LiveheadError
 from models.io.console import emit_json, say
 from models.lightning.plan import parse
-from models.mini.autoencoder import Codec
-from models.mini.checkpoint import load_networks, read_manifest, save_mini
+from models.mini.autoencoder import Autoencoder
+from models.mini.checkpoint import load_mini_networks, read_manifest, save_mini
 from models.spec import MINI_PLAN
 from models.training import speech
 from models.training.codec import train_codec
@@ -152,9 +152,9 @@ def _part(out: Path, name: str) -> dict[str, Any]:
     return part
 
 
-def _codec(out: Path) -> Codec:
+def _codec(out: Path) -> Autoencoder:
     """The trained codec of a training's folder."""
-    codec: Codec = Codec().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    codec: Autoencoder = Autoencoder().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     codec.load_state_dict(_part(out, "codec/ema.pt"))
     if bool((codec.std == 1).all()):  # measured when the training ends
         raise LiveheadError(
@@ -170,7 +170,7 @@ def _start(weights: Path | None, name: str) -> Start | None:
     if weights is None:
         return None
     record = read_manifest(weights)
-    network = getattr(load_networks(weights), name)
+    network = getattr(load_mini_networks(weights), name)
     origin = {"sha256": record["sha256"][name], **record["training"]}
     return Start(network.state_dict(), origin)
 
@@ -178,7 +178,7 @@ def _start(weights: Path | None, name: str) -> Start | None:
 def _borrow_codec(weights: Path, out: Path) -> None:
     """Put a weights folder's codec where a trained one would lie."""
     out.mkdir(parents=True, exist_ok=True)
-    torch.save(load_networks(weights).codec.state_dict(), out / "ema.pt")
+    torch.save(load_mini_networks(weights).codec.state_dict(), out / "ema.pt")
 
 
 def _export(args: argparse.Namespace) -> int:

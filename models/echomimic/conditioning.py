@@ -7,25 +7,25 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models.echomimic.unet import EchoCall, EchoNet
+from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
 from models.lightning.focus import Focus
 from models.nn.attention import KeyValue
-from models.sd15.cfg import GuidedBackbone, GuidedCondition
+from models.sd15.cfg import SD15Conditioning, SD15Denoiser
 
 
-class EchoBackbone(GuidedBackbone):
+class EchoMimicDenoiser(SD15Denoiser):
     """The denoiser, guided or (EchoMimic-Acc) with a single branch.
 
     Parts of its conditions: audio by path, of all rows; face. Shared by both halves: bank by path.
     """
 
-    network: EchoNet
+    network: EchoMimicUNet
 
-    def call(self, cond: GuidedCondition, focus: Focus) -> EchoCall:
+    def call(self, cond: SD15Conditioning, focus: Focus) -> EchoMimicCall:
         """What the network's hooks need for one call."""
-        return EchoCall(
+        return EchoMimicCall(
             cond.frames,
-            cond.halves,
+            cond.num_branches,
             cond.shared["bank"],
             cond.parts["audio"],
             cond.parts["face"],
@@ -35,12 +35,12 @@ class EchoBackbone(GuidedBackbone):
 
     def hearing(
         self,
-        owner: str,
+        identity_id: str,
         foreground: Tensor | None,
         bank: Mapping[str, KeyValue],
         face: Tensor,
         audio: Tensor,
-    ) -> GuidedCondition:
+    ) -> SD15Conditioning:
         """The condition of a chunk.
 
         Args:
@@ -49,7 +49,7 @@ class EchoBackbone(GuidedBackbone):
             audio: tokens [1, F, M, D].
         """
         parts = {
-            "audio": self.network.hear(audio, halves=self.halves),
-            "face": torch.cat([torch.zeros_like(face)] * (self.halves - 1) + [face]),
+            "audio": self.network.hear(audio, num_branches=self.num_branches),
+            "face": torch.cat([torch.zeros_like(face)] * (self.num_branches - 1) + [face]),
         }
-        return self.condition(owner, foreground, parts, {"bank": bank}, audio.shape[1])
+        return self.condition(identity_id, foreground, parts, {"bank": bank}, audio.shape[1])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.checkpoints.files import TensorFile
-from models.checkpoints.tensors import fill
+from models.checkpoints.tensors import load_strict
 
 FILES = ("pnet.pt", "rnet.pt", "onet.pt")
 SMALLEST, FACTOR = 20, 0.709  # pixels; from one scale of the pyramid to the next
@@ -108,7 +108,7 @@ class Mtcnn:
             self.p, self.r, self.o = _P(), _R(), _O()
         for network, name in zip((self.p, self.r, self.o), FILES, strict=True):
             path = folder / name
-            fill(network, TensorFile(path), torch.float32, path)
+            load_strict(network, TensorFile(path), torch.float32, path)
             network.eval()
 
     def largest(self, picture: Pixels) -> NDArray[np.float32] | None:

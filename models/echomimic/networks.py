@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from models.echomimic.unet import EchoNet, EchoParts
+from models.echomimic.unet import EchoMimicLayers, EchoMimicUNet
 from models.sd15.face_locator import FaceLocator
 from models.sd15.reference_net import ReferenceNet
 from models.sd15.unet import unet_spec
@@ -25,16 +25,16 @@ PUBLISHED: dict[str, Any] = {
 """Where the published configuration says more than stock SD 1.5."""
 
 
-def denoiser(config: Mapping[str, Any]) -> EchoNet:
+def denoiser(config: Mapping[str, Any]) -> EchoMimicUNet:
     """The denoising UNet with its motion modules."""
     motion = config["motion_module_kwargs"]
-    parts = EchoParts(
+    parts = EchoMimicLayers(
         unet_spec(config),
         audio_channels=config["cross_attention_dim"],
         motion_heads=motion["num_attention_heads"],
         motion_length=motion["temporal_position_encoding_max_len"],
     )
-    return EchoNet(parts)
+    return EchoMimicUNet(parts)
 
 
 def reference(config: Mapping[str, Any]) -> ReferenceNet:

@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.audio.whisper import WhisperFeatures
-from models.echomimic.conditioning import EchoBackbone
-from models.echomimic.preprocess import prepare
-from models.echomimic.streaming import bridge
-from models.echomimic.unet import EchoNet
-from models.echomimic.windows import EchoWindows
-from models.lightning.devices import Lane
+from models.echomimic.conditioning import EchoMimicDenoiser
+from models.echomimic.preprocess import prepare_echomimic_portrait
+from models.echomimic.streaming import smooth_boundary
+from models.echomimic.unet import EchoMimicUNet
+from models.echomimic.windows import EchoMimicWindows
+from models.lightning.devices import DeviceReplica
 from models.lightning.sampler import Sampler
 from models.nn.attention import KeyValue
-from models.sd15.cfg import GuidedCondition
-from models.sd15.pipeline import GuidedFamily, GuidedStream, owner_of
-from models.sd15.preprocess import Boxes, foreground, open_boxes
+from models.sd15.cfg import SD15Conditioning
+from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
+from models.sd15.preprocess import FaceDetector, face_tokens_of_mask, load_face_detector
 from models.sd15.reference_net import ReferenceNet
-from models.spec import PublishedSpec
+from models.spec import SD15Spec
 
 CLAMP = 1.5  # of start noise, as published
 LONGEST = 1200  # frames of a clip that the published loop takes
@@ -37,7 +37,7 @@ HEARD, NOISE, SHOWN, CLIP = "heard", "noise", "shown", "clip"
 
 
 @dataclass(frozen=True)
-class EchoIdentity:
+class EchoMimicIdentity:
     """What is static for one portrait.
 
     Attributes:
@@ -53,44 +53,44 @@ class EchoIdentity:
     foreground: Tensor
 
 
-class EchoFamily(GuidedFamily):
+class EchoMimicPipeline(SD15Pipeline):
     """Networks with their weights; implements ``models.pipeline.Family``."""
 
-    spec: PublishedSpec
-    backbone: EchoBackbone
+    spec: SD15Spec
+    backbone: EchoMimicDenoiser
 
     def __init__(
-        self, spec: PublishedSpec, networks: Mapping[str, nn.Module], boxes: Boxes
+        self, spec: SD15Spec, networks: Mapping[str, nn.Module], boxes: FaceDetector
     ) -> None:
         denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
-        assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
-        backbone = EchoBackbone(spec, denoiser, spec.guidance, spec.without_reference)
+        assert isinstance(denoiser, EchoMimicUNet) and isinstance(reference, ReferenceNet)
+        backbone = EchoMimicDenoiser(spec, denoiser, spec.guidance, spec.without_reference)
         features = WhisperFeatures(networks["whisper"], spec.fps)
         super().__init__(spec, backbone, networks["vae"], features)
         self.reference, self.locator = reference, networks["face_locator"]
         self.boxes = boxes
 
     @torch.inference_mode()
-    def identity(self, picture: NDArray[np.uint8]) -> EchoIdentity:
+    def identity(self, picture: NDArray[np.uint8]) -> EchoMimicIdentity:
         """RGB uint8 [H, W, 3] -> what is static.
 
         Raises:
             PortraitError: the picture cannot be used.
         """
-        prepared = prepare(picture, self.boxes.box(picture), self.size[0])
+        prepared = prepare_echomimic_portrait(picture, self.boxes.box(picture), self.size[0])
         latent = self.here(self.vae.encode(prepared.pixels[None]))
         _, recording = self.reference.read(latent)
         _, height, width = self.spec.latent
         mask = (prepared.mask[0] * 255).byte().numpy()
-        return EchoIdentity(
-            owner_of(picture),
+        return EchoMimicIdentity(
+            identity_key(picture),
             self.backbone.network.read_bank(recording.bank),
             self.locator(self.here(prepared.mask[None])),
-            foreground(mask, (height, width)).to(self.device),
+            face_tokens_of_mask(mask, (height, width)).to(self.device),
         )
 
     @torch.inference_mode()
-    def condition(self, stream: GuidedStream, audio: NDArray[np.float32]) -> GuidedCondition:
+    def condition(self, stream: SD15Stream, audio: NDArray[np.float32]) -> SD15Conditioning:
         """Conditions of the stream's next window; of a known recording those of all of it.
 
         Raises:
@@ -100,7 +100,7 @@ class EchoFamily(GuidedFamily):
         known = stream.speech.known
         if known is not None and len(known) <= LONGEST:
             if CLIP in stream.own:
-                condition: GuidedCondition = stream.own[CLIP]
+                condition: SD15Conditioning = stream.own[CLIP]
                 return condition
             condition = stream.own[CLIP] = self._hearing(stream, known)
             return condition
@@ -110,8 +110,8 @@ class EchoFamily(GuidedFamily):
         stream.own[HEARD] = heard[len(heard) - overlap :]
         return self._hearing(stream, heard)
 
-    def _hearing(self, stream: GuidedStream, features: Tensor) -> GuidedCondition:
-        identity: EchoIdentity = stream.identity
+    def _hearing(self, stream: SD15Stream, features: Tensor) -> SD15Conditioning:
+        identity: EchoMimicIdentity = stream.identity
         audio = self.here(features[None])
         return self.backbone.hearing(
             identity.key, identity.foreground, identity.bank, identity.face, audio
@@ -120,8 +120,8 @@ class EchoFamily(GuidedFamily):
     def sample(
         self,
         sampler: Sampler,
-        streams: Sequence[GuidedStream],
-        conditions: Sequence[GuidedCondition],
+        streams: Sequence[SD15Stream],
+        conditions: Sequence[SD15Conditioning],
     ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk."""
         live = [k for k, stream in enumerate(streams) if CLIP not in stream.own]
@@ -136,7 +136,7 @@ class EchoFamily(GuidedFamily):
                 found[k] = self._cut(sampler, stream, conditions[k])
         return torch.cat([found[k] for k in range(len(streams))])
 
-    def starts(self, streams: Sequence[GuidedStream]) -> Tensor:
+    def starts(self, streams: Sequence[SD15Stream]) -> Tensor:
         """Start noise of windows [B, C, overlap + F, H, W]: old frames keep what they had."""
         overlap, noises = self.spec.overlap, []
         for stream in streams:
@@ -148,30 +148,32 @@ class EchoFamily(GuidedFamily):
             noises.append(whole)
         return torch.cat(noises)
 
-    def _noise(self, stream: GuidedStream, frames: int) -> Tensor:
+    def _noise(self, stream: SD15Stream, frames: int) -> Tensor:
         channels, height, width = self.spec.latent
         shape = (1, channels, frames, height, width)
         drawn = torch.randn(shape, generator=stream.noise, dtype=self.dtype)
         return drawn.float().clamp(-CLAMP, CLAMP).to(self.device)
 
-    def _shown(self, stream: GuidedStream, window: Tensor) -> Tensor:
-        new = bridge(window, self.spec.overlap, stream.own.get(SHOWN))
+    def _shown(self, stream: SD15Stream, window: Tensor) -> Tensor:
+        new = smooth_boundary(window, self.spec.overlap, stream.own.get(SHOWN))
         stream.own[SHOWN] = new[:, :, -1:]
         return new
 
-    def _cut(self, sampler: Sampler, stream: GuidedStream, cond: GuidedCondition) -> Tensor:
+    def _cut(self, sampler: Sampler, stream: SD15Stream, cond: SD15Conditioning) -> Tensor:
         """The next chunk of a clip that is sampled whole, once; its last frame repeats."""
         frames, count = cond.frames, self.spec.chunk_frames
         if SHOWN not in stream.own:
             length = count + self.spec.overlap
-            windows = EchoWindows(
+            windows = EchoMimicWindows(
                 self.backbone,
                 sampler.plan.steps,
                 frames,
                 window=length,
                 overlap=self.spec.overlap,
             )
-            lanes = [Lane(lane.device, windows.on(lane.backbone)) for lane in sampler.lanes]
+            lanes = [
+                DeviceReplica(lane.device, windows.on(lane.backbone)) for lane in sampler.lanes
+            ]
             whole = Sampler(self.spec.schedule, sampler.plan, lanes=lanes)
             noise = self._noise(stream, frames)
             stream.own[SHOWN] = whole(windows, noise, windows.condition(cond))
@@ -184,7 +186,7 @@ class EchoFamily(GuidedFamily):
 
 
 def make(
-    spec: PublishedSpec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
-) -> EchoFamily:
+    spec: SD15Spec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+) -> EchoMimicPipeline:
     """The family around networks with values; MTCNN frames portraits where ``folder`` has it."""
-    return EchoFamily(spec, networks, open_boxes(folder))
+    return EchoMimicPipeline(spec, networks, load_face_detector(folder))

@@ -22,7 +22,7 @@ Box = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
 
 
-class Prepared(NamedTuple):
+class EchoMimicPortrait(NamedTuple):
     """What EchoMimic needs of a portrait.
 
     Attributes:
@@ -34,7 +34,9 @@ class Prepared(NamedTuple):
     mask: Tensor
 
 
-def prepare(picture: Pixels, box: NDArray[np.floating], size: int) -> Prepared:
+def prepare_echomimic_portrait(
+    picture: Pixels, box: NDArray[np.floating], size: int
+) -> EchoMimicPortrait:
     """RGB uint8 [H, W, 3] and the face's box [4] in pixels -> what EchoMimic needs at ``size``."""
     left, top, right, bottom = square_of(crop_of(box, picture.shape[:2]))
     mask = mask_of(box, picture.shape[:2])[top:bottom, left:right]
@@ -42,7 +44,7 @@ def prepare(picture: Pixels, box: NDArray[np.floating], size: int) -> Prepared:
     soft = np.asarray(cv2.resize(mask, (size, size)), np.float32) / 255
     small = np.asarray(cv2.resize(crop, (size, size)), np.float32)
     pixels = torch.from_numpy(small).permute(2, 0, 1) / 127.5 - 1
-    return Prepared(pixels, torch.from_numpy(soft)[None])
+    return EchoMimicPortrait(pixels, torch.from_numpy(soft)[None])
 
 
 def rounded(box: NDArray[np.floating]) -> Box:

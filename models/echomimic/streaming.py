@@ -26,7 +26,7 @@ from torch import Tensor
 KEPT = 0.5  # of the gap, from one new frame to the next
 
 
-def bridge(window: Tensor, overlap: int, shown: Tensor | None) -> Tensor:
+def smooth_boundary(window: Tensor, overlap: int, shown: Tensor | None) -> Tensor:
     """The new frames of a window, with its seam to the last one closed.
 
     Args:

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from models.lightning.focus import EVERYWHERE, Focus
 from models.nn.attention import KeyValue
-from models.sd15.attention import Reading, Reads, SpatialTransformer
+from models.sd15.attention import Reads, ReferenceKV, SpatialTransformer
 from models.sd15.motion_module import MotionModule
-from models.sd15.unet import Place, UNet, UNetSpec
+from models.sd15.unet import LayerInfo, UNet, UNetSpec
 
 AUDIO_GAIN = 3.0  # of the whole output of audio attention, its bias included: published behaviour
 
 
 @dataclass(frozen=True)
-class EchoParts:
+class EchoMimicLayers:
     """Spatial transformers that hear, and a motion module everywhere."""
 
     spec: UNetSpec
@@ -31,7 +31,7 @@ class EchoParts:
     motion_heads: int
     motion_length: int
 
-    def attention(self, place: Place) -> nn.Module | None:
+    def attention(self, place: LayerInfo) -> nn.Module | None:
         """Where the level has attention."""
         if not place.attends:
             return None
@@ -40,30 +40,30 @@ class EchoParts:
             place.channels, spec.heads, self.audio_channels, groups=spec.groups, gain=AUDIO_GAIN
         )
 
-    def audio(self, place: Place) -> nn.Module | None:
+    def audio(self, place: LayerInfo) -> nn.Module | None:
         """None: sound enters through the spatial transformers."""
         return None
 
-    def motion(self, place: Place) -> nn.Module | None:
+    def motion(self, place: LayerInfo) -> nn.Module | None:
         """At every place."""
         return MotionModule(place.channels, self.motion_heads, self.motion_length)
 
 
 @dataclass
-class EchoCall:
+class EchoMimicCall:
     """What one call of the network needs beside latents and time, for B clips of F frames.
 
     Attributes:
-        frames: F; halves: 2 with guidance (unconditional rows first), else 1.
+        frames: F; num_branches: 2 with guidance (unconditional rows first), else 1.
         bank: reference keys and values of the B clips, by path of the transformer.
         audio: keys and values of all rows, by path.
-        face: located faces added to conv_in, [halves * B, C, H, W].
+        face: located faces added to conv_in, [num_branches * B, C, H, W].
         focus: where the last layer's attention runs.
         without_reference: paths of transformers that do not read the reference.
     """
 
     frames: int
-    halves: int
+    num_branches: int
     bank: Mapping[str, KeyValue]
     audio: Mapping[str, KeyValue]
     face: Tensor
@@ -77,21 +77,21 @@ class EchoCall:
         bank = self.bank[path]
         clips = bank.key.shape[0]
         rows = torch.arange(clips, device=bank.key.device).repeat_interleave(self.frames)
-        return Reading(bank, rows, plain=(self.halves - 1) * clips * self.frames)
+        return ReferenceKV(bank, rows, plain=(self.num_branches - 1) * clips * self.frames)
 
 
-class EchoNet(UNet):
+class EchoMimicUNet(UNet):
     """The denoiser, 3D by its motion modules alone."""
 
-    def __init__(self, parts: EchoParts) -> None:
+    def __init__(self, parts: EchoMimicLayers) -> None:
         super().__init__(parts.spec, parts)
 
-    def first(self, x: Tensor, call: EchoCall) -> Tensor:
+    def first(self, x: Tensor, call: EchoMimicCall) -> Tensor:
         """conv_in, and the located face in every frame."""
         out: Tensor = self.conv_in(x) + call.face.repeat_interleave(call.frames, 0)
         return out
 
-    def after_resnet(self, place: Place, x: Tensor, call: EchoCall) -> Tensor:
+    def after_resnet(self, place: LayerInfo, x: Tensor, call: EchoMimicCall) -> Tensor:
         """Spatial transformer where there is one, then the motion module."""
         focus = call.focus if place.last else EVERYWHERE
         if place.attends:
@@ -105,13 +105,13 @@ class EchoNet(UNet):
         """Recorded features [B, L, C] by path -> keys and values, once per identity."""
         return {path: self._spatial(path).block.attn1.project(n) for path, n in bank.items()}
 
-    def hear(self, audio: Tensor, *, halves: int) -> dict[str, KeyValue]:
+    def hear(self, audio: Tensor, *, num_branches: int) -> dict[str, KeyValue]:
         """Audio tokens [B, F, M, D] -> keys and values of all rows, by path; once per chunk.
 
         With two halves the unconditional rows come first and hear zeros.
         """
         tokens = audio.flatten(0, 1)
-        if halves == 2:
+        if num_branches == 2:
             tokens = torch.cat([torch.zeros_like(tokens), tokens])
         heard = {}
         for place in self.places():

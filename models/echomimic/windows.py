@@ -21,18 +21,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.echomimic.conditioning import EchoBackbone
+from models.echomimic.conditioning import EchoMimicDenoiser
 from models.errors import CacheError
-from models.lightning.cache import Cached
+from models.lightning.cache import FeatureCache
 from models.lightning.schedule import make_trajectory
 from models.nn.attention import KeyValue
-from models.sd15.cfg import GuidedCondition, guide, map_tensors
+from models.sd15.cfg import SD15Conditioning, apply_guidance, map_tensors
 
 WALK = 2  # frames that windows move at each step
 Windows = list[list[int]]
 
 
-def windows_of(frames: int, window: int, overlap: int) -> Windows:
+def ring_windows(frames: int, window: int, overlap: int) -> Windows:
     """Frame numbers of every window at the first step."""
     if frames <= window:
         return [list(range(frames))]
@@ -41,31 +41,31 @@ def windows_of(frames: int, window: int, overlap: int) -> Windows:
 
 
 @dataclass(frozen=True)
-class ClipCondition:
+class ClipConditioning:
     """What a whole clip's calls need.
 
     Attributes:
-        owners: the identity's content key, once for each copy of the clip in the batch.
+        identity_ids: the identity's content key, once for each copy of the clip in the batch.
         foreground: face token indices [1, K] or None.
         bank: keys and values of the reference, by path.
-        face: located face, of both halves [halves, C, H, W].
+        face: located face, of both halves [num_branches, C, H, W].
         audio: keys and values of every frame's sound [F, ...], by path.
         copies: of the clip in the batch.
     """
 
-    owners: tuple[str, ...]
+    identity_ids: tuple[str, ...]
     foreground: Tensor | None
     bank: Mapping[str, KeyValue]
     face: Tensor
     audio: Mapping[str, KeyValue]
     copies: int = 1
 
-    def repeat(self, n: int) -> ClipCondition:
+    def repeat(self, n: int) -> ClipConditioning:
         """For n light steps in one batch."""
-        return replace(self, owners=self.owners * n, copies=self.copies * n)
+        return replace(self, identity_ids=self.identity_ids * n, copies=self.copies * n)
 
 
-class EchoWindows:
+class EchoMimicWindows:
     """A whole clip as the sampler's backbone.
 
     Args:
@@ -78,7 +78,7 @@ class EchoWindows:
 
     def __init__(
         self,
-        inner: EchoBackbone,
+        inner: EchoMimicDenoiser,
         steps: int,
         frames: int,
         *,
@@ -88,22 +88,22 @@ class EchoWindows:
     ) -> None:
         self.inner, self.frames, self.counted = inner, frames, counted
         self.spec, self.raw = inner.spec, _Raw(inner)
-        self.base = windows_of(frames, window, overlap)
+        self.base = ring_windows(frames, window, overlap)
         times = make_trajectory(inner.spec.schedule, steps).times
         self._step_of = {time: step for step, time in enumerate(times)}
 
-    def on(self, inner: Any) -> EchoWindows:
+    def on(self, inner: Any) -> EchoMimicWindows:
         """The same windows run by a replica of the backbone."""
         other = copy.copy(self)
         other.inner, other.raw = inner, _Raw(inner)
         return other
 
-    def condition(self, cond: GuidedCondition) -> ClipCondition:
-        """From a condition of all the clip's frames, as ``EchoBackbone.hearing`` gives it."""
-        last = self.frames * (cond.halves - 1)
+    def condition(self, cond: SD15Conditioning) -> ClipConditioning:
+        """From a condition of all the clip's frames, as ``EchoMimicDenoiser.hearing`` gives it."""
+        last = self.frames * (cond.num_branches - 1)
         audio = map_tensors(lambda rows: rows[last:], cond.parts["audio"])
-        return ClipCondition(
-            cond.owners, cond.foreground, cond.shared["bank"], cond.parts["face"], audio
+        return ClipConditioning(
+            cond.identity_ids, cond.foreground, cond.shared["bank"], cond.parts["face"], audio
         )
 
     def at(self, step: int) -> Windows:
@@ -111,9 +111,9 @@ class EchoWindows:
         return [[(frame + WALK * step) % self.frames for frame in window] for window in self.base]
 
     def full(
-        self, z: Tensor, t: Tensor, cond: ClipCondition, *, keep: bool = False
-    ) -> tuple[Tensor, Cached]:
-        """Key step of one clip [1, C, F, H, W]; the cache holds rows [halves, windows, f].
+        self, z: Tensor, t: Tensor, cond: ClipConditioning, *, keep: bool = False
+    ) -> tuple[Tensor, FeatureCache]:
+        """Key step of one clip [1, C, F, H, W]; the cache holds rows [num_branches, windows, f].
 
         Raises:
             CacheError: the batch holds several clips.
@@ -138,12 +138,16 @@ class EchoWindows:
                 for name in names
             }
         hidden = self._rows([part.hidden for part in parts])
-        cached = Cached(
-            hidden, background, cond.owners, self.inner.halves, {"step": torch.tensor([step])}
+        cached = FeatureCache(
+            hidden,
+            background,
+            cond.identity_ids,
+            self.inner.num_branches,
+            {"step": torch.tensor([step])},
         )
         return mean.guided(), cached
 
-    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: ClipCondition) -> Tensor:
+    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: ClipConditioning) -> Tensor:
         """Light step of n copies of the clip, each at its own time.
 
         Raises:
@@ -162,7 +166,7 @@ class EchoWindows:
             out.append(mean.guided())
         return torch.cat(out)
 
-    def collate(self, conditions: Sequence[ClipCondition]) -> ClipCondition:
+    def collate(self, conditions: Sequence[ClipConditioning]) -> ClipConditioning:
         """The condition of one clip.
 
         Raises:
@@ -178,39 +182,41 @@ class EchoWindows:
     # ---- rows of windows -------------------------------------------------------------------------
 
     def _inputs(
-        self, z: Tensor, t: Tensor, cond: ClipCondition, window: list[int]
-    ) -> tuple[Tensor, GuidedCondition]:
+        self, z: Tensor, t: Tensor, cond: ClipConditioning, window: list[int]
+    ) -> tuple[Tensor, SD15Conditioning]:
         """Latents and condition of one window."""
-        halves, index = self.inner.halves, torch.tensor(window, device=z.device)
+        num_branches, index = self.inner.num_branches, torch.tensor(window, device=z.device)
 
         def heard(rows: Tensor) -> Tensor:
             here = rows.index_select(0, index)
-            return torch.cat([torch.zeros_like(here)] * (halves - 1) + [here])
+            return torch.cat([torch.zeros_like(here)] * (num_branches - 1) + [here])
 
         parts = {"audio": map_tensors(heard, dict(cond.audio)), "face": cond.face}
         told = self.inner.condition(
-            cond.owners[0], cond.foreground, parts, {"bank": cond.bank}, len(window)
+            cond.identity_ids[0], cond.foreground, parts, {"bank": cond.bank}, len(window)
         )
         return z.index_select(2, index), told
 
     def _rows(self, parts: list[Tensor]) -> Tensor:
-        """Rows [halves * f] of every window -> [halves * windows * f]."""
-        halves = self.inner.halves
-        return torch.cat([part.chunk(halves)[half] for half in range(halves) for part in parts])
+        """Rows [num_branches * f] of every window -> [num_branches * windows * f]."""
+        num_branches = self.inner.num_branches
+        return torch.cat(
+            [part.chunk(num_branches)[half] for half in range(num_branches) for part in parts]
+        )
 
-    def _part(self, cached: Cached, copies: int, k: int, source: list[int]) -> Cached:
-        """What a window's frames take of a cache, rows [halves, f]."""
-        halves = self.inner.halves
+    def _part(self, cached: FeatureCache, copies: int, k: int, source: list[int]) -> FeatureCache:
+        """What a window's frames take of a cache, rows [num_branches, f]."""
+        num_branches = self.inner.num_branches
 
         def take(rows: Tensor) -> Tensor:
-            each = rows.view(halves, copies, -1, *rows.shape[1:])[:, k]
+            each = rows.view(num_branches, copies, -1, *rows.shape[1:])[:, k]
             index = torch.tensor(source, device=rows.device)
             return each.index_select(1, index).flatten(0, 1)
 
         background = cached.background
         if background is not None:
             background = {name: take(kept) for name, kept in background.items()}
-        return Cached(take(cached.hidden), background, cached.owners[:1], halves)
+        return FeatureCache(take(cached.hidden), background, cached.identity_ids[:1], num_branches)
 
     def _sources(self, key: int, step: int) -> list[list[int]]:
         """For each frame of each window, the row of the key step's windows that it takes."""
@@ -229,12 +235,12 @@ class EchoWindows:
     def _step(self, t: Tensor) -> int:
         return self._step_of[type(next(iter(self._step_of)))(t)]
 
-    def _check(self, cached: Cached, z: Tensor, cond: ClipCondition) -> None:
-        rows = len(z) * self.inner.halves * sum(map(len, self.base))
-        if cached.owners != cond.owners or len(cached.hidden) != rows:
+    def _check(self, cached: FeatureCache, z: Tensor, cond: ClipConditioning) -> None:
+        rows = len(z) * self.inner.num_branches * sum(map(len, self.base))
+        if cached.identity_ids != cond.identity_ids or len(cached.hidden) != rows:
             raise CacheError(
-                f"the cache holds {len(cached.hidden)} frames of {cached.owners}, expected {rows}"
-                f" of {cond.owners}; run a key step first",
+                f"the cache holds {len(cached.hidden)} frames of {cached.identity_ids}, expected"
+                f" {rows} of {cond.identity_ids}; run a key step first",
                 code="stale_cache",
             )
 
@@ -242,13 +248,13 @@ class EchoWindows:
 class _Mean:
     """Predictions of a clip, averaged per frame over the windows that held it."""
 
-    def __init__(self, windows: EchoWindows, z: Tensor) -> None:
+    def __init__(self, windows: EchoMimicWindows, z: Tensor) -> None:
         self.windows, self.z = windows, z
-        self.total = z.new_zeros(windows.inner.halves, *z.shape[1:])
+        self.total = z.new_zeros(windows.inner.num_branches, *z.shape[1:])
         self.count = torch.zeros(z.shape[2], device=z.device)
 
     def add(self, window: list[int], v: Tensor) -> None:
-        """One window's raw prediction [halves, C, f, H, W]."""
+        """One window's raw prediction [num_branches, C, f, H, W]."""
         index = torch.tensor(window, device=v.device)
         self.total.index_add_(2, index, v)
         self.count.index_add_(0, index, torch.ones(len(window), device=v.device))
@@ -258,15 +264,15 @@ class _Mean:
         mean = self.total
         if self.windows.counted:
             mean = mean / self.count[:, None, None]
-        return guide(mean, self.windows.inner.guidance, 1)
+        return apply_guidance(mean, self.windows.inner.guidance, 1)
 
 
-class _Raw(EchoBackbone):
+class _Raw(EchoMimicDenoiser):
     """The same network, with its halves not joined."""
 
-    def __init__(self, inner: EchoBackbone) -> None:
+    def __init__(self, inner: EchoMimicDenoiser) -> None:
         super().__init__(inner.spec, inner.network, inner.guidance, inner.without_reference)
 
     def leave(self, out: Tensor, z: Tensor) -> Tensor:
-        """[halves, C, F, H, W]."""
+        """[num_branches, C, F, H, W]."""
         return out.to(z.dtype).view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)

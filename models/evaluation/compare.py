@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset.clips import FPS
-from models.evaluation.eval_clip import Subject
+from models.evaluation.eval_clip import EvalClip
 from models.evaluation.faces import FaceTrack, track_face
 from models.evaluation.measure import (
     amplitude,
@@ -24,8 +24,8 @@ from models.evaluation.measure import (
 )
 from models.evaluation.mouth_metric import (
     READINGS,
+    MouthMetric,
     Pose,
-    Ruler,
     pose_of,
     read_frames,
     truth_readings,
@@ -78,7 +78,7 @@ class Reading:
 
 
 def read_video(
-    frames: NDArray[np.uint8], subject: Subject, ruler: Ruler | None, label: str
+    frames: NDArray[np.uint8], subject: EvalClip, ruler: MouthMetric | None, label: str
 ) -> Reading:
     """Read frames [T, H, W, 3]; without landmarks the true places of eyes and mouth serve."""
     face = track_face(frames, f"landmarks, {label}")
@@ -93,7 +93,7 @@ def read_video(
 
 
 def compare(
-    generated: NDArray[np.uint8], made: Reading, subject: Subject, true: Reading, chunk: int
+    generated: NDArray[np.uint8], made: Reading, subject: EvalClip, true: Reading, chunk: int
 ) -> Metrics:
     """Every metric of one subject, by name; NaN where it cannot be had.
 
@@ -112,7 +112,7 @@ def compare(
     }
 
 
-def _mouth(tool: str, made: Signal | None, true: Signal | None, subject: Subject) -> Metrics:
+def _mouth(tool: str, made: Signal | None, true: Signal | None, subject: EvalClip) -> Metrics:
     """Agreement of two mouth-opening tracks that one tool read."""
     if made is None or true is None:
         return {f"{name}.{tool}": float("nan") for name in MOUTH}
@@ -144,7 +144,7 @@ def rest_of(opening: Signal, silent: NDArray[np.bool_]) -> float:
     return float(np.percentile(opening[seen], 5))
 
 
-def _known(made: Reading, true: Reading, subject: Subject) -> Metrics:
+def _known(made: Reading, true: Reading, subject: EvalClip) -> Metrics:
     """Generated lips against the exact mouth units, and how well each tool reads the truth."""
     known = truth_readings(subject.clip.mouth[: subject.frames])
     metrics: Metrics = {}
@@ -181,7 +181,7 @@ def _head(made: FaceTrack | None, true: FaceTrack | None) -> Metrics:
     }
 
 
-def _movement(generated: NDArray[np.uint8], subject: Subject, chunk: int) -> Metrics:
+def _movement(generated: NDArray[np.uint8], subject: EvalClip, chunk: int) -> Metrics:
     """Restlessness, chunk borders and drift, each beside the same of the truth."""
     metrics: Metrics = {}
     changes = {}
@@ -197,7 +197,7 @@ def _movement(generated: NDArray[np.uint8], subject: Subject, chunk: int) -> Met
     return metrics
 
 
-def _distance(generated: NDArray[np.uint8], subject: Subject) -> Metrics:
+def _distance(generated: NDArray[np.uint8], subject: EvalClip) -> Metrics:
     """PSNR against the truth, beside that of a portrait that never moves; dB."""
     boxes = subject.boxes
     still = np.broadcast_to(subject.still, subject.truth.shape)

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from models.evaluation.plans import TIMED_CHUNKS, Inputs
 from models.io.console import progress
-from models.lightning.cache import Cached
-from models.lightning.denoiser import Backbone
-from models.lightning.plan import StepPlan, placed_by_drift, plain, same_cost
+from models.lightning.cache import FeatureCache
+from models.lightning.denoiser import Denoiser
+from models.lightning.plan import StepPlan, full_plan, placed_by_drift, same_cost
 from models.lightning.sampler import Sampler
 
 DRIFT_CHUNKS = 12
@@ -95,7 +95,7 @@ def drift_of(inputs: Inputs, steps: int) -> NDArray[np.float64]:
 
     Relative to its own size, of plain sampling with T = ``steps``, the mean over chunks.
     """
-    sampler = Sampler(inputs.family.spec.schedule, plain(steps))
+    sampler = Sampler(inputs.family.spec.schedule, full_plan(steps))
     spread = np.linspace(0, len(inputs.chunks) - 1, min(DRIFT_CHUNKS, len(inputs.chunks)))
     chosen = [inputs.chunks[k] for k in spread.round().astype(int)]
     total = np.zeros((steps, steps))
@@ -105,11 +105,11 @@ def drift_of(inputs: Inputs, steps: int) -> NDArray[np.float64]:
     return total / len(chosen)
 
 
-def _features(backbone: Backbone, sampler: Sampler, condition: Any, start: Tensor) -> list[Tensor]:
+def _features(backbone: Denoiser, sampler: Sampler, condition: Any, start: Tensor) -> list[Tensor]:
     """What each key step caches of one chunk, in order."""
     hidden: list[Tensor] = []
 
-    def remember(_: int, __: Tensor, cached: Cached | None) -> None:
+    def remember(_: int, __: Tensor, cached: FeatureCache | None) -> None:
         if cached is not None:
             hidden.append(cached.hidden.float())
 

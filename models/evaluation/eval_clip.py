@@ -29,7 +29,7 @@ _MOUTH_HALF = (32, 24)
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvalClip:
     """One clip as a generator is asked to make it: T frames of H x W.
 
     Attributes:
@@ -68,7 +68,7 @@ class Subject:
         return edges.clip(0, np.array([width, height, width, height]))
 
 
-def make_subject(clip: Clip, generator: Generator, identity: Any, seconds: float) -> Subject:
+def make_eval_clip(clip: Clip, generator: Generator, identity: Any, seconds: float) -> EvalClip:
     """Cut the first ``seconds`` of a clip, framed as the generator framed the portrait."""
     frames = min(clip.frames, max(1, round(seconds * FPS)))
     to_frame = _framing(clip, generator, identity)
@@ -80,7 +80,7 @@ def make_subject(clip: Clip, generator: Generator, identity: Any, seconds: float
     near = cv2.dilate(cover, np.ones((2 * _DILATION + 1,) * 2, np.uint8))
     mouth = to_frame.apply(clip.mouth_xy[:frames])
     eyes = to_frame.apply(clip.eyes_xy[:frames].reshape(-1, 2, 2))
-    return Subject(
+    return EvalClip(
         clip,
         truth,
         _frame(clip.neutral, to_frame, (height, width)),
@@ -119,7 +119,7 @@ def _frame(
 
 
 def generate(
-    generator: Generator, identity: Any, subject: Subject, label: str
+    generator: Generator, identity: Any, subject: EvalClip, label: str
 ) -> NDArray[np.uint8]:
     """The generator's frames for a subject, chunk by chunk as in a session, [T, H, W, 3].
 

@@ -50,7 +50,7 @@ class Pose:
     unit: float
 
 
-class Ruler(nn.Module):
+class MouthMetric(nn.Module):
     """Crops [N, 3, 64, 96] in [0, 1] -> readings [N, 3]; ``scale`` is their training deviation."""
 
     scale: Tensor
@@ -122,7 +122,7 @@ def crop(
 
 
 @torch.no_grad()
-def read_frames(ruler: Ruler, frames: NDArray[np.uint8], pose: Pose) -> NDArray[np.float64]:
+def read_frames(ruler: MouthMetric, frames: NDArray[np.uint8], pose: Pose) -> NDArray[np.float64]:
     """Readings of a video RGB uint8 [T, H, W, 3]: [T, 3], columns ``READINGS``."""
     ruler.eval()
     parts = []
@@ -142,14 +142,14 @@ def truth_readings(mouth: NDArray[np.float32]) -> NDArray[np.float64]:
     return np.stack([column["jawOpen"], rounding, column["mouthPress"]], 1)
 
 
-def train_ruler(clips: Sequence[Clip], *, steps: int = STEPS, seed: int = 0) -> Ruler:
+def train_mouth_metric(clips: Sequence[Clip], *, steps: int = STEPS, seed: int = 0) -> MouthMetric:
     """Fit a ruler on training clips; about a minute of one core at the usual ``steps``."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     pairs = [_samples(clip, rng) for clip in progress(clips, "cutting mouths", len(clips))]
     crops = torch.from_numpy(np.concatenate([crops for crops, _ in pairs]))
     targets = torch.from_numpy(np.concatenate([targets for _, targets in pairs])).float()
-    ruler = Ruler()
+    ruler = MouthMetric()
     ruler.scale.copy_(targets.std(0) + 1e-3)
     optimiser = torch.optim.AdamW(ruler.parameters(), PEAK, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 1e-5)
@@ -201,20 +201,20 @@ def _to_batch(crops: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
 
 
-def save_ruler(ruler: Ruler, path: Path, clips: Sequence[str]) -> None:
+def save_mouth_metric(ruler: MouthMetric, path: Path, clips: Sequence[str]) -> None:
     """Write a ruler and the names of the clips that it was trained on."""
     temporary = path.with_name(path.name + ".part")
     torch.save({"state": ruler.state_dict(), "clips": list(clips)}, temporary)
     temporary.replace(path)
 
 
-def load_ruler(path: Path) -> tuple[Ruler, list[str]]:
-    """Read what ``save_ruler`` wrote.
+def load_mouth_metric(path: Path) -> tuple[MouthMetric, list[str]]:
+    """Read what ``save_mouth_metric`` wrote.
 
     Raises:
         WeightsError: the file is missing or no ruler.
     """
-    ruler = Ruler()
+    ruler = MouthMetric()
     try:
         record = torch.load(path, weights_only=True)
         ruler.load_state_dict(record["state"])

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from models.dataset.clips import FPS
 from models.evaluation.compare import Reading
-from models.evaluation.eval_clip import Subject
+from models.evaluation.eval_clip import EvalClip
 from models.evaluation.plots import plot_tracks
-from models.io.contact_sheet import Place, save_picture, sheet, whole, zoom
+from models.io.contact_sheet import MouthBox, contact_sheet, mouth_closeup, save_image, thumbnail
 
 PICTURES = 24
 
@@ -20,13 +20,13 @@ Curves = dict[str, NDArray[np.float64]]
 
 
 def draw_clip(
-    folder: Path, subject: Subject, generated: Frames, made: Reading, true: Reading
+    folder: Path, subject: EvalClip, generated: Frames, made: Reading, true: Reading
 ) -> list[Path]:
     """Write a long strip, a strip of the liveliest second, and the curves; returns the files."""
     name = subject.clip.name
     between = subject.eyes_xy.mean(1)
     unit = float(np.median(np.linalg.norm(subject.mouth_xy - between, axis=1)))
-    places = [Place(float(x), float(y), unit) for x, y in subject.mouth_xy]
+    places = [MouthBox(float(x), float(y), unit) for x, y in subject.mouth_xy]
     videos = {"truth": subject.truth, "generated": generated}
     begin = liveliest(true.jaw() if true.mouth is not None else true.gap(), subject.frames)
     files = []
@@ -49,7 +49,7 @@ def draw_speech(
     folder: Path,
     name: str,
     frames: Frames,
-    place: Place,
+    place: MouthBox,
     reading: Reading,
     heard: Curves,
     fps: float = FPS,
@@ -73,16 +73,17 @@ def draw_speech(
 def save_strip(
     path: Path,
     videos: dict[str, Frames],
-    places: list[Place],
+    places: list[MouthBox],
     numbers: NDArray[np.intp],
     fps: float = FPS,
 ) -> None:
     """One strip of the given frames: every video whole, then every video's mouth."""
-    rows = [(name, [whole(frames[k]) for k in numbers]) for name, frames in videos.items()]
+    rows = [(name, [thumbnail(frames[k]) for k in numbers]) for name, frames in videos.items()]
     rows += [
-        (name, [zoom(frames[k], places[k]) for k in numbers]) for name, frames in videos.items()
+        (name, [mouth_closeup(frames[k], places[k]) for k in numbers])
+        for name, frames in videos.items()
     ]
-    save_picture(path, sheet(rows, [f"{k / fps:.2f} s" for k in numbers]))
+    save_image(path, contact_sheet(rows, [f"{k / fps:.2f} s" for k in numbers]))
 
 
 def liveliest(opening: NDArray[np.float64] | None, frames: int) -> int:

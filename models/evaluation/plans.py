@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.evaluation.compare import Metrics
-from models.evaluation.eval_clip import Subject, gather
+from models.evaluation.eval_clip import EvalClip, gather
 from models.evaluation.measure import psnr
 from models.io.console import progress
 from models.lightning.plan import StepPlan
 from models.lightning.sampler import Sampler
-from models.mini.pipeline import MiniFamily
+from models.mini.pipeline import MiniPipeline
 from models.offline import chunks_of
 from models.pipeline import DiffusionGenerator
 
@@ -37,7 +37,7 @@ class Inputs:
         open: starts a stream like the one that the conditions come from, to join chunks in.
     """
 
-    family: MiniFamily
+    family: MiniPipeline
     chunks: list[tuple[Any, Tensor]]
     open: Callable[[], Any]
 
@@ -51,10 +51,10 @@ class Output:
     frames: NDArray[np.uint8]
 
 
-def make_inputs(generator: DiffusionGenerator, identity: Any, subject: Subject) -> Inputs:
+def make_inputs(generator: DiffusionGenerator, identity: Any, subject: EvalClip) -> Inputs:
     """What every plan starts from, as ``DiffusionGenerator.generate`` makes it."""
     family = generator.family
-    assert isinstance(family, MiniFamily)
+    assert isinstance(family, MiniPipeline)
     seed = int(subject.clip.meta.get("identity_seed", 0))
     stream = generator.open(identity, seed=seed)
     audio = list(chunks_of(generator, subject.audio))
@@ -71,7 +71,7 @@ def short(plan: StepPlan) -> str:
 
 
 @torch.inference_mode()
-def run_plan(inputs: Inputs, plan: StepPlan, subject: Subject) -> Output:
+def run_plan(inputs: Inputs, plan: StepPlan, subject: EvalClip) -> Output:
     """Sample and decode every chunk by one plan."""
     family, stream = inputs.family, inputs.open()
     sampler = Sampler(family.spec.schedule, plan)
@@ -116,7 +116,7 @@ def time_plans(
     return [1000 * median(times[1:] or times) / frames for times in spent]
 
 
-def distance(output: Output, reference: Output, subject: Subject) -> Metrics:
+def distance(output: Output, reference: Output, subject: EvalClip) -> Metrics:
     """How far a plan's result is from a plain one's, by the reference's number of steps."""
     steps = reference.plan.steps
     squares = (output.latents.float() - reference.latents.float()).square().mean()

@@ -13,14 +13,14 @@ from models.evaluation.channels import CHANNELS
 from models.evaluation.compare import Metrics, Reading, Signal
 from models.evaluation.eval_clip import gather
 from models.evaluation.faces import track_face
-from models.evaluation.mouth_metric import Ruler, pose_of, read_frames
+from models.evaluation.mouth_metric import MouthMetric, pose_of, read_frames
 from models.evaluation.pictures import draw_speech
 from models.evaluation.speech import calm, compare_with_clean, compare_with_sound, loudness
 from models.evaluation.tasks import Setting
 from models.evaluation.timing import TimedGenerator
 from models.io.audio import read_speech
 from models.io.console import progress
-from models.io.contact_sheet import Place, place_in
+from models.io.contact_sheet import MouthBox, mouth_box_of
 from models.offline import frames_for, play
 
 Sound = NDArray[np.float32]
@@ -31,7 +31,7 @@ class Speaker:
     """Who speaks the recordings: an identity, where its mouth is, and how its portrait reads."""
 
     identity: object
-    place: Place
+    place: MouthBox
     still: Reading
 
 
@@ -44,7 +44,7 @@ def evaluate_speech(
     was made of the recording itself.
     """
     identity = setting.generator.prepare(picture)
-    place = place_in(identity, setting.generator.size)
+    place = mouth_box_of(identity, setting.generator.size)
     speaker = Speaker(identity, place, _still(identity, setting.ruler))
     return {path.name: _evaluate_file(setting, speaker, path) for path in files}
 
@@ -87,7 +87,7 @@ def _speak(setting: Setting, speaker: Speaker, heard: Sound, name: str) -> tuple
     return reading, metrics
 
 
-def _read_alone(frames: NDArray[np.uint8], ruler: Ruler | None, label: str) -> Reading:
+def _read_alone(frames: NDArray[np.uint8], ruler: MouthMetric | None, label: str) -> Reading:
     """Read a video without truth; the ruler needs landmarks to know where the mouth is."""
     face = track_face(frames, f"landmarks, {label}")
     if ruler is None or face is None:
@@ -95,7 +95,7 @@ def _read_alone(frames: NDArray[np.uint8], ruler: Ruler | None, label: str) -> R
     return Reading(face, read_frames(ruler, frames, pose_of(face.eyes_xy, face.mouth_xy)))
 
 
-def _still(identity: object, ruler: Ruler | None) -> Reading:
+def _still(identity: object, ruler: MouthMetric | None) -> Reading:
     """How the portrait itself reads; as nothing where an identity does not show it."""
     picture = getattr(getattr(identity, "portrait", None), "crop", None)
     return Reading(None, None) if picture is None else _read_alone(picture[None], ruler, "portrait")

@@ -9,15 +9,20 @@ from pathlib import Path
 from models.dataset.clips import Clip, list_clips, load_clip
 from models.evaluation.compare import Metrics, Reading, compare, read_video
 from models.evaluation.controls import Controls, controls_of
-from models.evaluation.eval_clip import Subject, generate, make_subject
-from models.evaluation.mouth_metric import Ruler, load_ruler, save_ruler, train_ruler
+from models.evaluation.eval_clip import EvalClip, generate, make_eval_clip
+from models.evaluation.mouth_metric import (
+    MouthMetric,
+    load_mouth_metric,
+    save_mouth_metric,
+    train_mouth_metric,
+)
 from models.evaluation.pictures import draw_clip
 from models.evaluation.plans import Output, distance, make_inputs, run_plan, short, time_plans
 from models.evaluation.report import mean_of
 from models.evaluation.timing import TimedGenerator
 from models.generator import Generator
 from models.io.console import warn
-from models.lightning.plan import StepPlan, plain
+from models.lightning.plan import StepPlan, full_plan
 from models.pipeline import DiffusionGenerator
 
 REFERENCES = (10, 30)
@@ -36,12 +41,12 @@ class Setting:
     """
 
     generator: Generator
-    ruler: Ruler | None
+    ruler: MouthMetric | None
     seconds: float
     out: Path | None
 
 
-def find_ruler(data: Path, path: Path | None = None) -> Ruler | None:
+def find_ruler(data: Path, path: Path | None = None) -> MouthMetric | None:
     """The ruler of a data folder: kept in ``ruler.pt``, trained if its clips have changed.
 
     Args:
@@ -52,19 +57,19 @@ def find_ruler(data: Path, path: Path | None = None) -> Ruler | None:
         WeightsError: ``path`` holds none.
     """
     if path is not None:
-        return load_ruler(path)[0]
+        return load_mouth_metric(path)[0]
     kept = data / "ruler.pt"
     clips = list_clips(data, "train")
     names = [clip.name for clip in clips]
     if kept.exists():
-        ruler, trained_on = load_ruler(kept)
+        ruler, trained_on = load_mouth_metric(kept)
         if trained_on == names:
             return ruler
     if not clips:
         warn(f"no training clips in {data}: the ruler is left out, landmarks measure alone")
         return None
-    ruler = train_ruler([load_clip(clip) for clip in clips])
-    save_ruler(ruler, kept, names)
+    ruler = train_mouth_metric([load_clip(clip) for clip in clips])
+    save_mouth_metric(ruler, kept, names)
     return ruler
 
 
@@ -76,7 +81,7 @@ def evaluate_clips(setting: Setting, clips: Sequence[Clip]) -> dict[str, Metrics
 def _evaluate_clip(setting: Setting, clip: Clip) -> Metrics:
     timed = TimedGenerator(setting.generator)
     identity = timed.prepare(clip.neutral)
-    subject = make_subject(clip, timed, identity, setting.seconds)
+    subject = make_eval_clip(clip, timed, identity, setting.seconds)
     generated = generate(timed, identity, subject, f"frames of {clip.name}")
     true = read_video(subject.truth, subject, setting.ruler, f"truth of {clip.name}")
     made = read_video(generated, subject, setting.ruler, f"frames of {clip.name}")
@@ -117,12 +122,12 @@ def compare_plans(
 
     The controls are chosen on the first clip.
     """
-    references = [plain(steps) for steps in REFERENCES]
+    references = [full_plan(steps) for steps in REFERENCES]
     controls: list[Controls] | None = None
     found: dict[str, list[Metrics]] = {}
     for clip in clips:
         identity = generator.prepare(clip.neutral)
-        subject = make_subject(clip, generator, identity, setting.seconds)
+        subject = make_eval_clip(clip, generator, identity, setting.seconds)
         inputs = make_inputs(generator, identity, subject)
         if controls is None:
             controls = controls_of(inputs, plans)
@@ -142,7 +147,7 @@ def compare_plans(
 
 
 def _measure_plan(
-    setting: Setting, subject: Subject, true: Reading, output: Output, chunk: int
+    setting: Setting, subject: EvalClip, true: Reading, output: Output, chunk: int
 ) -> Metrics:
     made = read_video(output.frames, subject, setting.ruler, f"plan {short(output.plan)}")
     return compare(output.frames, made, subject, true, chunk)

@@ -46,7 +46,7 @@ class Found:
     points: NDArray[np.float32]
 
 
-class FaceVectors:
+class InsightFaceEmbedder:
     """The face vector of a portrait.
 
     Args:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from models.lightning.focus import EVERYWHERE, Focus
 from models.nn.attention import KeyValue
-from models.sd15.attention import Wrapped, attend_itself
+from models.sd15.attention import Wrapped, self_attention
 from models.sd15.attention_base import Attention, FeedForward
 
 REGIONS = ("full", "face", "lip")
@@ -26,7 +26,7 @@ Heard = tuple[KeyValue, ...]
 """Keys and values of the sound, one for each region."""
 
 
-class AudioBlock(nn.Module):
+class MaskedAudioBlock(nn.Module):
     """Self-attention, the three masked cross-attentions, feed-forward."""
 
     def __init__(self, inner: int, heads: int, audio: int) -> None:
@@ -61,7 +61,7 @@ class AudioBlock(nn.Module):
             masks: [N, regions, L] from 0 to 1; weights: s of each region.
             focus: where self-attention runs.
         """
-        x = x + focus.run("audio1", self.norm1(x), partial(attend_itself, self.attn1))
+        x = x + focus.run("audio1", self.norm1(x), partial(self_attention, self.attn1))
         h = self.norm2(x)
         said = torch.zeros_like(x)
         for k, (region, weight) in enumerate(zip(REGIONS, weights, strict=True)):
@@ -76,17 +76,17 @@ class AudioBlock(nn.Module):
         return out
 
 
-class AudioModule(Wrapped):
-    """An ``AudioBlock`` inside its wrapping."""
+class MaskedAudioModule(Wrapped):
+    """An ``MaskedAudioBlock`` inside its wrapping."""
 
     def __init__(self, channels: int, inner: int, heads: int, audio: int, groups: int) -> None:
-        super().__init__(channels, inner, AudioBlock(inner, heads, audio), groups)
+        super().__init__(channels, inner, MaskedAudioBlock(inner, heads, audio), groups)
 
     @property
-    def block(self) -> AudioBlock:
+    def block(self) -> MaskedAudioBlock:
         """The one block."""
         block = self.transformer_blocks[0]
-        assert isinstance(block, AudioBlock)
+        assert isinstance(block, MaskedAudioBlock)
         return block
 
     def forward(
@@ -98,5 +98,5 @@ class AudioModule(Wrapped):
         *,
         focus: Focus = EVERYWHERE,
     ) -> Tensor:
-        """Maps [N, C, H, W] -> the same shape; see ``AudioBlock``."""
+        """Maps [N, C, H, W] -> the same shape; see ``MaskedAudioBlock``."""
         return self.leave(self.block(self.enter(x), heard, masks, weights, focus=focus), x)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from models.hallo.unet import HalloNet, HalloParts
+from models.hallo.unet import HalloLayers, HalloUNet
 from models.sd15.encoders import AudioProj, ImageProj
 from models.sd15.face_locator import FaceLocator
 from models.sd15.reference_net import ReferenceNet
@@ -45,17 +45,17 @@ PUBLISHED: dict[str, Any] = {
 """Where the published configuration says more than stock SD 1.5."""
 
 
-def denoiser(base: Mapping[str, Any], extra: Mapping[str, Any]) -> HalloNet:
+def denoiser(base: Mapping[str, Any], extra: Mapping[str, Any]) -> HalloUNet:
     """The denoising UNet."""
     motion = extra["motion_module_kwargs"]
-    parts = HalloParts(
+    parts = HalloLayers(
         unet_spec(base),
         face_channels=base["cross_attention_dim"],
         audio_channels=extra["audio_attention_dim"],
         motion_heads=motion["num_attention_heads"],
         motion_length=motion["temporal_position_encoding_max_len"],
     )
-    return HalloNet(parts)
+    return HalloUNet(parts)
 
 
 def networks(config: Mapping[str, Any] = PUBLISHED) -> dict[str, nn.Module]:

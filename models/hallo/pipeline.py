@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.audio.wav2vec2 import Wav2VecFeatures
-from models.hallo.conditioning import HalloBackbone, for_both, read_chunk
-from models.hallo.preprocess import Prepared, prepare
-from models.hallo.unet import HalloNet
+from models.hallo.conditioning import HalloDenoiser, read_chunk_reference, zeros_for_uncond
+from models.hallo.preprocess import HalloPortrait, prepare_hallo_portrait
+from models.hallo.unet import HalloUNet
 from models.lightning.dfa import token_indices
 from models.nn.attention import KeyValue
-from models.sd15.cfg import GuidedCondition
-from models.sd15.pipeline import GuidedFamily, GuidedStream, owner_of
-from models.sd15.preprocess import Vectors, look, open_vectors
+from models.sd15.cfg import SD15Conditioning
+from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
+from models.sd15.preprocess import FaceEmbedder, detect_landmarks, load_face_embedder
 from models.sd15.reference_net import ReferenceNet
-from models.spec import PublishedSpec
+from models.spec import SD15Spec
 
 FACE = 1  # of the masks: background, face, lips
 
@@ -34,8 +34,8 @@ class HalloIdentity:
     Attributes:
         key: of its content.
         latent: [1, 4, H, W].
-        faces: face tokens [halves, M, D]; seen: their keys and values of all rows, by path.
-        region: the located face [halves, C, H, W]; masks: [halves, 3, L] at each level.
+        faces: face tokens [num_branches, M, D]; seen: their keys and values of all rows, by path.
+        region: the located face [num_branches, C, H, W]; masks: [num_branches, 3, L] at each level.
         foreground: face tokens' indices [1, K].
     """
 
@@ -48,18 +48,18 @@ class HalloIdentity:
     foreground: Tensor
 
 
-class HalloFamily(GuidedFamily):
+class HalloPipeline(SD15Pipeline):
     """Networks with their weights; implements ``models.pipeline.Family``."""
 
-    spec: PublishedSpec
-    backbone: HalloBackbone
+    spec: SD15Spec
+    backbone: HalloDenoiser
 
     def __init__(
-        self, spec: PublishedSpec, networks: Mapping[str, nn.Module], vectors: Vectors
+        self, spec: SD15Spec, networks: Mapping[str, nn.Module], vectors: FaceEmbedder
     ) -> None:
         denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
-        assert isinstance(denoiser, HalloNet) and isinstance(reference, ReferenceNet)
-        backbone = HalloBackbone(
+        assert isinstance(denoiser, HalloUNet) and isinstance(reference, ReferenceNet)
+        backbone = HalloDenoiser(
             spec, denoiser, spec.guidance, without_reference=spec.without_reference
         )
         features = Wav2VecFeatures(networks["wav2vec"], spec.fps)
@@ -75,18 +75,18 @@ class HalloFamily(GuidedFamily):
         Raises:
             PortraitError: the picture cannot be used.
         """
-        prepared = prepare(picture, look(picture), self.size[0])
+        prepared = prepare_hallo_portrait(picture, detect_landmarks(picture), self.size[0])
         face = torch.from_numpy(self.vectors.vector(picture))[None]
-        return self.known(owner_of(picture), prepared, face)
+        return self.known(identity_key(picture), prepared, face)
 
     @torch.inference_mode()
-    def known(self, key: str, prepared: Prepared, face: Tensor) -> HalloIdentity:
+    def known(self, key: str, prepared: HalloPortrait, face: Tensor) -> HalloIdentity:
         """From a prepared portrait and its face vector [1, D]."""
         face = self.here(face)
         faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
-        halves = self.backbone.halves
+        num_branches = self.backbone.num_branches
         region = self.locator(self.here(prepared.region[None]))
-        masks = tuple(self.here(level).expand(halves, -1, -1) for level in prepared.masks)
+        masks = tuple(self.here(level).expand(num_branches, -1, -1) for level in prepared.masks)
         _, height, width = self.spec.latent
         face_map = prepared.masks[0][FACE:].amax(0).view(height, width)
         return HalloIdentity(
@@ -94,29 +94,29 @@ class HalloFamily(GuidedFamily):
             self.here(self.vae.encode(prepared.pixels[None])),
             faces,
             self.backbone.network.see_face(faces, self.spec.chunk_frames),
-            for_both(region, halves),
+            zeros_for_uncond(region, num_branches),
             masks,
             token_indices(face_map, multiple=1).to(self.device),
         )
 
     @torch.inference_mode()
-    def condition(self, stream: GuidedStream, audio: NDArray[np.float32]) -> GuidedCondition:
+    def condition(self, stream: SD15Stream, audio: NDArray[np.float32]) -> SD15Conditioning:
         """Conditions of the stream's next chunk; advances its speech.
 
         Raises:
             AudioError: the audio cannot be used; the stream is then as it was.
         """
         identity: HalloIdentity = stream.identity
-        net, halves = self.backbone.network, self.backbone.halves
+        net, num_branches = self.backbone.network, self.backbone.num_branches
         tokens = self.audio(self.here(stream.speech.next(audio)[None]))
-        pictures = read_chunk(
+        pictures = read_chunk_reference(
             net, self.reference, self.seen(stream, identity.latent), identity.faces
         )
         parts: dict[str, Any] = {
             "bank": pictures.bank,
             "past": pictures.past,
             "face": identity.seen,
-            "audio": net.hear(for_both(tokens, halves).flatten(0, 1)),
+            "audio": net.hear(zeros_for_uncond(tokens, num_branches).flatten(0, 1)),
             "masks": identity.masks,
             "region": identity.region,
         }
@@ -124,9 +124,9 @@ class HalloFamily(GuidedFamily):
 
 
 def make(
-    spec: PublishedSpec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
-) -> HalloFamily:
+    spec: SD15Spec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+) -> HalloPipeline:
     """The family around networks with values; ``small``: of other sizes than the published."""
     size = networks["imageproj"].get_submodule("proj").in_features
     assert isinstance(size, int)
-    return HalloFamily(spec, networks, open_vectors(folder, size, small=small))
+    return HalloPipeline(spec, networks, load_face_embedder(folder, size, small=small))

@@ -39,7 +39,7 @@ class Masks(NamedTuple):
     lip: Pixels
 
 
-class Prepared(NamedTuple):
+class HalloPortrait(NamedTuple):
     """What Hallo needs of a portrait.
 
     Attributes:
@@ -53,14 +53,16 @@ class Prepared(NamedTuple):
     masks: tuple[Tensor, ...]
 
 
-def prepare(picture: Pixels, points: NDArray[np.floating], size: int) -> Prepared:
+def prepare_hallo_portrait(
+    picture: Pixels, points: NDArray[np.floating], size: int
+) -> HalloPortrait:
     """RGB uint8 [H, W, 3] and landmarks [N >= 468, 2] in pixels -> what Hallo needs at ``size``."""
     face = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
     lips = rectangle(points[list(LIPS)], picture.shape[:2], LIP_RATIO)
     parts = separate(blurred(face, FACE_BLUR), blurred(lips, LIP_BLUR))
     pixels = torch.from_numpy(resized(picture, size)).permute(2, 0, 1).float() / 255
     region = torch.from_numpy(region_of(face, size)).permute(2, 0, 1).float() / 255
-    return Prepared((pixels - 0.5) / 0.5, region, levels(parts, size))
+    return HalloPortrait((pixels - 0.5) / 0.5, region, levels(parts, size))
 
 
 def rectangle(points: NDArray[np.floating], shape: tuple[int, int], ratio: float) -> Pixels:

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from models.hallo.audio_module import AudioModule, Heard
+from models.hallo.audio_module import Heard, MaskedAudioModule
 from models.lightning.focus import EVERYWHERE, Focus
 from models.nn.attention import KeyValue
-from models.sd15.attention import Reading, Reads, SpatialTransformer
+from models.sd15.attention import Reads, ReferenceKV, SpatialTransformer
 from models.sd15.motion_module import MotionModule
-from models.sd15.reference_bank import tiled
-from models.sd15.unet import Place, UNet, UNetSpec
+from models.sd15.reference_bank import reference_row_index
+from models.sd15.unet import LayerInfo, UNet, UNetSpec
 
 
 @dataclass(frozen=True)
-class HalloParts:
+class HalloLayers:
     """Transformer and audio module where there is attention; motion modules everywhere."""
 
     spec: UNetSpec
@@ -32,7 +32,7 @@ class HalloParts:
     motion_heads: int
     motion_length: int
 
-    def attention(self, place: Place) -> nn.Module | None:
+    def attention(self, place: LayerInfo) -> nn.Module | None:
         """With cross-attention to face tokens."""
         if not place.attends:
             return None
@@ -41,16 +41,16 @@ class HalloParts:
             place.channels, spec.heads, self.face_channels, groups=spec.groups
         )
 
-    def audio(self, place: Place) -> nn.Module | None:
+    def audio(self, place: LayerInfo) -> nn.Module | None:
         """Of the width that the block's input gives (published behaviour)."""
         if not place.attends:
             return None
         spec = self.spec
-        return AudioModule(
+        return MaskedAudioModule(
             place.channels, place.inner, spec.heads, self.audio_channels, spec.groups
         )
 
-    def motion(self, place: Place) -> nn.Module | None:
+    def motion(self, place: LayerInfo) -> nn.Module | None:
         """At every place, run or not."""
         return MotionModule(place.channels, self.motion_heads, self.motion_length)
 
@@ -59,16 +59,16 @@ class HalloParts:
 class HalloCall:
     """What one call needs beside latents and time, for B clips of F frames.
 
-    Rows are [halves, B, F]; banks and past maps hold all halves, [halves * B].
+    Rows are [num_branches, B, F]; banks and past maps hold all halves, [num_branches * B].
 
     Attributes:
-        frames: F; halves: 2 with guidance (unconditional rows first), else 1.
+        frames: F; num_branches: 2 with guidance (unconditional rows first), else 1.
         bank: keys and values of the portrait, by path of the transformer.
-        past: maps of the motion frames [halves * B, n, C, H, W], by path of the motion module.
+        past: maps of the motion frames [num_branches * B, n, C, H, W], by motion module path.
         face: keys and values of the face tokens of all rows, by path of the transformer.
         audio: keys and values of the sound of all rows, by path of the audio module.
-        masks: of background, face and lips [halves * B, 3, L] at each level.
-        region: the located face region [halves * B, C, H, W], added to conv_in.
+        masks: of background, face and lips [num_branches * B, 3, L] at each level.
+        region: the located face region [num_branches * B, C, H, W], added to conv_in.
         weights: of background, face and lips.
         plain: the first so many rows read no reference.
         focus: where the last layer's attention runs.
@@ -76,7 +76,7 @@ class HalloCall:
     """
 
     frames: int
-    halves: int
+    num_branches: int
     bank: Mapping[str, KeyValue]
     past: Mapping[str, Tensor]
     face: Mapping[str, KeyValue]
@@ -92,18 +92,18 @@ class HalloCall:
         """What a transformer reads; None if it does not."""
         if path in self.without_reference:
             return None
-        return Reading(self.bank[path], self.rows()[self.plain :], self.plain)
+        return ReferenceKV(self.bank[path], self.rows()[self.plain :], self.plain)
 
     def rows(self) -> Tensor:
         """Which entry of the bank each row reads, int64 [N]."""
-        clips = len(self.region) // self.halves
-        return tiled(self.halves, clips, self.frames, self.region.device)
+        clips = len(self.region) // self.num_branches
+        return reference_row_index(self.num_branches, clips, self.frames, self.region.device)
 
 
-class HalloNet(UNet):
+class HalloUNet(UNet):
     """The denoiser."""
 
-    def __init__(self, parts: HalloParts) -> None:
+    def __init__(self, parts: HalloLayers) -> None:
         super().__init__(parts.spec, parts)
 
     def first(self, x: Tensor, call: HalloCall) -> Tensor:
@@ -111,7 +111,7 @@ class HalloNet(UNet):
         out: Tensor = self.conv_in(x) + call.region.repeat_interleave(call.frames, 0)
         return out
 
-    def after_resnet(self, place: Place, x: Tensor, call: HalloCall) -> Tensor:
+    def after_resnet(self, place: LayerInfo, x: Tensor, call: HalloCall) -> Tensor:
         """Transformer, audio and motion where there is attention, else nothing."""
         if not place.attends:
             return x
@@ -126,11 +126,11 @@ class HalloNet(UNet):
         return out
 
     def read_bank(self, pictures: Mapping[str, Tensor]) -> dict[str, KeyValue]:
-        """Recorded tokens of the portrait [halves * B, L, C] -> keys and values, once a chunk."""
+        """Portrait tokens [num_branches * B, L, C] -> keys and values, once a chunk."""
         return {path: self.spatial(path).block.attn1.project(n) for path, n in pictures.items()}
 
     def see_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
-        """Face tokens [halves * B, M, D] -> keys and values of all rows, once an identity."""
+        """Face tokens [num_branches * B, M, D] -> keys and values of all rows, once an identity."""
         found = {}
         for place in self.places():
             if place.attends:
@@ -152,8 +152,8 @@ class HalloNet(UNet):
         assert isinstance(module, SpatialTransformer)
         return module
 
-    def sound(self, path: str) -> AudioModule:
+    def sound(self, path: str) -> MaskedAudioModule:
         """The audio module at ``path``."""
         module = self.get_submodule(path)
-        assert isinstance(module, AudioModule)
+        assert isinstance(module, MaskedAudioModule)
         return module

@@ -23,7 +23,7 @@ Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Place:
+class MouthBox:
     """Where the mouth is in a frame: its middle (x, y) and the eye-to-mouth distance, pixels."""
 
     x: float
@@ -31,29 +31,29 @@ class Place:
     unit: float
 
 
-def default_place(size: tuple[int, int]) -> Place:
+def default_mouth_box(size: tuple[int, int]) -> MouthBox:
     """Where the mouth of a framed portrait is in a frame of (height, width)."""
     height, width = size
-    return Place(0.5 * width, 0.73 * height, 0.24 * height)
+    return MouthBox(0.5 * width, 0.73 * height, 0.24 * height)
 
 
-def place_in(identity: object, size: tuple[int, int]) -> Place:
+def mouth_box_of(identity: object, size: tuple[int, int]) -> MouthBox:
     """The mouth of a prepared identity; the usual place if it does not tell."""
     portrait = getattr(identity, "portrait", None)
     mouth, eyes = getattr(portrait, "mouth_xy", None), getattr(portrait, "eyes_xy", None)
     if mouth is None or eyes is None:
-        return default_place(size)
+        return default_mouth_box(size)
     between = np.asarray(eyes, np.float64).reshape(2, 2).mean(0)
     distance = float(np.linalg.norm(np.asarray(mouth, np.float64) - between))
-    return Place(float(mouth[0]), float(mouth[1]), distance)
+    return MouthBox(float(mouth[0]), float(mouth[1]), distance)
 
 
-def whole(frame: Picture) -> Picture:
+def thumbnail(frame: Picture) -> Picture:
     """A frame RGB [H, W, 3] as a cell."""
     return np.asarray(cv2.resize(frame, (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def zoom(frame: Picture, place: Place) -> Picture:
+def mouth_closeup(frame: Picture, place: MouthBox) -> Picture:
     """The mouth of a frame RGB [H, W, 3], enlarged to a cell."""
     half = 0.75 * place.unit
     scale = CELL / (2 * half)
@@ -65,7 +65,7 @@ def zoom(frame: Picture, place: Place) -> Picture:
     return np.asarray(flat, np.uint8)
 
 
-def sheet(
+def contact_sheet(
     rows: Sequence[tuple[str, Sequence[Picture]]], labels: Sequence[str], columns: int = COLUMNS
 ) -> Picture:
     """Bands of rows that belong together, ``columns`` cells wide, with a label over each column.
@@ -82,7 +82,7 @@ def sheet(
     return np.concatenate(bands)
 
 
-def save_picture(path: Path, picture: Picture) -> None:
+def save_image(path: Path, picture: Picture) -> None:
     """Write RGB uint8 [H, W, 3] in the format that the name ends with."""
     Image.fromarray(picture).save(path)
 

@@ -7,37 +7,39 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from models.lightning.cache import Cached
-from models.spec import BackboneSpec
+from models.lightning.cache import FeatureCache
+from models.spec import DiffusionSpec
 
 
-class Condition(Protocol):
+class Conditioning(Protocol):
     """Everything but the latents that a network call needs, for a batch of B chunks."""
 
-    owners: tuple[str, ...]
+    identity_ids: tuple[str, ...]
     foreground: Tensor | None
 
-    def repeat(self, n: int) -> Condition:
+    def repeat(self, n: int) -> Conditioning:
         """For n light steps in one batch: the whole batch, n times over."""
         ...
 
 
-class Backbone(Protocol):
+class Denoiser(Protocol):
     """One network family. ``C`` is its own condition type; latents are [B, C, F, H, W]."""
 
     @property
-    def spec(self) -> BackboneSpec:
+    def spec(self) -> DiffusionSpec:
         """The row that describes the network."""
         ...
 
-    def full(self, z: Tensor, t: Tensor, cond: Any, *, keep: bool = ...) -> tuple[Tensor, Cached]:
+    def full(
+        self, z: Tensor, t: Tensor, cond: Any, *, keep: bool = ...
+    ) -> tuple[Tensor, FeatureCache]:
         """The whole network: v-prediction like ``z`` and the cache for light steps.
 
         ``t`` are training steps [B]; ``keep`` also caches the background's attention outputs.
         """
         ...
 
-    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: Any) -> Tensor:
+    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: Any) -> Tensor:
         """Only conv_in, the last layer and the output convolution, from a cached hidden state."""
         ...
 

@@ -15,33 +15,36 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from models.lightning.cache import Cached
+from models.lightning.cache import FeatureCache
 
 
 class Tail(Protocol):
     """The part of a backbone that light steps need."""
 
-    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: Any) -> Tensor:
+    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: Any) -> Tensor:
         """See ``models.lightning.denoiser.Backbone``."""
         ...
 
 
 @dataclass(frozen=True)
-class Lane:
+class DeviceReplica:
     """A device and the replica that lives on it."""
 
     device: torch.device
     backbone: Tail
 
 
-def make_lanes(backbone: Any, devices: Sequence[str | torch.device]) -> list[Lane]:
+def make_replicas(backbone: Any, devices: Sequence[str | torch.device]) -> list[DeviceReplica]:
     """A lane for each device, in order: the backbone itself on the first one, where it is already,
     and replicas on the others.
 
     ``backbone`` names in ``left_out()`` the modules that light steps do without, if it can.
     """
     home, *others = map(torch.device, devices)
-    return [Lane(home, backbone), *(Lane(other, replica(backbone, other)) for other in others)]
+    return [
+        DeviceReplica(home, backbone),
+        *(DeviceReplica(other, replica(backbone, other)) for other in others),
+    ]
 
 
 def replica(backbone: Any, device: str | torch.device) -> Any:
@@ -54,9 +57,9 @@ def replica(backbone: Any, device: str | torch.device) -> Any:
     return move(copy.deepcopy(backbone, memo), torch.device(device))
 
 
-def predict(
-    lanes: Sequence[Lane],
-    cached: Cached,
+def predict_light_steps(
+    lanes: Sequence[DeviceReplica],
+    cached: FeatureCache,
     inputs: Sequence[Tensor],
     times: Sequence[Tensor],
     cond: Any,
@@ -66,7 +69,7 @@ def predict(
     Each lane takes a run of neighbouring steps, as many as the others or one more or less.
     """
     started: list[tuple[Tensor, int]] = []
-    for lane, (begin, end) in zip(lanes, shares(len(inputs), len(lanes)), strict=True):
+    for lane, (begin, end) in zip(lanes, split_evenly(len(inputs), len(lanes)), strict=True):
         n = end - begin
         if n == 0:
             continue
@@ -79,7 +82,7 @@ def predict(
     return [part.to(home) for v, n in started for part in v.chunk(n)]
 
 
-def shares(count: int, lanes: int) -> list[tuple[int, int]]:
+def split_evenly(count: int, lanes: int) -> list[tuple[int, int]]:
     """``count`` things in ``lanes`` runs [begin, end), the longer ones first."""
     each, more = divmod(count, lanes)
     ends = [k * each + min(k, more) for k in range(lanes + 1)]

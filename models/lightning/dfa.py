@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Face:
+class FaceTokens:
     """Which tokens are the face's.
 
     Attributes:
@@ -53,11 +53,11 @@ def token_indices(mask: Tensor, *, threshold: float = 0.1, multiple: int = 16) -
     return torch.cat([chosen, chosen[-1:].expand(padding)])[None]
 
 
-def pad_together(foregrounds: Sequence[Tensor | None]) -> Tensor | None:
+def pad_and_stack(foregrounds: Sequence[Tensor | None]) -> Tensor | None:
     """Foregrounds [B_i, K_i] of a batch of identities -> [sum B_i, max K_i]; None if one is None.
 
     Padding repeats the last index: attention treats query tokens one by one, so a repeated token
-    only writes the same result twice. Where face tokens are keys too, ``padding_together`` says
+    only writes the same result twice. Where face tokens are keys too, ``stack_padding`` says
     which of them do not count.
     """
     present = [f for f in foregrounds if f is not None]
@@ -68,8 +68,8 @@ def pad_together(foregrounds: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(padded)
 
 
-def padding_together(faces: Sequence[Face]) -> Tensor | None:
-    """What ``pad_together`` adds to these, and what was padding before: bool [sum B_i, max K_i].
+def stack_padding(faces: Sequence[FaceTokens]) -> Tensor | None:
+    """What ``pad_and_stack`` adds to these, and what was padding before: bool [sum B_i, max K_i].
 
     None if nothing is.
     """

@@ -38,12 +38,12 @@ def estimate_inputs(
     return [z, *(ddim(x, e, a, s) for a, s in amplitudes[1:])]
 
 
-def noise_of(z: Tensor, v: Tensor, a: float, s: float) -> Tensor:
+def predict_eps(z: Tensor, v: Tensor, a: float, s: float) -> Tensor:
     """Predicted noise from the network's own input and its v-prediction: e = a v + s z."""
     return a * v + s * z
 
 
-def integrate(z: Tensor, e: Tensor, now: tuple[float, float], after: tuple[float, float]) -> Tensor:
+def ddim_step(z: Tensor, e: Tensor, now: tuple[float, float], after: tuple[float, float]) -> Tensor:
     """One real step with a predicted noise: z' = lambda z + tau e.
 
     lambda = a' / a and tau = s' - s a' / a (DDIM in its two-coefficient form).

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from models.lightning.dfa import Face, merge, select
+from models.lightning.dfa import FaceTokens, merge, select
 
-Compute = Callable[[Tensor, Face | None], Tensor]
+Compute = Callable[[Tensor, FaceTokens | None], Tensor]
 
 
 @dataclass
@@ -43,7 +43,7 @@ class Focus:
                 with which they are, which it needs where tokens are keys too.
         """
         if self.foreground is not None and self.background is not None:
-            face = Face(self.foreground, self.padding)
+            face = FaceTokens(self.foreground, self.padding)
             made = compute(select(tokens, self.foreground), face)
             return merge(self.background[name], made, self.foreground)
         out = compute(tokens, None)

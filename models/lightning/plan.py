@@ -108,7 +108,7 @@ class StepPlan:
         return f"{self.steps}:{','.join(map(str, self.keys))}{flags}{since}"
 
 
-def plain(steps: int) -> StepPlan:
+def full_plan(steps: int) -> StepPlan:
     """Every step a key step: the plain sampler."""
     return StepPlan(steps, tuple(range(steps)))
 
@@ -202,7 +202,7 @@ def placed_to_the_end(drift: NDArray[np.float64], keys: int) -> StepPlan:
 
 def same_cost(plan: StepPlan, full: float, light: float) -> StepPlan:
     """The plain plan whose cost is nearest to ``plan``'s: its fair control."""
-    return plain(max(1, round(plan.cost(full, light) / full)))
+    return full_plan(max(1, round(plan.cost(full, light) / full)))
 
 
 def describe(plans: Iterable[StepPlan], full: float, light: float) -> list[list[object]]:

@@ -12,15 +12,15 @@ import torch
 from torch import Tensor
 
 from models.errors import PlanError
-from models.lightning.cache import Cached
-from models.lightning.denoiser import Backbone
-from models.lightning.devices import Lane, predict
-from models.lightning.estimate import estimate_inputs, integrate, noise_of
+from models.lightning.cache import FeatureCache
+from models.lightning.denoiser import Denoiser
+from models.lightning.devices import DeviceReplica, predict_light_steps
+from models.lightning.estimate import ddim_step, estimate_inputs, predict_eps
 from models.lightning.plan import StepPlan
 from models.lightning.schedule import Amplitudes, make_trajectory
 from models.spec import ScheduleSpec
 
-Observer = Callable[[int, Tensor, Cached | None], None]
+Observer = Callable[[int, Tensor, FeatureCache | None], None]
 
 
 class Group(NamedTuple):
@@ -30,7 +30,7 @@ class Group(NamedTuple):
     lights: list[int]
     x: Tensor
     e: Tensor
-    cached: Cached
+    cached: FeatureCache
 
 
 class Sampler:
@@ -47,7 +47,7 @@ class Sampler:
     """
 
     def __init__(
-        self, schedule: ScheduleSpec, plan: StepPlan, *, lanes: Sequence[Lane] = ()
+        self, schedule: ScheduleSpec, plan: StepPlan, *, lanes: Sequence[DeviceReplica] = ()
     ) -> None:
         if lanes and not plan.parallel:
             raise PlanError(
@@ -71,7 +71,7 @@ class Sampler:
     @torch.inference_mode()
     def __call__(
         self,
-        backbone: Backbone,
+        backbone: Denoiser,
         z: Tensor,
         cond: Any,
         *,
@@ -101,7 +101,7 @@ class Sampler:
         return z
 
     def _parallel(
-        self, backbone: Backbone, z: Tensor, group: Group, cond: Any, observe: Observer | None
+        self, backbone: Denoiser, z: Tensor, group: Group, cond: Any, observe: Observer | None
     ) -> Tensor:
         """All light steps of a group at once, then the real steps with what they predict."""
         key, lights, x, e, cached = group
@@ -110,7 +110,9 @@ class Sampler:
         times = [self._time(step, z) for step in lights]
         n = len(lights)
         if self.lanes:
-            predictions: Sequence[Tensor] = predict(self.lanes, cached, inputs, times, cond)
+            predictions: Sequence[Tensor] = predict_light_steps(
+                self.lanes, cached, inputs, times, cond
+            )
         else:
             told = cond.repeat(n)
             v = backbone.tail(cached.repeat(n), torch.cat(inputs), torch.cat(times), told)
@@ -129,7 +131,7 @@ class Sampler:
         if exact or self.path.prediction == "flow":
             return self.path.advance(step, z, v)
         now = self.path.at[step]
-        return integrate(z, noise_of(guess, v, *now), now, self.path.after[step])
+        return ddim_step(z, predict_eps(guess, v, *now), now, self.path.after[step])
 
     def _time(self, step: int, z: Tensor) -> Tensor:
         return torch.full((z.shape[0],), self.times[step], device=z.device)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from models.lightning.focus import EVERYWHERE, Focus
 from models.nn.attention import split_heads
-from models.sd15.attention import Wrapped, attend_itself
+from models.sd15.attention import Wrapped, self_attention
 from models.sd15.attention_base import Attention, FeedForward
 
 NO_EMOTION = 9
@@ -101,7 +101,7 @@ class JointBlock(nn.Module):
         The joint attention always sees all video tokens: the audio side reads them, and only the
         video's self-attention is confined to the ``focus``.
         """
-        x = x + focus.run("audio1", self.norm1(x, labels), partial(attend_itself, self.attn1))
+        x = x + focus.run("audio1", self.norm1(x, labels), partial(self_attention, self.attn1))
         heard = self.audio_norm1(audio, labels)
         audio = audio + self.audio_attn1(heard, self.audio_attn1.project(heard))
         seen, said = self.attn2(self.norm2(x, labels), self.audio_norm2(audio, labels))
@@ -113,7 +113,7 @@ class JointBlock(nn.Module):
         return x, audio + self.audio_ff(self.audio_norm3(audio))
 
 
-class AudioModule(Wrapped):
+class JointAudioModule(Wrapped):
     """A ``JointBlock`` inside its wrapping."""
 
     def __init__(

@@ -10,29 +10,29 @@ from torch import Tensor
 
 from models.lightning.focus import Focus
 from models.memo.memory_attention import Memories
-from models.memo.unet import STREAM, MemoCall, MemoNet, MemoReferenceNet
+from models.memo.unet import STREAM, MemoCall, MemoReferenceNet, MemoUNet
 from models.nn.attention import KeyValue
-from models.sd15.cfg import GuidedBackbone, GuidedCondition
-from models.sd15.reference_bank import read_pictures, split_past
+from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.reference_bank import read_reference_features, split_motion_frames
 
 
-class MemoBackbone(GuidedBackbone):
+class MemoDenoiser(SD15Denoiser):
     """The denoiser with guidance; parts of its conditions: bank, face, memory, labels, audio."""
 
-    network: MemoNet
+    network: MemoUNet
 
-    def call(self, cond: GuidedCondition, focus: Focus) -> MemoCall:
+    def call(self, cond: SD15Conditioning, focus: Focus) -> MemoCall:
         """What the network's hooks need for one call."""
         parts = cond.parts
         return MemoCall(
             cond.frames,
-            cond.halves,
+            cond.num_branches,
             parts["bank"],
             parts["face"],
             parts["memory"],
             parts["labels"],
             parts["audio"],
-            plain=len(parts["labels"]) // cond.halves * (cond.halves - 1),
+            plain=len(parts["labels"]) // cond.num_branches * (cond.num_branches - 1),
             focus=focus,
             without_reference=self.without_reference,
         )
@@ -47,40 +47,40 @@ class MemoBackbone(GuidedBackbone):
         call.stream = carried[STREAM]
 
 
-class Clip(NamedTuple):
+class ClipReference(NamedTuple):
     """What pictures give a clip: reference keys and values by path, and the memory."""
 
     bank: dict[str, KeyValue]
     memory: Memories
 
 
-def read_clip(
-    network: MemoNet,
+def read_clip_reference(
+    network: MemoUNet,
     reference: MemoReferenceNet,
     latents: Tensor,
     faces: Tensor,
     before: Memories | None,
-) -> Clip:
+) -> ClipReference:
     """Read the portrait and past frames, once for a clip; no step needs to write a memory.
 
     Args:
         latents: of the portrait, then of n past frames [1 + n, 4, H, W].
-        faces: face tokens of each half [halves, M, D].
+        faces: face tokens of each half [num_branches, M, D].
         before: the memory that the clip before left; None before the first.
     """
-    recording = read_pictures(reference, latents, faces)
+    recording = read_reference_features(reference, latents, faces)
     height, width = latents.shape[2:]
-    pictures, past = split_past(network, recording.bank, len(faces), (height, width))
-    return Clip(network.read_bank(pictures), network.remember(past, before))
+    pictures, past = split_motion_frames(network, recording.bank, len(faces), (height, width))
+    return ClipReference(network.read_bank(pictures), network.remember(past, before))
 
 
-def hear_both(tokens: Tensor, halves: int) -> Tensor:
-    """Audio tokens [1, F, M, D] -> of all rows [halves * F, M, D], zeros first."""
+def audio_for_branches(tokens: Tensor, num_branches: int) -> Tensor:
+    """Audio tokens [1, F, M, D] -> of all rows [num_branches * F, M, D], zeros first."""
     heard = tokens.flatten(0, 1)
-    return torch.cat([torch.zeros_like(heard)] * (halves - 1) + [heard])
+    return torch.cat([torch.zeros_like(heard)] * (num_branches - 1) + [heard])
 
 
-def label_both(label: int, unlabelled: int, frames: int, halves: int) -> Tensor:
-    """One emotion label for a clip -> of all rows, int64 [halves * F]."""
-    both = torch.tensor([unlabelled] * (halves - 1) + [label])
+def labels_for_branches(label: int, unlabelled: int, frames: int, num_branches: int) -> Tensor:
+    """One emotion label for a clip -> of all rows, int64 [num_branches * F]."""
+    both = torch.tensor([unlabelled] * (num_branches - 1) + [label])
     return both.repeat_interleave(frames)

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from models.lightning.dfa import Face
+from models.lightning.dfa import FaceTokens
 from models.lightning.focus import EVERYWHERE, Focus
 from models.nn.attention import split_heads
 from models.sd15.attention_base import Attention
@@ -134,7 +134,7 @@ class MemoryModule(nn.Module):
 
 def _attend(
     tokens: Tensor,
-    face: Face | None,
+    face: FaceTokens | None,
     *,
     frames: int,
     attention: MemoryAttention,

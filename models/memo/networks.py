@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from models.memo.unet import MemoNet, MemoParts, MemoReferenceNet
+from models.memo.unet import MemoLayers, MemoReferenceNet, MemoUNet
 from models.sd15.encoders import AudioProj, EmotionClassifier, ImageProj
 from models.sd15.unet import unet_spec
 
@@ -26,17 +26,17 @@ PUBLISHED: dict[str, Any] = {
 """Where the published configuration says more than stock SD 1.5 and class defaults."""
 
 
-def denoiser(config: Mapping[str, Any]) -> MemoNet:
+def denoiser(config: Mapping[str, Any]) -> MemoUNet:
     """The diffusion network."""
     motion = config["motion_module_kwargs"]
-    parts = MemoParts(
+    parts = MemoLayers(
         unet_spec(config),
         face_channels=config["cross_attention_dim"],
         audio_channels=config["audio_attention_dim"],
         motion_heads=motion["num_attention_heads"],
         motion_length=motion["temporal_position_encoding_max_len"],
     )
-    return MemoNet(parts)
+    return MemoUNet(parts)
 
 
 def networks(config: Mapping[str, Any] = PUBLISHED) -> dict[str, nn.Module]:

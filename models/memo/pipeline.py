@@ -16,13 +16,23 @@ from models.audio.wav2vec2 import Wav2VecFeatures
 from models.face.landmarks import FACE_OVAL
 from models.hallo.preprocess import FACE_RATIO, rectangle, resized
 from models.memo.audio_module import NO_EMOTION
-from models.memo.conditioning import MemoBackbone, hear_both, label_both, read_clip
-from models.memo.unet import MemoNet, MemoReferenceNet
+from models.memo.conditioning import (
+    MemoDenoiser,
+    audio_for_branches,
+    labels_for_branches,
+    read_clip_reference,
+)
+from models.memo.unet import MemoReferenceNet, MemoUNet
 from models.nn.attention import KeyValue
-from models.sd15.cfg import GuidedCondition
-from models.sd15.pipeline import GuidedFamily, GuidedStream, owner_of
-from models.sd15.preprocess import Vectors, foreground, look, open_vectors
-from models.spec import PublishedSpec
+from models.sd15.cfg import SD15Conditioning
+from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
+from models.sd15.preprocess import (
+    FaceEmbedder,
+    detect_landmarks,
+    face_tokens_of_mask,
+    load_face_embedder,
+)
+from models.spec import SD15Spec
 
 MEMORY = "memory"
 
@@ -34,7 +44,7 @@ class MemoIdentity:
     Attributes:
         key: of its content.
         latent: [1, 4, H, W].
-        faces: face tokens of both halves [halves, M, D]; seen: their keys and values of all rows.
+        faces: face tokens of both branches [num_branches, M, D]; seen: their keys and values.
         foreground: face tokens' indices [1, K].
     """
 
@@ -45,7 +55,7 @@ class MemoIdentity:
     foreground: Tensor
 
 
-class MemoFamily(GuidedFamily):
+class MemoPipeline(SD15Pipeline):
     """Networks with their weights; implements ``models.pipeline.Family``.
 
     Emotion: the published labels come from features of emotion2vec, a model that is not among the
@@ -53,19 +63,19 @@ class MemoFamily(GuidedFamily):
     know from training.
     """
 
-    spec: PublishedSpec
-    backbone: MemoBackbone
+    spec: SD15Spec
+    backbone: MemoDenoiser
 
     def __init__(
         self,
-        spec: PublishedSpec,
+        spec: SD15Spec,
         networks: Mapping[str, nn.Module],
-        vectors: Vectors,
+        vectors: FaceEmbedder,
         label: int = NO_EMOTION,
     ) -> None:
         denoiser, reference = networks["diffusion_net"], networks["reference_net"]
-        assert isinstance(denoiser, MemoNet) and isinstance(reference, MemoReferenceNet)
-        backbone = MemoBackbone(spec, denoiser, spec.guidance, spec.without_reference)
+        assert isinstance(denoiser, MemoUNet) and isinstance(reference, MemoReferenceNet)
+        backbone = MemoDenoiser(spec, denoiser, spec.guidance, spec.without_reference)
         features = Wav2VecFeatures(networks["wav2vec"], spec.fps)
         super().__init__(spec, backbone, networks["vae"], features)
         self.reference, self.vectors, self.label = reference, vectors, label
@@ -78,13 +88,13 @@ class MemoFamily(GuidedFamily):
         Raises:
             PortraitError: the picture cannot be used.
         """
-        points = look(picture)
+        points = detect_landmarks(picture)
         pixels = torch.from_numpy(resized(picture, self.size[0])).permute(2, 0, 1).float()
         face = torch.from_numpy(self.vectors.vector(picture))[None]
         mask = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
         _, height, width = self.spec.latent
-        tokens = foreground(mask, (height, width))
-        return self.known(owner_of(picture), pixels[None] / 127.5 - 1, face, tokens)
+        tokens = face_tokens_of_mask(mask, (height, width))
+        return self.known(identity_key(picture), pixels[None] / 127.5 - 1, face, tokens)
 
     @torch.inference_mode()
     def known(self, key: str, pixels: Tensor, face: Tensor, tokens: Tensor) -> MemoIdentity:
@@ -99,22 +109,26 @@ class MemoFamily(GuidedFamily):
             tokens.to(self.device),
         )
 
-    def label_of(self, _: GuidedStream) -> int:
+    def label_of(self, _: SD15Stream) -> int:
         """The emotion of the stream's next chunk."""
         return self.label
 
     @torch.inference_mode()
-    def condition(self, stream: GuidedStream, audio: NDArray[np.float32]) -> GuidedCondition:
+    def condition(self, stream: SD15Stream, audio: NDArray[np.float32]) -> SD15Conditioning:
         """Conditions of the stream's next chunk; advances its speech and its memory.
 
         Raises:
             AudioError: the audio cannot be used; the stream is then as it was.
         """
         identity: MemoIdentity = stream.identity
-        net, halves, frames = self.backbone.network, self.backbone.halves, self.spec.chunk_frames
+        net, num_branches, frames = (
+            self.backbone.network,
+            self.backbone.num_branches,
+            self.spec.chunk_frames,
+        )
         windows = stream.speech.next(audio)[None].to(self.device)
         tokens = self.here(self.audio(windows))  # projected in float32, as published
-        clip = read_clip(
+        clip = read_clip_reference(
             net,
             self.reference,
             self.seen(stream, identity.latent),
@@ -126,16 +140,18 @@ class MemoFamily(GuidedFamily):
             "bank": clip.bank,
             "face": identity.seen,
             "memory": clip.memory,
-            "labels": label_both(self.label_of(stream), NO_EMOTION, frames, halves).to(self.device),
-            "audio": hear_both(tokens, halves),
+            "labels": labels_for_branches(
+                self.label_of(stream), NO_EMOTION, frames, num_branches
+            ).to(self.device),
+            "audio": audio_for_branches(tokens, num_branches),
         }
         return self.backbone.condition(identity.key, identity.foreground, parts)
 
 
 def make(
-    spec: PublishedSpec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
-) -> MemoFamily:
+    spec: SD15Spec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+) -> MemoPipeline:
     """The family around networks with values; ``small``: of other sizes than the published."""
     size = networks["image_proj"].get_submodule("proj").in_features
     assert isinstance(size, int)
-    return MemoFamily(spec, networks, open_vectors(folder, size, small=small))
+    return MemoPipeline(spec, networks, load_face_embedder(folder, size, small=small))

@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from models.lightning.focus import EVERYWHERE, Focus
-from models.memo.audio_module import AudioModule
+from models.memo.audio_module import JointAudioModule
 from models.memo.memory_attention import Memories, MemoryModule
 from models.nn.attention import KeyValue
-from models.sd15.attention import Reading, Reads, SpatialTransformer
-from models.sd15.reference_bank import tiled
-from models.sd15.reference_net import Recording, ReferenceNet, ReferenceParts
-from models.sd15.unet import Place, UNet, UNetSpec
+from models.sd15.attention import Reads, ReferenceKV, SpatialTransformer
+from models.sd15.reference_bank import reference_row_index
+from models.sd15.reference_net import ReferenceFeatures, ReferenceLayers, ReferenceNet
+from models.sd15.unet import LayerInfo, UNet, UNetSpec
 
 STREAM = "audio"  # the audio stream's name in a cache
 
 
 @dataclass(frozen=True)
-class MemoParts:
+class MemoLayers:
     """Spatial transformer and audio module where there is attention, motion modules everywhere."""
 
     spec: UNetSpec
@@ -34,7 +34,7 @@ class MemoParts:
     motion_heads: int
     motion_length: int
 
-    def attention(self, place: Place) -> nn.Module | None:
+    def attention(self, place: LayerInfo) -> nn.Module | None:
         """With cross-attention to face tokens."""
         if not place.attends:
             return None
@@ -43,11 +43,11 @@ class MemoParts:
             place.channels, spec.heads, self.face_channels, groups=spec.groups
         )
 
-    def audio(self, place: Place) -> nn.Module | None:
+    def audio(self, place: LayerInfo) -> nn.Module | None:
         """Of the width that the block's input gives (published behaviour)."""
         if not place.attends:
             return None
-        return AudioModule(
+        return JointAudioModule(
             place.channels,
             place.inner,
             self.spec.heads,
@@ -56,7 +56,7 @@ class MemoParts:
             last=place.last,
         )
 
-    def motion(self, place: Place) -> nn.Module | None:
+    def motion(self, place: LayerInfo) -> nn.Module | None:
         """At every place."""
         return MemoryModule(place.channels, self.motion_heads, self.motion_length)
 
@@ -65,10 +65,10 @@ class MemoParts:
 class MemoCall:
     """What one call needs beside latents and time, for B clips of F frames.
 
-    Rows are [halves, B, F]; the bank holds the reference pictures of all halves, [halves * B].
+    Rows are [num_branches, B, F]; the bank holds the reference of all branches.
 
     Attributes:
-        frames: F; halves: 2 with guidance (unconditional rows first), else 1.
+        frames: F; num_branches: 2 with guidance (unconditional rows first), else 1.
         bank: keys and values of the reference pictures, by path of the transformer.
         face: keys and values of the face tokens of all rows, by path.
         memory: of the motion modules, by path.
@@ -81,7 +81,7 @@ class MemoCall:
     """
 
     frames: int
-    halves: int
+    num_branches: int
     bank: Mapping[str, KeyValue]
     face: Mapping[str, KeyValue]
     memory: Memories
@@ -96,21 +96,21 @@ class MemoCall:
         """What a transformer reads; None if it does not."""
         if path in self.without_reference:
             return None
-        return Reading(self.bank[path], self.rows()[self.plain :], self.plain)
+        return ReferenceKV(self.bank[path], self.rows()[self.plain :], self.plain)
 
     def rows(self) -> Tensor:
         """Which entry of the bank each row reads, int64 [N]."""
-        clips = len(self.labels) // self.halves // self.frames
-        return tiled(self.halves, clips, self.frames, self.labels.device)
+        clips = len(self.labels) // self.num_branches // self.frames
+        return reference_row_index(self.num_branches, clips, self.frames, self.labels.device)
 
 
-class MemoNet(UNet):
+class MemoUNet(UNet):
     """The denoiser."""
 
-    def __init__(self, parts: MemoParts) -> None:
+    def __init__(self, parts: MemoLayers) -> None:
         super().__init__(parts.spec, parts)
 
-    def after_resnet(self, place: Place, x: Tensor, call: MemoCall) -> Tensor:
+    def after_resnet(self, place: LayerInfo, x: Tensor, call: MemoCall) -> Tensor:
         """Transformer and audio module where there is attention, then the motion module."""
         focus = call.focus if place.last else EVERYWHERE
         if place.attends:
@@ -125,7 +125,7 @@ class MemoNet(UNet):
         return out
 
     def read_bank(self, pictures: Mapping[str, Tensor]) -> dict[str, KeyValue]:
-        """Recorded tokens of the reference pictures [halves * B, L, C] -> keys and values."""
+        """Recorded tokens of the reference pictures [num_branches * B, L, C] -> keys and values."""
         found = {}
         for place in self.places():
             if place.attends:
@@ -134,7 +134,7 @@ class MemoNet(UNet):
         return found
 
     def see_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
-        """Face tokens [halves * B, M, D] -> keys and values of all rows, once for an identity."""
+        """Face tokens [num_branches * B, M, D] -> keys and values, once for an identity."""
         found = {}
         for place in self.places():
             if place.attends:
@@ -149,7 +149,7 @@ class MemoNet(UNet):
         """Write the memory, once for a clip.
 
         Args:
-            past: maps of past frames [halves * B, n, C, H, W] by path of the motion module.
+            past: maps of past frames [num_branches * B, n, C, H, W] by path of the motion module.
             before: the memory that earlier clips left; None starts anew.
         """
         written = {}
@@ -195,8 +195,8 @@ class _Truncated(nn.Module):
 
 
 @dataclass(frozen=True)
-class _ReferenceParts(ReferenceParts):
-    def attention(self, place: Place) -> nn.Module | None:
+class _ReferenceParts(ReferenceLayers):
+    def attention(self, place: LayerInfo) -> nn.Module | None:
         if place.last:
             return _Truncated(place.channels, self.spec.groups)
         return super().attention(place)
@@ -207,7 +207,7 @@ class MemoReferenceNet(ReferenceNet):
 
     parts = _ReferenceParts
 
-    def after_resnet(self, place: Place, x: Tensor, call: Recording) -> Tensor:
+    def after_resnet(self, place: LayerInfo, x: Tensor, call: ReferenceFeatures) -> Tensor:
         """As of ``ReferenceNet``; the last layer only records."""
         if not place.attends:
             call.bank[place.path("resnets")] = x

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from models.audio.level import LevelControl, level_audio
 from models.errors import AudioError
-from models.mini.encoder import FIRST_CENTRE, HOP, SpeechEncoder
+from models.mini.encoder import FIRST_CENTRE, HOP, AudioEncoder
 
 FRAME_SAMPLES = 640
 """16 kHz audio that belongs to one frame at 25 frames a second."""
@@ -34,7 +34,7 @@ def window_samples(chunk_frames: int = CHUNK_FRAMES) -> int:
 
 
 def chunk_features(
-    encoder: SpeechEncoder, window: NDArray[np.float32], frames: int = CHUNK_FRAMES
+    encoder: AudioEncoder, window: NDArray[np.float32], frames: int = CHUNK_FRAMES
 ) -> NDArray[np.float32]:
     """Features around each frame of a chunk.
 

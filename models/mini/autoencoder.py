@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class CodecSpec:
+class AutoencoderSpec:
     """Channel counts of the codec; ``stride`` pixels a latent cell, ``latent`` channels."""
 
     latent: int = 12
@@ -31,7 +31,7 @@ class _Residual(nn.Module):
         return out
 
 
-class Codec(nn.Module):
+class Autoencoder(nn.Module):
     """Encoder for portraits (run once), decoder for every frame (about 0.8 GFLOP).
 
     ``mean`` and ``std`` [C] are measured on the training latents after training: ``encode``
@@ -42,9 +42,9 @@ class Codec(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: CodecSpec | None = None) -> None:
+    def __init__(self, spec: AutoencoderSpec | None = None) -> None:
         super().__init__()
-        self.spec = spec or CodecSpec()
+        self.spec = spec or AutoencoderSpec()
         (e0, e1), (d0, d1) = self.spec.encoder, self.spec.decoder
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(4),
@@ -83,7 +83,7 @@ class Codec(nn.Module):
 
         Scaling is done in float32, whatever the weights are.
         """
-        return to_bytes(self.blocks(self.denormalised(latents)))
+        return to_uint8(self.blocks(self.denormalised(latents)))
 
     def blocks(self, z: Tensor) -> Tensor:
         """The decoder's last map for denormalised latents: blocks of 4x4 pixels in picture order.
@@ -105,7 +105,7 @@ class Codec(nn.Module):
         return z.to(next(self.decoder.parameters()).dtype)
 
 
-def to_bytes(blocks: Tensor) -> Tensor:
+def to_uint8(blocks: Tensor) -> Tensor:
     """Blocks of 4x4 pixels [N, H, W, 48] from -1 to 1 -> a picture, uint8 [N, 4H, 4W, 3]."""
     levels = (blocks.float() * 127.5).add_(128.0).clamp_(0.0, 255.5).to(torch.uint8)
     n, height, width, _ = levels.shape

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from models.errors import WeightsError
 from models.lightning.plan import StepPlan
-from models.mini.autoencoder import Codec
-from models.mini.encoder import SpeechEncoder
-from models.mini.mouth import MouthReader
-from models.mini.pipeline import MiniFamily
+from models.mini.autoencoder import Autoencoder
+from models.mini.encoder import AudioEncoder
+from models.mini.mouth import BlendshapeRegressor
+from models.mini.pipeline import MiniPipeline
 from models.mini.unet import MiniUNet
 from models.runtime.eager import preferred_dtype
 from models.runtime.engine import Engine
@@ -33,15 +33,15 @@ BUNDLED = Path(__file__).parents[1] / "weights" / "mini"
 MANIFEST = "mini.json"
 
 
-class Networks(NamedTuple):
+class MiniNetworks(NamedTuple):
     """The trained parts of ``mini``, in float32 as they are stored: not yet made fast."""
 
-    codec: Codec
+    codec: Autoencoder
     unet: MiniUNet
-    reader: MouthReader
+    reader: BlendshapeRegressor
 
 
-def load_networks(folder: Path) -> Networks:
+def load_mini_networks(folder: Path) -> MiniNetworks:
     """The trained parts in a weights folder.
 
     Raises:
@@ -50,9 +50,11 @@ def load_networks(folder: Path) -> Networks:
     return _networks(folder, read_manifest(folder)["sha256"])
 
 
-def _networks(folder: Path, sums: dict[str, str]) -> Networks:
-    networks = Networks(
-        Codec(MINI.codec), MiniUNet(MINI), MouthReader(MINI.audio_features, MINI.audio_window)
+def _networks(folder: Path, sums: dict[str, str]) -> MiniNetworks:
+    networks = MiniNetworks(
+        Autoencoder(MINI.codec),
+        MiniUNet(MINI),
+        BlendshapeRegressor(MINI.audio_features, MINI.audio_window),
     )
     for name, network in networks._asdict().items():
         _fill(network, folder / f"{name}.safetensors", sums[name])
@@ -65,8 +67,8 @@ def load_mini(
     threads: int = 1,
     dtype: torch.dtype | None = None,
     engine: Engine | None = None,
-) -> tuple[MiniFamily, StepPlan]:
-    """Networks and stored plan from a weights folder (the bundled one if None).
+) -> tuple[MiniPipeline, StepPlan]:
+    """MiniNetworks and stored plan from a weights folder (the bundled one if None).
 
     Args:
         threads: of the speech encoder.
@@ -79,12 +81,12 @@ def load_mini(
     folder = folder or BUNDLED
     record = read_manifest(folder)
     networks = _networks(folder, record["sha256"])
-    family = MiniFamily(
+    family = MiniPipeline(
         MINI,
         networks.unet,
         networks.codec,
         networks.reader,
-        SpeechEncoder(threads=threads),
+        AudioEncoder(threads=threads),
         dtype or preferred_dtype(),
         engine,
     )
@@ -126,9 +128,9 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("model") != MINI.name:
         raise WeightsError(f"{path} does not describe {MINI.name!r}", code="bad_weights")
     sums = record.get("sha256")
-    if not isinstance(sums, dict) or set(sums) != set(Networks._fields) or "plan" not in record:
+    if not isinstance(sums, dict) or set(sums) != set(MiniNetworks._fields) or "plan" not in record:
         raise WeightsError(
-            f"expected in {path} the sha256 of {', '.join(Networks._fields)} and a plan;"
+            f"expected in {path} the sha256 of {', '.join(MiniNetworks._fields)} and a plan;"
             " write the folder again with `livehead train export`",
             code="bad_weights",
         )

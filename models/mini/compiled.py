@@ -13,9 +13,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from models.lightning.cache import Cached
-from models.mini.conditioning import MiniCondition, Reference, collate
-from models.mini.prior import Anchor
+from models.lightning.cache import FeatureCache
+from models.mini.conditioning import MiniConditioning, Reference, collate
+from models.mini.prior import Prior
 from models.mini.unet import ATTENTION, Entry, MiniUNet
 from models.nn.attention import Context, Folded
 from models.runtime.eager import for_inference
@@ -43,23 +43,23 @@ class CompiledMini:
         """The row that describes the network."""
         return self.net.spec
 
-    def reference(self, owners: Sequence[str], anchor: Anchor, geometry: Tensor) -> Reference:
+    def reference(self, identity_ids: Sequence[str], anchor: Prior, geometry: Tensor) -> Reference:
         """Reference features of B identities; see ``MiniUNet.reference``."""
-        return self.net.reference(owners, anchor, geometry)
+        return self.net.reference(identity_ids, anchor, geometry)
 
     def condition(
         self, reference: Reference, features: Tensor, mouth: Tensor, motion: Tensor
-    ) -> MiniCondition:
+    ) -> MiniConditioning:
         """Conditions of B chunks; see ``MiniUNet.condition``."""
         return self.net.condition(reference, features, mouth, motion)
 
-    def collate(self, conditions: Sequence[MiniCondition]) -> MiniCondition:
+    def collate(self, conditions: Sequence[MiniConditioning]) -> MiniConditioning:
         """Conditions of single chunks -> the condition of their batch."""
         return collate(conditions)
 
     def full(
-        self, z: Tensor, t: Tensor, cond: MiniCondition, *, keep: bool = False
-    ) -> tuple[Tensor, Cached]:
+        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, keep: bool = False
+    ) -> tuple[Tensor, FeatureCache]:
         """Key step; see ``MiniUNet.full``."""
         entry, layers = self.net.enter(z, t, cond), tuple(self.net.face_layers())
 
@@ -68,15 +68,15 @@ class CompiledMini:
 
         out, hidden, added = self._each("full", len(z), inputs, lambda: KeyBody(self.net))
         v = self.net.leave(out, entry, cond)
-        return v, Cached(hidden, {ATTENTION: added} if keep else None, cond.owners)
+        return v, FeatureCache(hidden, {ATTENTION: added} if keep else None, cond.identity_ids)
 
-    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: MiniCondition) -> Tensor:
+    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: MiniConditioning) -> Tensor:
         """Light step; see ``MiniUNet.tail``.
 
         Raises:
             CacheError: the cache belongs to other identities or to another batch shape.
         """
-        cached.check(cond.owners, z)
+        cached.check(cond.identity_ids, z)
         entry, frames = self.net.enter(z, t, cond), cond.frames
         background = cached.background[ATTENTION] if cached.background else None
         foreground = cond.foreground
@@ -159,7 +159,7 @@ class ForegroundBody(nn.Module):
         return (self.net.light_body(hidden, background, x, e, cond)[0],)
 
 
-def flatten(cond: MiniCondition, layers: Sequence[str], row: int) -> tuple[Tensor, ...]:
+def flatten(cond: MiniConditioning, layers: Sequence[str], row: int) -> tuple[Tensor, ...]:
     """Maps and the folded contexts of ``layers``, of one row of a batch.
 
     The last layer alone needs the first map alone.
@@ -173,7 +173,7 @@ def flatten(cond: MiniCondition, layers: Sequence[str], row: int) -> tuple[Tenso
     return (cond.drawn[span], *(level[row, None] for level in levels), *contexts)
 
 
-def unflatten(context: Sequence[Tensor], layers: Sequence[str], x: Tensor) -> MiniCondition:
+def unflatten(context: Sequence[Tensor], layers: Sequence[str], x: Tensor) -> MiniConditioning:
     """The inverse, for the network's body, which looks at neither anchor nor vector."""
     start = len(context) - 4 * len(layers)
     reference: dict[str, Context] = {}
@@ -181,8 +181,8 @@ def unflatten(context: Sequence[Tensor], layers: Sequence[str], x: Tensor) -> Mi
     for at, name in zip(range(start, len(context), 4), layers, strict=True):
         reference[name] = Folded(context[at], context[at + 1])
         audio[name] = Folded(context[at + 2], context[at + 3])
-    identity = Reference(("",), Anchor(x, x), tuple(context[:start]), x, reference)
-    return MiniCondition(identity, x, context[0], audio, int(x.shape[0]))
+    identity = Reference(("",), Prior(x, x), tuple(context[:start]), x, reference)
+    return MiniConditioning(identity, x, context[0], audio, int(x.shape[0]))
 
 
 def _row_of(entry: Entry, row: int, frames: int) -> tuple[Tensor, Tensor]:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from models.lightning.dfa import pad_together
-from models.mini.prior import Anchor
+from models.lightning.dfa import pad_and_stack
+from models.mini.prior import Prior
 from models.nn.attention import Context
 
 Fields = TypeVar("Fields", bound=tuple[Tensor, ...])
@@ -21,7 +21,7 @@ class Reference:
     """Reference features of a batch of identities, computed once for each.
 
     Attributes:
-        owners: content keys.
+        identity_ids: content keys.
         anchor: reference latent and sigma, each [B, 1, *, H, W].
         maps: features added after the first convolution of each resolution, [B, C_r, h, w].
         places: face coordinates (x, y) of every cell, [B, 2, H, W].
@@ -29,8 +29,8 @@ class Reference:
         foreground: indices of face tokens at full resolution [B, K], or None for everything.
     """
 
-    owners: tuple[str, ...]
-    anchor: Anchor
+    identity_ids: tuple[str, ...]
+    anchor: Prior
     maps: tuple[Tensor, ...]
     places: Tensor
     kv: dict[str, Context]
@@ -38,7 +38,7 @@ class Reference:
 
 
 @dataclass(frozen=True)
-class MiniCondition:
+class MiniConditioning:
     """All that a network call needs beside latents and time, for B chunks of F frames.
 
     Attributes:
@@ -57,38 +57,38 @@ class MiniCondition:
     frames: int
 
     @property
-    def owners(self) -> tuple[str, ...]:
+    def identity_ids(self) -> tuple[str, ...]:
         """Content keys of the identities, in batch order."""
-        return self.reference.owners
+        return self.reference.identity_ids
 
     @property
     def foreground(self) -> Tensor | None:
         """Face token indices [B, K], or None."""
         return self.reference.foreground
 
-    def repeat(self, n: int) -> MiniCondition:
+    def repeat(self, n: int) -> MiniConditioning:
         """The whole batch n times over, for light steps predicted in one batch."""
         return collate([self] * n)
 
 
-def collate(conditions: Sequence[MiniCondition]) -> MiniCondition:
+def collate(conditions: Sequence[MiniConditioning]) -> MiniConditioning:
     """Concatenate along the batch; a foreground is kept when every condition has one."""
     if len(conditions) == 1:
         return conditions[0]
     references = [c.reference for c in conditions]
     maps = tuple(torch.cat(level) for level in zip(*(r.maps for r in references), strict=True))
     reference = Reference(
-        tuple(owner for r in references for owner in r.owners),
+        tuple(identity_id for r in references for identity_id in r.identity_ids),
         _cat([r.anchor for r in references]),
         maps,
         torch.cat([r.places for r in references]),
         _cat_by_layer([r.kv for r in references]),
-        pad_together([r.foreground for r in references]),
+        pad_and_stack([r.foreground for r in references]),
     )
     vector = torch.cat([c.vector for c in conditions])
     kv = _cat_by_layer([c.audio_kv for c in conditions])
     drawn = torch.cat([c.drawn for c in conditions])
-    return MiniCondition(reference, vector, drawn, kv, conditions[0].frames)
+    return MiniConditioning(reference, vector, drawn, kv, conditions[0].frames)
 
 
 def _cat(items: Sequence[Fields]) -> Fields:

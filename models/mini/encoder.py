@@ -23,7 +23,7 @@ MIN_SAMPLES = 895
 """Samples that make one feature."""
 
 
-class SpeechEncoder:
+class AudioEncoder:
     """A frozen speech encoder on ONNX Runtime; deterministic, holds no stream state."""
 
     def __init__(self, path: Path = ENCODER_PATH, threads: int = 1) -> None:

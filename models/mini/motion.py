@@ -53,7 +53,7 @@ _COMPENSATION = 0.6
 """Share of the head's rotation that the eyes undo."""
 
 
-class MotionTrack:
+class IdleMotion:
     """An endless, deterministic motion track.
 
     ``frames`` may be called with any sizes: the frames are the same as from one long call.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from models.mini.motion import MOUTH_UNITS
 
 
-class MouthReader(nn.Module):
+class BlendshapeRegressor(nn.Module):
     """Speech features around a frame -> mouth units (``MOUTH_UNITS``).
 
     ``mean`` and ``std`` [D] are measured on the training speech; ``normalise`` is also what the

@@ -16,14 +16,15 @@ from models.face.portrait import Portrait, prepare_portrait
 from models.lightning.dfa import token_indices
 from models.lightning.sampler import Sampler
 from models.mini.audio import StreamingWindow, chunk_features
-from models.mini.autoencoder import Codec
+from models.mini.autoencoder import Autoencoder
 from models.mini.compiled import CompiledMini
-from models.mini.encoder import SpeechEncoder
-from models.mini.motion import MotionTrack
-from models.mini.mouth import MouthReader
-from models.mini.painter import Painter
-from models.mini.prior import Anchor, geometry_planes, sigma_map
-from models.mini.unet import MiniCondition, MiniUNet, Reference
+from models.mini.conditioning import MiniConditioning, Reference
+from models.mini.encoder import AudioEncoder
+from models.mini.motion import IdleMotion
+from models.mini.mouth import BlendshapeRegressor
+from models.mini.painter import FrameDecoder
+from models.mini.prior import Prior, geometry_planes, sigma_map
+from models.mini.unet import MiniUNet
 from models.runtime.eager import for_inference
 from models.runtime.engine import Engine
 from models.spec import MiniSpec
@@ -56,22 +57,22 @@ class MiniStream:
 
     identity: MiniIdentity
     window: StreamingWindow
-    motion: MotionTrack
+    motion: IdleMotion
     noise: Tensor
     mouth: NDArray[np.float32]
     last: Tensor | None = None
 
 
-class MiniFamily:
+class MiniPipeline:
     """Networks of ``mini`` with their weights; implements ``models.pipeline.Family``."""
 
     def __init__(
         self,
         spec: MiniSpec,
         backbone: MiniUNet,
-        codec: Codec,
-        reader: MouthReader,
-        encoder: SpeechEncoder,
+        codec: Autoencoder,
+        reader: BlendshapeRegressor,
+        encoder: AudioEncoder,
         dtype: torch.dtype,
         engine: Engine | None = None,
     ) -> None:
@@ -83,7 +84,7 @@ class MiniFamily:
             CompiledMini(backbone, engine) if engine else for_inference(backbone, dtype)
         )
         self.codec = for_inference(codec, torch.float32)  # for portraits: once, so exactly
-        self.paint = Painter(codec, dtype, spec.chunk_frames, engine)
+        self.paint = FrameDecoder(codec, dtype, spec.chunk_frames, engine)
         self.reader = reader.eval()
         self.encoder = encoder
         side = codec.spec.stride * spec.latent[1]
@@ -107,9 +108,7 @@ class MiniFamily:
         eyes = torch.from_numpy(portrait.eyes_xy)[None].float() / stride
         sigma = sigma_map(mask[:, 0], mouth, eyes, self.spec)
         geometry = geometry_planes(mask[:, 0], mouth, eyes).to(self.dtype)
-        reference = self.backbone.reference(
-            [key], Anchor(latent[:, None], sigma[:, None]), geometry
-        )
+        reference = self.backbone.reference([key], Prior(latent[:, None], sigma[:, None]), geometry)
         face = (sigma[0, 0] > self.spec.sigma_background).float()
         reference = replace(reference, foreground=token_indices(face))
         return MiniIdentity(key, portrait, reference)
@@ -126,13 +125,13 @@ class MiniFamily:
         return MiniStream(
             identity,
             StreamingWindow(self.spec.chunk_frames),
-            MotionTrack(seed, self.spec.fps, head=self.spec.head_motion),
+            IdleMotion(seed, self.spec.fps, head=self.spec.head_motion),
             noise * self.spec.schedule.start_noise,
             np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
         )
 
     @torch.inference_mode()
-    def condition(self, stream: MiniStream, audio: NDArray[np.float32]) -> MiniCondition:
+    def condition(self, stream: MiniStream, audio: NDArray[np.float32]) -> MiniConditioning:
         """The conditions of the stream's next chunk; advances its audio and motion.
 
         Raises:
@@ -151,7 +150,10 @@ class MiniFamily:
         )
 
     def sample(
-        self, sampler: Sampler, streams: Sequence[MiniStream], conditions: Sequence[MiniCondition]
+        self,
+        sampler: Sampler,
+        streams: Sequence[MiniStream],
+        conditions: Sequence[MiniConditioning],
     ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
         cond = self.backbone.collate(conditions)

@@ -21,19 +21,19 @@ from torch import Tensor
 from models.spec import MiniSpec
 
 
-class Anchor(NamedTuple):
+class Prior(NamedTuple):
     """``latent`` mu [B, 1, C, H, W] and ``sigma`` [B, 1, 1, H, W], float32."""
 
     latent: Tensor
     sigma: Tensor
 
 
-def normalised(z: Tensor, a: Tensor, s: Tensor, anchor: Anchor) -> Tensor:
+def precondition(z: Tensor, a: Tensor, s: Tensor, anchor: Prior) -> Tensor:
     """The state as the network sees it, [B, F, C, H, W], about unit variance."""
     return (z - a * anchor.latent) * (a * a * anchor.sigma**2 + s * s).rsqrt()
 
 
-def anchored_v(net: Tensor, z: Tensor, a: Tensor, s: Tensor, anchor: Anchor) -> Tensor:
+def v_from_output(net: Tensor, z: Tensor, a: Tensor, s: Tensor, anchor: Prior) -> Tensor:
     """v-prediction [B, F, C, H, W] from the network's output; the equation above."""
     q = anchor.sigma**2
     d = a * a * q + s * s
@@ -50,10 +50,10 @@ def sigma_map(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor, spec: MiniSpec) -
     """
     head = (F.max_pool2d(mask[:, None], 5, 1, 2) > 0.1).float()
     rise = spec.sigma_mouth - spec.sigma_face
-    mouth = blob(mouth_xy, mask.shape[1:], (4.0, 3.6))
+    mouth = gaussian(mouth_xy, mask.shape[1:], (4.0, 3.6))
     eyes = torch.maximum(
-        blob(eyes_xy[:, :2], mask.shape[1:], (2.2, 1.8)),
-        blob(eyes_xy[:, 2:], mask.shape[1:], (2.2, 1.8)),
+        gaussian(eyes_xy[:, :2], mask.shape[1:], (2.2, 1.8)),
+        gaussian(eyes_xy[:, 2:], mask.shape[1:], (2.2, 1.8)),
     )
     face = spec.sigma_face + rise * torch.maximum(mouth, eyes)
     return torch.where(head > 0, face, torch.full_like(face, spec.sigma_background))
@@ -72,14 +72,14 @@ def geometry_planes(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
     relative_x = ((x - centre[:, 0, None, None]) / unit[:, None, None] / 2).expand(mask.shape)
     relative_y = ((y - centre[:, 1, None, None]) / unit[:, None, None] / 2).expand(mask.shape)
     both = torch.maximum(
-        blob(eyes_xy[:, :2], (height, width), (2.2, 1.8)),
-        blob(eyes_xy[:, 2:], (height, width), (2.2, 1.8)),
+        gaussian(eyes_xy[:, :2], (height, width), (2.2, 1.8)),
+        gaussian(eyes_xy[:, 2:], (height, width), (2.2, 1.8)),
     )
-    mouth = blob(mouth_xy, (height, width), (4.0, 3.6))
+    mouth = gaussian(mouth_xy, (height, width), (4.0, 3.6))
     return torch.cat([mask[:, None], mouth, both, relative_x[:, None], relative_y[:, None]], dim=1)
 
 
-def blob(xy: Tensor, size: tuple[int, ...], spread: tuple[float, float]) -> Tensor:
+def gaussian(xy: Tensor, size: tuple[int, ...], spread: tuple[float, float]) -> Tensor:
     """A Gaussian bump [B, 1, H, W] of height 1 at ``xy`` [B, 2], spread (x, y) in cells."""
     y, x = _grid(size[0], size[1], xy)
     dx, dy = x - xy[:, 0, None, None], y - xy[:, 1, None, None]

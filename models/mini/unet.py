@@ -20,19 +20,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.lightning.cache import Cached
+from models.lightning.cache import FeatureCache
 from models.lightning.schedule import make_schedule
 from models.mini.audio_tokens import AudioTokens
-from models.mini.conditioning import MiniCondition, Reference, collate
+from models.mini.conditioning import MiniConditioning, Reference, collate
 from models.mini.field import ExpressionField
 from models.mini.layers import FaceLayer, FaceWidths
-from models.mini.prior import Anchor, anchored_v, normalised
+from models.mini.prior import Prior, precondition, v_from_output
 from models.mini.resnet import Downsample, ResnetBlock, Upsample
 from models.nn.attention import Context, CrossAttention
 from models.nn.embedding import bands, timestep_embedding
 from models.spec import MiniSpec
-
-__all__ = ["MiniCondition", "MiniUNet", "Reference", "collate"]
 
 ATTENTION = "attention"  # the name of what U32's three attentions add, in a cache
 GEOMETRY = 5  # constant input planes: face mask, mouth, eyes, and the two coordinates
@@ -143,11 +141,11 @@ class MiniUNet(nn.Module):
             "u32": self.u32,
         }
 
-    def reference(self, owners: Sequence[str], anchor: Anchor, geometry: Tensor) -> Reference:
+    def reference(self, identity_ids: Sequence[str], anchor: Prior, geometry: Tensor) -> Reference:
         """Reference features of B identities: once per identity.
 
         Args:
-            owners: content keys, B of them.
+            identity_ids: content keys, B of them.
             anchor: reference latents and sigmas.
             geometry: constant planes [B, 5, H, W] from ``anchor.geometry_planes``.
         """
@@ -158,11 +156,11 @@ class MiniUNet(nn.Module):
         pooled = F.adaptive_avg_pool2d(r16, self.spec.reference_grid).flatten(2).transpose(1, 2)
         tokens = pooled + self.ref_position
         kv = {n: self._context(f.reference, tokens) for n, f in self.face_layers().items()}
-        return Reference(tuple(owners), anchor, (r32, r16, r8), geometry[:, PLACES], kv)
+        return Reference(tuple(identity_ids), anchor, (r32, r16, r8), geometry[:, PLACES], kv)
 
     def condition(
         self, reference: Reference, features: Tensor, mouth: Tensor, motion: Tensor
-    ) -> MiniCondition:
+    ) -> MiniConditioning:
         """Conditions of B chunks: once per chunk, the same at every step.
 
         Args:
@@ -177,7 +175,7 @@ class MiniUNet(nn.Module):
         drawn = self.field(vector, reference.places) + reference.maps[0][:, None]
         drawn = drawn.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         kv = {n: self._context(f.audio, tokens) for n, f in self.face_layers().items()}
-        return MiniCondition(reference, vector, drawn, kv, frames)
+        return MiniConditioning(reference, vector, drawn, kv, frames)
 
     def _context(self, attention: CrossAttention, tokens: Tensor) -> Context:
         """What ``attention`` attends to; folded once the network is fused."""
@@ -187,38 +185,38 @@ class MiniUNet(nn.Module):
     # ---- what runs at every step -----------------------------------------------------------------
 
     def full(
-        self, z: Tensor, t: Tensor, cond: MiniCondition, *, keep: bool = False
-    ) -> tuple[Tensor, Cached]:
+        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, keep: bool = False
+    ) -> tuple[Tensor, FeatureCache]:
         """Key step: v-prediction [B, C, F, H, W] in float32, and the cache for light steps."""
         entry = self.enter(z, t, cond)
         out, hidden, added = self.key_body(entry.x, entry.embedding, cond)
         kept = {ATTENTION: added} if keep else None
-        return self.leave(out, entry, cond), Cached(hidden, kept, cond.owners)
+        return self.leave(out, entry, cond), FeatureCache(hidden, kept, cond.identity_ids)
 
-    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: MiniCondition) -> Tensor:
+    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: MiniConditioning) -> Tensor:
         """Light step: conv_in, U32 and conv_out from the cached hidden state.
 
         Raises:
             CacheError: the cache belongs to other identities or to another batch shape.
         """
-        cached.check(cond.owners, z)
+        cached.check(cond.identity_ids, z)
         entry = self.enter(z, t, cond)
         background = cached.background[ATTENTION] if cached.background else None
         out, _ = self.light_body(cached.hidden, background, *entry[:2], cond)
         return self.leave(out, entry, cond)
 
-    def collate(self, conditions: Sequence[MiniCondition]) -> MiniCondition:
+    def collate(self, conditions: Sequence[MiniConditioning]) -> MiniConditioning:
         """Conditions of single chunks -> the condition of their batch."""
         return collate(conditions)
 
     # ---- its pieces: what an engine compiles, and the exact arithmetic around it -----------------
 
-    def enter(self, z: Tensor, t: Tensor, cond: MiniCondition) -> Entry:
+    def enter(self, z: Tensor, t: Tensor, cond: MiniConditioning) -> Entry:
         """Normalise the state, in float32, and embed time among the conditions."""
         a, s = self.signal[t].view(-1, 1, 1, 1, 1), self.noise[t].view(-1, 1, 1, 1, 1)
         state = z.transpose(1, 2)
         dtype = self.conv_in.weight.dtype
-        x = normalised(state, a, s, cond.reference.anchor).flatten(0, 1)
+        x = precondition(state, a, s, cond.reference.anchor).flatten(0, 1)
         x = x.to(dtype, memory_format=torch.channels_last)
         if self.time_table is not None:
             time = self.time_table[t]
@@ -227,7 +225,9 @@ class MiniUNet(nn.Module):
         embedding = F.silu(time[:, None] + cond.vector).flatten(0, 1)
         return Entry(x, embedding, state, a, s)
 
-    def key_body(self, x: Tensor, e: Tensor, cond: MiniCondition) -> tuple[Tensor, Tensor, Tensor]:
+    def key_body(
+        self, x: Tensor, e: Tensor, cond: MiniConditioning
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The whole network: output, hidden state before U32, and what attention added in U32."""
         h0 = self._first(x, cond)
         hidden = self._trunk(h0, e, cond)
@@ -235,22 +235,27 @@ class MiniUNet(nn.Module):
         return out, hidden, added
 
     def light_body(
-        self, hidden: Tensor, background: Tensor | None, x: Tensor, e: Tensor, cond: MiniCondition
+        self,
+        hidden: Tensor,
+        background: Tensor | None,
+        x: Tensor,
+        e: Tensor,
+        cond: MiniConditioning,
     ) -> tuple[Tensor, Tensor]:
         """What is left of it in a light step: its output and what U32's attention added."""
         return self._last(hidden, background, self._first(x, cond), e, cond)
 
-    def leave(self, out: Tensor, entry: Entry, cond: MiniCondition) -> Tensor:
+    def leave(self, out: Tensor, entry: Entry, cond: MiniConditioning) -> Tensor:
         """The network's output [B * F, C, H, W] -> the anchored v-prediction, in float32."""
         net = out.float().view(entry.state.shape)
-        v = anchored_v(net, entry.state, entry.a, entry.s, cond.reference.anchor)
+        v = v_from_output(net, entry.state, entry.a, entry.s, cond.reference.anchor)
         return v.transpose(1, 2)
 
-    def _first(self, x: Tensor, cond: MiniCondition) -> Tensor:
+    def _first(self, x: Tensor, cond: MiniConditioning) -> Tensor:
         h0: Tensor = self.conv_in(x) + cond.drawn
         return h0
 
-    def _trunk(self, h0: Tensor, e: Tensor, cond: MiniCondition) -> Tensor:
+    def _trunk(self, h0: Tensor, e: Tensor, cond: MiniConditioning) -> Tensor:
         """Everything between conv_in and U32: the part that light steps skip."""
         _, r16, r8 = cond.reference.maps
         h32 = self.down32(h0, e)
@@ -263,7 +268,7 @@ class MiniUNet(nn.Module):
         hidden: Tensor = self.u31(h, e)
         return hidden
 
-    def _face(self, name: str, x: Tensor, e: Tensor, cond: MiniCondition) -> Tensor:
+    def _face(self, name: str, x: Tensor, e: Tensor, cond: MiniConditioning) -> Tensor:
         layer = self.face_layers()[name]
         out: Tensor = layer(x, e, cond.reference.kv[name], cond.audio_kv[name], cond.frames)[0]
         return out
@@ -274,7 +279,7 @@ class MiniUNet(nn.Module):
         background: Tensor | None,
         h0: Tensor,
         e: Tensor,
-        cond: MiniCondition,
+        cond: MiniConditioning,
     ) -> tuple[Tensor, Tensor]:
         """U32 and conv_out."""
         h, added = self.u32(

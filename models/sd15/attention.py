@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from models.lightning.dfa import Face
+from models.lightning.dfa import FaceTokens
 from models.lightning.focus import EVERYWHERE, Focus
 from models.nn.attention import KeyValue
 from models.sd15.attention_base import Attention, FeedForward
@@ -19,13 +19,13 @@ from models.sd15.attention_base import Attention, FeedForward
 class Reads(Protocol):
     """A way to read a reference in self-attention."""
 
-    def attend(self, attention: Attention, n: Tensor, face: Face | None) -> Tensor:
+    def attend(self, attention: Attention, n: Tensor, face: FaceTokens | None) -> Tensor:
         """Tokens [N, L, C], those of the ``face`` if given -> [N, L, C]."""
         ...
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReferenceKV:
     """What the rows of one self-attention read besides themselves.
 
     Attributes:
@@ -38,7 +38,7 @@ class Reading:
     rows: Tensor
     plain: int = 0
 
-    def attend(self, attention: Attention, n: Tensor, face: Face | None) -> Tensor:
+    def attend(self, attention: Attention, n: Tensor, face: FaceTokens | None) -> Tensor:
         """Plain rows attend to themselves, the others to themselves and then their reference.
 
         Args:
@@ -56,7 +56,7 @@ class Reading:
         counts = None if own is None else own[: self.plain]
         return torch.cat([attention(bare, attention.project(bare), counts=counts), read])
 
-    def _cut(self, face: Face | None, rows: int) -> KeyValue:
+    def _cut(self, face: FaceTokens | None, rows: int) -> KeyValue:
         """What the reading rows out of ``rows`` read; of the face's tokens alone if given."""
         key, value = (part.index_select(0, self.rows) for part in self.bank)
         if face is None:
@@ -66,14 +66,16 @@ class Reading:
         return KeyValue(*(torch.take_along_dim(part, index, dim=2) for part in (key, value)))
 
 
-def attend(attention: Attention, reading: Reads | None, n: Tensor, face: Face | None) -> Tensor:
+def attend_with_reference(
+    attention: Attention, reading: Reads | None, n: Tensor, face: FaceTokens | None
+) -> Tensor:
     """Self-attention of tokens [N, L, C], with what ``reading`` adds to it."""
     if reading is not None:
         return reading.attend(attention, n, face)
-    return attend_itself(attention, n, face)
+    return self_attention(attention, n, face)
 
 
-def attend_itself(attention: Attention, n: Tensor, face: Face | None) -> Tensor:
+def self_attention(attention: Attention, n: Tensor, face: FaceTokens | None) -> Tensor:
     """Self-attention of tokens [N, L, C], those of the ``face`` if given, and of nothing else."""
     counts = None if face is None else face.keys(len(n))
     out: Tensor = attention(n, attention.project(n), counts=counts)
@@ -119,7 +121,7 @@ class SpatialBlock(nn.Module):
         n = self.norm1(x)
         if tap:
             tap(n)
-        x = x + focus.run("attn1", n, partial(attend, self.attn1, reading))
+        x = x + focus.run("attn1", n, partial(attend_with_reference, self.attn1, reading))
         if self.attn2 is not None and self.norm2 is not None and context is not None:
             heard = self.attn2(self.norm2(x), context)
             x = x + (heard if self.gain == 1.0 else self.gain * heard)

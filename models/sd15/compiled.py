@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-from models.lightning.devices import Lane
+from models.lightning.devices import DeviceReplica
 from models.sd15.unet import UNet
 
 ENTRIES = ("everything", "last")
 
 
 def compile_backbone(
-    backbone: Any, lanes: Sequence[Lane] = (), *, backend: str = "inductor"
+    backbone: Any, lanes: Sequence[DeviceReplica] = (), *, backend: str = "inductor"
 ) -> None:
     """Compile a published backbone's network, and the light steps of replicas on other devices."""
     compile_network(backbone.network, backend=backend)

@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from models.checkpoints.build import build_networks, family_part
+from models.checkpoints.build import build_networks, model_module
 from models.checkpoints.layout import LAYOUTS, check_folder
 from models.checkpoints.load import load_networks, read_config
 from models.checkpoints.random_init import randomise, seed_of
 from models.errors import LiveheadError
 from models.lightning.plan import StepPlan, parse
-from models.pipeline import Family
+from models.pipeline import Pipeline
 from models.published import RANDOM, PublishedOptions
 from models.spec import PUBLISHED_PLANS, PUBLISHED_SPECS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load_family(name: str, weights: str, options: PublishedOptions) -> tuple[Family, StepPlan]:
+def load_pipeline(name: str, weights: str, options: PublishedOptions) -> tuple[Pipeline, StepPlan]:
     """The family of a published model and its own plan.
 
     Args:
@@ -45,7 +45,7 @@ def load_family(name: str, weights: str, options: PublishedOptions) -> tuple[Fam
         randomise(networks, seed_of(weights), dtypes_of(name, dtype), device)
     else:
         load_networks(name, folder, networks, dtype, device)
-    family = make_family(name, networks, config, folder, options)
+    family = make_pipeline(name, networks, config, folder, options)
     return family, parse(PUBLISHED_PLANS[name])
 
 
@@ -54,15 +54,15 @@ def dtypes_of(name: str, dtype: torch.dtype) -> dict[str, torch.dtype]:
     return {part.network: torch.float32 if part.exact else dtype for part in LAYOUTS[name]}
 
 
-def make_family(
+def make_pipeline(
     name: str,
     networks: Mapping[str, nn.Module],
     config: Mapping[str, Any] | None,
     folder: Path | None,
     options: PublishedOptions,
-) -> Family:
+) -> Pipeline:
     """The family around networks; each package's ``family.make`` knows what it needs of them."""
-    module = family_part(name, "pipeline")
+    module = model_module(name, "pipeline")
     spec = PUBLISHED_SPECS[name]
     cells = options.size // 8
     spec = replace(
@@ -71,7 +71,7 @@ def make_family(
         chunk_frames=options.frames - spec.overlap if options.frames else spec.chunk_frames,
         without_reference=options.without_reference or spec.without_reference,
     )
-    family: Family = module.make(spec, networks, folder=folder, small=config is not None)
+    family: Pipeline = module.make(spec, networks, folder=folder, small=config is not None)
     return family
 
 

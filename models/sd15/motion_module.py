@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from models.lightning.dfa import Face
+from models.lightning.dfa import FaceTokens
 from models.lightning.focus import EVERYWHERE, Focus
 from models.sd15.attention_base import Attention, FeedForward
 
@@ -132,7 +132,7 @@ class MotionModule(nn.Module):
 
 
 def along_time(
-    tokens: Tensor, _: Face | None, *, frames: int, attention: Callable[[Tensor], Tensor]
+    tokens: Tensor, _: FaceTokens | None, *, frames: int, attention: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Run ``attention`` over time: tokens [B F, L, C] -> [B L, F, C] and back."""
     length, channels = tokens.shape[1:]

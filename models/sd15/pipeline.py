@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from models.audio.streaming import SpeechFeatures, SpeechStream
 from models.lightning.sampler import Sampler
-from models.sd15.cfg import GuidedBackbone, GuidedCondition
-from models.sd15.vae import PublishedVae
-from models.spec import PublishedSpec
+from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.vae import StableDiffusionVAE
+from models.spec import SD15Spec
 
 
 @dataclass
-class GuidedStream:
+class SD15Stream:
     """What one session carries from chunk to chunk.
 
     Attributes:
@@ -38,7 +38,7 @@ class GuidedStream:
     own: dict[str, Any] = field(default_factory=dict)
 
 
-class GuidedFamily:
+class SD15Pipeline:
     """Implements what ``models.pipeline.Family`` asks for except ``identity`` and ``condition``.
 
     Args:
@@ -50,13 +50,13 @@ class GuidedFamily:
 
     def __init__(
         self,
-        spec: PublishedSpec,
-        backbone: GuidedBackbone,
+        spec: SD15Spec,
+        backbone: SD15Denoiser,
         vae: nn.Module,
         features: SpeechFeatures,
     ) -> None:
         self.spec, self.backbone = spec, backbone
-        self.vae = PublishedVae(vae)
+        self.vae = StableDiffusionVAE(vae)
         self.features = features
         weight = backbone.network.conv_in.weight
         self.device, self.dtype = weight.device, weight.dtype
@@ -69,12 +69,12 @@ class GuidedFamily:
 
     def stream(
         self, identity: Any, seed: int, speech: NDArray[np.float32] | None = None
-    ) -> GuidedStream:
+    ) -> SD15Stream:
         """Start a stream; with the whole ``speech`` it is heard at once, as published."""
         heard = SpeechStream(self.features, self.spec.chunk_frames, speech)
-        return GuidedStream(identity, heard, torch.Generator().manual_seed(seed))
+        return SD15Stream(identity, heard, torch.Generator().manual_seed(seed))
 
-    def starts(self, streams: Sequence[GuidedStream]) -> Tensor:
+    def starts(self, streams: Sequence[SD15Stream]) -> Tensor:
         """Start noise [B, C, F, H, W], drawn in the networks' dtype as published; advances each
         stream's generator."""
         channels, height, width = self.spec.latent
@@ -85,14 +85,14 @@ class GuidedFamily:
     def sample(
         self,
         sampler: Sampler,
-        streams: Sequence[GuidedStream],
-        conditions: Sequence[GuidedCondition],
+        streams: Sequence[SD15Stream],
+        conditions: Sequence[SD15Conditioning],
     ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
         cond = self.backbone.collate(conditions)
         return sampler(self.backbone, self.starts(streams), cond)
 
-    def decode(self, streams: Sequence[GuidedStream], latents: Tensor) -> Tensor:
+    def decode(self, streams: Sequence[SD15Stream], latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, H, W, 3].
 
         Values are truncated, as published. Each stream keeps its last frames, not rounded.
@@ -102,7 +102,7 @@ class GuidedFamily:
             stream.last = chunk[-self.spec.past :] if self.spec.past else None
         return (pictures * 255).to(torch.uint8).permute(0, 1, 3, 4, 2).cpu()
 
-    def seen(self, stream: GuidedStream, portrait: Tensor) -> Tensor:
+    def seen(self, stream: SD15Stream, portrait: Tensor) -> Tensor:
         """The portrait and the last frames, encoded: latents [1 + n, 4, H, W].
 
         Args:
@@ -113,6 +113,6 @@ class GuidedFamily:
         return torch.cat([portrait, self.here(self.vae.encode(stream.last * 2 - 1))])
 
 
-def owner_of(picture: NDArray[np.uint8]) -> str:
+def identity_key(picture: NDArray[np.uint8]) -> str:
     """The content key of a portrait."""
     return sha256(picture.tobytes()).hexdigest()[:16]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.echomimic.mtcnn import FILES, Mtcnn
-from models.face.insightface import DETECTOR, FaceVectors
+from models.face.insightface import DETECTOR, InsightFaceEmbedder
 from models.face.landmarks import FACE_OVAL
 from models.face.portrait import find_face
 from models.io.console import warn
@@ -25,7 +25,7 @@ FOLDERS = ("face_analysis/models", "misc/face_analysis/models")
 Pixels = NDArray[np.uint8]
 
 
-class Vectors(Protocol):
+class FaceEmbedder(Protocol):
     """Gives face vectors."""
 
     def vector(self, picture: Pixels) -> NDArray[np.float32]:
@@ -33,7 +33,7 @@ class Vectors(Protocol):
         ...
 
 
-class NoVectors:
+class NoFaceEmbedder:
     """Zeros, which published models take for a face that was not found."""
 
     def __init__(self, size: int) -> None:
@@ -44,7 +44,7 @@ class NoVectors:
         return np.zeros(self.size, np.float32)
 
 
-def open_vectors(folder: Path | None, size: int, *, small: bool) -> Vectors:
+def load_face_embedder(folder: Path | None, size: int, *, small: bool) -> FaceEmbedder:
     """The publisher's networks, or zeros where there can be none.
 
     Args:
@@ -60,12 +60,12 @@ def open_vectors(folder: Path | None, size: int, *, small: bool) -> Vectors:
         rooms = [folder / name for name in FOLDERS]
         room = next((room for room in rooms if (room / DETECTOR).is_file()), None)
         if room is not None or not small:
-            return FaceVectors(room or next((r for r in rooms if r.is_dir()), rooms[0]))
+            return InsightFaceEmbedder(room or next((r for r in rooms if r.is_dir()), rooms[0]))
     warn("no face vectors: these weights come without face networks, likeness is not kept")
-    return NoVectors(size)
+    return NoFaceEmbedder(size)
 
 
-class Boxes:
+class FaceDetector:
     """The box that EchoMimic crops a face by.
 
     Args:
@@ -93,10 +93,10 @@ class Boxes:
             if found is not None:
                 return found
             warn("MTCNN is sure of no face in this picture; the bundled detector frames it")
-        return box_of(look(picture))
+        return box_of(detect_landmarks(picture))
 
 
-def open_boxes(folder: Path | None) -> Boxes:
+def load_face_detector(folder: Path | None) -> FaceDetector:
     """MTCNN where its three files lie in ``folder/mtcnn``, else the bundled detector.
 
     They come from another publisher than EchoMimic's, and without them a portrait speaks all the
@@ -111,18 +111,18 @@ def open_boxes(folder: Path | None) -> Boxes:
         WeightsError: a file of MTCNN is missing while its folder exists, damaged or foreign.
     """
     if folder is None:
-        return Boxes()
+        return FaceDetector()
     if (folder / MTCNN).exists():
-        return Boxes(Mtcnn(folder / MTCNN))
+        return FaceDetector(Mtcnn(folder / MTCNN))
     warn(
         f"no MTCNN in {folder / MTCNN}: the bundled detector frames faces, a little differently"
         f" than published; for the published frame put {', '.join(FILES)} there"
         " (docs/published-weights.md)"
     )
-    return Boxes()
+    return FaceDetector()
 
 
-def look(picture: Pixels) -> NDArray[np.float32]:
+def detect_landmarks(picture: Pixels) -> NDArray[np.float32]:
     """Landmarks [468, 2] in pixels of the one face in RGB uint8 [H, W, 3].
 
     Raises:
@@ -138,7 +138,7 @@ def box_of(points: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.concatenate([oval.min(0), oval.max(0)]).astype(np.float64)
 
 
-def foreground(mask: Pixels, cells: tuple[int, int]) -> Tensor:
+def face_tokens_of_mask(mask: Pixels, cells: tuple[int, int]) -> Tensor:
     """Face tokens [1, K] of a mask [H, W], 0 or 255, on a grid of cells (height, width).
 
     No token is listed twice: light steps take keys and values of these tokens alone, where one

@@ -12,27 +12,29 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from models.sd15.reference_net import Recording, ReferenceNet
+from models.sd15.reference_net import ReferenceFeatures, ReferenceNet
 from models.sd15.unet import UNet
 
 
-def read_pictures(reference: ReferenceNet, latents: Tensor, faces: Tensor) -> Recording:
+def read_reference_features(
+    reference: ReferenceNet, latents: Tensor, faces: Tensor
+) -> ReferenceFeatures:
     """Run the reference network on latents [1 + n, C, H, W], once for each half.
 
-    Face tokens [halves, M, D] are tiled over the rows (published behaviour: row i takes i mod
+    Face tokens [num_branches, M, D] are tiled over the rows (published behaviour: row i takes i mod
     halves).
     """
-    halves = len(faces)
-    rows = latents.repeat(halves, 1, 1, 1)
-    order = torch.arange(len(rows), device=faces.device) % halves
+    num_branches = len(faces)
+    rows = latents.repeat(num_branches, 1, 1, 1)
+    order = torch.arange(len(rows), device=faces.device) % num_branches
     _, recording = reference.read(rows, faces[order])
     return recording
 
 
-def split_past(
-    network: UNet, bank: Mapping[str, Tensor], halves: int, cells: tuple[int, int]
+def split_motion_frames(
+    network: UNet, bank: Mapping[str, Tensor], num_branches: int, cells: tuple[int, int]
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Recordings of [halves * (1 + n)] pictures of one clip -> portrait tokens and past maps.
+    """Recordings of [num_branches * (1 + n)] pictures of one clip -> portrait tokens and past maps.
 
     Args:
         network: the denoiser, for its places; those without a recording are left out.
@@ -40,15 +42,15 @@ def split_past(
         cells: height and width of the latents.
 
     Returns:
-        Tokens of the portrait [halves, L, C] by path of the transformer, and maps of the n past
-        frames [halves, n, C, H, W] by path of the motion module.
+        Portrait tokens [num_branches, L, C] by path of the transformer, and maps of the n past
+        frames [num_branches, n, C, H, W] by path of the motion module.
     """
     pictures, past = {}, {}
     for place in network.places():
         path = place.path("attentions" if place.attends else "resnets")
         if path not in bank:
             continue
-        groups = bank[path].view(halves, -1, *bank[path].shape[1:])
+        groups = bank[path].view(num_branches, -1, *bank[path].shape[1:])
         maps = groups[:, 1:]
         if place.attends:
             pictures[path] = groups[:, 0]
@@ -58,14 +60,14 @@ def split_past(
     return pictures, past
 
 
-def tiled(halves: int, clips: int, frames: int, device: torch.device) -> Tensor:
-    """Which entry of a bank [halves * clips] each of [halves, clips, frames] rows reads, int64 [N].
+def reference_row_index(num_branches: int, clips: int, frames: int, device: torch.device) -> Tensor:
+    """Which entry of a bank [num_branches * clips] each row reads, int64 [N].
 
     Published behaviour: row r of a clip's (halves x frames) rows reads the portrait of half r mod
-    halves: portraits are tiled over frames, so that frames of the conditional half take the
+    num_branches: portraits are tiled over frames, so that frames of the conditional half take the
     unconditional and the conditional portrait in turn.
     """
-    order = torch.arange(halves * frames, device=device) % halves
-    picture = order.view(halves, 1, frames) * clips
+    order = torch.arange(num_branches * frames, device=device) % num_branches
+    picture = order.view(num_branches, 1, frames) * clips
     clip = torch.arange(clips, device=device).view(1, clips, 1)
     return (picture + clip).flatten()

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from models.sd15.attention import SpatialTransformer
-from models.sd15.unet import Place, UNet, UNetSpec
+from models.sd15.unet import LayerInfo, UNet, UNetSpec
 
 
 @dataclass
-class Recording:
+class ReferenceFeatures:
     """What one run of the network records.
 
     Attributes:
@@ -30,24 +30,24 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class ReferenceParts:
+class ReferenceLayers:
     """A spatial transformer wherever the level has attention, and nothing else."""
 
     spec: UNetSpec
     context: int | None
 
-    def attention(self, place: Place) -> nn.Module | None:
+    def attention(self, place: LayerInfo) -> nn.Module | None:
         """With cross-attention to ``context`` channels, or without."""
         if not place.attends:
             return None
         spec = self.spec
         return SpatialTransformer(place.channels, spec.heads, self.context, groups=spec.groups)
 
-    def audio(self, place: Place) -> nn.Module | None:
+    def audio(self, place: LayerInfo) -> nn.Module | None:
         """None: it never hears."""
         return None
 
-    def motion(self, place: Place) -> nn.Module | None:
+    def motion(self, place: LayerInfo) -> nn.Module | None:
         """None: it sees one frame."""
         return None
 
@@ -55,12 +55,12 @@ class ReferenceParts:
 class ReferenceNet(UNet):
     """Stock SD 1.5 UNet without a head; ``context`` None leaves out attn2 and norm2."""
 
-    parts = ReferenceParts
+    parts = ReferenceLayers
 
     def __init__(self, spec: UNetSpec, context: int | None) -> None:
         super().__init__(spec, self.parts(spec, context), head=False)
 
-    def after_resnet(self, place: Place, x: Tensor, call: Recording) -> Tensor:
+    def after_resnet(self, place: LayerInfo, x: Tensor, call: ReferenceFeatures) -> Tensor:
         """The transformer, its norm1 recorded."""
         if not place.attends:
             return x
@@ -73,7 +73,9 @@ class ReferenceNet(UNet):
         out: Tensor = transformer(x, None, context, tap=lambda n: call.bank.__setitem__(path, n))
         return out
 
-    def read(self, latents: Tensor, tokens: Tensor | None = None) -> tuple[Tensor, Recording]:
+    def read(
+        self, latents: Tensor, tokens: Tensor | None = None
+    ) -> tuple[Tensor, ReferenceFeatures]:
         """Run at time 0.
 
         Args:
@@ -82,7 +84,7 @@ class ReferenceNet(UNet):
         Returns:
             The last up block's output [N, C', H, W], and the recording.
         """
-        recording = Recording(tokens)
+        recording = ReferenceFeatures(tokens)
         zero = torch.zeros(1, device=latents.device)
         embedding = self.embed(zero, 1, len(latents))
         out, _ = self.everything(latents, embedding, recording)

@@ -1,8 +1,8 @@
 """The Stable Diffusion 1.5 UNet over folded frames that all published backbones are built on.
 
 It owns the walk: levels, skips, the order of calls, and the two entries of LightningCP. What
-follows each resnet (reference, audio, time) is a family's own: ``Parts`` says what stands at each
-place and ``after_resnet`` runs it.
+follows each resnet (reference, audio, time) is a family's own: ``LayerFactory`` says what stands at
+each place and ``after_resnet`` runs it.
 
     conv_in -> down_blocks -> mid_block -> up_blocks -> conv_norm_out, SiLU, conv_out
                (a layer of an up block: concatenate a skip, resnet, after_resnet)
@@ -25,7 +25,7 @@ from models.sd15.time_embedding import TimeEmbedding
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerInfo:
     """One layer of the network.
 
     Attributes:
@@ -85,18 +85,18 @@ def unet_spec(config: Mapping[str, Any]) -> UNetSpec:
     )
 
 
-class Parts(Protocol):
+class LayerFactory(Protocol):
     """What a family puts after each resnet; None where there is nothing."""
 
-    def attention(self, place: Place) -> nn.Module | None:
+    def attention(self, place: LayerInfo) -> nn.Module | None:
         """The spatial transformer."""
         ...
 
-    def audio(self, place: Place) -> nn.Module | None:
+    def audio(self, place: LayerInfo) -> nn.Module | None:
         """The audio module."""
         ...
 
-    def motion(self, place: Place) -> nn.Module | None:
+    def motion(self, place: LayerInfo) -> nn.Module | None:
         """The motion module."""
         ...
 
@@ -104,7 +104,7 @@ class Parts(Protocol):
 class Block(nn.Module):
     """Module lists of one block, by their published names; it has no forward of its own."""
 
-    def __init__(self, places: list[Place], resnets: list[Resnet], parts: Parts) -> None:
+    def __init__(self, places: list[LayerInfo], resnets: list[Resnet], parts: LayerFactory) -> None:
         super().__init__()
         self.places = places
         self.resnets = nn.ModuleList(resnets)
@@ -136,7 +136,7 @@ class UNet(nn.Module):
 
     reuses_outputs = False
 
-    def __init__(self, spec: UNetSpec, parts: Parts, *, head: bool = True) -> None:
+    def __init__(self, spec: UNetSpec, parts: LayerFactory, *, head: bool = True) -> None:
         super().__init__()
         self.sizes = spec
         channels = spec.channels
@@ -155,7 +155,7 @@ class UNet(nn.Module):
         h: Tensor = self.conv_in(x)
         return h
 
-    def after_resnet(self, place: Place, x: Tensor, call: Any) -> Tensor:
+    def after_resnet(self, place: LayerInfo, x: Tensor, call: Any) -> Tensor:
         """Attention, audio and motion of one layer, [N, C, H, W] -> the same shape."""
         raise NotImplementedError("a family says what follows a resnet")
 
@@ -212,10 +212,10 @@ class UNet(nn.Module):
         layers = [child for child in blocks[-1].children() if isinstance(child, nn.ModuleList)]
         return earlier + [module for kind in layers for module in list(kind)[:-1]]
 
-    def embed(self, t: Tensor, halves: int, frames: int) -> Tensor:
-        """Times [B] of B clips -> activated embeddings [halves * B * frames, E]."""
+    def embed(self, t: Tensor, num_branches: int, frames: int) -> Tensor:
+        """Times [B] of B clips -> activated embeddings [num_branches * B * frames, E]."""
         embedded = F.silu(self.time_embedding(t))
-        return embedded.repeat_interleave(frames, 0).repeat(halves, 1)
+        return embedded.repeat_interleave(frames, 0).repeat(num_branches, 1)
 
     def finish(self, h: Tensor) -> Tensor:
         """Group norm, SiLU and conv_out, where the network has them."""
@@ -224,21 +224,21 @@ class UNet(nn.Module):
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
         return out
 
-    def places(self) -> Iterator[Place]:
+    def places(self) -> Iterator[LayerInfo]:
         """All layers in the order they run; the mid block counts as one."""
         for block in (*self.down_blocks, self.mid_block, *self.up_blocks):
             assert isinstance(block, Block)
             yield from block.places
 
 
-def _down(spec: UNetSpec, parts: Parts) -> Iterator[Block]:
+def _down(spec: UNetSpec, parts: LayerFactory) -> Iterator[Block]:
     before = spec.channels[0]
     for level, (channels, attends) in enumerate(zip(spec.channels, spec.attends, strict=True)):
         places, resnets = [], []
         for k in range(spec.layers):
             inputs = before if k == 0 else channels
             name = f"down_blocks.{level}"
-            places.append(Place(name, k, level, channels, inputs, attends))
+            places.append(LayerInfo(name, k, level, channels, inputs, attends))
             resnets.append(Resnet(inputs, channels, spec.embedding, spec.groups, spec.eps))
         block = Block(places, resnets, parts)
         if level < len(spec.channels) - 1:
@@ -247,14 +247,14 @@ def _down(spec: UNetSpec, parts: Parts) -> Iterator[Block]:
         yield block
 
 
-def _middle(spec: UNetSpec, parts: Parts) -> Block:
+def _middle(spec: UNetSpec, parts: LayerFactory) -> Block:
     channels = spec.channels[-1]
     level = len(spec.channels) - 1
     resnets = [Resnet(channels, channels, spec.embedding, spec.groups, spec.eps) for _ in range(2)]
-    return Block([Place("mid_block", 0, level, channels, channels, True)], resnets, parts)
+    return Block([LayerInfo("mid_block", 0, level, channels, channels, True)], resnets, parts)
 
 
-def _up(spec: UNetSpec, parts: Parts) -> Iterator[Block]:
+def _up(spec: UNetSpec, parts: LayerFactory) -> Iterator[Block]:
     skips = [spec.channels[0]]
     for level, channels in enumerate(spec.channels):
         skips += [channels] * (spec.layers + (level < len(spec.channels) - 1))
@@ -266,7 +266,7 @@ def _up(spec: UNetSpec, parts: Parts) -> Iterator[Block]:
         for j in range(spec.layers + 1):
             last = level == 0 and j == spec.layers
             name = f"up_blocks.{k}"
-            places.append(Place(name, j, level, channels, after, spec.attends[level], last))
+            places.append(LayerInfo(name, j, level, channels, after, spec.attends[level], last))
             resnets.append(
                 Resnet(hidden + skips.pop(), channels, spec.embedding, spec.groups, spec.eps)
             )

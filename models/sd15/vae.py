@@ -11,7 +11,7 @@ VAE_FACTOR = 0.18215
 """Latents are the posterior's mean times this; stable diffusion's, a constant of all models."""
 
 
-class PublishedVae:
+class StableDiffusionVAE:
     """An ``AutoencoderKL``, one picture at a time: a clip at once would need gigabytes more.
 
     Args:

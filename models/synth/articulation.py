@@ -163,13 +163,13 @@ def fold(phonemes: Sequence[Phoneme]) -> list[Phoneme]:
             continue
         start = item.start if waiting is None else waiting
         waiting = None
-        halves = _DIPHTHONGS.get(item.symbol)
-        if halves is None:
+        num_branches = _DIPHTHONGS.get(item.symbol)
+        if num_branches is None:
             out.append(Phoneme(item.symbol, start, item.end))
             continue
         middle = start + 0.6 * (item.end - start)
-        out.append(Phoneme(halves[0], start, middle))
-        out.append(Phoneme(halves[1], middle, item.end))
+        out.append(Phoneme(num_branches[0], start, middle))
+        out.append(Phoneme(num_branches[1], middle, item.end))
     return out
 
 

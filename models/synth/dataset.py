@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset.clips import FPS, MASK_SIZE, SAMPLE_RATE, SIZE, Split, is_finished
-from models.mini.motion import MOTION, MOUTH_UNITS, MotionTrack
+from models.mini.motion import MOTION, MOUTH_UNITS, IdleMotion
 from models.synth import speech
 from models.synth.articulation import mouth_track
 from models.synth.assets import Assets
@@ -148,7 +148,7 @@ def make_track(plan: ClipPlan, recital: Recital) -> Track:
     """Mouth from the speech, motion from the identity's number."""
     count = round(plan.speech_seconds * FPS)
     mouth = mouth_track(recital.phonemes, count, FPS, recital.energy)
-    return Track(mouth, MotionTrack(plan.identity, FPS).frames(count))
+    return Track(mouth, IdleMotion(plan.identity, FPS).frames(count))
 
 
 def _write_audio(path: Path, audio: NDArray[np.float32]) -> None:

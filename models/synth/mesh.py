@@ -194,10 +194,10 @@ def _ones(rows: Ints, columns: Ints, shape: tuple[int, int]) -> sparse.csr_matri
 
 def _smooth_points(faces: Ints, edges: Ints, edge_of: Ints, points: int) -> sparse.spmatrix:
     count = len(edges)
-    owner = np.repeat(np.arange(len(faces)), 4)
+    identity_id = np.repeat(np.arange(len(faces)), 4)
     face_points = _average(faces, points)
     edge_middles = _average(edges, points)
-    edge_faces = _ones(edge_of.ravel(), owner, (count, len(faces)))
+    edge_faces = _ones(edge_of.ravel(), identity_id, (count, len(faces)))
     shared = np.asarray(edge_faces.sum(1)).ravel()
     border = shared < 2
     near = sparse.diags(1.0 / np.maximum(shared, 1)) @ edge_faces @ face_points
@@ -205,7 +205,7 @@ def _smooth_points(faces: Ints, edges: Ints, edge_of: Ints, points: int) -> spar
     edge_points = sparse.diags(np.where(border, 1.0, 0.5)) @ edge_middles + inner @ near
     both = np.repeat(np.arange(count), 2)
     point_edges = _ones(edges.ravel(), both, (points, count))
-    point_faces = _ones(faces.ravel(), owner, (points, len(faces)))
+    point_faces = _ones(faces.ravel(), identity_id, (points, len(faces)))
     valence = np.maximum(np.asarray(point_edges.sum(1)).ravel(), 1)
     around = np.maximum(np.asarray(point_faces.sum(1)).ravel(), 1)
     smooth = (

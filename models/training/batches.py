@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.mini.motion import MOTION, MOUTH_UNITS
-from models.mini.prior import Anchor, blob, geometry_planes, sigma_map
+from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
 from models.spec import MiniSpec
 from models.training.latents import Variant
 from models.training.speech import Heard
@@ -67,7 +67,7 @@ class Batch:
     """B chunks with everything the loss needs; latents [B, C, F, H, W]."""
 
     x: Tensor
-    anchor: Anchor
+    anchor: Prior
     geometry: Tensor
     features: Tensor
     mouth: Tensor
@@ -109,7 +109,7 @@ class Sampler:
         )
         sigma = sigma_map(mask, mouth_xy, eyes_xy, self.spec)
         geometry = geometry_planes(mask, mouth_xy, eyes_xy)
-        anchor = Anchor(latent[:, None], sigma[:, None])
+        anchor = Prior(latent[:, None], sigma[:, None])
         window = None if stage.window is None else self._window(mouth_xy, stage.window)
         x, weight = x.transpose(1, 2), weight.transpose(1, 2)
         return Batch(x, anchor, geometry, features, mouth, motion, weight, window)
@@ -204,7 +204,7 @@ def by_reference(chunks: list[tuple[int, ...]]) -> dict[int, list[tuple[int, int
 def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
     """Weights [F, 1, H, W] of mean 1: background 0.25, head 1, eyes +3, mouth +6."""
     size = mask.shape[1:]
-    left, right = (blob(xy, size, (2.0, 1.6)) for xy in (eyes_xy[:, :2], eyes_xy[:, 2:]))
+    left, right = (gaussian(xy, size, (2.0, 1.6)) for xy in (eyes_xy[:, :2], eyes_xy[:, 2:]))
     eyes = torch.maximum(left, right)
-    weight = 0.25 + 0.75 * mask[:, None] + 3 * eyes + 6 * blob(mouth_xy, size, (3.6, 3.2))
+    weight = 0.25 + 0.75 * mask[:, None] + 3 * eyes + 6 * gaussian(mouth_xy, size, (3.6, 3.2))
     return weight / weight.mean()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from models.dataset.clips import Clip, list_clips, load_clip
 from models.io.console import say
-from models.mini.autoencoder import Codec
+from models.mini.autoencoder import Autoencoder
 from models.training.loop import Ema, Run, Start
 
 CROP = 128
@@ -36,7 +36,7 @@ def train_codec(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     clips = [load_clip(path) for path in list_clips(data, "train")]
-    codec = Codec().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    codec = Autoencoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.AdamW(codec.parameters(), PEAK, weight_decay=1e-4, betas=(0.9, 0.99))
     run = Run(out, codec, optimiser, Ema(codec, 0.99), peak=PEAK, minutes=minutes)
     run.begin(start, resume=resume)
@@ -118,7 +118,7 @@ def dissimilarity(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def measure_latents(codec: Codec, clips: list[Clip]) -> None:
+def measure_latents(codec: Autoencoder, clips: list[Clip]) -> None:
     """Set the codec's latent mean and deviation from frames of every clip."""
     codec.mean.zero_()
     codec.std.fill_(1.0)

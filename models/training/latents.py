@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.dataset.clips import Clip, fingerprint, load_clip
 from models.io.console import progress
-from models.mini.autoencoder import Codec
+from models.mini.autoencoder import Autoencoder
 from models.training.cache import fingerprint_of, kept
 
 CELL = 8  # pixels a latent cell
@@ -85,7 +85,7 @@ def _random(rng: np.random.Generator, mirrored: bool) -> _Change:
 
 
 @torch.no_grad()
-def encode_clip(codec: Codec, clip: Clip, name: str, change: _Change) -> Variant:
+def encode_clip(codec: Autoencoder, clip: Clip, name: str, change: _Change) -> Variant:
     """Encode every frame of a clip after one change of picture."""
     pictures = [change.picture(frame) for frame in clip.video]
     pictures.append(change.picture(clip.neutral))
@@ -114,7 +114,9 @@ def encode_clip(codec: Codec, clip: Clip, name: str, change: _Change) -> Variant
     )
 
 
-def encode_all(codec: Codec, paths: list[Path], cache: Path, *, augmented: int) -> list[Variant]:
+def encode_all(
+    codec: Autoencoder, paths: list[Path], cache: Path, *, augmented: int
+) -> list[Variant]:
     """Encode clips, or load what the same codec made of the same clips and left in ``cache``.
 
     Each clip gives its original and ``augmented`` variants with colour, zoom and shift changed,

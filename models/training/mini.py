@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.lightning.schedule import trailing_steps
-from models.mini.autoencoder import Codec
-from models.mini.prior import Anchor
-from models.mini.unet import MiniUNet, Reference
+from models.mini.autoencoder import Autoencoder
+from models.mini.conditioning import Reference
+from models.mini.prior import Prior
+from models.mini.unet import MiniUNet
 from models.spec import MINI, MiniSpec
 from models.training.batches import Batch, Sampler, Stage, Window
 from models.training.codec import reconstruction_loss
@@ -83,9 +84,9 @@ def predict(net: MiniUNet, batch: Batch, t: Tensor, noise: Tensor) -> Prediction
     shape = (-1, 1, 1, 1, 1)
     a, s = net.signal[t].view(shape), net.noise[t].view(shape)
     x, z, target = batch.x, a * batch.x + s * noise, a * noise - s * batch.x
-    weight, owners = batch.weight, [""] * len(t)
+    weight, identity_ids = batch.weight, [""] * len(t)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        reference = net.reference(owners, batch.anchor, batch.geometry)
+        reference = net.reference(identity_ids, batch.anchor, batch.geometry)
         if batch.window is not None:
             x, z, target, weight = (batch.window.cut(whole) for whole in (x, z, target, weight))
             reference = cut_reference(reference, batch.window)
@@ -99,7 +100,7 @@ def v_loss(made: Prediction) -> Tensor:
     return ((made.v - made.target) ** 2 * made.weight).mean((1, 2, 3, 4))
 
 
-def picture_loss(codec: Codec, made: Prediction, frames: Tensor) -> Tensor:
+def picture_loss(codec: Autoencoder, made: Prediction, frames: Tensor) -> Tensor:
     """Distance of decoded pictures from those of the true latents, where most weight is.
 
     The mean squared error of latents is content with a blur between the places where a lip may be;
@@ -128,7 +129,7 @@ def _heaviest(weight: Tensor) -> Window:
 
 def cut_reference(reference: Reference, window: Window) -> Reference:
     """The anchor, the maps and places inside ``window``; what is attended to stays whole."""
-    anchor = Anchor(*(window.cut(field) for field in reference.anchor))
+    anchor = Prior(*(window.cut(field) for field in reference.anchor))
     maps = tuple(window.cut(level, 2**k) for k, level in enumerate(reference.maps))
     return replace(reference, anchor=anchor, maps=maps, places=window.cut(reference.places))
 
@@ -143,7 +144,7 @@ def stage_at(stages: Sequence[Stage], fraction: float) -> Stage:
 
 
 def train_mini(
-    codec: Codec,
+    codec: Autoencoder,
     variants: list[Variant],
     held_out: list[Variant],
     heard: dict[str, Heard],
@@ -191,7 +192,7 @@ def train_mini(
 
 
 @torch.no_grad()
-def validate(net: MiniUNet, codec: Codec, batch: Batch) -> dict[str, float]:
+def validate(net: MiniUNet, codec: Autoencoder, batch: Batch) -> dict[str, float]:
     """Mean losses on fixed chunks, steps and noise."""
     generator = torch.Generator().manual_seed(3)
     noise = MINI.schedule.start_noise * torch.randn(batch.x.shape, generator=generator)

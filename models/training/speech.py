@@ -17,9 +17,9 @@ from models.audio.level import level_audio
 from models.dataset.clips import fingerprint, load_clip
 from models.io.console import progress
 from models.mini.audio import CHUNK_FRAMES, chunk_features, windows_of
-from models.mini.encoder import SAMPLE_RATE, SpeechEncoder
+from models.mini.encoder import SAMPLE_RATE, AudioEncoder
 from models.mini.motion import MOUTH_UNITS
-from models.mini.mouth import MouthReader
+from models.mini.mouth import BlendshapeRegressor
 from models.training.cache import kept
 
 OFFSETS = (0, 2)  # first frame of version 0 (as recorded) and version 1 (another microphone)
@@ -90,7 +90,7 @@ def other_microphone(audio: NDArray[np.float32], rng: np.random.Generator) -> ND
 
 def listen(paths: Sequence[Path], cache: Path) -> dict[str, _Recording]:
     """Encode the speech of clips, or load what an earlier call made of the same clips."""
-    encoder = SpeechEncoder()
+    encoder = AudioEncoder()
     heard = {}
     for path in progress(paths, "listening"):
 
@@ -102,7 +102,7 @@ def listen(paths: Sequence[Path], cache: Path) -> dict[str, _Recording]:
     return heard
 
 
-def _listen(encoder: SpeechEncoder, path: Path) -> _Recording:
+def _listen(encoder: AudioEncoder, path: Path) -> _Recording:
     clip = load_clip(path)
     rng = np.random.default_rng(int(path.name) + 17)
     chunks = len(clip.mouth) // CHUNK_FRAMES - 2
@@ -121,7 +121,7 @@ def _listen(encoder: SpeechEncoder, path: Path) -> _Recording:
 
 
 def _encode(
-    encoder: SpeechEncoder, audio: NDArray[np.float32], offset: int, chunks: int
+    encoder: AudioEncoder, audio: NDArray[np.float32], offset: int, chunks: int
 ) -> NDArray[np.float32]:
     windows = windows_of(level_audio(audio), start_frame=offset, levelled=True)
     return np.stack(
@@ -129,12 +129,12 @@ def _encode(
     )
 
 
-def train_reader(recordings: Sequence[_Recording], *, steps: int, seed: int) -> MouthReader:
+def train_reader(recordings: Sequence[_Recording], *, steps: int, seed: int) -> BlendshapeRegressor:
     """Fit a mouth reader: squared error, each unit weighed by its own deviation."""
     torch.manual_seed(seed)
     features = torch.cat([r.features.flatten(0, 2) for r in recordings])
     targets = torch.cat([r.targets().flatten(0, 2) for r in recordings])
-    reader = MouthReader()
+    reader = BlendshapeRegressor()
     sample = features[torch.randperm(len(features))[:20_000]].float().flatten(0, 1)
     reader.mean.copy_(sample.mean(0))
     reader.std.copy_(sample.std(0) + 1e-3)
@@ -154,7 +154,7 @@ def train_reader(recordings: Sequence[_Recording], *, steps: int, seed: int) -> 
 
 
 @torch.no_grad()
-def read_all(reader: MouthReader, recording: _Recording) -> tuple[Tensor, Tensor]:
+def read_all(reader: BlendshapeRegressor, recording: _Recording) -> tuple[Tensor, Tensor]:
     """Normalised features float16 and mouth units of every chunk of a recording."""
     normalised = reader.normalise(recording.features.float())
     return normalised.half(), reader(normalised)
@@ -162,7 +162,7 @@ def read_all(reader: MouthReader, recording: _Recording) -> tuple[Tensor, Tensor
 
 def hear_all(
     recordings: dict[str, _Recording], held_out: dict[str, _Recording]
-) -> tuple[MouthReader, dict[str, Heard], dict[str, float]]:
+) -> tuple[BlendshapeRegressor, dict[str, Heard], dict[str, float]]:
     """Read every clip with a reader that did not see it; returns the final reader as well.
 
     Training clips are split in ``FOLDS``; their units come from the reader of the other folds, so
@@ -186,7 +186,7 @@ def hear_all(
     return final, heard, reading_report([heard[n] for n in held_out], held_out)
 
 
-def _heard(final: MouthReader, recording: _Recording, units: Tensor) -> Heard:
+def _heard(final: BlendshapeRegressor, recording: _Recording, units: Tensor) -> Heard:
     return Heard(read_all(final, recording)[0], units, recording.mouth, recording.motion)
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from starlette.requests import HTTPConnection
 
-from server.assets import Catalogue
-from server.session.registry import Sessions
+from server.assets import BundledAssets
+from server.session.registry import SessionRegistry
 from server.session.workers import Workers
 from server.settings import Settings
 
@@ -18,8 +18,8 @@ class Context:
 
     settings: Settings
     workers: Workers
-    sessions: Sessions
-    catalogue: Catalogue
+    sessions: SessionRegistry
+    catalogue: BundledAssets
 
 
 def context_of(connection: HTTPConnection) -> Context:

@@ -14,7 +14,7 @@ OUTPUT_RATE = 48_000
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
+class AVFrame:
     """What travels from a worker to the callers of one session.
 
     Attributes:
@@ -39,7 +39,7 @@ class Unit:
     jpeg: bytes = b""
 
 
-def pack(unit: Unit, *, jpeg: bool = False) -> bytes:
+def pack(unit: AVFrame, *, jpeg: bool = False) -> bytes:
     """The binary WebSocket message of a unit: header, picture, sound."""
     picture = unit.jpeg if jpeg else unit.video
     flags = FLAG_KEYFRAME * (unit.keyframe or jpeg) | FLAG_SPEAKING * unit.speaking

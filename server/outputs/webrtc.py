@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.session.events import Event
 from server.session.output import KeyframeGate, Video
 
@@ -28,7 +28,7 @@ class PeerOutput:
         """Whether the call is up."""
         return self.peer.connected
 
-    def send(self, unit: Unit) -> None:
+    def send(self, unit: AVFrame) -> None:
         """Send a unit if somebody is there and it can be decoded."""
         if self.peer.connected and self._gate.lets(unit):
             self.peer.send(unit)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from server.media.av_frame import Unit, pack
+from server.media.av_frame import AVFrame, pack
 from server.session.events import Event
 from server.session.output import KeyframeGate, Video
 
@@ -39,7 +39,7 @@ class WebSocketOutput:
         self.dropped_units = 0
         self._socket = socket
         self._gate = KeyframeGate(request_keyframe)
-        self._queue: deque[Unit | str] = deque()
+        self._queue: deque[AVFrame | str] = deque()
         self._units = 0
         self._wake = asyncio.Event()
         self._closing = False
@@ -51,7 +51,7 @@ class WebSocketOutput:
         """A connected socket is ready to show."""
         return self.video != "none" and not self._closing
 
-    def send(self, unit: Unit) -> None:
+    def send(self, unit: AVFrame) -> None:
         """Queue a unit if this socket shows pictures and it can be decoded."""
         if self.video == "none" or self._closing:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.session.events import Event
 from server.session.output import Output
 
@@ -51,7 +51,7 @@ class Audience:
         self._outputs.remove(output)
         self._dropped_by_gone += output.dropped_units
 
-    def send(self, unit: Unit) -> None:
+    def send(self, unit: AVFrame) -> None:
         """Hand a unit to everybody."""
         for output in self._outputs:
             output.send(unit)

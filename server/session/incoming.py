@@ -34,7 +34,7 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FrameTag:
     """What one frame holds.
 
     Attributes:
@@ -46,7 +46,7 @@ class Mark:
     samples: int = 0
 
 
-IDLE = Mark()
+IDLE = FrameTag()
 
 
 @dataclass(frozen=True, slots=True)

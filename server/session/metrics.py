@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from server.worker.messages import Made
+from server.worker.messages import ChunkResult
 
 
-class SessionStats:
+class SessionMetrics:
     """Counts; holds no times but the one it waits for."""
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class SessionStats:
             self.first_frame_ms = 1000 * (now - since)
         self._asked_at = None
 
-    def made(self, made: Made) -> None:
+    def made(self, made: ChunkResult) -> None:
         """A chunk came back from the worker."""
         self._spent_s, self._batch = made.spent_s, made.batch
 

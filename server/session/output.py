@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, Protocol
 
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.session.events import Event
 
 Video = Literal["h264", "jpeg", "none"]
@@ -27,7 +27,7 @@ class Output(Protocol):
         """Whether a unit sent now would be seen; speech waits until somebody is."""
         ...
 
-    def send(self, unit: Unit) -> None:
+    def send(self, unit: AVFrame) -> None:
         """Take a unit that is due now."""
         ...
 
@@ -51,7 +51,7 @@ class KeyframeGate:
         self._request_keyframe = request_keyframe
         self._open = False
 
-    def lets(self, unit: Unit) -> bool:
+    def lets(self, unit: AVFrame) -> bool:
         """Whether the unit may be shown."""
         if not self._open:
             self._open = unit.keyframe

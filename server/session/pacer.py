@@ -1,6 +1,6 @@
 """One clock for picture and sound: hands on each unit when it is due, to whoever watches.
 
-Unit n of a run is due at ``start + n / fps``; picture and sound leave in the same unit, so they
+AVFrame n of a run is due at ``start + n / fps``; picture and sound leave in the same unit, so they
 cannot drift apart. The pacer numbers what it plays: the index of units grows by one whatever was
 dropped before, and never jumps back.
 
@@ -24,19 +24,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.clock import Clock
-from server.media.av_frame import Unit
-from server.session.incoming import Mark
+from server.media.av_frame import AVFrame
+from server.session.incoming import FrameTag
 
 LATE_S = 0.005
 CATCH_UP_FRAMES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Playable:
+class QueuedFrame:
     """A unit and what its frame holds."""
 
-    unit: Unit
-    mark: Mark
+    unit: AVFrame
+    mark: FrameTag
 
     @property
     def idle(self) -> bool:
@@ -47,11 +47,11 @@ class Playable:
 class Pacer:
     """Plays the units of one session; ``run`` is its task."""
 
-    def __init__(self, clock: Clock, frame_s: float, play: Callable[[Playable], None]) -> None:
+    def __init__(self, clock: Clock, frame_s: float, play: Callable[[QueuedFrame], None]) -> None:
         self._clock = clock
         self._frame_s = frame_s
         self._play = play
-        self._queue: deque[Playable] = deque()
+        self._queue: deque[QueuedFrame] = deque()
         self._filled_at = 0.0
         self._due: float | None = None
         self._wake = asyncio.Event()
@@ -75,7 +75,7 @@ class Pacer:
         shown = 0.0 if self._due is None else max(0.0, self._due - now)
         return shown + len(self._queue) * self._frame_s
 
-    def add(self, items: Sequence[Playable], *, starts: bool = False, keep: int = 0) -> None:
+    def add(self, items: Sequence[QueuedFrame], *, starts: bool = False, keep: int = 0) -> None:
         """Append a chunk; one that ``starts`` speech drops idle units before it, all but ``keep``.
 
         Dropping is from the end, so what is kept can still be decoded.
@@ -139,4 +139,4 @@ class Pacer:
         item = self._queue.popleft()
         unit = dataclasses.replace(item.unit, index=self._index)
         self._index += 1
-        self._play(Playable(unit, item.mark))
+        self._play(QueuedFrame(unit, item.mark))

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 
 from server.clock import Clock, wait_until
 from server.media.spec import MediaSpec
-from server.session.incoming import Mark
-from server.session.pacer import Pacer, Playable
-from server.session.scheduler import Plan, Timeline
-from server.worker.messages import Job, Made
+from server.session.incoming import FrameTag
+from server.session.pacer import Pacer, QueuedFrame
+from server.session.scheduler import ChunkScheduler, Cut
+from server.worker.messages import ChunkRequest, ChunkResult
 
 IN_FLIGHT = 2
 MARGIN_S = 0.025
@@ -32,7 +32,7 @@ class _Asked:
     """A chunk at the worker."""
 
     at: float
-    marks: tuple[Mark, ...]
+    marks: tuple[FrameTag, ...]
     starts: bool
 
 
@@ -42,10 +42,10 @@ class Producer:
     def __init__(
         self,
         spec: MediaSpec,
-        timeline: Timeline,
+        timeline: ChunkScheduler,
         pacer: Pacer,
         clock: Clock,
-        submit: Callable[[Job], Awaitable[None]],
+        submit: Callable[[ChunkRequest], Awaitable[None]],
         *,
         live: bool = False,
     ) -> None:
@@ -108,13 +108,13 @@ class Producer:
         self.poke()
         return self.generation
 
-    def made(self, made: Made) -> None:
+    def made(self, made: ChunkResult) -> None:
         """Take a chunk back; one of an older generation is dropped."""
         asked = self._asked.pop(made.sequence, None)
         if asked is None or made.generation != self.generation:
             return
         self._answers.append(self._clock.now() - asked.at)
-        items = [Playable(*pair) for pair in zip(made.units, asked.marks, strict=True)]
+        items = [QueuedFrame(*pair) for pair in zip(made.units, asked.marks, strict=True)]
         self._pacer.add(items, starts=asked.starts, keep=LIVE_CUSHION if self._live else 0)
         self.poke()
 
@@ -131,7 +131,7 @@ class Producer:
             else:
                 await self._submit(self.cut(plan, now))
 
-    def plan(self, now: float) -> Plan | None:
+    def plan(self, now: float) -> Cut | None:
         """The next cut, or None when nothing can be done before something changes."""
         if not self.running or len(self._asked) >= IN_FLIGHT:
             return None
@@ -139,18 +139,18 @@ class Producer:
         urgent = now + store - self.lead_s
         if self.hold_speech:
             self._timeline.break_off()
-            return Plan(max(now, urgent), lead_in=self._spec.chunk_frames)
+            return Cut(max(now, urgent), lead_in=self._spec.chunk_frames)
         plan = self._timeline.plan(now, urgent, talking=self.sounding)
         is_ahead = self.frames_ahead > self._spec.chunk_frames
         if is_ahead and not plan.starts and plan.at < urgent:
             return replace(plan, at=urgent)
         return plan
 
-    def cut(self, plan: Plan, now: float) -> Job:
+    def cut(self, plan: Cut, now: float) -> ChunkRequest:
         """Take the planned chunk from the timeline as a job for the worker."""
         slack = self._pacer.horizon_s(now) + len(self._asked) * self.chunk_s
         chunk = self._timeline.cut(plan, now)
-        job = Job(
+        job = ChunkRequest(
             generation=self.generation,
             sequence=self._sequence,
             first_index=self._sequence * self._spec.chunk_frames,

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 RETRY_AFTER_S = 10
 
 
-class Sessions:
+class SessionRegistry:
     """The sessions of one server."""
 
     def __init__(self, settings: Settings, workers: Workers, clock: Clock) -> None:

@@ -38,7 +38,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.media.spec import MediaSpec
-from server.session.incoming import IDLE, IncomingSpeech, Mark, Segment, VoiceGate, is_quiet
+from server.session.incoming import IDLE, FrameTag, IncomingSpeech, Segment, VoiceGate, is_quiet
 
 GAP_S = 0.2
 MAX_BUFFER_S = 30.0
@@ -47,7 +47,7 @@ LIVE_LIMIT = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Cut:
     """The next cut.
 
     Attributes:
@@ -69,11 +69,11 @@ class Chunk:
 
     features: NDArray[np.float32]
     sound: NDArray[np.int16]
-    marks: tuple[Mark, ...]
+    marks: tuple[FrameTag, ...]
     starts: bool
 
 
-class Timeline:
+class ChunkScheduler:
     """The speech of one session between its arrival and its cut."""
 
     def __init__(self, spec: MediaSpec, *, live: bool = False) -> None:
@@ -146,32 +146,32 @@ class Timeline:
             head.begun = False
         self._voice = None
 
-    def plan(self, now: float, urgent: float, *, talking: bool) -> Plan:
+    def plan(self, now: float, urgent: float, *, talking: bool) -> Cut:
         """The next cut; ``talking`` says that cut sound is still on its way to be played."""
         spec = self._spec
-        idle = Plan(max(now, urgent), lead_in=spec.chunk_frames)
+        idle = Cut(max(now, urgent), lead_in=spec.chunk_frames)
         if not self._queue:
             return idle
         midst = talking or self.begun
         have, known, ended = self._have()
         if ended or (have >= spec.chunk_frames and known >= spec.needed_frames):
             eager = not (midst and self._live)
-            return Plan(now if eager else max(now, urgent), starts=not midst)
+            return Cut(now if eager else max(now, urgent), starts=not midst)
         if have >= spec.chunk_frames and self._ripe_at is not None:
             wait, closes = self._ripe_at + spec.lookahead_frames * spec.frame_s, False
         else:
             wait, closes = self._queue[-1].last_data + GAP_S, True
         if self._queue[0].closed and urgent < wait:
-            return Plan(max(now, urgent), starts=not midst)
+            return Cut(max(now, urgent), starts=not midst)
         if midst:
-            return Plan(max(now, urgent, wait), closes=closes)
+            return Cut(max(now, urgent, wait), closes=closes)
         if wait <= max(now, urgent):
-            return Plan(max(now, wait), closes=closes, starts=True)
+            return Cut(max(now, wait), closes=closes, starts=True)
         speech = max(0, min(have, known - spec.lookahead_frames))
         lead_in = spec.chunk_frames - speech
-        return Plan(max(now, urgent), lead_in=lead_in, starts=speech > 0)
+        return Cut(max(now, urgent), lead_in=lead_in, starts=speech > 0)
 
-    def cut(self, plan: Plan, now: float) -> Chunk:
+    def cut(self, plan: Cut, now: float) -> Chunk:
         """Take the planned chunk out of the queue."""
         if plan.closes:
             self.commit()
@@ -189,7 +189,7 @@ class Timeline:
             frame = speech.take()
             features[k * spec.feature_samples :][: spec.feature_samples] = frame.features
             sound[k * spec.sound_samples :][: spec.sound_samples] = frame.sound
-            marks[k] = Mark(self._segment_of(speech, frame.sound, now), frame.samples)
+            marks[k] = FrameTag(self._segment_of(speech, frame.sound, now), frame.samples)
         if plan.lead_in < spec.chunk_frames:
             self._look_ahead(features[spec.chunk_frames * spec.feature_samples :])
         self._forget_finished()

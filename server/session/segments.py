@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from server.media.av_frame import OUTPUT_RATE
-from server.session.incoming import Mark, Segment
+from server.session.incoming import FrameTag, Segment
 
 
 class SegmentTracker:
@@ -25,7 +25,7 @@ class SegmentTracker:
         """Milliseconds of the current segment that were played."""
         return round(1000 * self._samples / OUTPUT_RATE)
 
-    def play(self, mark: Mark) -> Iterator[tuple[str, Segment, int]]:
+    def play(self, mark: FrameTag) -> Iterator[tuple[str, Segment, int]]:
         """Take the mark of the frame that is played now.
 
         Yields:

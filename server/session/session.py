@@ -22,15 +22,15 @@ from server.session import events
 from server.session.audience import Audience
 from server.session.inbox import Intake
 from server.session.lifetime import Lifetime, Limits
-from server.session.metrics import SessionStats
+from server.session.metrics import SessionMetrics
 from server.session.output import Output
-from server.session.pacer import Pacer, Playable
+from server.session.pacer import Pacer, QueuedFrame
 from server.session.producer import Producer
-from server.session.scheduler import Timeline
+from server.session.scheduler import ChunkScheduler
 from server.session.segments import SegmentTracker
 from server.session.state import ENDED, WATCHED, State, move
 from server.session.workers import Workers
-from server.worker.messages import Job, Made
+from server.worker.messages import ChunkRequest, ChunkResult
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ class Session:
         self.state = State.NEW
         self._workers, self._clock, self._retire = workers, clock, retire
         live = mode == "echo"
-        self._timeline = Timeline(spec, live=live)
+        self._timeline = ChunkScheduler(spec, live=live)
         self._pacer = Pacer(clock, spec.frame_s, self._play)
         self._producer = Producer(spec, self._timeline, self._pacer, clock, self._submit, live=live)
         self._tracker = SegmentTracker()
@@ -71,7 +71,7 @@ class Session:
         self._keyframe_at = -KEYFRAME_PAUSE_S
         self._errands: set[asyncio.Task[None]] = set()
         self._lifetime = Lifetime(limits or Limits(), clock.now())
-        self.stats = SessionStats()
+        self.stats = SessionMetrics()
 
     @property
     def generation(self) -> int:
@@ -181,7 +181,7 @@ class Session:
         if self.state in WATCHED:
             output.event(events.state(self.state.value))
 
-    def made(self, made: Made) -> None:
+    def made(self, made: ChunkResult) -> None:
         """Take a chunk from the worker."""
         self.stats.made(made)
         self._producer.made(made)
@@ -252,11 +252,11 @@ class Session:
     def _has_room(self) -> bool:
         return self.live or self._timeline.room_s > 0 or self.state in ENDED
 
-    async def _submit(self, job: Job) -> None:
+    async def _submit(self, job: ChunkRequest) -> None:
         self._intake.look_again()
         await self._workers.submit(self.id, job)
 
-    def _play(self, item: Playable) -> None:
+    def _play(self, item: QueuedFrame) -> None:
         """Send one unit that is due; the pacer calls this."""
         now = self._clock.now()
         for name, segment, position in self._tracker.play(item.mark):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from server.media.spec import MediaSpec
-from server.worker.messages import Job, Made
+from server.worker.messages import ChunkRequest, ChunkResult
 
 
-class Sink(Protocol):
+class ChunkCallbacks(Protocol):
     """Where the chunks of one session arrive; called on the event loop, never after ``close``."""
 
-    def made(self, made: Made) -> None:
+    def made(self, made: ChunkResult) -> None:
         """Take a finished chunk, possibly of an older generation."""
         ...
 
@@ -63,11 +63,13 @@ class Workers(Protocol):
         """
         ...
 
-    async def open(self, session: str, identity: str, sink: Sink, *, seed: int = 0) -> None:
+    async def open(
+        self, session: str, identity: str, sink: ChunkCallbacks, *, seed: int = 0
+    ) -> None:
         """Start a stream whose chunks go to ``sink``."""
         ...
 
-    async def submit(self, session: str, job: Job) -> None:
+    async def submit(self, session: str, job: ChunkRequest) -> None:
         """Ask for one chunk."""
         ...
 

@@ -19,11 +19,11 @@ from aiortc import (
 )
 
 from server.errors import OfferError
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.webrtc import aiortc_patches as patches
 from server.webrtc.microphone import Microphone, OnSound
 from server.webrtc.offer import Offer, is_hidden_candidate, read_offer
-from server.webrtc.sending import UnitSender
+from server.webrtc.sending import AVFrameSender
 
 MAX_TRICKLED_CANDIDATES = 64
 
@@ -73,7 +73,7 @@ class Peer:
         self.microphone: Microphone | None = None
         self._loop = asyncio.get_running_loop()
         self._on_closed = on_closed
-        self._sender = UnitSender(fps, on_keyframe_request)
+        self._sender = AVFrameSender(fps, on_keyframe_request)
         self._connection = RTCPeerConnection(
             RTCConfiguration(
                 iceServers=[RTCIceServer(**server) for server in ice_servers],
@@ -135,7 +135,7 @@ class Peer:
         """Whether media flows now."""
         return self.state is PeerState.CONNECTED
 
-    def send(self, unit: Unit) -> None:
+    def send(self, unit: AVFrame) -> None:
         """Send a unit that is due now; never waits. Units before connecting are dropped."""
         if self.connected:
             self._sender.send(unit, self._loop.time())

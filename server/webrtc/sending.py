@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from server.media.av_frame import OUTPUT_RATE, Unit
+from server.media.av_frame import OUTPUT_RATE, AVFrame
 from server.media.encoders import OPUS_SAMPLES
 from server.webrtc.tracks import PacketTrack
 
@@ -21,7 +21,7 @@ KEYFRAME_REQUEST_INTERVAL_S = 0.3
 logger = logging.getLogger(__name__)
 
 
-class UnitSender:
+class AVFrameSender:
     """The sending half of a call.
 
     Both time stamps come from the unit's place on the media clock. The first Opus packet leaves
@@ -50,7 +50,7 @@ class UnitSender:
             return self._audio
         return self._video
 
-    def send(self, unit: Unit, now: float) -> None:
+    def send(self, unit: AVFrame, now: float) -> None:
         """Queue a unit that is due at ``now``, seconds on the event loop's clock.
 
         A unit whose index does not advance is dropped: its moment has passed.
@@ -97,7 +97,7 @@ class UnitSender:
                 self._audio.drop_oldest()
                 self._audio.put(timestamp, packet, due)
 
-    def _send_picture(self, unit: Unit, now: float) -> None:
+    def _send_picture(self, unit: AVFrame, now: float) -> None:
         if self._needs_keyframe and not unit.keyframe:
             self.request_keyframe()
             return

@@ -22,7 +22,7 @@ MOST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Capacity:
     """What a worker can serve.
 
     Attributes:
@@ -34,12 +34,12 @@ class Room:
     alone_s: float = 0.0
 
 
-def measure_room(
+def measure_capacity(
     make: Callable[[int], Callable[[], None]],
     chunk_s: float,
     max_batch: int,
     clock: Callable[[], float],
-) -> Room:
+) -> Capacity:
     """Time batches of 1, 2, ... ``max_batch`` chunks until one takes too long.
 
     Args:
@@ -53,7 +53,7 @@ def measure_room(
         taken.append(_seconds(make, n, budget, clock))
         if taken[-1] > budget:
             break
-    return Room(sessions_in(budget, taken), taken[0])
+    return Capacity(sessions_in(budget, taken), taken[0])
 
 
 def sessions_in(budget: float, taken: list[float]) -> int:

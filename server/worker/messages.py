@@ -1,14 +1,15 @@
 """The messages between the gateway and a worker process; typed, pickled, never JSON.
 
-Gateway to worker: Prepare, Open, Job, Interrupt, Keyframe, Close, Stop.
-Worker to gateway: Ready, Prepared, Opened, Failed (each answers one request), Made, StreamFailed.
+Gateway to worker: Prepare, Open, ChunkRequest, Interrupt, Keyframe, Close, Stop.
+Worker to gateway: Ready, PortraitPrepared, Opened, Failed (each answers one request), ChunkResult,
+StreamFailed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
 
 
@@ -58,7 +59,7 @@ class Open:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class ChunkRequest:
     """One chunk to make.
 
     Attributes:
@@ -89,7 +90,7 @@ class Submit:
     """A job of one session."""
 
     session: str
-    job: Job
+    job: ChunkRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PortraitPrepared:
     """The identity's name, to open streams with."""
 
     request: int
@@ -163,7 +164,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ChunkResult:
     """One chunk: F units, and what it cost.
 
     Attributes:
@@ -174,7 +175,7 @@ class Made:
     session: str
     generation: int
     sequence: int
-    units: tuple[Unit, ...]
+    units: tuple[AVFrame, ...]
     spent_s: float
     batch: int
 
@@ -188,6 +189,6 @@ class StreamFailed:
     message: str
 
 
-Reply = Ready | Prepared | Opened | Failed | Made | StreamFailed
+Reply = Ready | PortraitPrepared | Opened | Failed | ChunkResult | StreamFailed
 
 START_REQUEST = -1

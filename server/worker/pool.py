@@ -17,11 +17,11 @@ from models.errors import LiveheadError, PortraitError
 from server.clock import Clock, SystemClock, wait_until
 from server.errors import NotReady, ServerError, WorkerLost
 from server.media.spec import MediaSpec
-from server.session.workers import Sink
+from server.session.workers import ChunkCallbacks
 from server.worker import messages as wire
 from server.worker.link import WorkerLink
-from server.worker.messages import Job, WorkerConfig
-from server.worker.timeouts import CHECK_S, Debts, Patience
+from server.worker.messages import ChunkRequest, WorkerConfig
+from server.worker.timeouts import CHECK_S, InFlight, Timeouts
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,10 @@ class _Place:
     warm: bool = False
     room: int = 0
     pause_s: float = FIRST_PAUSE_S
-    sinks: dict[str, Sink] = field(default_factory=dict)
+    sinks: dict[str, ChunkCallbacks] = field(default_factory=dict)
     requests: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    debts: Debts = field(default_factory=Debts)
+    debts: InFlight = field(default_factory=InFlight)
 
 
 class LocalWorkers:
@@ -53,11 +53,11 @@ class LocalWorkers:
         config: WorkerConfig,
         count: int = 1,
         clock: Clock | None = None,
-        patience: Patience | None = None,
+        patience: Timeouts | None = None,
     ) -> None:
         self._config = config
         self._clock = clock or SystemClock()
-        self._patience = patience or Patience()
+        self._patience = patience or Timeouts()
         self._places = [_Place(number) for number in range(count)]
         self._homes: dict[str, _Place] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -109,7 +109,9 @@ class LocalWorkers:
         prepared = await self._ask(place, lambda request: wire.Prepare(request, portrait))
         return f"{place.number}:{prepared.identity}"
 
-    async def open(self, session: str, identity: str, sink: Sink, *, seed: int = 0) -> None:
+    async def open(
+        self, session: str, identity: str, sink: ChunkCallbacks, *, seed: int = 0
+    ) -> None:
         """Open on the process that prepared the identity."""
         number, _, name = identity.partition(":")
         place = self._places[int(number)]
@@ -121,7 +123,7 @@ class LocalWorkers:
             await self.close(session)
             raise
 
-    async def submit(self, session: str, job: Job) -> None:
+    async def submit(self, session: str, job: ChunkRequest) -> None:
         """Send one job to the session's process."""
         if place := self._tell(session, wire.Submit(session, job)):
             place.debts.submit(session, job, self._clock.now())
@@ -213,7 +215,7 @@ class LocalWorkers:
         """Tell everybody who depends on a process that it is gone."""
         place.warm = False
         place.link = None
-        place.debts = Debts()
+        place.debts = InFlight()
         sinks, place.sinks = place.sinks, {}
         for session, sink in sinks.items():
             self._homes.pop(session, None)
@@ -226,7 +228,7 @@ class LocalWorkers:
 
     def _receive(self, place: _Place, reply: wire.Reply) -> None:
         match reply:
-            case wire.Made(session=session, sequence=sequence):
+            case wire.ChunkResult(session=session, sequence=sequence):
                 place.debts.made(session, sequence, self._clock.now())
                 if sink := place.sinks.get(session):
                     sink.made(reply)
@@ -242,7 +244,7 @@ class LocalWorkers:
                 self._changed.set()
             case wire.Failed(request=request):
                 self._resolve(place, request, error=_error_of(reply))
-            case wire.Prepared(request=request) | wire.Opened(request=request):
+            case wire.PortraitPrepared(request=request) | wire.Opened(request=request):
                 self._resolve(place, request, reply)
 
     def _begin(self, place: _Place, ready: wire.Ready) -> None:

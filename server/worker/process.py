@@ -30,7 +30,7 @@ from models.errors import LiveheadError, PortraitError
 from models.generator import Generator
 from server.media.spec import MediaSpec
 from server.worker import messages as wire
-from server.worker.capacity import Room, measure_room
+from server.worker.capacity import Capacity, measure_capacity
 from server.worker.generators import make_generator
 from server.worker.identities import IdentityCache, content_hash
 from server.worker.streams import WorkerStream, most_urgent, silent_job
@@ -63,7 +63,7 @@ class Worker:
         self._clock = clock
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._preparing: dict[str, Future[Any]] = {}
-        self._room = Room(max_batch)
+        self._room = Capacity(max_batch)
         self._running = True
 
     def warm_up(self, portrait: bytes) -> None:
@@ -76,7 +76,7 @@ class Worker:
         identity = self._identify(portrait)
         self._identities.put(content_hash(portrait), identity)
         chunk_s = self._spec.chunk_frames * self._spec.frame_s
-        self._room = measure_room(
+        self._room = measure_capacity(
             lambda n: self._silent_batch(identity, n), chunk_s, self._max_batch, self._clock
         )
 
@@ -152,7 +152,7 @@ class Worker:
     def _prepare(self, message: wire.Prepare) -> None:
         name = content_hash(message.portrait)
         if self._identities.get(name) is not None:
-            self._send(wire.Prepared(message.request, name))
+            self._send(wire.PortraitPrepared(message.request, name))
             return
         future = self._preparing.get(name)
         if future is None:
@@ -168,7 +168,7 @@ class Worker:
         self._preparing.pop(name, None)
         if self._identities.get(name) is None:
             self._identities.put(name, identified.result())
-        self._send(wire.Prepared(request, name))
+        self._send(wire.PortraitPrepared(request, name))
 
     def _open(self, message: wire.Open) -> None:
         identity = self._identities.get(message.identity)
@@ -195,10 +195,12 @@ class Worker:
                 continue
             units = stream.encode(job, frames)
             spent = self._clock() - began
-            self._send(wire.Made(name, job.generation, job.sequence, units, spent, len(jobs)))
+            self._send(
+                wire.ChunkResult(name, job.generation, job.sequence, units, spent, len(jobs))
+            )
 
     def _generate(
-        self, jobs: list[tuple[str, WorkerStream, wire.Job]]
+        self, jobs: list[tuple[str, WorkerStream, wire.ChunkRequest]]
     ) -> list[NDArray[np.uint8] | None]:
         """Frames of each job; a stream that fails alone is reported and dropped."""
         audio = [np.frombuffer(job.features, np.float32) for _, _, job in jobs]

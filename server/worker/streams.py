@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.media.encoders import OpusPacketiser, VideoEncoder, encode_jpeg
 from server.media.spec import MediaSpec
-from server.worker.messages import Job
+from server.worker.messages import ChunkRequest
 
 MAX_JOBS = 4
 
@@ -29,12 +29,12 @@ class WorkerStream:
         self.stream = stream
         self.generation = 0
         self._spec = spec
-        self._jobs: deque[tuple[float, Job]] = deque(maxlen=MAX_JOBS)
+        self._jobs: deque[tuple[float, ChunkRequest]] = deque(maxlen=MAX_JOBS)
         self._video = VideoEncoder(spec.size, spec.fps)
         self._opus = OpusPacketiser()
         self._keyframe = False
 
-    def add(self, job: Job) -> None:
+    def add(self, job: ChunkRequest) -> None:
         """Queue a job unless it is older than the last interrupt."""
         if job.generation >= self.generation:
             self._jobs.append((time.monotonic() + job.slack_s, job))
@@ -54,15 +54,15 @@ class WorkerStream:
         """When the next job's first frame is wanted, monotonic seconds; None without a job."""
         return self._jobs[0][0] if self._jobs else None
 
-    def take(self) -> Job:
+    def take(self) -> ChunkRequest:
         """The next job; there must be one."""
         return self._jobs.popleft()[1]
 
-    def is_stale(self, job: Job) -> bool:
+    def is_stale(self, job: ChunkRequest) -> bool:
         """Whether an interrupt overtook the job."""
         return job.generation < self.generation
 
-    def encode(self, job: Job, frames: NDArray[np.uint8]) -> tuple[Unit, ...]:
+    def encode(self, job: ChunkRequest, frames: NDArray[np.uint8]) -> tuple[AVFrame, ...]:
         """Units of one chunk from RGB uint8 [F, H, W, 3] and the job's own sound."""
         sound = np.frombuffer(job.sound, np.int16).reshape(len(frames), self._spec.sound_samples)
         units = []
@@ -73,7 +73,7 @@ class WorkerStream:
             video, keyframe = self._video.encode(frame, force_keyframe=forced)
             self._keyframe = False
             units.append(
-                Unit(
+                AVFrame(
                     generation=job.generation,
                     index=job.first_index + k,
                     keyframe=keyframe,
@@ -98,9 +98,9 @@ def most_urgent(streams: Sequence[WorkerStream], limit: int) -> list[WorkerStrea
     return sorted(waiting, key=lambda stream: stream.due or 0.0)[:limit]
 
 
-def silent_job(spec: MediaSpec) -> Job:
+def silent_job(spec: MediaSpec) -> ChunkRequest:
     """A chunk of silence that nobody waits for, to warm up and measure with."""
-    return Job(
+    return ChunkRequest(
         generation=0,
         sequence=0,
         first_index=0,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from server.worker.messages import Job
+from server.worker.messages import ChunkRequest
 
 CHECK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """Seconds that a worker may owe an answer.
 
     A model may be slow by nature: a published one takes minutes for a chunk on a CPU, and whatever
@@ -29,17 +29,17 @@ class Patience:
     batches: float = 10.0
     unmeasured_s: float = 3600.0
 
-    def measured(self, full_batch_s: float) -> Patience:
+    def measured(self, full_batch_s: float) -> Timeouts:
         """The patience with a worker whose full batch takes so long; 0 is not known."""
         least = self.batches * full_batch_s if full_batch_s else self.unmeasured_s
-        return Patience(max(self.request_s, least), max(self.chunk_s, least))
+        return Timeouts(max(self.request_s, least), max(self.chunk_s, least))
 
 
-class Debts:
+class InFlight:
     """What one worker was asked for and has not answered."""
 
     def __init__(self) -> None:
-        self.patience = Patience()
+        self.patience = Timeouts()
         self._requests: dict[int, float] = {}
         self._jobs: dict[tuple[str, int], tuple[int, float]] = {}
         self._chunk_at = -math.inf
@@ -52,7 +52,7 @@ class Debts:
         """It was answered, or nobody waits for it any more."""
         self._requests.pop(request, None)
 
-    def submit(self, session: str, job: Job, now: float) -> None:
+    def submit(self, session: str, job: ChunkRequest, now: float) -> None:
         """A job was sent."""
         self._jobs[session, job.sequence] = job.generation, now
 

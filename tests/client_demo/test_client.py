@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client_demo.client import Event, Session
-from client_demo.rest import ServerError
-from client_demo.units import ReceivedUnit
+from client_demo.client import ClientSession, Event
+from client_demo.rest import RequestFailed
+from client_demo.units import ReceivedFrame
 from models.fake import COUNTER_BITS
 from tests.support.beeps import beeps
 from tests.support.pictures import onsets, read_pictures, read_sound
@@ -35,9 +35,9 @@ def png(side: int) -> bytes:
     return sink.getvalue()
 
 
-async def said(session: Session) -> list[ReceivedUnit | Event]:
+async def said(session: ClientSession) -> list[ReceivedFrame | Event]:
     """Everything from now until what was pushed has been said."""
-    messages: list[ReceivedUnit | Event] = []
+    messages: list[ReceivedFrame | Event] = []
     async for message in session:
         messages.append(message)
         if isinstance(message, Event) and message.type == "output_audio_buffer.stopped":
@@ -45,19 +45,19 @@ async def said(session: Session) -> list[ReceivedUnit | Event]:
     return messages
 
 
-async def first_unit(session: Session) -> ReceivedUnit:
+async def first_unit(session: ClientSession) -> ReceivedFrame:
     """The next unit, passing over events."""
-    while not isinstance(message := await anext(session), ReceivedUnit):
+    while not isinstance(message := await anext(session), ReceivedFrame):
         pass
     return message
 
 
 async def test_speech_comes_back_whole_and_in_step(server: RunningServer) -> None:
-    async with Session(server.url) as session:
+    async with ClientSession(server.url) as session:
         assert session.format.fps == 25 and session.format.sample_rate == RATE
         await session.say(SPEECH, RATE)
         messages = await said(session)
-    spoken = [one for one in messages if isinstance(one, ReceivedUnit) and one.speaking]
+    spoken = [one for one in messages if isinstance(one, ReceivedFrame) and one.speaking]
     assert len(spoken) == 50
     assert [unit.index - spoken[0].index for unit in spoken] == list(range(50))
     heard = np.frombuffer(b"".join(unit.pcm for unit in spoken), "<i2")
@@ -67,12 +67,12 @@ async def test_speech_comes_back_whole_and_in_step(server: RunningServer) -> Non
 
 
 async def test_an_interrupt_stops_the_speech(server: RunningServer) -> None:
-    async with Session(server.url) as session:
+    async with ClientSession(server.url) as session:
         saying = asyncio.create_task(session.say(beeps(20.0).tobytes(), RATE))
         spoken = 0
         cleared = None
         async for message in session:
-            if isinstance(message, ReceivedUnit) and message.speaking:
+            if isinstance(message, ReceivedFrame) and message.speaking:
                 spoken += 1
                 if spoken == 10:
                     await session.interrupt()
@@ -86,7 +86,7 @@ async def test_an_interrupt_stops_the_speech(server: RunningServer) -> None:
 
 
 async def test_a_portrait_of_ones_own_speaks(server: RunningServer) -> None:
-    async with Session(server.url, portrait=png(300), video="jpeg") as session:
+    async with ClientSession(server.url, portrait=png(300), video="jpeg") as session:
         unit = await first_unit(session)
     with Image.open(io.BytesIO(unit.picture)) as picture:
         assert picture.size == (256, 256)
@@ -95,31 +95,31 @@ async def test_a_portrait_of_ones_own_speaks(server: RunningServer) -> None:
 
 
 async def test_a_refused_portrait_keeps_the_servers_code(server: RunningServer) -> None:
-    with pytest.raises(ServerError) as caught:
-        async with Session(server.url, portrait=png(20)):
+    with pytest.raises(RequestFailed) as caught:
+        async with ClientSession(server.url, portrait=png(20)):
             pass
     assert caught.value.code == "image_too_small"
     assert caught.value.status == 422
 
 
 async def test_nobody_at_the_address_is_said_plainly() -> None:
-    with pytest.raises(ServerError, match="got no answer") as caught:
-        async with Session(f"http://localhost:{free_port()}"):
+    with pytest.raises(RequestFailed, match="got no answer") as caught:
+        async with ClientSession(f"http://localhost:{free_port()}"):
             pass
     assert caught.value.code == "unreachable"
 
 
 async def test_leaving_ends_the_session_on_the_server(server: RunningServer) -> None:
-    async with Session(server.url) as session:
+    async with ClientSession(server.url) as session:
         assert (await session.status())["session_id"] == session.id
-    with pytest.raises(ServerError) as caught:
+    with pytest.raises(RequestFailed) as caught:
         await session.status()
     assert caught.value.code == "not_found"
 
 
 async def test_a_session_is_used_inside_its_context(server: RunningServer) -> None:
     with pytest.raises(RuntimeError, match="async with"):
-        await Session(server.url).commit()
+        await ClientSession(server.url).commit()
 
 
 @pytest.mark.parametrize("pace", [[], ["--realtime"]], ids=["fast", "realtime"])

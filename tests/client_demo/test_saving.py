@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from client_demo.saving import Recording
+from client_demo.saving import SavedRecording
 from tests.support.beeps import beeps
 from tests.support.pictures import FORMAT, onsets, read_pictures, read_sound, units
 
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_frames_are_copied_and_the_sound_keeps_step(path: Path) -> None:
-    with Recording(path, FORMAT) as recording:
+    with SavedRecording(path, FORMAT) as recording:
         for unit in units(beeps(SECONDS)):
             recording.add(unit)
     assert (recording.frames, recording.seconds) == (75, SECONDS)
@@ -41,7 +41,7 @@ def test_frames_are_copied_and_the_sound_keeps_step(path: Path) -> None:
 
 
 def test_nothing_before_the_first_keyframe_is_kept(path: Path) -> None:
-    with Recording(path, FORMAT) as recording:
+    with SavedRecording(path, FORMAT) as recording:
         for unit in list(units(beeps(2.0)))[10:]:
             recording.add(unit)
     _, numbers, _ = read_pictures(path)
@@ -50,7 +50,7 @@ def test_nothing_before_the_first_keyframe_is_kept(path: Path) -> None:
 
 
 def test_lost_frames_leave_a_pause_not_a_shift(path: Path) -> None:
-    with Recording(path, FORMAT) as recording:
+    with SavedRecording(path, FORMAT) as recording:
         for unit in units(beeps(SECONDS), first_index=400):
             if not 410 <= unit.index < 425:
                 recording.add(unit)
@@ -62,7 +62,7 @@ def test_lost_frames_leave_a_pause_not_a_shift(path: Path) -> None:
 
 
 def test_a_repeated_unit_is_written_once(path: Path) -> None:
-    with Recording(path, FORMAT) as recording:
+    with SavedRecording(path, FORMAT) as recording:
         for unit in units(beeps(1.0)):
             recording.add(unit)
             recording.add(unit)
@@ -71,7 +71,7 @@ def test_a_repeated_unit_is_written_once(path: Path) -> None:
 
 def test_the_picture_is_not_encoded_again(path: Path) -> None:
     originals = list(units(beeps(1.0)))
-    with Recording(path, FORMAT) as recording:
+    with SavedRecording(path, FORMAT) as recording:
         for unit in originals:
             recording.add(unit)
     with av.open(str(path)) as file:
@@ -82,5 +82,5 @@ def test_the_picture_is_not_encoded_again(path: Path) -> None:
 
 def test_jpeg_units_are_refused(path: Path) -> None:
     jpeg = dataclasses.replace(next(units(beeps(1.0))), is_jpeg=True)
-    with Recording(path, FORMAT) as recording, pytest.raises(ValueError, match="video='h264'"):
+    with SavedRecording(path, FORMAT) as recording, pytest.raises(ValueError, match="video='h264'"):
         recording.add(jpeg)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from client_demo.saving import Recording
+from client_demo.saving import SavedRecording
 from client_demo.talk import Listener
-from client_demo.units import ReceivedUnit
+from client_demo.units import ReceivedFrame
 from tests.support.beeps import beeps
 from tests.support.pictures import FORMAT, units
 
@@ -21,23 +21,23 @@ class Arrivals:
 
     def __init__(self, path: Path) -> None:
         self.now = 100.0
-        self.recording = Recording(path, FORMAT)
+        self.recording = SavedRecording(path, FORMAT)
         self.listener = Listener(self.recording, FORMAT, lambda: self.now)
         self.listener.began = self.now
 
-    def arrive(self, unit: ReceivedUnit, *, delay_s: float = 0.0, speaking: bool = True) -> None:
+    def arrive(self, unit: ReceivedFrame, *, delay_s: float = 0.0, speaking: bool = True) -> None:
         self.now += 1 / FORMAT.fps + delay_s
         self.listener.take(dataclasses.replace(unit, speaking=speaking))
 
 
 @pytest.fixture
-def stream() -> list[ReceivedUnit]:
+def stream() -> list[ReceivedFrame]:
     """Two seconds; keyframes at 0 and 25."""
     return list(units(beeps(2.0)))
 
 
 def test_idle_frames_before_speech_are_kept_only_as_far_as_decoding_needs(
-    tmp_path: Path, stream: list[ReceivedUnit]
+    tmp_path: Path, stream: list[ReceivedFrame]
 ) -> None:
     arrivals = Arrivals(tmp_path / "talk.mp4")
     for unit in stream:
@@ -51,7 +51,7 @@ def test_idle_frames_before_speech_are_kept_only_as_far_as_decoding_needs(
 
 
 def test_speech_that_begins_with_a_keyframe_has_no_lead_in(
-    tmp_path: Path, stream: list[ReceivedUnit]
+    tmp_path: Path, stream: list[ReceivedFrame]
 ) -> None:
     arrivals = Arrivals(tmp_path / "talk.mp4")
     for unit in stream:
@@ -62,7 +62,7 @@ def test_speech_that_begins_with_a_keyframe_has_no_lead_in(
 
 
 def test_a_pause_counts_one_late_unit_and_a_gap_its_missing_ones(
-    tmp_path: Path, stream: list[ReceivedUnit]
+    tmp_path: Path, stream: list[ReceivedFrame]
 ) -> None:
     arrivals = Arrivals(tmp_path / "talk.mp4")
     for unit in stream:
@@ -76,7 +76,7 @@ def test_a_pause_counts_one_late_unit_and_a_gap_its_missing_ones(
     assert talk.saved_s == 2.0, "what is missing still takes its time"
 
 
-def test_numbers_are_plain_in_json(tmp_path: Path, stream: list[ReceivedUnit]) -> None:
+def test_numbers_are_plain_in_json(tmp_path: Path, stream: list[ReceivedFrame]) -> None:
     arrivals = Arrivals(tmp_path / "talk.mp4")
     arrivals.arrive(stream[0])
     arrivals.recording.close()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from client_demo.units import WireError, unpack
-from server.media.av_frame import Unit, pack
+from server.media.av_frame import AVFrame, pack
 
 pytestmark = pytest.mark.unit
 
-UNIT = Unit(
+UNIT = AVFrame(
     generation=3,
     index=70_000,
     keyframe=True,

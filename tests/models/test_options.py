@@ -13,7 +13,7 @@ from models.errors import LiveheadError, WeightsError
 from models.options import add_model_arguments, make_generator
 from models.pipeline import load_generator
 from models.published import PUBLISHED, PublishedOptions
-from models.sd15.load import load_family
+from models.sd15.load import load_pipeline
 
 pytestmark = pytest.mark.unit
 
@@ -46,7 +46,7 @@ def test_weights_must_be_named(name: str, tmp_path: Path) -> None:
 
 def test_a_device_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(LiveheadError, match="--devices"):
-        load_family("hallo", str(tmp_path), PublishedOptions(devices=("nonsense",)))
+        load_pipeline("hallo", str(tmp_path), PublishedOptions(devices=("nonsense",)))
 
 
 def test_random_weights_are_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from models.checkpoints.tensors import fill
+from models.checkpoints.tensors import load_strict
 from models.errors import WeightsError
 from tests.parity.report import Absent
 
@@ -169,7 +169,7 @@ class Directory:
         Raises:
             WeightsError: a tensor is missing, extra or misshapen.
         """
-        fill(network, state, torch.float32, f"{self._file_of(name)} ({name})")
+        load_strict(network, state, torch.float32, f"{self._file_of(name)} ({name})")
         network.eval()
 
     def has_weights(self, network: str) -> bool:

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.echomimic import networks as build
-from models.echomimic.unet import EchoCall, EchoNet
+from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
 from models.nn.attention import KeyValue
-from models.sd15.attention import Reading, SpatialTransformer
+from models.sd15.attention import ReferenceKV, SpatialTransformer
 from models.sd15.motion_module import MotionModule
 from models.sd15.unet import Block
 from models.sd15.vae import VAE_FACTOR
@@ -67,8 +67,8 @@ def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
         yield against(g, f"time.emb_{time}", embedding(t), SMALL)
     yield measure("resnet.out", SMALL, partial(_resnet, nets, g))
     yield measure("motion.out", SMALL, partial(_motion, nets, g))
-    for name, halves in (("t3d.out_cfg", 2), ("t3d.out_nocfg", 1)):
-        yield measure(name, ONE, partial(_spatial, nets, g, name, halves))
+    for name, num_branches in (("t3d.out_cfg", 2), ("t3d.out_nocfg", 1)):
+        yield measure(name, ONE, partial(_spatial, nets, g, name, num_branches))
     scale = directory.config["vae"].get("scaling_factor", VAE_FACTOR)
     yield measure("vae.enc_mean_x_scale", SMALL, partial(_encode, nets, g, scale))
     yield measure("vae.dec_out", ONE, partial(_decode, nets, g, scale))
@@ -101,7 +101,7 @@ def _motion(nets: Nets, g: Mapping[str, Tensor]) -> Pair:
     return unfold(module(fold(x), x.shape[2]), out), out
 
 
-def _spatial(nets: Nets, g: Mapping[str, Tensor], name: str, halves: int) -> Pair:
+def _spatial(nets: Nets, g: Mapping[str, Tensor], name: str, num_branches: int) -> Pair:
     """The transformer alone with a random bank, with the guidance rule and without."""
     out, audio = g[name], g["t3d.audio"].float()
     x = g["t3d.in"].float()[-out.shape[0] :]
@@ -109,8 +109,8 @@ def _spatial(nets: Nets, g: Mapping[str, Tensor], name: str, halves: int) -> Pai
     assert isinstance(module, SpatialTransformer) and module.block.attn2 is not None
     frames = x.shape[2]
     bank = module.block.attn1.project(g["t3d.bank"].float())
-    rows = torch.zeros(frames * x.shape[0] // halves, dtype=torch.int64)
-    reading = Reading(bank, rows, plain=(halves - 1) * frames)
+    rows = torch.zeros(frames * x.shape[0] // num_branches, dtype=torch.int64)
+    reading = ReferenceKV(bank, rows, plain=(num_branches - 1) * frames)
     heard = module.block.attn2.project(audio[-x.shape[0] :].flatten(0, 1))
     return unfold(module(fold(x), reading, heard), out), out
 
@@ -123,22 +123,24 @@ def _forward(directory: Directory, nets: Nets) -> Iterator[Item]:
     _, recording = nets.reference.read(sub.float("ref.in_latents"))
     face = nets.locator(fold(sub.float("face.in_mask")))
     bank = nets.denoiser.read_bank(recording.bank)
-    for case, halves in (("nocfg", 1), ("cfg", 2)):
-        yield from guarded(f"{case}.out", _case(nets, g, case, halves, bank, face))
+    for case, num_branches in (("nocfg", 1), ("cfg", 2)):
+        yield from guarded(f"{case}.out", _case(nets, g, case, num_branches, bank, face))
 
 
 def _case(
-    nets: Nets, g: Stored, case: str, halves: int, bank: Mapping[str, KeyValue], face: Tensor
+    nets: Nets, g: Stored, case: str, num_branches: int, bank: Mapping[str, KeyValue], face: Tensor
 ) -> Iterator[Item]:
-    kind = "_cond" if halves == 2 else ""
+    kind = "_cond" if num_branches == 2 else ""
     x, audio = g.float(f"{case}.in_latents{kind}"), g.float(f"{case}.in_audio{kind}")
-    frames, shape = x.shape[2], x.expand(halves, *x.shape[1:])
-    rows = fold(x).repeat(halves, 1, 1, 1)
-    faces = torch.cat([torch.zeros_like(face), face][-halves:])
-    call = EchoCall(frames, halves, bank, nets.denoiser.hear(audio, halves=halves), faces)
+    frames, shape = x.shape[2], x.expand(num_branches, *x.shape[1:])
+    rows = fold(x).repeat(num_branches, 1, 1, 1)
+    faces = torch.cat([torch.zeros_like(face), face][-num_branches:])
+    call = EchoMimicCall(
+        frames, num_branches, bank, nets.denoiser.hear(audio, num_branches=num_branches), faces
+    )
     stored = {n for n in g if n.startswith(f"{case}.mid.")}
     with Watch(nets.denoiser, sorted(stored | watched(nets.denoiser, case))) as watch:
-        embedding = nets.denoiser.embed(g.float(f"{case}.in_t").reshape(1), halves, frames)
+        embedding = nets.denoiser.embed(g.float(f"{case}.in_t").reshape(1), num_branches, frames)
         made, hidden = nets.denoiser.everything(rows, embedding, call)
     yield against(g, f"{case}.out", unfold(made, shape), ONE)
     yield from watch.items(g)
@@ -149,7 +151,7 @@ def _case(
 class Watch:
     """Outputs of named modules during a call, by the names under which they are stored."""
 
-    def __init__(self, network: EchoNet, names: list[str]) -> None:
+    def __init__(self, network: EchoMimicUNet, names: list[str]) -> None:
         self.seen: dict[str, Tensor] = {}
         self.names = names
         self._handles: list[Any] = []
@@ -176,7 +178,7 @@ class Watch:
             yield against(g, name, partial(like, self.seen[name]), ONE, relative=True)
 
 
-def watched(network: EchoNet, case: str) -> set[str]:
+def watched(network: EchoMimicUNet, case: str) -> set[str]:
     """Names of outputs that every directory has, by the notes.
 
     Of the call without guidance every resnet, attention, motion module and sampler; of the one with
@@ -191,7 +193,7 @@ def watched(network: EchoNet, case: str) -> set[str]:
     return {f"{case}.mid.{path}" for path in paths}
 
 
-def block_end(network: EchoNet, path: str) -> str:
+def block_end(network: EchoMimicUNet, path: str) -> str:
     """The module whose output is a whole block's, where ``path`` names a block."""
     block = network.get_submodule(path)
     if not isinstance(block, Block):

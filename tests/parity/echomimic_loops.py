@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.echomimic.conditioning import EchoBackbone
-from models.echomimic.windows import EchoWindows, windows_of
-from models.lightning.plan import plain
+from models.echomimic.conditioning import EchoMimicDenoiser
+from models.echomimic.windows import EchoMimicWindows, ring_windows
+from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
-from models.sd15.vae import PublishedVae
-from models.spec import BackboneSpec, ScheduleSpec
+from models.sd15.vae import StableDiffusionVAE
+from models.spec import DiffusionSpec, ScheduleSpec
 from tests.parity.directory import Directory, Stored
 from tests.parity.echomimic_nets import Nets
 from tests.parity.outputs import outputs_of
@@ -74,7 +74,7 @@ def _lists(meta: dict[str, Any], schedule: ScheduleSpec) -> Iterator[Item]:
             yield compare(f"scheduler.{name}", torch.tensor(told), torch.tensor(times), 0.0)
     for case in meta.get("context_queues", []):
         frames, window, overlap = (case[k] for k in ("num_frames", "context_frames", "overlap"))
-        mine = torch.tensor(windows_of(frames, window, overlap))
+        mine = torch.tensor(ring_windows(frames, window, overlap))
         label = f"windows.{frames}_{window}_{overlap}"
         yield compare(label, mine, torch.tensor(case["queue"]), 0.0)
 
@@ -84,7 +84,7 @@ class _Inputs:
 
     def __init__(self, nets: Nets, g: Stored, schedule: ScheduleSpec, seed: int) -> None:
         self.nets, self.g, self.schedule, self.seed = nets, g, schedule, seed
-        self.vae = PublishedVae(nets.vae)
+        self.vae = StableDiffusionVAE(nets.vae)
         pixels = g.float("in.ref_image_rgb_uint8_hwc").permute(2, 0, 1)[None] / 127.5 - 1
         self.latent = self.vae.encode(pixels)
         self.face = nets.locator(g.float("in.face_mask")[:, :, 0])
@@ -106,9 +106,9 @@ class _Loop:
         frames, steps = int(settings["video_length"]), int(settings["steps"])
         channels, height, width = inputs.latent.shape[1:]
         size = (channels, height, width)
-        spec = BackboneSpec(name, FPS, frames, 0, steps, size, inputs.schedule)
-        self.backbone = EchoBackbone(spec, inputs.nets.denoiser, float(settings["cfg"]))
-        self.windows = EchoWindows(
+        spec = DiffusionSpec(name, FPS, frames, 0, steps, size, inputs.schedule)
+        self.backbone = EchoMimicDenoiser(spec, inputs.nets.denoiser, float(settings["cfg"]))
+        self.windows = EchoMimicWindows(
             self.backbone,
             steps,
             frames,
@@ -133,7 +133,7 @@ class _Loop:
         z = self.g.get(f"{self.name}.init_latents", z).float()
         half = bool(self.settings.get("bank_rounded_to_fp16"))
         states: list[Tensor] = []
-        sampler = Sampler(self.inputs.schedule, plain(steps))
+        sampler = Sampler(self.inputs.schedule, full_plan(steps))
         with outputs_of(self.windows.raw) as outputs:
             clean = sampler(
                 self.windows, z, self._condition(half), observe=lambda _, x, __: states.append(x)

@@ -7,7 +7,7 @@ from typing import Any
 
 from models.checkpoints import libraries as shared
 from models.echomimic import networks as build
-from models.echomimic.unet import EchoNet
+from models.echomimic.unet import EchoMimicUNet
 from models.sd15.face_locator import FaceLocator
 from models.sd15.reference_net import ReferenceNet
 from tests.parity.directory import Directory
@@ -17,7 +17,7 @@ from tests.parity.directory import Directory
 class Nets:
     """The tiny networks of a directory with their weights."""
 
-    denoiser: EchoNet
+    denoiser: EchoMimicUNet
     reference: ReferenceNet
     locator: FaceLocator
     vae: Any
@@ -37,6 +37,6 @@ def load(directory: Directory) -> Nets:
     denoiser, reference, locator = (
         made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
     )
-    assert isinstance(denoiser, EchoNet) and isinstance(reference, ReferenceNet)
+    assert isinstance(denoiser, EchoMimicUNet) and isinstance(reference, ReferenceNet)
     assert isinstance(locator, FaceLocator)
     return Nets(denoiser, reference, locator, vae)

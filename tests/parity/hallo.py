@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from models.hallo import networks as build
 from models.hallo.audio_module import REGIONS
-from models.hallo.conditioning import read_chunk
+from models.hallo.conditioning import read_chunk_reference
 from models.hallo.unet import HalloCall
-from models.sd15.reference_bank import read_pictures, split_past
+from models.sd15.reference_bank import read_reference_features, split_motion_frames
 from tests.parity import hallo_chunks, hallo_inputs
 from tests.parity.directory import Directory, Stored
 from tests.parity.hallo_nets import Nets, load
@@ -95,7 +95,7 @@ def _reference(directory: Directory, nets: Nets) -> Iterator[Item]:
     rows = latents.repeat(HALVES, 1, 1, 1)
     out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % HALVES])
     yield against(g, "reference_unet.out", out, ONE)
-    for path, seen in read_pictures(nets.reference, latents, faces).bank.items():
+    for path, seen in read_reference_features(nets.reference, latents, faces).bank.items():
         name = f"bank_fp16.{path}.transformer_blocks.0"
         yield against(g, name, seen, HALF, relative=True)
 
@@ -118,7 +118,7 @@ class Given:
     ) -> HalloCall:
         """The first ``frames`` frames."""
         net, g = self.nets.denoiser, self.g
-        pictures = read_chunk(
+        pictures = read_chunk_reference(
             net, self.nets.reference, self.latents, self.faces, half_bank=half_bank
         )
         return HalloCall(
@@ -145,12 +145,12 @@ class Given:
         names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in call.bank}
         bank = {path: self.submodules.float(name) for path, name in names.items()}
         height, width = self.latents.shape[2:]
-        pictures, past = split_past(net, bank, HALVES, (height, width))
+        pictures, past = split_motion_frames(net, bank, HALVES, (height, width))
         return replace(call, bank=net.read_bank(pictures), past=past)
 
     def _masks(self, level: int) -> Tensor:
         rows = [self.g.float(f"{region}_mask_{level}") for region in REGIONS]
-        clips = torch.stack(rows, dim=1)  # [halves * F, 3, L], the same in every frame
+        clips = torch.stack(rows, dim=1)  # [num_branches * F, 3, L], the same in every frame
         return clips[:: len(clips) // HALVES]
 
     def run(self, latents: Tensor, t: Tensor, call: HalloCall) -> tuple[Tensor, Tensor]:

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from models.audio.streaming import RATE
 from models.hallo.audio_module import REGIONS
-from models.hallo.conditioning import HalloBackbone, for_both, read_chunk
-from models.hallo.pipeline import HalloFamily
-from models.hallo.preprocess import Prepared
-from models.lightning.plan import plain
+from models.hallo.conditioning import HalloDenoiser, read_chunk_reference, zeros_for_uncond
+from models.hallo.pipeline import HalloPipeline
+from models.hallo.preprocess import HalloPortrait
+from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
-from models.sd15.preprocess import NoVectors
-from models.sd15.vae import PublishedVae
-from models.spec import BackboneSpec, PublishedSpec, ScheduleSpec
+from models.sd15.preprocess import NoFaceEmbedder
+from models.sd15.vae import StableDiffusionVAE
+from models.spec import DiffusionSpec, ScheduleSpec, SD15Spec
 from tests.parity.directory import Directory, Stored
 from tests.parity.hallo_nets import Nets
 from tests.parity.outputs import outputs_of
@@ -120,7 +120,7 @@ def _stream(run: Run) -> Iterator[Item]:
     windows = run.directory.golden("preprocess_audio").float("audio_emb_windowed")
     shape = run.shape(0)
     steps, motion = int(run.settings["steps"]), int(run.directory.config["n_motion_frames"])
-    spec = PublishedSpec(
+    spec = SD15Spec(
         "hallo",
         FPS,
         shape[2],
@@ -142,9 +142,9 @@ def _stream(run: Run) -> Iterator[Item]:
         "vae": nets.vae,
         "wav2vec": torch.nn.Module(),  # features are the stored ones
     }
-    family = HalloFamily(spec, networks, NoVectors(0))
+    family = HalloPipeline(spec, networks, NoFaceEmbedder(0))
     family.backbone.weights = run.weights
-    prepared = Prepared(
+    prepared = HalloPortrait(
         run.pixels()[0],
         image.float("face_region_u8") / 255,
         tuple(level[0] for level in run.masks()),
@@ -152,7 +152,7 @@ def _stream(run: Run) -> Iterator[Item]:
     face = image.float("face_emb").reshape(1, -1)
     stream = family.stream(family.known("portrait", prepared, face), int(run.settings["seed"]))
     stream.speech.known = windows
-    sampler = Sampler(run.schedule, plain(steps))
+    sampler = Sampler(run.schedule, full_plan(steps))
     silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
     for k in range(int(run.settings["chunks"])):
         latents = family.sample(sampler, [stream], [family.condition(stream, silence)])
@@ -169,7 +169,7 @@ def _stream(run: Run) -> Iterator[Item]:
 def _chunk(
     run: Run, kind: str, k: int, noise: torch.Generator, last: Tensor | None
 ) -> Generator[Item, None, Tensor]:
-    g, vae, prefix = run.g, PublishedVae(run.nets.vae), f"{kind}.chunk{k}."
+    g, vae, prefix = run.g, StableDiffusionVAE(run.nets.vae), f"{kind}.chunk{k}."
     later = min(k, 1)
 
     def judge(name: str, got: Tensor, tolerance: float) -> Iterator[Item]:
@@ -189,7 +189,7 @@ def _chunk(
     yield from judge("audio_tokens", tokens, TOKENS)
     backbone, condition = _condition(run, latents, tokens, kind == "bank_fp16")
     states: list[Tensor] = []
-    sampler = Sampler(run.schedule, plain(int(run.settings["steps"])))
+    sampler = Sampler(run.schedule, full_plan(int(run.settings["steps"])))
     with outputs_of(backbone) as outputs:
         clean = sampler(backbone, z, condition, observe=lambda _, x, __: states.append(x))
     meta = run.directory.config.get("meta", {}).get(f"{prefix}timesteps")
@@ -206,24 +206,26 @@ def _chunk(
 
 def _condition(
     run: Run, latents: Tensor, tokens: Tensor, half_bank: bool
-) -> tuple[HalloBackbone, object]:
+) -> tuple[HalloDenoiser, object]:
     nets, settings = run.nets, run.settings
     frames, steps = tokens.shape[1], int(settings["steps"])
     channels, height, width = latents.shape[1:]
-    spec = BackboneSpec("hallo", FPS, frames, 0, steps, (channels, height, width), run.schedule)
-    backbone = HalloBackbone(spec, nets.denoiser, float(settings["cfg_scale"]), run.weights)
+    spec = DiffusionSpec("hallo", FPS, frames, 0, steps, (channels, height, width), run.schedule)
+    backbone = HalloDenoiser(spec, nets.denoiser, float(settings["cfg_scale"]), run.weights)
     image = run.directory.golden("preprocess_image")
     face = image.float("face_emb").reshape(1, -1)
     faces = torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
-    pictures = read_chunk(nets.denoiser, nets.reference, latents, faces, half_bank=half_bank)
+    pictures = read_chunk_reference(
+        nets.denoiser, nets.reference, latents, faces, half_bank=half_bank
+    )
     region = nets.locator(image.float("face_region_u8")[None] / 255)
     parts = {
         "bank": pictures.bank,
         "past": pictures.past,
         "face": nets.denoiser.see_face(faces, frames),
-        "audio": nets.denoiser.hear(for_both(tokens, HALVES).flatten(0, 1)),
+        "audio": nets.denoiser.hear(zeros_for_uncond(tokens, HALVES).flatten(0, 1)),
         "masks": run.masks(),
-        "region": for_both(region, HALVES),
+        "region": zeros_for_uncond(region, HALVES),
     }
     return backbone, backbone.condition("portrait", None, parts)
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from models.audio.streaming import RATE, clamped_windows
-from models.audio.wav2vec2 import RADIUS, Wav2VecFeatures, normalised
+from models.audio.wav2vec2 import RADIUS, Wav2VecFeatures, zero_mean_unit_variance
 from models.checkpoints import libraries as shared
 from models.face.landmarks import FACE_OVAL
 from models.hallo.audio_module import REGIONS
@@ -17,7 +17,7 @@ from models.hallo.preprocess import (
     LIP_RATIO,
     LIPS,
     blurred,
-    prepare,
+    prepare_hallo_portrait,
     rectangle,
     region_of,
     resized,
@@ -46,7 +46,7 @@ def _sound(directory: Directory) -> Iterator[Item]:
     directory.fill(network, "wav2vec")
     features = Wav2VecFeatures(network, FPS)
     speech = g.float("wav").numpy()
-    yield against(g, "wav_normalized", normalised(speech), SMALL)
+    yield against(g, "wav_normalized", zero_mean_unit_variance(speech), SMALL)
     length = directory.config.get("audio_length_frames")
     if length is not None:
         yield compare("audio_length_frames", math.ceil(speech.size / RATE * FPS), length, 0.0)
@@ -85,7 +85,7 @@ def _picture(directory: Directory) -> Iterator[Item]:
     }
     for name, got in made.items():
         yield against(g, name, got, 0.0)
-    prepared = prepare(picture, points, size)
+    prepared = prepare_hallo_portrait(picture, points, size)
     for level, masks in enumerate(prepared.masks):
         for region, mask in zip(REGIONS, masks, strict=True):
             name = f"{region}_mask_{level}"

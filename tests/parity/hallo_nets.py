@@ -9,7 +9,7 @@ from torch import nn
 
 from models.checkpoints import libraries as shared
 from models.hallo import networks as build
-from models.hallo.unet import HalloNet
+from models.hallo.unet import HalloUNet
 from models.sd15.face_locator import FaceLocator
 from models.sd15.reference_net import ReferenceNet
 from tests.parity.directory import Directory
@@ -21,7 +21,7 @@ VAE_CONFIG = "vae (AutoencoderKL)"
 class Nets:
     """All networks but the speech encoder."""
 
-    denoiser: HalloNet
+    denoiser: HalloUNet
     reference: ReferenceNet
     locator: FaceLocator
     image: nn.Module
@@ -43,7 +43,7 @@ def load(directory: Directory) -> Nets:
     denoiser, reference, locator = (
         made[name] for name in ("denoising_unet", "reference_unet", "face_locator")
     )
-    assert isinstance(denoiser, HalloNet) and isinstance(reference, ReferenceNet)
+    assert isinstance(denoiser, HalloUNet) and isinstance(reference, ReferenceNet)
     assert isinstance(locator, FaceLocator)
     image, audio = made["imageproj"], made["audioproj"]
     return Nets(denoiser, reference, locator, image, audio, vae)

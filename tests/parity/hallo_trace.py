@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.hallo.unet import HalloNet
+from models.hallo.unet import HalloUNet
 from tests.parity.directory import Directory, Stored
 from tests.parity.report import Absent, Item, absent, against, compare, guarded
 
@@ -31,7 +31,7 @@ INTERMEDIATES = (
 class Trace:
     """Keeps what every module gave, call by call, and what entered the motion modules' ends."""
 
-    def __init__(self, network: HalloNet) -> None:
+    def __init__(self, network: HalloUNet) -> None:
         self.network = network
         self.seen: dict[str, list[Tensor]] = defaultdict(list)
         self._handles: list[Any] = []

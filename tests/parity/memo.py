@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from models.memo import networks as build
-from models.memo.audio_module import AudioModule
+from models.memo.audio_module import JointAudioModule
 from models.memo.memory_attention import Memories
-from models.memo.unet import MemoCall, MemoNet
-from models.sd15.attention import Reading, SpatialTransformer
-from models.sd15.reference_bank import read_pictures, split_past
+from models.memo.unet import MemoCall, MemoUNet
+from models.sd15.attention import ReferenceKV, SpatialTransformer
+from models.sd15.reference_bank import read_reference_features, split_motion_frames
 from tests.parity import memo_clips, memo_inputs
 from tests.parity.directory import Directory, Stored
 from tests.parity.layouts import fold, unfold
@@ -89,7 +89,7 @@ def _features(directory: Directory, nets: Nets) -> Iterator[Item]:
         yield absent("reference features", f"no reference.latents_* in {sub.path.name}")
         return
     latents = sub.float(named[0])
-    recording = read_pictures(nets.reference, latents, sub.float("encoder_hidden_states"))
+    recording = read_reference_features(nets.reference, latents, sub.float("encoder_hidden_states"))
     prefix = f"ref{len(latents)}."
     for path, seen in recording.bank.items():
         yield against(g, prefix + stored_name(path), seen, CALL)
@@ -110,10 +110,10 @@ def _units(directory: Directory, nets: Nets) -> Iterator[Item]:
     yield against(g, "motion_attn0.out0", lambda _: _linear(net, g), CALL)
 
 
-def _joint(net: MemoNet, g: Stored) -> Iterator[Item]:
+def _joint(net: MemoUNet, g: Stored) -> Iterator[Item]:
     """The joint audio block, and its norms and attention alone."""
     audio = net.get_submodule("down_blocks.2.audio_modules.0")
-    assert isinstance(audio, AudioModule)
+    assert isinstance(audio, JointAudioModule)
     block: Any = audio.transformer_blocks[0]
     for name, norm in (("emo_ada_norm1", block.norm1), ("emo_ada_audio_norm1", block.audio_norm1)):
         yield against(g, f"{name}.out0", partial(_normed, norm, g, name), SMALL)
@@ -140,14 +140,14 @@ def _pair(name: str, both: tuple[Tensor, Tensor], g: Stored) -> Iterator[Item]:
         yield against(g, f"{name}.out{k}", made, CALL)
 
 
-def _motion(net: MemoNet, g: Stored, out: Tensor) -> Tensor:
+def _motion(net: MemoUNet, g: Stored, out: Tensor) -> Tensor:
     """The motion module alone, its memory written by the stored past frames."""
     motion = net.motion("down_blocks.2.motion_modules.0")
     x, past = g.float("motion_module.hidden_states"), g.float("motion_module.motion_frames")
     return unfold(motion(fold(x), x.shape[2], motion.write(past.transpose(1, 2))), out)
 
 
-def _basic(net: MemoNet, g: Stored) -> Tensor:
+def _basic(net: MemoUNet, g: Stored) -> Tensor:
     """The spatial block alone: the first half of the rows reads no reference."""
     transformer = net.get_submodule("down_blocks.2.attentions.0")
     assert isinstance(transformer, SpatialTransformer)
@@ -155,14 +155,14 @@ def _basic(net: MemoNet, g: Stored) -> Tensor:
     x = g.float("temporal_basic_block.hidden_states")
     half = len(x) // HALVES
     bank = block.attn1.project(g.float("temporal_basic_block.ref_img_feature"))
-    reading = Reading(bank, torch.arange(half, len(x)) % HALVES, plain=half)
+    reading = ReferenceKV(bank, torch.arange(half, len(x)) % HALVES, plain=half)
     assert block.attn2 is not None
     context = block.attn2.project(g.float("temporal_basic_block.encoder_hidden_states"))
     made: Tensor = block(x, reading, context)
     return made
 
 
-def _linear(net: MemoNet, g: Stored) -> Tensor:
+def _linear(net: MemoUNet, g: Stored) -> Tensor:
     """The first memory attention alone; stored by frame, computed by place."""
     attention: Any = net.motion("down_blocks.2.motion_modules.0").temporal_transformer.block
     attention = attention.attention_blocks[0]
@@ -249,7 +249,7 @@ def _call(
         bank[path] = seen if case.all_past else _last_few(seen, later)
     x, audio = g.float("call1.latent"), g.float("audio_embedding")
     frames, (height, width) = x.shape[2], x.shape[3:]
-    pictures, past = split_past(net, bank, HALVES, (height, width))
+    pictures, past = split_motion_frames(net, bank, HALVES, (height, width))
     memory = before
     if case.writes or memory is None:
         memory = net.remember(past, None if case.fresh else before)
@@ -268,9 +268,9 @@ def _call(
 
 def _last_few(seen: Tensor, count: int) -> Tensor:
     """Rows of the portrait and of the last ``count`` past frames, of both halves."""
-    halves = seen.view(HALVES, -1, *seen.shape[1:])
-    kept = [0, *range(halves.shape[1] - count, halves.shape[1])]
-    return halves[:, kept].flatten(0, 1)
+    num_branches = seen.view(HALVES, -1, *seen.shape[1:])
+    kept = [0, *range(num_branches.shape[1] - count, num_branches.shape[1])]
+    return num_branches[:, kept].flatten(0, 1)
 
 
 def _last_layer(

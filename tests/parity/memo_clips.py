@@ -10,16 +10,21 @@ import torch
 from torch import Tensor
 
 from models.audio.streaming import RATE
-from models.lightning.plan import plain
+from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_trajectory
 from models.memo.audio_module import NO_EMOTION
-from models.memo.conditioning import MemoBackbone, hear_both, label_both, read_clip
+from models.memo.conditioning import (
+    MemoDenoiser,
+    audio_for_branches,
+    labels_for_branches,
+    read_clip_reference,
+)
 from models.memo.memory_attention import Memories
-from models.memo.pipeline import MemoFamily
-from models.sd15.preprocess import NoVectors
-from models.sd15.vae import PublishedVae
-from models.spec import PUBLISHED_FLOW, BackboneSpec, PublishedSpec
+from models.memo.pipeline import MemoPipeline
+from models.sd15.preprocess import NoFaceEmbedder
+from models.sd15.vae import StableDiffusionVAE
+from models.spec import PUBLISHED_FLOW, DiffusionSpec, SD15Spec
 from tests.parity.directory import Directory, Stored
 from tests.parity.memo_emotion import label_of_clip
 from tests.parity.memo_nets import Nets
@@ -64,7 +69,7 @@ def _clips(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Iter
 def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
     """The same run as a session makes it: the family's stream, clip after clip."""
     shape = g["clip0.init_latents"].shape
-    spec = PublishedSpec(
+    spec = SD15Spec(
         "memo",
         float(run["fps"]),
         shape[2],
@@ -84,12 +89,12 @@ def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Ite
         "vae": nets.vae,
         "wav2vec": torch.nn.Module(),  # features are the stored ones
     }
-    family = MemoFamily(spec, networks, NoVectors(0))
+    family = MemoPipeline(spec, networks, NoFaceEmbedder(0))
     tokens = torch.arange(shape[3] * shape[4])[None]
     identity = family.known("portrait", g.float("pixel_values"), g.float("face_emb"), tokens)
     stream = family.stream(identity, int(run["generator_seed"]))
     stream.speech.known = g.float("audio_emb")
-    sampler = Sampler(PUBLISHED_FLOW, plain(spec.steps))
+    sampler = Sampler(PUBLISHED_FLOW, full_plan(spec.steps))
     silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
     labels = g["audio_emotion_labels"].view(len(clips), -1)
     for clip, told in zip(clips, labels, strict=True):
@@ -118,12 +123,12 @@ class _Clip:
 
     def __init__(self, g: Stored, name: str, nets: Nets, run: dict[str, Any]) -> None:
         self.g, self.name, self.nets, self.run = g, name, nets, run
-        self.vae = PublishedVae(nets.vae)
+        self.vae = StableDiffusionVAE(nets.vae)
         found = name if f"{name}.init_latents" in g else "clip0"
         z = g.float(f"{found}.init_latents")
         steps, fps = int(run["steps"]), float(run["fps"])
-        spec = BackboneSpec(name, fps, z.shape[2], 0, steps, (z.shape[1], *z.shape[3:]))
-        self.backbone = MemoBackbone(spec, nets.denoiser, run["guidance_scale"])
+        spec = DiffusionSpec(name, fps, z.shape[2], 0, steps, (z.shape[1], *z.shape[3:]))
+        self.backbone = MemoDenoiser(spec, nets.denoiser, run["guidance_scale"])
         self.z = z
 
     def judge(self, item: str, got: Tensor, tolerance: float) -> Item:
@@ -155,14 +160,14 @@ class _Clip:
         face = self.g.float("face_emb")
         faces = torch.cat([self.nets.image(torch.zeros_like(face)), self.nets.image(face)])
         net = self.nets.denoiser
-        bank, memory = read_clip(net, self.nets.reference, latents, faces, memory)
+        bank, memory = read_clip_reference(net, self.nets.reference, latents, faces, memory)
         frames = self.z.shape[2]
         parts = {
             "bank": bank,
             "face": net.see_face(faces, frames),
             "memory": memory,
-            "labels": label_both(self.label, NO_EMOTION, frames, HALVES),
-            "audio": hear_both(self.audio, HALVES),
+            "labels": labels_for_branches(self.label, NO_EMOTION, frames, HALVES),
+            "audio": audio_for_branches(self.audio, HALVES),
         }
         self.condition = self.backbone.condition("portrait", None, parts)
         yield from remembered(self.name, memory, self.g)
@@ -171,7 +176,7 @@ class _Clip:
     def steps(self) -> Iterator[Item]:
         """The plain loop, step by step."""
         states: list[Tensor] = []
-        sampler = Sampler(PUBLISHED_FLOW, plain(int(self.run["steps"])))
+        sampler = Sampler(PUBLISHED_FLOW, full_plan(int(self.run["steps"])))
         with outputs_of(self.backbone) as outputs:
             self.clean = sampler(
                 self.backbone, self.z, self.condition, observe=lambda _, z, __: states.append(z)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from models.audio.wav2vec2 import Wav2VecFeatures, normalised
+from models.audio.wav2vec2 import Wav2VecFeatures, zero_mean_unit_variance
 from models.checkpoints import libraries as shared
 from tests.parity.directory import Directory, Stored
 from tests.parity.memo_emotion import segments_of, timeline
@@ -35,7 +35,9 @@ def items(directory: Directory, classifier: nn.Module) -> Iterator[Item]:
     if not named:
         yield absent("wav2vec_seq", f"no wav2vec_seq* in {g.path.name}")
     for name in sorted(named):
-        states = features.states(normalised(speech), int(name.removeprefix("wav2vec_seq")))
+        states = features.states(
+            zero_mean_unit_variance(speech), int(name.removeprefix("wav2vec_seq"))
+        )
         for k, state in enumerate(states):
             yield against(g, f"{name}.hidden_states.{k}", state, AUDIO)
         yield against(g, f"{name}.last_hidden_state", states[-1], AUDIO)

@@ -9,7 +9,7 @@ from torch import nn
 
 from models.checkpoints import libraries as shared
 from models.memo import networks as build
-from models.memo.unet import MemoNet, MemoReferenceNet
+from models.memo.unet import MemoReferenceNet, MemoUNet
 from tests.parity.directory import Directory
 
 
@@ -17,7 +17,7 @@ from tests.parity.directory import Directory
 class Nets:
     """The tiny networks of a directory with their weights."""
 
-    denoiser: MemoNet
+    denoiser: MemoUNet
     reference: MemoReferenceNet
     image: nn.Module
     audio: nn.Module
@@ -37,7 +37,7 @@ def load(directory: Directory) -> Nets:
     vae = directory.build(lambda config: shared.vae(config["vae"]))
     directory.fill(vae, "vae")
     denoiser, reference = made["diffusion_net"], made["reference_net"]
-    assert isinstance(denoiser, MemoNet) and isinstance(reference, MemoReferenceNet)
+    assert isinstance(denoiser, MemoUNet) and isinstance(reference, MemoReferenceNet)
     image, audio, emotion = (
         made[name] for name in ("image_proj", "audio_proj", "audio_emotion_classifier")
     )

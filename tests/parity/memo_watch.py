@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from models.memo.memory_attention import Memories
-from models.memo.unet import MemoNet
+from models.memo.unet import MemoUNet
 from models.sd15.blocks import FrameNorm
 from tests.parity.directory import Stored
 from tests.parity.layouts import like
@@ -34,7 +34,7 @@ def remembered(name: str, memory: Memories, g: Stored, *, always: bool = True) -
 
 
 @contextmanager
-def statistics_over(network: MemoNet, frames: int) -> Iterator[None]:
+def statistics_over(network: MemoUNet, frames: int) -> Iterator[None]:
     """Let the norms of resnets and of the head take statistics over ``frames`` frames."""
     norms = [module for module in network.modules() if isinstance(module, FrameNorm)]
     for norm in norms:
@@ -49,7 +49,7 @@ def statistics_over(network: MemoNet, frames: int) -> Iterator[None]:
 class Watch:
     """Outputs of the modules whose outputs are stored, during one call."""
 
-    def __init__(self, network: MemoNet, stored: Stored) -> None:
+    def __init__(self, network: MemoUNet, stored: Stored) -> None:
         self.network, self.stored = network, stored
         self.seen: dict[str, Any] = {}
         self._handles: list[Any] = []

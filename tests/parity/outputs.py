@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from models.sd15.cfg import GuidedBackbone
+from models.sd15.cfg import SD15Denoiser
 
 
 @contextmanager
-def outputs_of(backbone: GuidedBackbone) -> Iterator[list[Tensor]]:
-    """Raw outputs [halves * B, C, F, H, W] of every call inside the block, in order."""
+def outputs_of(backbone: SD15Denoiser) -> Iterator[list[Tensor]]:
+    """Raw outputs [num_branches * B, C, F, H, W] of every call inside the block, in order."""
     kept: list[Tensor] = []
     leave = backbone.leave
 

@@ -15,7 +15,7 @@ from models.fake import FakeGenerator
 from models.io.image import load_image
 from server import errors
 from server.app import worker_config
-from server.assets import Catalogue, draw_portrait
+from server.assets import BundledAssets, draw_portrait
 from server.clock import SystemClock, wait_until
 from server.settings import Settings
 from server.worker.generators import make_generator
@@ -126,7 +126,7 @@ def test_a_catalogue_reads_its_lists(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / f"{kind}.json").write_text(json.dumps([row]))
         (folder / f"{row['id']}.{suffix}").write_bytes(b"content")
-    catalogue = Catalogue.read(tmp_path, draw=True)
+    catalogue = BundledAssets.read(tmp_path, draw=True)
     assert [avatar.id for avatar in catalogue.avatars] == ["eve"]
     assert catalogue.clip("hi").text == "Hi."
     with pytest.raises(errors.NotFound):
@@ -134,8 +134,8 @@ def test_a_catalogue_reads_its_lists(tmp_path: Path) -> None:
 
 
 def test_the_drawn_portrait_stands_in_only_when_asked_for(tmp_path: Path) -> None:
-    assert Catalogue.read(tmp_path).avatars == []
-    (drawn,) = Catalogue.read(tmp_path, draw=True).avatars
+    assert BundledAssets.read(tmp_path).avatars == []
+    (drawn,) = BundledAssets.read(tmp_path, draw=True).avatars
     assert drawn.id == "test"
     assert load_image(drawn.picture).shape == (256, 256, 3)
     assert np.ptp(load_image(draw_portrait(100))) > 50
@@ -163,7 +163,7 @@ def test_workers_are_started_with_what_the_settings_say() -> None:
         max_batch=2,
         max_identities=5,
     )
-    config = worker_config(told, Catalogue([], []))
+    config = worker_config(told, BundledAssets([], []))
     shared = {field.name for field in fields(WorkerConfig)} - {"warm_portrait"}
     assert {name: getattr(config, name) for name in shared} == {
         name: getattr(told, name) for name in shared

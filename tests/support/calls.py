@@ -20,7 +20,7 @@ from aiortc.mediastreams import MediaStreamError
 from numpy.typing import NDArray
 
 from models.fake import FakeGenerator, read_counter
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.media.encoders import OpusEncoder, VideoEncoder
 from server.webrtc import aiortc_patches
 from server.webrtc.peer import Peer
@@ -57,7 +57,7 @@ class UnitSource:
         self.keyframe_requests += 1
         self.keyframe_wanted = True
 
-    def next(self) -> Unit:
+    def next(self) -> AVFrame:
         """The next unit."""
         pcm = beep(self.index)
         heard = pcm[::3].astype(np.float32) / np.float32(32_768)
@@ -65,12 +65,12 @@ class UnitSource:
         video, keyframe = self.video.encode(frame, force_keyframe=self.keyframe_wanted)
         self.keyframe_wanted = False
         packets = tuple(self.opus.encode(piece) for piece in pcm.reshape(-1, 960))
-        unit = Unit(0, self.index, keyframe, False, video, packets, pcm.tobytes())
+        unit = AVFrame(0, self.index, keyframe, False, video, packets, pcm.tobytes())
         self.index += 1
         return unit
 
 
-async def pace(source: UnitSource, send: Callable[[Unit], None]) -> None:
+async def pace(source: UnitSource, send: Callable[[AVFrame], None]) -> None:
     """Send units at ``FPS`` until cancelled, as a session's pacer does."""
     loop = asyncio.get_running_loop()
     start = loop.time() - source.index / FPS

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.checkpoints import rename as renames
 from models.checkpoints.build import build_networks, library_config
-from models.checkpoints.layout import LAYOUTS, Part
+from models.checkpoints.layout import LAYOUTS, NetworkFile
 from models.checkpoints.load import CONFIG
 from models.checkpoints.random_init import randomise
 from models.checkpoints.union import MOTION
@@ -71,7 +71,7 @@ def write_checkpoint(
             _write_json(beside, configs[part.network])
 
 
-def _stored(part: Part, network: nn.Module) -> dict[str, Tensor]:
+def _stored(part: NetworkFile, network: nn.Module) -> dict[str, Tensor]:
     """A network's tensors under the names of its file."""
     state = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
     if part.rename is renames.whisper:

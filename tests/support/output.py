@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.clock import Clock
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.session.events import Event
 from server.session.output import Video
 
@@ -18,13 +18,13 @@ class Recorder:
         self.video = video
         self.dropped_units = 0
         self.ready = ready
-        self.units: list[tuple[float, Unit]] = []
+        self.units: list[tuple[float, AVFrame]] = []
         self.events: list[tuple[float, Event]] = []
         self.cleared: list[float] = []
         self.closed = False
         self._clock = clock
 
-    def send(self, unit: Unit) -> None:
+    def send(self, unit: AVFrame) -> None:
         """Remember a unit."""
         self.units.append((self._clock.now(), unit))
 
@@ -55,7 +55,7 @@ class Recorder:
         return [at for at, _ in self.units]
 
     @property
-    def speaking(self) -> list[tuple[float, Unit]]:
+    def speaking(self) -> list[tuple[float, AVFrame]]:
         """Units that hold speech."""
         return [(at, unit) for at, unit in self.units if unit.speaking]
 

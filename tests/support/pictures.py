@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client_demo.rest import Format
-from client_demo.units import ReceivedUnit
+from client_demo.units import ReceivedFrame
 from models.fake import FakeGenerator, read_counter
 from server.media.av_frame import OUTPUT_RATE
 
@@ -19,7 +19,7 @@ FORMAT = Format(width=256, height=256, fps=25.0, sample_rate=OUTPUT_RATE)
 SLICE = 1920
 
 
-def units(sound: NDArray[np.int16], *, first_index: int = 0) -> Iterator[ReceivedUnit]:
+def units(sound: NDArray[np.int16], *, first_index: int = 0) -> Iterator[ReceivedFrame]:
     """One unit for each 40 ms of int16 [N] at 48 kHz, as the fake model shows it."""
     generator = FakeGenerator(chunk_frames=1, lookahead_frames=0)
     stream = generator.open(generator.prepare(np.full((256, 256, 3), 90, np.uint8)))
@@ -34,7 +34,7 @@ def units(sound: NDArray[np.int16], *, first_index: int = 0) -> Iterator[Receive
         picture = av.VideoFrame.from_ndarray(generator.generate([stream], [heard])[0][0], "rgb24")
         picture.pts = k
         (packet,) = encoder.encode(picture.reformat(format="yuv420p"))
-        yield ReceivedUnit(
+        yield ReceivedFrame(
             generation=0,
             index=first_index + k,
             keyframe=bool(packet.is_keyframe),

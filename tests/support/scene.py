@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from server.media.spec import MediaSpec
 from server.session.lifetime import Limits
 from server.session.session import Mode, Session
-from server.worker.messages import Job
+from server.worker.messages import ChunkRequest
 from tests.support.clock import ManualClock
 from tests.support.output import Recorder
 from tests.support.workers import SPEC, FakeWorkers
@@ -54,7 +54,7 @@ class Scene:
 @asynccontextmanager
 async def scene(
     *,
-    cost: float | Callable[[Job], float] = 0.02,
+    cost: float | Callable[[ChunkRequest], float] = 0.02,
     mode: Mode = "speak",
     limits: Limits | None = None,
     attach: bool = True,

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
 
 from server.app import create_app
-from server.assets import Avatar, Catalogue, Clip, draw_portrait
+from server.assets import BundledAssets, BundledAvatar, BundledClip, draw_portrait
 from server.clock import SystemClock
 from server.media.av_frame import HEADER, MAGIC
 from server.serve import Server, server_config
@@ -23,9 +23,9 @@ from server.session.workers import Workers
 from server.settings import Settings
 from tests.support.workers import FakeWorkers
 
-CATALOGUE = Catalogue(
-    [Avatar("ada", "Ada", draw_portrait()), Avatar("bob", "Bob", draw_portrait(300))],
-    [Clip("hello", "Hello", "Hello there.", b"RIFF....WAVE")],
+CATALOGUE = BundledAssets(
+    [BundledAvatar("ada", "Ada", draw_portrait()), BundledAvatar("bob", "Bob", draw_portrait(300))],
+    [BundledClip("hello", "Hello", "Hello there.", b"RIFF....WAVE")],
 )
 PATIENCE_S = 20.0
 

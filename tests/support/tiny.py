@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from models.lightning.dfa import token_indices
-from models.mini.autoencoder import CodecSpec
-from models.mini.prior import Anchor, geometry_planes, sigma_map
-from models.mini.unet import MiniCondition, MiniUNet
+from models.mini.autoencoder import AutoencoderSpec
+from models.mini.conditioning import MiniConditioning
+from models.mini.prior import Prior, geometry_planes, sigma_map
+from models.mini.unet import MiniUNet
 from models.runtime.engine import Program
 from models.spec import MiniSpec, ScheduleSpec
 
@@ -35,7 +36,7 @@ TINY = MiniSpec(
     octaves=2,
     templates=6,
     template_side=8,
-    codec=CodecSpec(latent=4, encoder=(8, 12), decoder=(8, 8)),
+    codec=AutoencoderSpec(latent=4, encoder=(8, 12), decoder=(8, 8)),
 )
 SNR_ABOVE_ZERO = ScheduleSpec(zero_terminal_snr=False, start_noise=1.0)
 
@@ -66,8 +67,8 @@ def tiny_net(
 
 
 def tiny_condition(
-    net: MiniUNet, seed: int = 0, *, owner: str | None = None, head: int = 3
-) -> MiniCondition:
+    net: MiniUNet, seed: int = 0, *, identity_id: str | None = None, head: int = 3
+) -> MiniConditioning:
     """Conditions of one chunk of one identity; its head begins ``head`` cells from the border."""
     spec, generator = net.spec, torch.Generator().manual_seed(77 + seed)
     (channels, height, width), frames = spec.latent, spec.chunk_frames
@@ -81,9 +82,9 @@ def tiny_condition(
     mouth = torch.tensor([[width * 0.5, height * 0.72]])
     eyes = torch.tensor([[width * 0.36, height * 0.4, width * 0.64, height * 0.4]])
     sigma = sigma_map(mask, mouth, eyes, spec)
-    anchor = Anchor(rand(1, 1, channels, height, width), sigma[:, None])
+    anchor = Prior(rand(1, 1, channels, height, width), sigma[:, None])
     geometry = geometry_planes(mask, mouth, eyes).to(dtype)
-    reference = net.reference([owner or f"identity {seed}"], anchor, geometry)
+    reference = net.reference([identity_id or f"identity {seed}"], anchor, geometry)
     face = (sigma[0, 0] > spec.sigma_background).float()
     reference = replace(reference, foreground=token_indices(face))
     return net.condition(
@@ -94,7 +95,7 @@ def tiny_condition(
     )
 
 
-def with_foreground(cond: MiniCondition, foreground: Tensor | None) -> MiniCondition:
+def with_foreground(cond: MiniConditioning, foreground: Tensor | None) -> MiniConditioning:
     """The same conditions with other face tokens."""
     return replace(cond, reference=replace(cond.reference, foreground=foreground))
 

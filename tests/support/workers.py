@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from models.errors import PortraitError
 from server.clock import Clock
 from server.errors import NotReady
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
-from server.session.workers import Sink
+from server.session.workers import ChunkCallbacks
 from server.worker.identities import content_hash
-from server.worker.messages import Job, Made
+from server.worker.messages import ChunkRequest, ChunkResult
 
 SPEC = MediaSpec(fps=25.0, size=(256, 256), chunk_frames=4, lookahead_frames=2, sample_rate=16_000)
 BAD_PORTRAIT = b"no face here"
@@ -25,12 +25,15 @@ class FakeWorkers:
     """Implements ``Workers`` with one queue that takes ``cost`` seconds a chunk."""
 
     def __init__(
-        self, clock: Clock, cost: float | Callable[[Job], float] = 0.02, spec: MediaSpec = SPEC
+        self,
+        clock: Clock,
+        cost: float | Callable[[ChunkRequest], float] = 0.02,
+        spec: MediaSpec = SPEC,
     ) -> None:
-        self.jobs: list[tuple[str, Job]] = []
+        self.jobs: list[tuple[str, ChunkRequest]] = []
         self.seeds: dict[str, int] = {}
         self.identities: dict[str, str] = {}
-        self.sinks: dict[str, Sink] = {}
+        self.sinks: dict[str, ChunkCallbacks] = {}
         self.keyframes = 0
         self.warm = True
         self.measured = 4
@@ -40,7 +43,7 @@ class FakeWorkers:
         self._spec = spec
         self._forced: set[str] = set()
         self._generations: dict[str, int] = {}
-        self._queue: asyncio.Queue[tuple[str, Job]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[str, ChunkRequest]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -75,14 +78,16 @@ class FakeWorkers:
         self.prepared += 1
         return content_hash(portrait)
 
-    async def open(self, session: str, identity: str, sink: Sink, *, seed: int = 0) -> None:
+    async def open(
+        self, session: str, identity: str, sink: ChunkCallbacks, *, seed: int = 0
+    ) -> None:
         """Remember the sink."""
         self.sinks[session] = sink
         self.seeds[session] = seed
         self.identities[session] = identity
         self._forced.add(session)
 
-    async def submit(self, session: str, job: Job) -> None:
+    async def submit(self, session: str, job: ChunkRequest) -> None:
         """Queue a job."""
         self.jobs.append((session, job))
         self._queue.put_nowait((session, job))
@@ -120,9 +125,9 @@ class FakeWorkers:
             sink = self.sinks.get(session)
             if sink is not None:
                 units = self._units(session, job)
-                sink.made(Made(session, job.generation, job.sequence, units, cost, 1))
+                sink.made(ChunkResult(session, job.generation, job.sequence, units, cost, 1))
 
-    def _units(self, session: str, job: Job) -> tuple[Unit, ...]:
+    def _units(self, session: str, job: ChunkRequest) -> tuple[AVFrame, ...]:
         sound = np.frombuffer(job.sound, np.int16).reshape(self._spec.chunk_frames, -1)
         units = []
         for k, piece in enumerate(sound):
@@ -130,7 +135,7 @@ class FakeWorkers:
             self._forced.discard(session)
             picture = f"{session} {job.sequence} {k}".encode()
             units.append(
-                Unit(
+                AVFrame(
                     generation=job.generation,
                     index=job.first_index + k,
                     keyframe=keyframe,
@@ -144,6 +149,6 @@ class FakeWorkers:
         return tuple(units)
 
 
-def features_of(job: Job, spec: MediaSpec = SPEC) -> NDArray[np.float32]:
+def features_of(job: ChunkRequest, spec: MediaSpec = SPEC) -> NDArray[np.float32]:
     """What the model hears with a job, float32 [F + L, samples]."""
     return np.frombuffer(job.features, np.float32).reshape(spec.needed_frames, -1)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.bench.cost import CLAIMS, FRAMES, MOVED, SHARES, Costs, gain, probe
-from models.bench.flops import by_kind, count, label_of, on_meta, total
+from models.bench.flops import by_kind, count_flops, label_of, on_meta, total
 from models.errors import LiveheadError
 from models.lightning.plan import parse
 from models.spec import PUBLISHED_PLANS
@@ -94,7 +94,7 @@ class Net(nn.Module):
 def test_every_operation_is_counted_once_and_in_its_place() -> None:
     with on_meta():
         net = Net()
-        macs = count(net, lambda: net(torch.empty(1, 4, 16, 16)), levels=1)
+        macs = count_flops(net, lambda: net(torch.empty(1, 4, 16, 16)), levels=1)
     assert macs[("conv_in", 0)] == 9 * 4 * 8 * 256
     assert macs[("resnets", 0)] == 8 * 8 * 256
     assert macs[("other", 0)] == 256 * 256 * 8

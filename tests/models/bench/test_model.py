@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.bench.model import Spread, measure, variants
-from models.bench.target import load_subject
+from models.bench.target import load_target
 from models.errors import LiveheadError
 from models.lightning.plan import parse
 
@@ -61,5 +61,5 @@ def test_three_plans_are_compared() -> None:
 @pytest.mark.parametrize("weights", ["random:", "random:x"])
 def test_a_seed_must_be_a_number(weights: str) -> None:
     with pytest.raises(LiveheadError) as caught:
-        load_subject(weights, None, 1)
+        load_target(weights, None, 1)
     assert caught.value.code == "bad_option"

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from models.bench.cost import Costs
 from models.commands.bench_speed import Subject, make_subject, promised, time_plans
-from models.lightning.devices import make_lanes
-from models.lightning.plan import parse, plain
+from models.lightning.devices import make_replicas
+from models.lightning.plan import full_plan, parse
 from models.pipeline import load_generator
 from models.published import PublishedOptions
 from tests.support.small import small_checkpoint
@@ -25,7 +25,7 @@ def test_the_promise_is_that_of_the_steps_alone() -> None:
     costs = Costs(4, Counter({("kind", 0): 150}), key, light, everywhere, {"memory": 1000})
     assert promised(costs, parse("4:0+dfa")) == pytest.approx(400 / 130)
     assert promised(costs, parse("4:0")) == pytest.approx(400 / 160)
-    assert promised(costs, plain(4)) == 1
+    assert promised(costs, full_plan(4)) == 1
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +44,13 @@ def test_a_chunk_has_the_frames_asked_for_and_the_portraits_own_face(subject: Su
 def test_plans_take_turns_and_medians_count(subject: Subject) -> None:
     turns = (9, 1, 3, 1, 3, 8)  # plain, fast, plain, ..., each after a reading that takes no time
     clock = accumulate(tick for turn in turns for tick in (0, turn))
-    plans = {"plain": plain(2), "fast": parse("2:0+dfa")}
+    plans = {"plain": full_plan(2), "fast": parse("2:0+dfa")}
     times = time_plans(subject, plans, 3, lambda: float(next(clock)))
     assert times == {"plain": 3, "fast": 1}
 
 
 def test_devices_share_what_is_timed(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes = make_lanes(subject.generator.family.backbone, ["cpu", "cpu"])
+    lanes = make_replicas(subject.generator.family.backbone, ["cpu", "cpu"])
     monkeypatch.setattr(subject.generator, "lanes", tuple(lanes))
     ran: list[str] = []
     replica: Any = lanes[1].backbone
@@ -62,5 +62,5 @@ def test_devices_share_what_is_timed(subject: Subject, monkeypatch: pytest.Monke
         return made
 
     monkeypatch.setattr(replica, "tail", watched)
-    time_plans(subject, {"plain": plain(2), "fast": parse("3:0+parallel")}, 1)
+    time_plans(subject, {"plain": full_plan(2), "fast": parse("3:0+parallel")}, 1)
     assert ran == ["replica"]

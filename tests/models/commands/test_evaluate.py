@@ -15,7 +15,7 @@ from PIL import Image
 
 from models.commands import evaluate as command
 from models.errors import LiveheadError, PortraitError
-from models.evaluation.mouth_metric import Ruler, load_ruler, save_ruler
+from models.evaluation.mouth_metric import MouthMetric, load_mouth_metric, save_mouth_metric
 from models.evaluation.tasks import find_ruler
 from models.fake import FakeGenerator
 from tests.support.puppet import PHOTO, PuppetGenerator, babble, write_clip
@@ -30,7 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_clip(folder, "000", "train", frames=8)
     write_clip(folder, "900", "held_out", frames=50, seed=2)
     torch.manual_seed(1)
-    save_ruler(Ruler(), folder / "ruler.pt", ["000"])
+    save_mouth_metric(MouthMetric(), folder / "ruler.pt", ["000"])
     return folder
 
 
@@ -141,18 +141,18 @@ def test_the_ruler_is_kept_until_its_clips_change(
 ) -> None:
     trained = []
 
-    def train(clips: list[Any]) -> Ruler:
+    def train(clips: list[Any]) -> MouthMetric:
         trained.append([clip.name for clip in clips])
-        return Ruler()
+        return MouthMetric()
 
-    monkeypatch.setattr("models.evaluation.tasks.train_ruler", train)
+    monkeypatch.setattr("models.evaluation.tasks.train_mouth_metric", train)
     assert find_ruler(data) is not None and not trained
     for name in ("000", "001"):
         write_clip(tmp_path, name, "train", frames=4)
         assert find_ruler(tmp_path) is not None
     find_ruler(tmp_path)
     assert trained == [["000"], ["000", "001"]]
-    assert load_ruler(tmp_path / "ruler.pt")[1] == ["000", "001"]
+    assert load_mouth_metric(tmp_path / "ruler.pt")[1] == ["000", "001"]
 
 
 def test_without_training_clips_there_is_no_ruler(

@@ -12,25 +12,25 @@ from torch import Tensor
 
 from models.bench.waste import WastefulReading
 from models.echomimic import networks as build
-from models.echomimic.conditioning import EchoBackbone
-from models.echomimic.streaming import bridge
-from models.echomimic.unet import EchoCall, EchoNet
-from models.echomimic.windows import EchoWindows, windows_of
+from models.echomimic.conditioning import EchoMimicDenoiser
+from models.echomimic.streaming import smooth_boundary
+from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
+from models.echomimic.windows import EchoMimicWindows, ring_windows
 from models.errors import CacheError
-from models.lightning.cache import Cached
+from models.lightning.cache import FeatureCache
 from models.lightning.focus import Focus
-from models.lightning.plan import parse, plain
+from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
 from models.sd15.attention import Reads
 from models.sd15.cfg import collate
 from models.sd15.reference_net import ReferenceNet
-from models.spec import PUBLISHED_DDIM, BackboneSpec
+from models.spec import PUBLISHED_DDIM, DiffusionSpec
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
 
 CELLS, STEPS = 8, 4
-SPEC = BackboneSpec("echomimic", 24.0, 4, 0, STEPS, (4, CELLS, CELLS), PUBLISHED_DDIM)
+SPEC = DiffusionSpec("echomimic", 24.0, 4, 0, STEPS, (4, CELLS, CELLS), PUBLISHED_DDIM)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -41,18 +41,18 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 class Small:
     """The network, guided or not."""
 
-    net: EchoNet
+    net: EchoMimicUNet
     bank: dict[str, Any]
     seen: dict[str, Tensor]
 
-    def backbone(self, guidance: float = 2.5) -> EchoBackbone:
+    def backbone(self, guidance: float = 2.5) -> EchoMimicDenoiser:
         """For windows of any length."""
-        return EchoBackbone(SPEC, self.net, guidance)
+        return EchoMimicDenoiser(SPEC, self.net, guidance)
 
     def condition(
         self,
         frames: int,
-        owner: str = "a",
+        identity_id: str = "a",
         seed: int = 1,
         guidance: float = 2.5,
         foreground: Tensor | None = None,
@@ -63,7 +63,7 @@ class Small:
         face = random(1, 32, CELLS, CELLS, seed=3).to(dtype)
         backbone = self.backbone(guidance)
         with torch.inference_mode():
-            return backbone.hearing(owner, foreground, self.bank, face, audio)
+            return backbone.hearing(identity_id, foreground, self.bank, face, audio)
 
 
 @cache
@@ -74,7 +74,7 @@ def small(dtype: torch.dtype = torch.float32) -> Small:
         made["denoising_unet"].eval().to(dtype),
         made["reference_unet"].eval().to(dtype),
     )
-    assert isinstance(net, EchoNet) and isinstance(reference, ReferenceNet)
+    assert isinstance(net, EchoMimicUNet) and isinstance(reference, ReferenceNet)
     with torch.inference_mode():
         _, recording = reference.read(random(1, 4, CELLS, CELLS, seed=9).to(dtype))
         return Small(net, net.read_bank(recording.bank), recording.bank)
@@ -85,8 +85,8 @@ def clip(frames: int) -> Tensor:
 
 
 def test_windows_walk_around_the_ring() -> None:
-    assert windows_of(6, 4, 1) == [[0, 1, 2, 3], [3, 4, 5, 0]]
-    walking = EchoWindows(small().backbone(), STEPS, 6, window=4, overlap=1)
+    assert ring_windows(6, 4, 1) == [[0, 1, 2, 3], [3, 4, 5, 0]]
+    walking = EchoMimicWindows(small().backbone(), STEPS, 6, window=4, overlap=1)
     assert walking.at(1) == [[2, 3, 4, 5], [5, 0, 1, 2]]
     assert walking.at(3) == walking.at(0)
 
@@ -94,9 +94,9 @@ def test_windows_walk_around_the_ring() -> None:
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_every_step_a_key_is_the_plain_loop_bit_for_bit(guidance: float) -> None:
     case = small()
-    walking = EchoWindows(case.backbone(guidance), STEPS, 6, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(guidance), STEPS, 6, window=4, overlap=1)
     cond = walking.condition(case.condition(6, guidance=guidance))
-    sampler, expected = Sampler(PUBLISHED_DDIM, plain(STEPS)), clip(6)
+    sampler, expected = Sampler(PUBLISHED_DDIM, full_plan(STEPS)), clip(6)
     with torch.inference_mode():
         for step, t in enumerate(sampler.times):
             v, _ = walking.full(expected, torch.tensor([float(t)]), cond)
@@ -107,21 +107,21 @@ def test_every_step_a_key_is_the_plain_loop_bit_for_bit(guidance: float) -> None
 @torch.inference_mode()
 def test_a_light_step_where_the_windows_have_not_walked_is_the_key_step() -> None:
     case = small()
-    walking = EchoWindows(case.backbone(), STEPS, 7, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(), STEPS, 7, window=4, overlap=1)
     cond = walking.condition(case.condition(7))
-    t = torch.tensor([float(Sampler(PUBLISHED_DDIM, plain(STEPS)).times[1])])
+    t = torch.tensor([float(Sampler(PUBLISHED_DDIM, full_plan(STEPS)).times[1])])
     v, cached = walking.full(clip(7), t, cond, keep=True)
     again = walking.tail(replace(cached, background=None), clip(7), t, cond)
     assert torch.equal(again, v)
 
 
 @dataclass
-class _PublishedOrder(EchoCall):
+class _PublishedOrder(EchoMimicCall):
     tokens: dict[str, Tensor] = field(default_factory=dict)
 
     def reading(self, path: str) -> Reads | None:
-        rows = torch.zeros(self.halves * self.frames, dtype=torch.int64)
-        return WastefulReading(self.tokens[path], rows, (self.halves - 1) * self.frames)
+        rows = torch.zeros(self.num_branches * self.frames, dtype=torch.int64)
+        return WastefulReading(self.tokens[path], rows, (self.num_branches - 1) * self.frames)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
@@ -131,8 +131,8 @@ def test_the_published_order_of_work_gives_the_same(guidance: float) -> None:
     cond, backbone = case.condition(4, guidance=guidance), case.backbone(guidance)
     lean = backbone.call(cond, Focus())
     wasteful = _PublishedOrder(**vars(lean), tokens=case.seen)
-    x = random(backbone.halves * 4, 4, CELLS, CELLS).double()
-    embedding = case.net.embed(torch.tensor([500.0]), backbone.halves, 4)
+    x = random(backbone.num_branches * 4, 4, CELLS, CELLS).double()
+    embedding = case.net.embed(torch.tensor([500.0]), backbone.num_branches, 4)
     made, _ = case.net.everything(x, embedding, lean)
     expected, _ = case.net.everything(x, embedding, wasteful)
     assert torch.allclose(made, expected, rtol=0, atol=1e-12)
@@ -141,7 +141,7 @@ def test_the_published_order_of_work_gives_the_same(guidance: float) -> None:
 @torch.inference_mode()
 def test_every_frame_takes_its_own_hidden_state_wherever_its_window_has_gone() -> None:
     case = small()
-    walking = EchoWindows(case.backbone(1.0), STEPS, 7, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(1.0), STEPS, 7, window=4, overlap=1)
     held = [frame for window in walking.at(0) for frame in window]
     for step in range(STEPS):
         for window, rows in zip(walking.at(step), walking._sources(0, step), strict=True):
@@ -153,20 +153,28 @@ def test_every_frame_takes_its_own_hidden_state_wherever_its_window_has_gone() -
 def test_each_frame_of_each_copy_takes_its_own_of_everything_cached(frames: int) -> None:
     """Rows of the cache are told apart by half, copy and frame; clips shorter than a window, of
     its length, and longer ones, whose last windows wrap."""
-    walking = EchoWindows(small().backbone(), STEPS, frames, window=4, overlap=1)
-    copies, halves = 2, 2
+    walking = EchoMimicWindows(small().backbone(), STEPS, frames, window=4, overlap=1)
+    copies, num_branches = 2, 2
     for key in range(STEPS):
         held = torch.tensor([frame for window in walking.at(key) for frame in window])
         names = torch.cat(
-            [1000.0 * half + 100 * copy + held for half in range(halves) for copy in range(copies)]
+            [
+                1000.0 * half + 100 * copy + held
+                for half in range(num_branches)
+                for copy in range(copies)
+            ]
         )
-        cached = Cached(names.view(-1, 1, 1, 1), {"a": names.view(-1, 1, 1)}, ("x",) * copies, 2)
+        cached = FeatureCache(
+            names.view(-1, 1, 1, 1), {"a": names.view(-1, 1, 1)}, ("x",) * copies, 2
+        )
         for step in range(key + 1, STEPS):
             for window, source in zip(walking.at(step), walking._sources(key, step), strict=True):
                 for copy in range(copies):
                     part = walking._part(cached, copies, copy, source)
-                    expected = [1000 * h + 100 * copy + f for h in range(halves) for f in window]
-                    assert part.background is not None and part.owners == ("x",)
+                    expected = [
+                        1000 * h + 100 * copy + f for h in range(num_branches) for f in window
+                    ]
+                    assert part.background is not None and part.identity_ids == ("x",)
                     assert part.hidden.flatten().tolist() == expected
                     assert part.background["a"].flatten().tolist() == expected
 
@@ -175,7 +183,7 @@ def test_each_frame_of_each_copy_takes_its_own_of_everything_cached(frames: int)
 @torch.inference_mode()
 def test_a_foreground_of_all_tokens_is_plain_attention_wherever_windows_go(frames: int) -> None:
     case = small()
-    walking = EchoWindows(case.backbone(), STEPS, frames, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(), STEPS, frames, window=4, overlap=1)
     all_tokens = torch.arange(CELLS * CELLS)[None]
     cond = walking.condition(case.condition(frames, foreground=all_tokens))
     for flags in ("", "+parallel"):
@@ -187,7 +195,7 @@ def test_a_foreground_of_all_tokens_is_plain_attention_wherever_windows_go(frame
 @pytest.mark.parametrize("flags", ["", "+dfa"])
 def test_one_light_step_a_group_in_a_batch_is_the_sequential_one(flags: str) -> None:
     case = small()
-    walking = EchoWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
     cond = walking.condition(case.condition(6, foreground=torch.arange(40)[None]))
     one = Sampler(PUBLISHED_DDIM, parse(f"4:0,2{flags}"))(walking, clip(6), cond)
     batch = Sampler(PUBLISHED_DDIM, parse(f"4:0,2{flags}+parallel"))(walking, clip(6), cond)
@@ -229,8 +237,8 @@ def test_two_windows_in_a_batch_are_as_alone(plan: str, guidance: float) -> None
 @torch.inference_mode()
 def test_a_cache_of_another_clip_is_refused() -> None:
     case = small()
-    walking = EchoWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
-    t = torch.tensor([float(Sampler(PUBLISHED_DDIM, plain(STEPS)).times[0])])
+    walking = EchoMimicWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
+    t = torch.tensor([float(Sampler(PUBLISHED_DDIM, full_plan(STEPS)).times[0])])
     cond = walking.condition(case.condition(6, "a"))
     _, cached = walking.full(clip(6), t, cond)
     with pytest.raises(CacheError, match="'b'"):
@@ -242,9 +250,9 @@ def test_a_cache_of_another_clip_is_refused() -> None:
 def test_a_bridge_closes_the_gap_and_fades() -> None:
     window = torch.zeros(1, 1, 7, 1, 1)
     shown = torch.ones(1, 1, 1, 1, 1)
-    new = bridge(window, 3, shown)
+    new = smooth_boundary(window, 3, shown)
     assert new.flatten().tolist() == [0.5, 0.25, 0.125, 0.0625]
-    assert torch.equal(bridge(window, 3, None), window[:, :, 3:])
+    assert torch.equal(smooth_boundary(window, 3, None), window[:, :, 3:])
 
 
 def test_seams_of_the_causal_way_are_below_those_of_chunks_without_overlap() -> None:
@@ -255,7 +263,7 @@ def test_seams_of_the_causal_way_are_below_those_of_chunks_without_overlap() -> 
     slow = random(1, 8, 5 * 24, seed=5).transpose(1, 2)
     audio = torch.nn.functional.interpolate(slow, frames + overlap, mode="linear")
     audio = audio.transpose(1, 2).view(1, frames + overlap, 5, 24)
-    backbone, sampler = case.backbone(1.0), Sampler(PUBLISHED_DDIM, plain(STEPS))
+    backbone, sampler = case.backbone(1.0), Sampler(PUBLISHED_DDIM, full_plan(STEPS))
     face = random(1, 32, CELLS, CELLS, seed=3)
 
     def window(begin: int, end: int) -> Tensor:
@@ -266,7 +274,7 @@ def test_seams_of_the_causal_way_are_below_those_of_chunks_without_overlap() -> 
     bridged: list[Tensor] = []
     for at in range(0, frames - new, new):
         shown = bridged[-1][:, :, -1:] if bridged else None
-        bridged.append(bridge(window(at, at + overlap + new), overlap, shown))
+        bridged.append(smooth_boundary(window(at, at + overlap + new), overlap, shown))
     apart = [window(at + overlap, at + overlap + new) for at in range(0, frames - new, new)]
     assert seam(bridged) < 0.9 * seam(apart)
 

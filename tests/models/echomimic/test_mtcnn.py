@@ -17,9 +17,9 @@ from models.checkpoints.build import build_networks
 from models.checkpoints.random_init import randomise
 from models.echomimic import pipeline as family
 from models.echomimic.mtcnn import FILES, Mtcnn, crops, distinct, distinct_inside, squared
-from models.echomimic.preprocess import prepare
+from models.echomimic.preprocess import prepare_echomimic_portrait
 from models.errors import PortraitError, WeightsError
-from models.sd15.preprocess import MTCNN, Boxes, box_of, look, open_boxes
+from models.sd15.preprocess import MTCNN, FaceDetector, box_of, detect_landmarks, load_face_detector
 from models.spec import PUBLISHED_SPECS
 from tests.support.small import CONFIGS
 
@@ -112,7 +112,7 @@ def drawn(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def random_boxes(count: int, seed: int) -> Tensor:
-    """Boxes [N, 5] that overlap a good deal, no score twice."""
+    """FaceDetector [N, 5] that overlap a good deal, no score twice."""
     generator = np.random.default_rng(seed)
     corner, side = generator.uniform(0, 60, (count, 2)), generator.uniform(5, 50, (count, 2))
     score = generator.permutation(count)[:, None] / count
@@ -380,7 +380,7 @@ def test_a_file_that_does_not_fit_is_named(
     elif damage == "truncated":
         path.write_bytes(path.read_bytes()[:-3000])
     with pytest.raises(WeightsError, match=said) as refused:
-        open_boxes(tmp_path)
+        load_face_detector(tmp_path)
     assert str(path) in str(refused.value)
     assert refused.value.code == ("missing_weights" if damage == "gone" else "bad_weights")
 
@@ -395,11 +395,11 @@ def test_files_of_one_another_are_refused(tmp_path: Path) -> None:
 def test_without_mtcnn_the_bundled_detector_frames_and_says_so(
     photo: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boxes = open_boxes(tmp_path)
+    boxes = load_face_detector(tmp_path)
     said = capsys.readouterr().err
     assert str(tmp_path / MTCNN) in said and "pnet.pt" in said and said.count("\n") == 1
-    assert np.array_equal(boxes.box(photo), box_of(look(photo)))
-    assert open_boxes(None).mtcnn is None
+    assert np.array_equal(boxes.box(photo), box_of(detect_landmarks(photo)))
+    assert load_face_detector(None).mtcnn is None
     assert capsys.readouterr().err == ""  # of random weights, and of the picture
 
 
@@ -411,7 +411,7 @@ def test_mtcnn_frames_where_its_files_lie(
 ) -> None:
     written(tmp_path / MTCNN, states())
     monkeypatch.setattr(Mtcnn, "largest", lambda *_: FOUND)
-    boxes = open_boxes(tmp_path)
+    boxes = load_face_detector(tmp_path)
     two = np.concatenate([photo, photo], axis=1)
     assert np.array_equal(boxes.box(two), FOUND)  # several faces are no reason to refuse
     assert capsys.readouterr().err == ""
@@ -420,8 +420,8 @@ def test_mtcnn_frames_where_its_files_lie(
 def test_where_mtcnn_is_unsure_the_bundled_detector_decides(
     photo: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boxes = Boxes(Mtcnn(written(tmp_path, states())))
-    assert np.array_equal(boxes.box(photo), box_of(look(photo)))
+    boxes = FaceDetector(Mtcnn(written(tmp_path, states())))
+    assert np.array_equal(boxes.box(photo), box_of(detect_landmarks(photo)))
     assert "sure of no face" in capsys.readouterr().err
     with pytest.raises(PortraitError, match="one face"):
         boxes.box(np.full((256, 256, 3), 127, np.uint8))
@@ -438,8 +438,10 @@ def test_echomimic_crops_by_mtcnn(
     randomise(networks, 1, dict.fromkeys(networks, torch.float32))
     spec = replace(PUBLISHED_SPECS["echomimic"], latent=(4, 8, 8))
     made = family.make(spec, networks, folder=tmp_path, small=True)
-    mask = prepare(photo, FOUND, 64).mask
-    assert not torch.equal(mask, prepare(photo, box_of(look(photo)), 64).mask)
+    mask = prepare_echomimic_portrait(photo, FOUND, 64).mask
+    assert not torch.equal(
+        mask, prepare_echomimic_portrait(photo, box_of(detect_landmarks(photo)), 64).mask
+    )
     with torch.inference_mode():
         located = made.locator(made.here(mask[None]))
     assert torch.equal(made.identity(photo).face, located)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from models.evaluation.controls import controls_of, drift_of, step_times
 from models.evaluation.plans import Inputs
-from models.lightning.cache import Cached
-from models.lightning.plan import StepPlan, parse, plain
+from models.lightning.cache import FeatureCache
+from models.lightning.plan import StepPlan, full_plan, parse
 from models.spec import MINI
 
 pytestmark = pytest.mark.unit
@@ -35,7 +35,7 @@ class Clock:
 class Condition:
     """Nothing but a batch size."""
 
-    owners = ("somebody",)
+    identity_ids = ("somebody",)
     foreground = None
 
     def __init__(self, batch: int = 1) -> None:
@@ -55,15 +55,17 @@ class Backbone:
         self.levels: tuple[float, ...] = LEVELS
         self.batches: list[int] = []
 
-    def full(self, z: Tensor, t: Tensor, cond: Any, *, keep: bool = False) -> tuple[Tensor, Cached]:
+    def full(
+        self, z: Tensor, t: Tensor, cond: Any, *, keep: bool = False
+    ) -> tuple[Tensor, FeatureCache]:
         """A key step; predicts nothing."""
         self.clock.now += KEY
         level = self.levels[self.calls % len(self.levels)]
         self.calls += 1
         hidden = torch.full((z.shape[2], 1, *z.shape[3:]), level)
-        return torch.zeros_like(z), Cached(hidden, None, cond.owners)
+        return torch.zeros_like(z), FeatureCache(hidden, None, cond.identity_ids)
 
-    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: Condition) -> Tensor:
         """A light step, of each row of the batch one after another."""
         assert cond.batch == z.shape[0] == t.shape[0]
         self.batches.append(z.shape[0])
@@ -98,9 +100,9 @@ def test_drift_is_relative_and_zero_at_its_own_step(inputs: Inputs) -> None:
 
 def test_controls_cost_the_same_and_avoid_the_jump(inputs: Inputs, backbone: Backbone) -> None:
     asked = parse("6:0,5+parallel+from2")
-    found = controls_of(inputs, [plain(4), asked], backbone.clock)
+    found = controls_of(inputs, [full_plan(4), asked], backbone.clock)
     assert [one.plan for one in found] == [asked]  # a plain plan is its own control
-    assert found[0].equal_cost == plain(3)  # 2 keys and 4 light steps: 14 / 5 = 2.8 full steps
+    assert found[0].equal_cost == full_plan(3)  # 2 keys and 4 light steps: 14 / 5 = 2.8 full steps
     assert found[0].by_drift == StepPlan(6, (0, 3), parallel=True, estimate_from=2)
     assert (found[0].key_ms, found[0].light_ms) == (1000 * KEY, 1000 * LIGHT)
 

@@ -10,14 +10,14 @@ import pytest
 
 from models.dataset.clips import load_clip
 from models.evaluation.compare import Reading, compare, read_video, rest_of
-from models.evaluation.eval_clip import Subject, generate, lip_frames, make_subject
+from models.evaluation.eval_clip import EvalClip, generate, lip_frames, make_eval_clip
 from models.evaluation.faces import track_face
 from tests.support.puppet import PuppetGenerator, write_clip
 
 pytestmark = pytest.mark.unit
 
 
-Case = tuple[Subject, Reading]
+Case = tuple[EvalClip, Reading]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A small clip, and how landmarks read its truth."""
     data = tmp_path_factory.mktemp("data")
     clip = load_clip(write_clip(data, "900", "held_out", frames=50))
-    subject = make_subject(clip, PuppetGenerator(), None, 60.0)
+    subject = make_eval_clip(clip, PuppetGenerator(), None, 60.0)
     return subject, read_video(subject.truth, subject, None, "truth")
 
 
@@ -74,7 +74,7 @@ def test_lip_sounds_come_from_their_times(tmp_path: Path) -> None:
 
 def test_seconds_and_boxes_stay_inside(tmp_path: Path) -> None:
     clip = load_clip(write_clip(tmp_path, "000", "train", frames=50))
-    subject = make_subject(clip, PuppetGenerator(), None, 1.0)
+    subject = make_eval_clip(clip, PuppetGenerator(), None, 1.0)
     assert subject.truth.shape == (25, 256, 256, 3)
     assert subject.audio.size == 25 * 640
     assert (subject.boxes[:, 2:] > subject.boxes[:, :2]).all()

@@ -13,13 +13,13 @@ from models.errors import WeightsError
 from models.evaluation.measure import correlation
 from models.evaluation.mouth_metric import (
     SIZE,
-    Ruler,
+    MouthMetric,
     crop,
-    load_ruler,
+    load_mouth_metric,
     pose_of,
     read_frames,
-    save_ruler,
-    train_ruler,
+    save_mouth_metric,
+    train_mouth_metric,
     truth_readings,
 )
 from tests.support.puppet import paint, portrait, write_clip
@@ -57,7 +57,7 @@ def test_readings_of_the_truth() -> None:
 
 def test_learns_a_puppet(tmp_path: Path) -> None:
     clips = [load_clip(write_clip(tmp_path, "000", "train"))]
-    ruler = train_ruler(clips, steps=60)
+    ruler = train_mouth_metric(clips, steps=60)
     wide = np.linspace(0, 1, 30)[np.random.default_rng(1).permutation(30)]
     frames = np.stack([paint(float(value)) for value in wide])
     pose = pose_of(np.tile(portrait().eyes_xy, (30, 1)), np.tile(portrait().mouth_xy + 2, (30, 1)))
@@ -68,9 +68,9 @@ def test_learns_a_puppet(tmp_path: Path) -> None:
 
 def test_is_kept_and_found_again(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    ruler, path = Ruler().eval(), tmp_path / "ruler.pt"
-    save_ruler(ruler, path, ["000", "001"])
-    again, names = load_ruler(path)
+    ruler, path = MouthMetric().eval(), tmp_path / "ruler.pt"
+    save_mouth_metric(ruler, path, ["000", "001"])
+    again, names = load_mouth_metric(path)
     picture = torch.rand(2, 3, *SIZE)
     assert torch.equal(ruler(picture), again(picture))
     assert names == ["000", "001"]
@@ -78,9 +78,9 @@ def test_is_kept_and_found_again(tmp_path: Path) -> None:
 
 def test_refuses_what_is_no_ruler(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
-        load_ruler(tmp_path / "none.pt")
+        load_mouth_metric(tmp_path / "none.pt")
     assert caught.value.code == "missing_weights"
     (tmp_path / "noise.pt").write_bytes(b"noise")
     with pytest.raises(WeightsError) as caught:
-        load_ruler(tmp_path / "noise.pt")
+        load_mouth_metric(tmp_path / "noise.pt")
     assert caught.value.code == "bad_weights"

@@ -13,13 +13,13 @@ import pytest
 
 from models.commands import evaluate as command
 from models.dataset.clips import Clip, load_clip
-from models.evaluation.eval_clip import generate, make_subject
+from models.evaluation.eval_clip import generate, make_eval_clip
 from models.evaluation.plans import distance, make_inputs, run_plan, short, time_plans
 from models.evaluation.tasks import Setting, compare_plans
-from models.lightning.plan import parse, plain
-from models.mini.autoencoder import Codec
+from models.lightning.plan import full_plan, parse
+from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import save_mini
-from models.mini.mouth import MouthReader
+from models.mini.mouth import BlendshapeRegressor
 from models.mini.unet import MiniUNet
 from models.pipeline import DiffusionGenerator, load_generator
 from models.spec import MINI
@@ -34,7 +34,11 @@ PLAN = parse("4:0,2+dfa")
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGenerator:
     """``mini`` with random weights."""
-    networks = {"codec": Codec(MINI.codec), "unet": MiniUNet(MINI), "reader": MouthReader()}
+    networks = {
+        "codec": Autoencoder(MINI.codec),
+        "unet": MiniUNet(MINI),
+        "reader": BlendshapeRegressor(),
+    }
     for net in networks.values():
         randomise(net)
     folder = tmp_path_factory.mktemp("weights")
@@ -50,7 +54,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 def test_a_plan_makes_what_the_generator_makes(generator: DiffusionGenerator, clip: Clip) -> None:
     identity = generator.prepare(clip.neutral)
-    subject = make_subject(clip, generator, identity, 60.0)
+    subject = make_eval_clip(clip, generator, identity, 60.0)
     expected = generate(generator, identity, subject, "test")
     output = run_plan(make_inputs(generator, identity, subject), PLAN, subject)
     assert output.latents.shape == (3, MINI.latent[0], 4, *MINI.latent[1:])
@@ -60,9 +64,9 @@ def test_a_plan_makes_what_the_generator_makes(generator: DiffusionGenerator, cl
 
 def test_distances_grow_with_fewer_steps(generator: DiffusionGenerator, clip: Clip) -> None:
     identity = generator.prepare(clip.neutral)
-    subject = make_subject(clip, generator, identity, 60.0)
+    subject = make_eval_clip(clip, generator, identity, 60.0)
     inputs = make_inputs(generator, identity, subject)
-    outputs = {steps: run_plan(inputs, plain(steps), subject) for steps in (10, 5, 2)}
+    outputs = {steps: run_plan(inputs, full_plan(steps), subject) for steps in (10, 5, 2)}
     same = distance(outputs[10], outputs[10], subject)
     assert same == {"latent_rmse_10": 0.0, "psnr_mouth_10": math.inf}
     near, far = (distance(outputs[steps], outputs[10], subject) for steps in (5, 2))
@@ -71,10 +75,10 @@ def test_distances_grow_with_fewer_steps(generator: DiffusionGenerator, clip: Cl
 
 def test_times_are_medians_per_frame(generator: DiffusionGenerator, clip: Clip) -> None:
     identity = generator.prepare(clip.neutral)
-    subject = make_subject(clip, generator, identity, 60.0)
+    subject = make_eval_clip(clip, generator, identity, 60.0)
     inputs = make_inputs(generator, identity, subject)
     ticks = itertools.count()
-    plans = [plain(1), plain(2)]
+    plans = [full_plan(1), full_plan(2)]
     assert time_plans(inputs, plans, 4, clock=lambda: next(ticks) * 0.1) == pytest.approx([25, 25])
 
 

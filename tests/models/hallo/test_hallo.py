@@ -13,21 +13,21 @@ from torch import Tensor
 from models.bench.waste import WastefulReading
 from models.errors import CacheError, LiveheadError
 from models.hallo import networks as build
-from models.hallo.conditioning import HalloBackbone, for_both, read_chunk
-from models.hallo.unet import HalloCall, HalloNet
-from models.lightning.plan import parse, plain
+from models.hallo.conditioning import HalloDenoiser, read_chunk_reference, zeros_for_uncond
+from models.hallo.unet import HalloCall, HalloUNet
+from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
 from models.sd15.attention import Reads
 from models.sd15.cfg import collate
-from models.sd15.reference_bank import read_pictures, split_past
+from models.sd15.reference_bank import read_reference_features, split_motion_frames
 from models.sd15.reference_net import ReferenceNet
-from models.spec import PUBLISHED_DDIM, BackboneSpec
+from models.spec import PUBLISHED_DDIM, DiffusionSpec
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
 
 FRAMES, CELLS, PAST, HALVES = 3, 8, 2, 2  # an odd number of frames tells tiled from grouped rows
-SPEC = BackboneSpec("hallo", 25.0, FRAMES, 2, 4, (4, CELLS, CELLS), PUBLISHED_DDIM)
+SPEC = DiffusionSpec("hallo", 25.0, FRAMES, 2, 4, (4, CELLS, CELLS), PUBLISHED_DDIM)
 LAST = "up_blocks.3.attentions.2"
 
 
@@ -39,9 +39,9 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 class Small:
     """Networks and the condition of one chunk."""
 
-    net: HalloNet
+    net: HalloUNet
     reference: ReferenceNet
-    backbone: HalloBackbone
+    backbone: HalloDenoiser
 
     @torch.inference_mode()
     def parts(self, seed: int = 1) -> dict[str, Any]:
@@ -49,21 +49,25 @@ class Small:
         dtype = self.net.conv_in.weight.dtype
         faces = random(HALVES, 4, 24, seed=seed).to(dtype)
         latents = random(1 + PAST, 4, CELLS, CELLS, seed=seed + 10).to(dtype)
-        pictures = read_chunk(self.net, self.reference, latents, faces)
+        pictures = read_chunk_reference(self.net, self.reference, latents, faces)
         tokens = random(1, FRAMES, 6, 20, seed=seed + 20).to(dtype)
         masks = (random(1, 3, (CELLS >> k) ** 2, seed=seed + 30).sigmoid() for k in range(4))
         return {
             "bank": pictures.bank,
             "past": pictures.past,
             "face": self.net.see_face(faces, FRAMES),
-            "audio": self.net.hear(for_both(tokens, HALVES).flatten(0, 1)),
+            "audio": self.net.hear(zeros_for_uncond(tokens, HALVES).flatten(0, 1)),
             "masks": tuple(level.repeat(HALVES, 1, 1).to(dtype) for level in masks),
-            "region": for_both(random(1, 32, CELLS, CELLS, seed=seed + 40).to(dtype), HALVES),
+            "region": zeros_for_uncond(
+                random(1, 32, CELLS, CELLS, seed=seed + 40).to(dtype), HALVES
+            ),
         }
 
-    def condition(self, owner: str = "a", seed: int = 1, foreground: Tensor | None = None) -> Any:
+    def condition(
+        self, identity_id: str = "a", seed: int = 1, foreground: Tensor | None = None
+    ) -> Any:
         """See ``parts``."""
-        return self.backbone.condition(owner, foreground, self.parts(seed))
+        return self.backbone.condition(identity_id, foreground, self.parts(seed))
 
 
 @cache
@@ -74,8 +78,8 @@ def small(dtype: torch.dtype = torch.float32) -> Small:
         made["denoising_unet"].eval().to(dtype),
         made["reference_unet"].eval().to(dtype),
     )
-    assert isinstance(net, HalloNet) and isinstance(reference, ReferenceNet)
-    return Small(net, reference, HalloBackbone(SPEC, net, 3.5))
+    assert isinstance(net, HalloUNet) and isinstance(reference, ReferenceNet)
+    return Small(net, reference, HalloDenoiser(SPEC, net, 3.5))
 
 
 def start(batch: int = 1) -> Tensor:
@@ -89,7 +93,7 @@ def some(count: int) -> Tensor:
 def test_every_step_a_key_is_the_plain_loop_bit_for_bit() -> None:
     case = small()
     cond, z = case.condition(), start()
-    sampler = Sampler(PUBLISHED_DDIM, plain(4))
+    sampler = Sampler(PUBLISHED_DDIM, full_plan(4))
     expected = z
     with torch.inference_mode():
         for step, t in enumerate(sampler.times):
@@ -164,7 +168,7 @@ def test_a_cache_of_another_identity_is_refused() -> None:
 @torch.inference_mode()
 def test_leaving_the_reference_out_of_the_last_layer_changes_that_layer_only() -> None:
     case = small()
-    without = HalloBackbone(SPEC, case.net, 3.5, without_reference=frozenset([LAST]))
+    without = HalloDenoiser(SPEC, case.net, 3.5, without_reference=frozenset([LAST]))
     cond, t = case.condition(), torch.tensor([700.0])
     v, cached = case.backbone.full(start(), t, cond)
     other, same = without.full(start(), t, cond)
@@ -174,7 +178,7 @@ def test_leaving_the_reference_out_of_the_last_layer_changes_that_layer_only() -
 
 def test_a_path_that_reads_no_reference_anyway_is_refused() -> None:
     with pytest.raises(LiveheadError, match=LAST):
-        HalloBackbone(SPEC, small().net, 3.5, without_reference=["up_blocks.3.resnets.2"])
+        HalloDenoiser(SPEC, small().net, 3.5, without_reference=["up_blocks.3.resnets.2"])
 
 
 @dataclass
@@ -190,8 +194,8 @@ def test_the_published_order_of_work_gives_the_same() -> None:
     case = small(torch.float64)
     faces = random(HALVES, 4, 24, seed=1).double()
     latents = random(1 + PAST, 4, CELLS, CELLS, seed=11).double()
-    bank = read_pictures(case.reference, latents, faces).bank
-    pictures, _ = split_past(case.net, bank, HALVES, (CELLS, CELLS))
+    bank = read_reference_features(case.reference, latents, faces).bank
+    pictures, _ = split_motion_frames(case.net, bank, HALVES, (CELLS, CELLS))
     lean = HalloCall(FRAMES, HALVES, **case.parts(), plain=FRAMES)
     wasteful = _PublishedOrder(**vars(lean), tokens=pictures)
     x = random(HALVES * FRAMES, 4, CELLS, CELLS).double()

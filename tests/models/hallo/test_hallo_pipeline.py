@@ -13,11 +13,11 @@ from torch import Tensor
 
 from models.checkpoints import libraries as shared
 from models.hallo import pipeline as hallo_family
-from models.hallo.pipeline import HalloFamily
-from models.lightning.plan import plain
+from models.hallo.pipeline import HalloPipeline
+from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.pipeline import DiffusionGenerator
-from models.spec import PUBLISHED_DDIM, PublishedSpec
+from models.spec import PUBLISHED_DDIM, SD15Spec
 from tests.parity.directory import Directory, Stored
 from tests.parity.hallo_inputs import WAV2VEC_CONFIG
 from tests.parity.hallo_nets import load
@@ -39,7 +39,7 @@ class StoredVector:
         return self.stored
 
 
-class Watched(HalloFamily):
+class Watched(HalloPipeline):
     """Keeps what it samples."""
 
     made: list[Tensor]
@@ -61,15 +61,15 @@ class Case:
         self.picture: NDArray[np.uint8] = image["src_image_u8"].numpy()
         self.speech: NDArray[np.float32] = directory.golden("preprocess_audio").float("wav").numpy()
         landmarks = image["landmarks"].numpy()
-        monkeypatch.setattr(hallo_family, "look", lambda _: landmarks)
+        monkeypatch.setattr(hallo_family, "detect_landmarks", lambda _: landmarks)
         self.frames = int(directory.config["frames"])
         vector = StoredVector(image.float("face_emb").flatten().numpy())
         self.family = Watched(self._spec(directory.config), _networks(directory), vector)
         self.family.made = []
 
-    def _spec(self, config: dict[str, Any]) -> PublishedSpec:
+    def _spec(self, config: dict[str, Any]) -> SD15Spec:
         side, past = int(config["latent_size"]), int(config["n_motion_frames"])
-        return PublishedSpec(
+        return SD15Spec(
             "hallo",
             25.0,
             self.frames,
@@ -83,7 +83,7 @@ class Case:
         )
 
     def generator(self) -> DiffusionGenerator:
-        return DiffusionGenerator(self.family, plain(int(self.settings["steps"])))
+        return DiffusionGenerator(self.family, full_plan(int(self.settings["steps"])))
 
     def open(self, generator: DiffusionGenerator) -> Any:
         identity = generator.prepare(self.picture)

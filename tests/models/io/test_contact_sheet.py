@@ -17,12 +17,12 @@ from models.io.contact_sheet import (
     CELL,
     COLUMNS,
     ZOOM_HEIGHT,
-    Place,
-    default_place,
-    place_in,
-    sheet,
-    whole,
-    zoom,
+    MouthBox,
+    contact_sheet,
+    default_mouth_box,
+    mouth_box_of,
+    mouth_closeup,
+    thumbnail,
 )
 
 pytestmark = pytest.mark.unit
@@ -32,10 +32,10 @@ def test_sheet_breaks_into_bands() -> None:
     frame = np.full((256, 256, 3), 7, np.uint8)
     count = COLUMNS + 3
     rows = [
-        ("whole", [whole(frame)] * count),
-        ("mouth", [zoom(frame, Place(128, 180, 60))] * count),
+        ("whole", [thumbnail(frame)] * count),
+        ("mouth", [mouth_closeup(frame, MouthBox(128, 180, 60))] * count),
     ]
-    picture = sheet(rows, ["0.00 s"] * count)
+    picture = contact_sheet(rows, ["0.00 s"] * count)
     band = picture.shape[0] // 2
     assert picture.shape == (2 * band, picture.shape[1], 3)
     assert picture.shape[1] > COLUMNS * CELL
@@ -47,7 +47,7 @@ def test_sheet_breaks_into_bands() -> None:
 def test_zoom_is_centred_on_the_mouth() -> None:
     frame = np.zeros((256, 256, 3), np.uint8)
     frame[170:190, 90:130] = 255
-    cell = zoom(frame, Place(110, 180, 60))
+    cell = mouth_closeup(frame, MouthBox(110, 180, 60))
     assert cell.shape == (ZOOM_HEIGHT, CELL, 3)
     assert cell[ZOOM_HEIGHT // 2, CELL // 2].min() == 255
     assert cell[2, 2].max() == 0
@@ -57,8 +57,8 @@ def test_places() -> None:
     portrait = SimpleNamespace(
         mouth_xy=np.array([128.0, 190.0]), eyes_xy=np.array([100.0, 130.0, 156.0, 130.0])
     )
-    assert place_in(SimpleNamespace(portrait=portrait), (256, 256)) == Place(128, 190, 60)
-    assert place_in(object(), (256, 256)) == default_place((256, 256))
+    assert mouth_box_of(SimpleNamespace(portrait=portrait), (256, 256)) == MouthBox(128, 190, 60)
+    assert mouth_box_of(object(), (256, 256)) == default_mouth_box((256, 256))
 
 
 def test_liveliest_second() -> None:

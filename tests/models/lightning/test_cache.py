@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models.errors import CacheError
-from models.lightning.cache import Cached
+from models.lightning.cache import FeatureCache
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from tests.support.tiny import TINY, start, tiny_condition, tiny_net
@@ -14,8 +14,8 @@ from tests.support.tiny import TINY, start, tiny_condition, tiny_net
 pytestmark = pytest.mark.unit
 
 
-def cached(owners: tuple[str, ...] = ("ada",), frames: int = 3) -> Cached:
-    return Cached(torch.zeros(len(owners) * frames, 8, 16, 16), None, owners)
+def cached(identity_ids: tuple[str, ...] = ("ada",), frames: int = 3) -> FeatureCache:
+    return FeatureCache(torch.zeros(len(identity_ids) * frames, 8, 16, 16), None, identity_ids)
 
 
 def test_its_owner_may_use_it() -> None:
@@ -40,9 +40,9 @@ def test_another_shape_of_latents_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_repeating_repeats_owners_hidden_and_background() -> None:
-    one = Cached(torch.randn(3, 8, 4, 4), {"attention": torch.randn(3, 16, 8)}, ("ada",))
+    one = FeatureCache(torch.randn(3, 8, 4, 4), {"attention": torch.randn(3, 16, 8)}, ("ada",))
     two = one.repeat(2)
-    assert two.owners == ("ada", "ada")
+    assert two.identity_ids == ("ada", "ada")
     assert two.background is not None and one.background is not None
     assert torch.equal(two.hidden, torch.cat([one.hidden, one.hidden]))
     kept = one.background["attention"]
@@ -52,7 +52,7 @@ def test_repeating_repeats_owners_hidden_and_background() -> None:
 
 def test_repeating_keeps_unconditional_rows_in_front() -> None:
     rows = torch.arange(6.0).view(6, 1, 1, 1)  # two clips of three frames would be 12 rows
-    one = Cached(rows, None, ("ada",), halves=2, carried={"sound": rows[:, 0, 0]})
+    one = FeatureCache(rows, None, ("ada",), num_branches=2, carried={"sound": rows[:, 0, 0]})
     two = one.repeat(2)
     expected = torch.tensor([0.0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5])
     assert torch.equal(two.hidden.flatten(), expected)
@@ -62,7 +62,7 @@ def test_repeating_keeps_unconditional_rows_in_front() -> None:
 
 def test_the_network_refuses_a_cache_of_another_identity_and_of_another_batch() -> None:
     net = tiny_net()
-    ada, bob = tiny_condition(net, 0, owner="ada"), tiny_condition(net, 1, owner="bob")
+    ada, bob = tiny_condition(net, 0, identity_id="ada"), tiny_condition(net, 1, identity_id="bob")
     t = torch.tensor([500])
     _, of_ada = net.full(start(), t, ada)
     with pytest.raises(CacheError, match="ada"):
@@ -75,7 +75,7 @@ def test_the_network_refuses_a_cache_of_another_identity_and_of_another_batch() 
 def test_the_sampler_leaves_no_cache_behind() -> None:
     net = tiny_net()
     sampler = Sampler(TINY.schedule, parse("4:0,2"))
-    ada, bob = tiny_condition(net, 0, owner="ada"), tiny_condition(net, 1, owner="bob")
+    ada, bob = tiny_condition(net, 0, identity_id="ada"), tiny_condition(net, 1, identity_id="bob")
     alone = sampler(net, start(), ada)
     sampler(net, start(), bob)
     assert torch.equal(sampler(net, start(), ada), alone)

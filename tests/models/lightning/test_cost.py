@@ -17,10 +17,11 @@ from models.lightning.cost import (
     encode_cost,
     plan_cost,
 )
-from models.lightning.plan import parse, plain
+from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
-from models.mini.autoencoder import Codec
-from models.mini.unet import MiniCondition, MiniUNet
+from models.mini.autoencoder import Autoencoder
+from models.mini.conditioning import MiniConditioning
+from models.mini.unet import MiniUNet
 from models.spec import MINI, MiniSpec
 from tests.support.tiny import TINY, start, tiny_condition, tiny_net, with_foreground
 
@@ -39,7 +40,7 @@ def counted(work: Callable[[], object]) -> tuple[float, float]:
     return float(counter.get_total_flops()), float(conv)
 
 
-def network(spec: MiniSpec, form: Form) -> tuple[MiniUNet, MiniCondition]:
+def network(spec: MiniSpec, form: Form) -> tuple[MiniUNet, MiniConditioning]:
     net = tiny_net(fused=form is Form.FUSED, spec=spec)
     return net, tiny_condition(net)
 
@@ -81,7 +82,7 @@ def test_a_plan_costs_what_torch_counts_for_the_whole_sampler(text: str, form: F
 
 @pytest.mark.parametrize("spec", [MINI, TINY], ids=lambda spec: spec.name)
 def test_the_codec_costs_what_torch_counts(spec: MiniSpec) -> None:
-    codec = Codec(spec.codec)
+    codec = Autoencoder(spec.codec)
     channels, height, width = spec.latent
     latents = torch.zeros(1, channels, height, width)
     pixels = torch.zeros(1, 3, 8 * height, 8 * width)
@@ -102,8 +103,8 @@ def test_a_light_step_is_a_fraction_and_foreground_attention_a_smaller_one() -> 
 
 def test_a_plan_costs_its_steps() -> None:
     cost = MiniCost(MINI)
-    ten = plan_cost(plain(10), MINI, 0.5)
+    ten = plan_cost(full_plan(10), MINI, 0.5)
     assert ten.total == pytest.approx(10 * cost.full().total)
-    assert ten == plan_cost(replace(plain(10), foreground=True), MINI, 0.5)
+    assert ten == plan_cost(replace(full_plan(10), foreground=True), MINI, 0.5)
     mixed = plan_cost(parse("10:0,4,8"), MINI, 0.5)
     assert mixed.total == pytest.approx(3 * cost.full().total + 7 * cost.tail().total)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.echomimic.windows import EchoWindows
+from models.echomimic.windows import EchoMimicWindows
 from models.errors import PlanError
-from models.lightning.devices import Lane, make_lanes, predict, shares
+from models.lightning.devices import DeviceReplica, make_replicas, predict_light_steps, split_evenly
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from models.spec import PUBLISHED_DDIM, PUBLISHED_FLOW
@@ -37,18 +37,18 @@ def case(name: str) -> tuple[Any, Any, Tensor, Any]:
     if name == "echomimic":
         window = echo.condition(4, foreground=FACE)
         return echo.backbone(), window, echomimic.clip(4), PUBLISHED_DDIM
-    walking = EchoWindows(echo.backbone(), echomimic.STEPS, 7, window=4, overlap=1)
+    walking = EchoMimicWindows(echo.backbone(), echomimic.STEPS, 7, window=4, overlap=1)
     heard = walking.condition(echo.condition(7, foreground=FACE))
     return walking, heard, echomimic.clip(7), PUBLISHED_DDIM
 
 
-def lanes_of(backbone: Any, count: int) -> list[Lane]:
+def lanes_of(backbone: Any, count: int) -> list[DeviceReplica]:
     """As many as asked for, all on the CPU; windows are put around each backbone."""
     devices = ["cpu"] * count
-    if isinstance(backbone, EchoWindows):
-        inner = make_lanes(backbone.inner, devices)
-        return [Lane(lane.device, backbone.on(lane.backbone)) for lane in inner]
-    return make_lanes(backbone, devices)
+    if isinstance(backbone, EchoMimicWindows):
+        inner = make_replicas(backbone.inner, devices)
+        return [DeviceReplica(lane.device, backbone.on(lane.backbone)) for lane in inner]
+    return make_replicas(backbone, devices)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def lanes_of(backbone: Any, count: int) -> list[Lane]:
 def test_steps_are_shared_in_runs_of_neighbours(
     count: int, lanes: int, expected: list[tuple[int, int]]
 ) -> None:
-    assert shares(count, lanes) == expected
+    assert split_evenly(count, lanes) == expected
 
 
 @pytest.mark.parametrize("name", ["hallo", "memo", "echomimic", "windows"])
@@ -79,7 +79,7 @@ def test_two_devices_give_what_one_gives(name: str) -> None:
 def test_a_replica_holds_the_last_layer_alone_and_the_home_device_no_copy(name: str) -> None:
     backbone, *_ = case(name)
     own = backbone.network
-    home, other = make_lanes(backbone, ["cpu", "cpu"])
+    home, other = make_replicas(backbone, ["cpu", "cpu"])
     assert home.backbone is backbone
     replica: Any = other.backbone
     network = replica.network
@@ -97,7 +97,7 @@ def test_every_device_runs_its_own_replica() -> None:
     backbone, cond, z, schedule = case("hallo")
     chosen = parse("4:0+parallel")
     alone = Sampler(schedule, chosen)(backbone, z, cond)
-    lanes = make_lanes(backbone, ["cpu", "cpu"])
+    lanes = make_replicas(backbone, ["cpu", "cpu"])
     spoilt: Any = lanes[1].backbone
     spoilt.network.conv_out.weight.data.mul_(1.5)
     shared = Sampler(schedule, chosen, lanes=lanes)(backbone, z, cond)
@@ -117,14 +117,14 @@ def test_predictions_come_back_in_order() -> None:
         def repeat(self, n: int) -> Rows:
             return Rows(n)
 
-    lanes = [Lane(torch.device("cpu"), Echo()) for _ in range(2)]
+    lanes = [DeviceReplica(torch.device("cpu"), Echo()) for _ in range(2)]
     inputs = [torch.full((1, 1), 10.0 * k) for k in range(3)]
     times = [torch.tensor([float(k)]) for k in range(3)]
-    made = predict(lanes, Rows(), inputs, times, Rows())  # type: ignore[arg-type]
+    made = predict_light_steps(lanes, Rows(), inputs, times, Rows())  # type: ignore[arg-type]
     assert [float(one) for one in made] == [0, 11, 22]
 
 
 def test_devices_have_nothing_to_share_where_light_steps_wait() -> None:
     backbone, *_ = case("hallo")
     with pytest.raises(PlanError, match="parallel"):
-        Sampler(PUBLISHED_DDIM, parse("4:0"), lanes=make_lanes(backbone, ["cpu"]))
+        Sampler(PUBLISHED_DDIM, parse("4:0"), lanes=make_replicas(backbone, ["cpu"]))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.lightning.dfa import Face, merge, pad_together, padding_together, select, token_indices
+from models.lightning.dfa import (
+    FaceTokens,
+    merge,
+    pad_and_stack,
+    select,
+    stack_padding,
+    token_indices,
+)
 from tests.support.tiny import largest_difference, start, tiny_condition, tiny_net, with_foreground
 
 pytestmark = pytest.mark.unit
@@ -31,32 +38,32 @@ def test_indices_never_exceed_the_map_and_an_empty_mask_is_everything() -> None:
 
 def test_foregrounds_of_a_batch_are_padded_by_their_last_index() -> None:
     short, long = torch.tensor([[1, 4]]), torch.tensor([[0, 2, 5]])
-    both = pad_together([short, long])
+    both = pad_and_stack([short, long])
     assert both is not None
     assert both.tolist() == [[1, 4, 4], [0, 2, 5]]
-    assert pad_together([short, None]) is None
+    assert pad_and_stack([short, None]) is None
 
 
-@pytest.mark.parametrize("owners", [1, 2])
-def test_merge_replaces_the_face_and_nothing_else(owners: int) -> None:
+@pytest.mark.parametrize("identity_ids", [1, 2])
+def test_merge_replaces_the_face_and_nothing_else(identity_ids: int) -> None:
     frames, tokens, channels = 3, 20, 4
-    background = torch.randn(owners * frames, tokens, channels)
+    background = torch.randn(identity_ids * frames, tokens, channels)
     kept = background.clone()
-    foreground = torch.stack([torch.randperm(tokens)[:6] for _ in range(owners)])
-    face = torch.randn(owners * frames, 6, channels)
+    foreground = torch.stack([torch.randperm(tokens)[:6] for _ in range(identity_ids)])
+    face = torch.randn(identity_ids * frames, 6, channels)
     out = merge(background, face, foreground)
     assert torch.equal(background, kept)
-    for row in range(owners * frames):
+    for row in range(identity_ids * frames):
         chosen = foreground[row // frames]
         expected = kept[row].clone()
         expected[chosen] = face[row]
         assert torch.equal(out[row], expected)
 
 
-@pytest.mark.parametrize("owners", [1, 2])
-def test_select_and_merge_are_inverse_to_each_other(owners: int) -> None:
-    tokens = torch.randn(owners * 2, 9, 3)
-    foreground = torch.tensor([[0, 3, 8], [1, 2, 7]])[:owners]
+@pytest.mark.parametrize("identity_ids", [1, 2])
+def test_select_and_merge_are_inverse_to_each_other(identity_ids: int) -> None:
+    tokens = torch.randn(identity_ids * 2, 9, 3)
+    foreground = torch.tensor([[0, 3, 8], [1, 2, 7]])[:identity_ids]
     assert torch.equal(merge(tokens, select(tokens, foreground), foreground), tokens)
 
 
@@ -110,17 +117,19 @@ def test_foreground_attention_changes_nothing_at_the_key_steps_own_time() -> Non
 
 
 def test_padding_is_told_apart_from_the_face() -> None:
-    short, long = Face(torch.tensor([[1, 4]])), Face(torch.tensor([[0, 2, 5]]))
-    padding = padding_together([short, long])
+    short, long = FaceTokens(torch.tensor([[1, 4]])), FaceTokens(torch.tensor([[0, 2, 5]]))
+    padding = stack_padding([short, long])
     assert padding is not None and padding.tolist() == [[False, False, True], [False] * 3]
-    assert padding_together([long, long]) is None
-    again = padding_together([Face(torch.tensor([[1, 4, 4], [0, 2, 5]]), padding), long])
+    assert stack_padding([long, long]) is None
+    again = stack_padding([FaceTokens(torch.tensor([[1, 4, 4], [0, 2, 5]]), padding), long])
     assert again is not None and again.tolist() == [[False, False, True], [False] * 3, [False] * 3]
 
 
 def test_a_key_that_is_padding_does_not_count() -> None:
-    face = Face(torch.tensor([[1, 4, 4], [0, 2, 5]]), torch.tensor([[0, 0, 1], [0, 0, 0]]).bool())
+    face = FaceTokens(
+        torch.tensor([[1, 4, 4], [0, 2, 5]]), torch.tensor([[0, 0, 1], [0, 0, 0]]).bool()
+    )
     counts = face.keys(rows=4, times=2)
     assert counts is not None and counts.shape == (4, 1, 1, 6)
     assert counts[1, 0, 0].tolist() == [True, True, False] * 2
-    assert counts[2].all() and Face(face.index).keys(4) is None
+    assert counts[2].all() and FaceTokens(face.index).keys(4) is None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.lightning.estimate import estimate_inputs, integrate, noise_of
+from models.lightning.estimate import ddim_step, estimate_inputs, predict_eps
 from models.lightning.schedule import ddim, make_schedule, split, trailing_steps
 from models.spec import ScheduleSpec
 
@@ -87,7 +87,7 @@ def test_integrate_is_the_papers_step_and_agrees_with_ddim() -> None:
     levels = amplitudes(ZERO_SNR, 8)
     z, v = random(2), random(3)
     for now, after in zip(levels[1:], levels[2:], strict=False):
-        e = noise_of(z, v, *now)
-        got = integrate(z, e, now, after)
+        e = predict_eps(z, v, *now)
+        got = ddim_step(z, e, now, after)
         assert torch.allclose(got, paper_step(z, e, now, after), 1e-5, 1e-6)
         assert torch.allclose(got, ddim(*split(z, v, *now), *after), 1e-5, 1e-6)

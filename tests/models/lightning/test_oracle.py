@@ -15,9 +15,9 @@ from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from models.nn.attention import KeyValue
 from models.sd15.attention import SpatialTransformer
-from models.sd15.cfg import GuidedBackbone, GuidedCondition
-from models.sd15.unet import Parts, Place, UNet, UNetSpec
-from models.spec import PUBLISHED_DDIM, BackboneSpec
+from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.unet import LayerFactory, LayerInfo, UNet, UNetSpec
+from models.spec import PUBLISHED_DDIM, DiffusionSpec
 
 pytestmark = pytest.mark.unit
 
@@ -37,23 +37,23 @@ CONFIG = {
 }
 
 
-class _Stock(Parts):
+class _Stock(LayerFactory):
     """Stable diffusion's own: a transformer after each resnet where the level has attention."""
 
-    def attention(self, place: Place) -> nn.Module | None:
+    def attention(self, place: LayerInfo) -> nn.Module | None:
         if not place.attends:
             return None
         return SpatialTransformer(place.channels, SIZES.heads, WIDTH, groups=SIZES.groups)
 
-    def audio(self, place: Place) -> nn.Module | None:
+    def audio(self, place: LayerInfo) -> nn.Module | None:
         return None
 
-    def motion(self, place: Place) -> nn.Module | None:
+    def motion(self, place: LayerInfo) -> nn.Module | None:
         return None
 
 
 class _StockNet(UNet):
-    def after_resnet(self, place: Place, x: Tensor, call: dict[str, KeyValue]) -> Tensor:
+    def after_resnet(self, place: LayerInfo, x: Tensor, call: dict[str, KeyValue]) -> Tensor:
         if not place.attends:
             return x
         path = place.path("attentions")
@@ -62,12 +62,12 @@ class _StockNet(UNet):
 
 
 @dataclass
-class _StockBackbone(GuidedBackbone):
+class _StockBackbone(SD15Denoiser):
     network: UNet
-    spec: BackboneSpec = BackboneSpec("stock", 25, 1, 0, STEPS, (4, CELLS, CELLS), PUBLISHED_DDIM)
+    spec: DiffusionSpec = DiffusionSpec("stock", 25, 1, 0, STEPS, (4, CELLS, CELLS), PUBLISHED_DDIM)
     guidance: float = 1.0
 
-    def call(self, cond: GuidedCondition, focus: Focus) -> dict[str, KeyValue]:
+    def call(self, cond: SD15Conditioning, focus: Focus) -> dict[str, KeyValue]:
         kept: dict[str, KeyValue] = dict(cond.parts["text"])
         return kept
 
@@ -85,7 +85,7 @@ def networks() -> tuple[Any, UNet]:
     return theirs, ours
 
 
-def condition(backbone: _StockBackbone, text: Tensor) -> GuidedCondition:
+def condition(backbone: _StockBackbone, text: Tensor) -> SD15Conditioning:
     heard = {}
     for place in backbone.network.places():
         if place.attends:

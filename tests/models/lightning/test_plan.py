@@ -12,10 +12,10 @@ from models.errors import PlanError
 from models.lightning.plan import (
     StepPlan,
     describe,
+    full_plan,
     parse,
     placed_by_drift,
     placed_to_the_end,
-    plain,
     same_cost,
     uniform,
 )
@@ -32,8 +32,8 @@ def test_groups_cover_every_step_once_and_begin_with_their_key() -> None:
 
 
 def test_a_plain_plan_has_no_light_steps() -> None:
-    assert plain(4).groups == ((0,), (1,), (2,), (3,))
-    assert plain(4).light_steps == 0
+    assert full_plan(4).groups == ((0,), (1,), (2,), (3,))
+    assert full_plan(4).light_steps == 0
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_a_plan_writes_it_reads_again(text: str) -> None:
 
 
 def test_steps_alone_mean_the_plain_sampler() -> None:
-    assert parse("6") == plain(6)
+    assert parse("6") == full_plan(6)
     assert parse("6+dfa").foreground
 
 
@@ -105,7 +105,7 @@ def test_a_foreign_record_is_refused(record: dict[str, object]) -> None:
 def test_uniform_spreads_keys_evenly_from_the_first_step() -> None:
     assert uniform(10, 3).keys == (0, 3, 6)
     assert uniform(40, 10).keys == tuple(range(0, 40, 4))
-    assert uniform(6, 6) == plain(6)
+    assert uniform(6, 6) == full_plan(6)
     assert uniform(5, 1).keys == (0,)
 
 
@@ -142,8 +142,8 @@ def test_drift_placement_refuses_what_it_cannot_place(shape: tuple[int, int], ke
 def test_cost_counts_key_and_light_steps_and_finds_the_fair_control() -> None:
     plan = parse("10:0,4,8")
     assert plan.cost(full=5.0, light=1.0) == 3 * 5.0 + 7 * 1.0
-    assert same_cost(plan, full=5.0, light=1.0) == plain(4)  # 22 / 5 = 4.4 full steps
-    assert same_cost(plan, full=1000.0, light=0.0) == plain(3)
+    assert same_cost(plan, full=5.0, light=1.0) == full_plan(4)  # 22 / 5 = 4.4 full steps
+    assert same_cost(plan, full=1000.0, light=0.0) == full_plan(3)
     assert describe([plan], 5.0, 1.0) == [["10:0,4,8", 3, 7, pytest.approx(4.4)]]
 
 

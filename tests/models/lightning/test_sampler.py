@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.lightning.cache import Cached
-from models.lightning.plan import StepPlan, parse, plain
+from models.lightning.cache import FeatureCache
+from models.lightning.plan import StepPlan, full_plan, parse
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule
-from models.mini.unet import MiniCondition, MiniUNet
+from models.mini.conditioning import MiniConditioning
+from models.mini.unet import MiniUNet
 from tests.support.tiny import (
     SNR_ABOVE_ZERO,
     TINY,
@@ -37,7 +38,7 @@ class Seen:
         self.steps: list[int] = []
         self.keys: list[int] = []
 
-    def __call__(self, step: int, z: Tensor, cached: Cached | None) -> None:
+    def __call__(self, step: int, z: Tensor, cached: FeatureCache | None) -> None:
         self.steps.append(step)
         self.states.append(z.clone())
         if cached is not None:
@@ -54,23 +55,23 @@ class Recorder:
         self.light_outputs: list[Tensor] = []
 
     def full(
-        self, z: Tensor, t: Tensor, cond: MiniCondition, *, keep: bool = False
-    ) -> tuple[Tensor, Cached]:
+        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, keep: bool = False
+    ) -> tuple[Tensor, FeatureCache]:
         self.calls.append("full")
         return self.net.full(z, t, cond, keep=keep)
 
-    def tail(self, cached: Cached, z: Tensor, t: Tensor, cond: MiniCondition) -> Tensor:
+    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: MiniConditioning) -> Tensor:
         self.calls.append("tail")
         v = self.net.tail(cached, z, t, cond)
         self.light_inputs.extend(z.chunk(len(t)))
         self.light_outputs.extend(v.chunk(len(t)))
         return v
 
-    def collate(self, conditions: Sequence[MiniCondition]) -> MiniCondition:
+    def collate(self, conditions: Sequence[MiniConditioning]) -> MiniConditioning:
         return self.net.collate(conditions)
 
 
-def plain_ddim(net: MiniUNet, z: Tensor, cond: MiniCondition, steps: int) -> Tensor:
+def plain_ddim(net: MiniUNet, z: Tensor, cond: MiniConditioning, steps: int) -> Tensor:
     """DDIM with v-prediction and trailing steps, written for this test alone."""
     spec = net.spec.schedule
     table = make_schedule(spec)
@@ -93,7 +94,7 @@ def plain_ddim(net: MiniUNet, z: Tensor, cond: MiniCondition, steps: int) -> Ten
 def test_with_every_step_a_key_it_is_plain_ddim_bit_for_bit(fused: bool, spec: object) -> None:
     net = tiny_net(fused=fused, spec=TINY if spec is TINY else NONZERO)
     cond, z = tiny_condition(net), start()
-    ours = Sampler(net.spec.schedule, plain(5))(net, z, cond)
+    ours = Sampler(net.spec.schedule, full_plan(5))(net, z, cond)
     assert torch.equal(ours, plain_ddim(net, z, cond, 5))
 
 
@@ -101,7 +102,7 @@ def test_with_every_step_a_key_it_is_plain_ddim_bit_for_bit(fused: bool, spec: o
 def test_flags_change_nothing_where_every_step_is_a_key(flags: str) -> None:
     net = tiny_net()
     cond, z = tiny_condition(net), start()
-    expected = Sampler(TINY.schedule, plain(4))(net, z, cond)
+    expected = Sampler(TINY.schedule, full_plan(4))(net, z, cond)
     assert torch.equal(Sampler(TINY.schedule, parse("4" + flags))(net, z, cond), expected)
 
 
@@ -217,7 +218,7 @@ def test_foreground_attention_is_used_when_asked_for_and_possible() -> None:
     net = tiny_net()
     cond, z = tiny_condition(net), start()
 
-    def run(plan: StepPlan, condition: MiniCondition) -> Tensor:
+    def run(plan: StepPlan, condition: MiniConditioning) -> Tensor:
         return Sampler(TINY.schedule, plan)(net, z, condition)
 
     everywhere, face_only = run(parse("6:0,3"), cond), run(parse("6:0,3+dfa"), cond)

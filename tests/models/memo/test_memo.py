@@ -13,22 +13,27 @@ from torch import Tensor
 from models.bench.waste import WastefulReading
 from models.errors import CacheError
 from models.lightning.focus import Focus
-from models.lightning.plan import parse, plain
+from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
 from models.memo import networks as build
 from models.memo.audio_module import NO_EMOTION
-from models.memo.conditioning import MemoBackbone, hear_both, label_both, read_clip
-from models.memo.unet import MemoCall, MemoNet, MemoReferenceNet
+from models.memo.conditioning import (
+    MemoDenoiser,
+    audio_for_branches,
+    labels_for_branches,
+    read_clip_reference,
+)
+from models.memo.unet import MemoCall, MemoReferenceNet, MemoUNet
 from models.sd15.attention import Reads
-from models.sd15.cfg import GuidedCondition, collate
-from models.sd15.reference_bank import read_pictures, split_past
-from models.spec import PUBLISHED_FLOW, BackboneSpec
+from models.sd15.cfg import SD15Conditioning, collate
+from models.sd15.reference_bank import read_reference_features, split_motion_frames
+from models.spec import PUBLISHED_FLOW, DiffusionSpec
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
 
 FRAMES, CELLS, PAST, HALVES = 4, 8, 2, 2
-SPEC = BackboneSpec("memo", 30.0, FRAMES, 2, 4, (4, CELLS, CELLS), PUBLISHED_FLOW)
+SPEC = DiffusionSpec("memo", 30.0, FRAMES, 2, 4, (4, CELLS, CELLS), PUBLISHED_FLOW)
 LAST = "up_blocks.3.attentions.2"
 
 
@@ -40,26 +45,28 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 class Small:
     """Networks and the condition of one clip."""
 
-    net: MemoNet
+    net: MemoUNet
     reference: MemoReferenceNet
-    backbone: MemoBackbone
+    backbone: MemoDenoiser
     parts: dict[str, Any] = field(default_factory=dict)
 
-    def condition(self, owner: str = "a", seed: int = 1, foreground: Tensor | None = None) -> Any:
+    def condition(
+        self, identity_id: str = "a", seed: int = 1, foreground: Tensor | None = None
+    ) -> Any:
         """A clip of its own portrait, past frames and speech."""
         dtype = self.net.conv_in.weight.dtype
         faces = random(HALVES, 4, 24, seed=seed).to(dtype)
         latents = random(1 + PAST, 4, CELLS, CELLS, seed=seed + 10).to(dtype)
         heard = random(1, FRAMES, 6, 20, seed=seed + 20).to(dtype)
-        bank, memory = read_clip(self.net, self.reference, latents, faces, None)
+        bank, memory = read_clip_reference(self.net, self.reference, latents, faces, None)
         parts = {
             "bank": bank,
             "face": self.net.see_face(faces, FRAMES),
             "memory": memory,
-            "labels": label_both(seed % 9, NO_EMOTION, FRAMES, HALVES),
-            "audio": hear_both(heard, HALVES),
+            "labels": labels_for_branches(seed % 9, NO_EMOTION, FRAMES, HALVES),
+            "audio": audio_for_branches(heard, HALVES),
         }
-        return self.backbone.condition(owner, foreground, parts)
+        return self.backbone.condition(identity_id, foreground, parts)
 
 
 @cache
@@ -67,10 +74,10 @@ def small(dtype: torch.dtype = torch.float32) -> Small:
     torch.manual_seed(0)
     made = build.networks(CONFIGS["memo"])
     net, reference = made["diffusion_net"].eval(), made["reference_net"].eval()
-    assert isinstance(net, MemoNet) and isinstance(reference, MemoReferenceNet)
+    assert isinstance(net, MemoUNet) and isinstance(reference, MemoReferenceNet)
     for network in (net, reference):
         network.requires_grad_(False).to(dtype)
-    return Small(net, reference, MemoBackbone(SPEC, net, 3.5))
+    return Small(net, reference, MemoDenoiser(SPEC, net, 3.5))
 
 
 def start(batch: int = 1) -> Tensor:
@@ -84,7 +91,7 @@ def everywhere(batch: int = 1) -> Tensor:
 def test_every_step_a_key_is_the_plain_loop_bit_for_bit() -> None:
     case = small()
     cond, z = case.condition(), start()
-    sampler = Sampler(PUBLISHED_FLOW, plain(4))
+    sampler = Sampler(PUBLISHED_FLOW, full_plan(4))
     expected = z
     with torch.inference_mode():
         for step, t in enumerate(sampler.times):
@@ -189,18 +196,18 @@ def test_a_cache_of_other_identities_is_refused() -> None:
 
 
 def test_light_steps_are_given_the_last_layers_parts_alone() -> None:
-    cond: GuidedCondition = small().condition()
+    cond: SD15Conditioning = small().condition()
     light = cond.repeat(3)
     assert set(light.parts["memory"]) == {"up_blocks.3.motion_modules.2"}
     assert set(light.parts["bank"]) == set(light.parts["face"]) == {LAST}
     assert len(light.parts["labels"]) == 3 * len(cond.parts["labels"])
-    assert light.owners == ("a",) * 3
+    assert light.identity_ids == ("a",) * 3
 
 
 @torch.inference_mode()
 def test_leaving_the_reference_out_of_a_layer_changes_that_layer_only() -> None:
     case = small()
-    without = MemoBackbone(SPEC, case.net, 3.5, frozenset([LAST]))
+    without = MemoDenoiser(SPEC, case.net, 3.5, frozenset([LAST]))
     cond, z, t = case.condition(), start(), torch.tensor([700.0])
     v, cached = case.backbone.full(z, t, cond)
     other, same = without.full(z, t, cond)
@@ -221,16 +228,16 @@ def test_the_published_order_of_work_gives_the_same() -> None:
     case = small(torch.float64)
     faces = random(HALVES, 4, 24).double()
     latents = random(1 + PAST, 4, CELLS, CELLS).double()
-    bank = read_pictures(case.reference, latents, faces).bank
-    pictures, past = split_past(case.net, bank, HALVES, (CELLS, CELLS))
+    bank = read_reference_features(case.reference, latents, faces).bank
+    pictures, past = split_motion_frames(case.net, bank, HALVES, (CELLS, CELLS))
     given = (
         FRAMES,
         HALVES,
         case.net.read_bank(pictures),
         case.net.see_face(faces, FRAMES),
         case.net.remember(past),
-        label_both(3, NO_EMOTION, FRAMES, HALVES),
-        hear_both(random(1, FRAMES, 6, 20).double(), HALVES),
+        labels_for_branches(3, NO_EMOTION, FRAMES, HALVES),
+        audio_for_branches(random(1, FRAMES, 6, 20).double(), HALVES),
         FRAMES,
     )
     x = random(HALVES * FRAMES, 4, CELLS, CELLS).double()

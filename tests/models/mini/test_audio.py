@@ -20,15 +20,15 @@ from models.mini.audio import (
     window_samples,
     windows_of,
 )
-from models.mini.encoder import FIRST_CENTRE, HOP, MIN_SAMPLES, SpeechEncoder
+from models.mini.encoder import FIRST_CENTRE, HOP, MIN_SAMPLES, AudioEncoder
 
 pytestmark = pytest.mark.unit
 
 
 @pytest.fixture(scope="module")
-def encoder() -> SpeechEncoder:
+def encoder() -> AudioEncoder:
     """One encoder for the module."""
-    return SpeechEncoder()
+    return AudioEncoder()
 
 
 def babble(frames: float, seed: int = 3) -> NDArray[np.float32]:
@@ -89,24 +89,24 @@ def test_refused_samples_leave_the_stream_unchanged() -> None:
 
 
 @pytest.mark.parametrize("frames", [1, CHUNK_FRAMES])
-def test_features_have_the_documented_shape(encoder: SpeechEncoder, frames: int) -> None:
+def test_features_have_the_documented_shape(encoder: AudioEncoder, frames: int) -> None:
     features = chunk_features(encoder, next(windows_of(babble(40), frames)), frames)
     assert features.shape == (frames, 2 * CONTEXT + 1, 288)
     assert features.dtype == np.float32
     assert np.isfinite(features).all()
 
 
-def test_features_repeat_exactly(encoder: SpeechEncoder) -> None:
+def test_features_repeat_exactly(encoder: AudioEncoder) -> None:
     window = next(windows_of(babble(40), start_frame=20))
     assert np.array_equal(chunk_features(encoder, window), chunk_features(encoder, window))
 
 
-def test_neighbouring_frames_share_their_context(encoder: SpeechEncoder) -> None:
+def test_neighbouring_frames_share_their_context(encoder: AudioEncoder) -> None:
     features = chunk_features(encoder, next(windows_of(babble(40), start_frame=20)))
     assert np.allclose(features[0, CONTEXT + 1], features[1, CONTEXT], atol=1e-6)
 
 
-class Ruler(SpeechEncoder):
+class Ruler(AudioEncoder):
     """Gives as each feature the sample that it stands for."""
 
     def __init__(self) -> None:
@@ -127,7 +127,7 @@ def test_features_are_taken_around_the_middle_of_each_frame() -> None:
     assert CHUNK_FRAMES + LOOKAHEAD_FRAMES - last < 1.5
 
 
-def test_a_click_in_speech_moves_the_features_at_its_own_time(encoder: SpeechEncoder) -> None:
+def test_a_click_in_speech_moves_the_features_at_its_own_time(encoder: AudioEncoder) -> None:
     window = babble(31)
     clicked = window.copy()
     at = FIRST_CENTRE + 40 * HOP
@@ -136,12 +136,12 @@ def test_a_click_in_speech_moves_the_features_at_its_own_time(encoder: SpeechEnc
     assert abs(int(change.argmax()) - 40) <= 1
 
 
-def test_silence_gives_one_stable_input(encoder: SpeechEncoder) -> None:
+def test_silence_gives_one_stable_input(encoder: AudioEncoder) -> None:
     features = chunk_features(encoder, np.zeros(window_samples(), np.float32))
     assert np.abs(features - features[0, 0]).max() < 1e-4
 
 
-def test_wrong_windows_are_refused(encoder: SpeechEncoder) -> None:
+def test_wrong_windows_are_refused(encoder: AudioEncoder) -> None:
     with pytest.raises(AudioError):
         chunk_features(encoder, np.zeros(window_samples() - 1, np.float32))
     with pytest.raises(AudioError):
@@ -154,8 +154,8 @@ def test_foreign_or_missing_weights_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "encoder.ort"
     other.write_bytes(b"not the encoder")
     with pytest.raises(WeightsError, match="SHA-256") as caught:
-        SpeechEncoder(other)
+        AudioEncoder(other)
     assert caught.value.code == "bad_weights"
     with pytest.raises(WeightsError) as caught:
-        SpeechEncoder(tmp_path / "absent.ort")
+        AudioEncoder(tmp_path / "absent.ort")
     assert caught.value.code == "missing_weights"

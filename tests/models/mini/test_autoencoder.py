@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.mini.autoencoder import Codec, CodecSpec
+from models.mini.autoencoder import Autoencoder, AutoencoderSpec
 from models.runtime.eager import for_inference
 from tests.support.tiny import TINY, randomise
 
 pytestmark = pytest.mark.unit
 
 
-def codec(spec: CodecSpec = TINY.codec) -> Codec:
-    made = Codec(spec).requires_grad_(False)
+def codec(spec: AutoencoderSpec = TINY.codec) -> Autoencoder:
+    made = Autoencoder(spec).requires_grad_(False)
     randomise(made)
     generator = torch.Generator().manual_seed(3)
     made.mean.copy_(torch.randn(spec.latent, generator=generator))
@@ -36,8 +36,8 @@ def test_latents_are_normalised_by_what_was_measured() -> None:
     assert torch.allclose(made.decode(expected), made.decoder(raw) * 0.5 + 0.5, atol=1e-5)
 
 
-@pytest.mark.parametrize("spec", [TINY.codec, CodecSpec()])
-def test_a_picture_is_the_decoded_one_rounded(spec: CodecSpec) -> None:
+@pytest.mark.parametrize("spec", [TINY.codec, AutoencoderSpec()])
+def test_a_picture_is_the_decoded_one_rounded(spec: AutoencoderSpec) -> None:
     made = codec(spec)
     latents = torch.randn(2, spec.latent, 6, 5)
     levels = (made.decode(latents) * 255).clamp(0, 255).permute(0, 2, 3, 1)
@@ -59,7 +59,7 @@ def test_a_picture_in_bfloat16_is_a_level_or_two_off() -> None:
 
 def test_the_bundled_sizes_build_the_codec_that_was_trained() -> None:
     """Names and sizes are a promise to every weights file ever written."""
-    state = Codec().state_dict()
+    state = Autoencoder().state_dict()
     assert len(state) == 30
     assert sum(value.numel() for value in state.values()) == 731_492
     assert "decoder.5.conv1.weight" in state and "mean" in state

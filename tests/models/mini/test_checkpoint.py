@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from models.errors import LiveheadError, WeightsError
-from models.mini.checkpoint import BUNDLED, load_networks
+from models.mini.checkpoint import BUNDLED, load_mini_networks
 from models.pipeline import load_generator
 from models.published import PublishedOptions
 
@@ -29,7 +29,7 @@ def rewrite(folder: Path, record: Any) -> None:
 
 
 def test_networks_are_stored_in_full_precision() -> None:
-    for network in load_networks(BUNDLED):
+    for network in load_mini_networks(BUNDLED):
         assert {str(p.dtype) for p in network.parameters()} == {"torch.float32"}
 
 
@@ -48,7 +48,7 @@ def test_a_record_that_is_not_one_is_refused(folder: Path, damage: str) -> None:
         del record["sha256"]["unet"]
     rewrite(folder, record)
     with pytest.raises(WeightsError) as caught:
-        load_networks(folder)
+        load_mini_networks(folder)
     assert caught.value.code == "bad_weights"
 
 
@@ -56,13 +56,13 @@ def test_a_truncated_file_is_refused(folder: Path) -> None:
     path = folder / "codec.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(WeightsError, match=r"codec\.safetensors.*truncated"):
-        load_networks(folder)
+        load_mini_networks(folder)
 
 
 def test_a_missing_file_is_named(folder: Path) -> None:
     (folder / "reader.safetensors").unlink()
     with pytest.raises(WeightsError, match="reader") as caught:
-        load_networks(folder)
+        load_mini_networks(folder)
     assert caught.value.code == "missing_weights"
 
 

@@ -36,7 +36,7 @@ def test_it_is_the_network_it_was_made_of() -> None:
     expected, kept = net.full(start(), T, cond, keep=True)
     got, cached = compiled.full(start(), T, same, keep=True)
     assert largest_difference(got, expected) < 1e-6
-    assert cached.owners == kept.owners
+    assert cached.identity_ids == kept.identity_ids
     light = net.tail(kept, start(1), T - 100, cond)
     assert largest_difference(compiled.tail(cached, start(1), T - 100, same), light) < 1e-6
     assert engine.compiled == ["KeyBody", "ForegroundBody"]
@@ -66,8 +66,8 @@ def test_batches_run_row_by_row(plan: str) -> None:
 
 def test_it_refuses_foreign_caches_too() -> None:
     compiled = CompiledMini(tiny_net(), Interpreter())
-    ada = tiny_condition(compiled.net, 0, owner="ada")
-    bob = tiny_condition(compiled.net, 1, owner="bob")
+    ada = tiny_condition(compiled.net, 0, identity_id="ada")
+    bob = tiny_condition(compiled.net, 1, identity_id="bob")
     _, cached = compiled.full(start(), T, ada)
     with pytest.raises(CacheError):
         compiled.tail(cached, start(), T, bob)

@@ -8,15 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.mini.prior import Anchor, anchored_v, blob, geometry_planes, normalised, sigma_map
+from models.mini.prior import (
+    Prior,
+    gaussian,
+    geometry_planes,
+    precondition,
+    sigma_map,
+    v_from_output,
+)
 from tests.support.tiny import TINY
 
 pytestmark = pytest.mark.unit
 
 
-def anchor_of(sigma: float, latent: float) -> Anchor:
+def anchor_of(sigma: float, latent: float) -> Prior:
     shape = (1, 1, 1, 1, 1)
-    return Anchor(torch.full(shape, latent), torch.full(shape, sigma))
+    return Prior(torch.full(shape, latent), torch.full(shape, sigma))
 
 
 def level(a: float) -> tuple[Tensor, Tensor]:
@@ -35,7 +42,7 @@ def test_without_network_it_is_the_mean_v_of_the_prior(a: float, sigma: float) -
     log_odds = -0.5 * e**2 - 0.5 * ((x - mu) / sigma) ** 2
     odds = torch.softmax(log_odds, 0)
     expected = float((odds * (a * e - s * x)).sum())
-    got = anchored_v(torch.zeros(1), torch.tensor(z), *level(a), anchor_of(sigma, mu))
+    got = v_from_output(torch.zeros(1), torch.tensor(z), *level(a), anchor_of(sigma, mu))
     assert float(got) == pytest.approx(expected, abs=1e-5)
 
 
@@ -50,12 +57,12 @@ def test_what_is_left_for_the_network_has_unit_variance(a: float, sigma: float) 
     s = math.sqrt(1 - a * a)
     z, v = a * x + s * e, a * e - s * x
     anchor = anchor_of(sigma, mu)
-    prior = anchored_v(torch.zeros(1), z, *level(a), anchor).flatten()
-    gain = anchored_v(torch.ones(1), z, *level(a), anchor).flatten() - prior
+    prior = v_from_output(torch.zeros(1), z, *level(a), anchor).flatten()
+    gain = v_from_output(torch.ones(1), z, *level(a), anchor).flatten() - prior
     rest = (v - prior) / gain
     assert float(rest.mean()) == pytest.approx(0.0, abs=0.01)
     assert float(rest.std()) == pytest.approx(1.0, rel=0.01)
-    seen = normalised(z, *level(a), anchor).flatten()
+    seen = precondition(z, *level(a), anchor).flatten()
     assert float(seen.mean()) == pytest.approx(0.0, abs=0.01)
     assert float(seen.std()) == pytest.approx(1.0, rel=0.01)
 
@@ -63,15 +70,15 @@ def test_what_is_left_for_the_network_has_unit_variance(a: float, sigma: float) 
 def test_where_sigma_is_zero_the_network_is_not_heard() -> None:
     a, s = level(0.6)
     mu, z = 0.7, torch.tensor(0.2)
-    got = anchored_v(torch.tensor(1e6), z, a, s, anchor_of(0.0, mu))
+    got = v_from_output(torch.tensor(1e6), z, a, s, anchor_of(0.0, mu))
     clean = a * z - s * got
     assert float(clean) == pytest.approx(mu, abs=1e-6)
 
 
 def test_with_unit_sigma_and_no_reference_it_is_plain_v() -> None:
     net, z = torch.randn(1, 2, 3, 4, 4), torch.randn(1, 2, 3, 4, 4)
-    anchor = Anchor(torch.zeros(1, 1, 3, 4, 4), torch.ones(1, 1, 1, 4, 4))
-    assert torch.allclose(anchored_v(net, z, *level(0.6), anchor), net, atol=1e-6)
+    anchor = Prior(torch.zeros(1, 1, 3, 4, 4), torch.ones(1, 1, 1, 4, 4))
+    assert torch.allclose(v_from_output(net, z, *level(0.6), anchor), net, atol=1e-6)
 
 
 def test_sigma_pins_the_background_and_frees_the_mouth_most() -> None:
@@ -88,7 +95,7 @@ def test_sigma_pins_the_background_and_frees_the_mouth_most() -> None:
 
 
 def test_a_blob_peaks_at_its_centre_and_is_as_wide_as_said() -> None:
-    bump = blob(torch.tensor([[4.5, 2.5]]), (8, 9), (2.0, 1.0))[0, 0]
+    bump = gaussian(torch.tensor([[4.5, 2.5]]), (8, 9), (2.0, 1.0))[0, 0]
     assert bump.shape == (8, 9)
     assert float(bump[2, 4]) == pytest.approx(1.0)
     assert float(bump[2, 6]) == pytest.approx(math.exp(-1))

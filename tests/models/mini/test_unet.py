@@ -24,7 +24,7 @@ def test_prediction_and_cache_have_the_shapes_the_sampler_relies_on() -> None:
     assert cached.hidden.shape == (frames, TINY.channels[0], height, width)
     assert cached.background is not None
     assert cached.background["attention"].shape == (frames, height * width, TINY.channels[0])
-    assert cached.owners == ("identity 0",)
+    assert cached.identity_ids == ("identity 0",)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -43,7 +43,7 @@ def test_a_light_step_looks_at_its_own_time_state_and_conditions() -> None:
     cond = tiny_condition(net)
     _, cached = net.full(start(), T, cond)
     light = net.tail(cached, start(), T, cond)
-    louder = replace(cond, audio_kv=tiny_condition(net, 5, owner="identity 0").audio_kv)
+    louder = replace(cond, audio_kv=tiny_condition(net, 5, identity_id="identity 0").audio_kv)
     assert largest_difference(net.tail(cached, start(), T - 200, cond), light) > 1e-3
     assert largest_difference(net.tail(cached, start(9), T, cond), light) > 1e-3
     assert largest_difference(net.tail(cached, start(), T, louder), light) > 1e-3
@@ -94,7 +94,7 @@ def test_a_batch_is_each_of_its_parts(fused: bool) -> None:
     times = torch.tensor([900, 500, 100])
     z = torch.cat([start(n) for n in range(3)])
     v, cached = net.full(z, times, net.collate(conditions))
-    assert cached.owners == ("identity 0", "identity 1", "identity 2")
+    assert cached.identity_ids == ("identity 0", "identity 1", "identity 2")
     for n, cond in enumerate(conditions):
         alone, _ = net.full(start(n), times[n, None], cond)
         assert largest_difference(v[n], alone[0]) < 1e-5

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from models.echomimic.conditioning import EchoBackbone
-from models.lightning.devices import make_lanes
+from models.echomimic.conditioning import EchoMimicDenoiser
+from models.lightning.devices import make_replicas
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from models.sd15.compiled import compile_backbone, compile_network
@@ -36,7 +36,7 @@ def test_key_and_light_steps_are_a_graph_each_with_equal_values() -> None:
     plain = case.backbone()
     network = copy.deepcopy(case.net)
     compile_network(network, backend="eager")  # traces as inductor does, without its compiler
-    traced = EchoBackbone(SPEC, network, plain.guidance)
+    traced = EchoMimicDenoiser(SPEC, network, plain.guidance)
     cond = case.condition(4, foreground=torch.arange(30)[None])
     counters.clear()
     for k in range(2):
@@ -74,11 +74,11 @@ def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> 
     plain = case.backbone()
     network: Any = copy.deepcopy(case.net)
     network.everything, network.last = Graphs(network.everything), Graphs(network.last)
-    graphs = EchoBackbone(SPEC, network, plain.guidance)
+    graphs = EchoMimicDenoiser(SPEC, network, plain.guidance)
     cond = case.condition(4, foreground=torch.arange(30)[None])
     z, first, second = clip(4), torch.tensor([700.0]), torch.tensor([400.0])
 
-    def again(backbone: EchoBackbone) -> torch.Tensor:
+    def again(backbone: EchoMimicDenoiser) -> torch.Tensor:
         """The first key step's cache, used after a second key step."""
         _, cached = backbone.full(z, first, cond, keep=True)
         v, _ = backbone.full(-z, second, cond, keep=True)
@@ -93,8 +93,8 @@ def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> 
 @torch.inference_mode()
 def test_every_device_compiles_the_replica_that_it_runs() -> None:
     case = small(torch.float64)
-    home = EchoBackbone(SPEC, copy.deepcopy(case.net), 2.5)
-    lanes = make_lanes(home, ["cpu", "cpu"])
+    home = EchoMimicDenoiser(SPEC, copy.deepcopy(case.net), 2.5)
+    lanes = make_replicas(home, ["cpu", "cpu"])
     compile_backbone(home, lanes, backend="eager")
     cond, plan = case.condition(4), parse("4:0,3+parallel")
     alone = Sampler(PUBLISHED_DDIM, plan)(case.backbone(), clip(4), cond)

@@ -20,12 +20,18 @@ from models.face.insightface import (
     RECOGNISER,
     SIDE,
     STRIDES,
-    FaceVectors,
+    InsightFaceEmbedder,
     align,
     decode,
 )
 from models.hallo import preprocess as hallo
-from models.sd15.preprocess import NoVectors, box_of, foreground, look, open_vectors
+from models.sd15.preprocess import (
+    NoFaceEmbedder,
+    box_of,
+    detect_landmarks,
+    face_tokens_of_mask,
+    load_face_embedder,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -102,41 +108,41 @@ def test_face_networks_run_from_their_files(tmp_path: Path) -> None:
     vector = np.arange(512, dtype=np.float32)[None]
     constant(tmp_path / DETECTOR, outputs(16, (17, 16)), SIDE)
     constant(tmp_path / RECOGNISER, [vector], ALIGNED)
-    networks = FaceVectors(tmp_path)
+    networks = InsightFaceEmbedder(tmp_path)
     picture = np.zeros((1280, 960, 3), np.uint8)
     (face,) = networks.detect(picture)
     assert np.allclose(face.box, 2 * BOX, atol=1e-2)
     assert np.array_equal(networks.vector(picture), vector[0])
     constant(tmp_path / DETECTOR, outputs(16, (17, 16), score=0.1), SIDE)
-    assert not FaceVectors(tmp_path).vector(picture).any()
+    assert not InsightFaceEmbedder(tmp_path).vector(picture).any()
 
 
 def test_missing_and_damaged_face_networks_are_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=DETECTOR):
-        open_vectors(tmp_path, 512, small=False)
+        load_face_embedder(tmp_path, 512, small=False)
     (tmp_path / "face_analysis/models").mkdir(parents=True)
     (tmp_path / "face_analysis/models" / DETECTOR).write_bytes(b"not a network")
     with pytest.raises(WeightsError, match="no ONNX network"):
-        open_vectors(tmp_path, 512, small=False)
+        load_face_embedder(tmp_path, 512, small=False)
 
 
 def test_weights_without_face_networks_say_so(capsys: pytest.CaptureFixture[str]) -> None:
-    assert isinstance(open_vectors(None, 16, small=True), NoVectors)
+    assert isinstance(load_face_embedder(None, 16, small=True), NoFaceEmbedder)
     assert "likeness" in capsys.readouterr().err
 
 
 def test_a_real_photo_is_prepared_for_all(photo: NDArray[np.uint8]) -> None:
-    points = look(photo)
+    points = detect_landmarks(photo)
     left, top, right, bottom = box_of(points)
-    prepared = hallo.prepare(photo, points, 128)
+    prepared = hallo.prepare_hallo_portrait(photo, points, 128)
     assert prepared.pixels.shape == (3, 128, 128) and float(prepared.pixels.min()) >= -1
     assert [level.shape for level in prepared.masks] == [(3, 256), (3, 64), (3, 16), (3, 4)]
     middle = (int((top + bottom) / 2 / 320 * 16), int((left + right) / 2 / 320 * 16))
     full, face, lip = (mask.view(16, 16) for mask in prepared.masks[0])
     assert face[middle] + lip[middle] > 0.8 and full[middle] < 0.2 and full[15, 0] > 0.9
-    crop = echomimic.prepare(photo, box_of(points), 128)
+    crop = echomimic.prepare_echomimic_portrait(photo, box_of(points), 128)
     assert crop.pixels.shape == (3, 128, 128) and 0.2 < float(crop.mask.mean()) < 0.7
-    tokens = foreground((crop.mask[0] * 255).byte().numpy(), (16, 16))
+    tokens = face_tokens_of_mask((crop.mask[0] * 255).byte().numpy(), (16, 16))
     assert len(set(tokens[0].tolist())) == tokens.numel()  # none stands twice
     assert float(crop.mask[0, ::8, ::8].flatten()[tokens[0]].mean()) > 0.7
 
@@ -151,13 +157,13 @@ def test_a_real_photo_is_prepared_for_all(photo: NDArray[np.uint8]) -> None:
 )
 def test_pictures_without_a_usable_face_are_refused(picture: Any, code: str) -> None:
     with pytest.raises(PortraitError) as refused:
-        look(picture)
+        detect_landmarks(picture)
     assert refused.value.code == code
 
 
 def test_several_faces_are_refused(photo: NDArray[np.uint8]) -> None:
     with pytest.raises(PortraitError, match="cut the picture"):
-        look(np.concatenate([photo, photo], axis=1))
+        detect_landmarks(np.concatenate([photo, photo], axis=1))
 
 
 def test_a_mask_at_the_pictures_edge_ends_there() -> None:
@@ -169,5 +175,5 @@ def test_a_mask_at_the_pictures_edge_ends_there() -> None:
 def test_a_face_larger_than_the_picture_still_gives_a_mask() -> None:
     points = np.zeros((468, 2))
     points[:, 0], points[:, 1] = np.linspace(-20, 120, 468), np.linspace(-20, 120, 468)
-    prepared = hallo.prepare(np.zeros((100, 100, 3), np.uint8), points, 64)
+    prepared = hallo.prepare_hallo_portrait(np.zeros((100, 100, 3), np.uint8), points, 64)
     assert all(torch.isfinite(level).all() for level in prepared.masks)

@@ -74,9 +74,9 @@ def test_lateness_moves_the_mouth_to_the_front() -> None:
 def test_stress_length_and_diphthongs_are_folded() -> None:
     marks = [Phoneme("ˈ", 0.0, 0.1), Phoneme("i", 0.1, 0.2), Phoneme("ː", 0.2, 0.3)]
     assert fold(marks) == [Phoneme("i", 0.0, 0.3)]
-    halves = fold([Phoneme("W", 0.0, 1.0)])
-    assert [p.symbol for p in halves] == ["a", "ʊ"]
-    assert halves[0].end == halves[1].start
+    num_branches = fold([Phoneme("W", 0.0, 1.0)])
+    assert [p.symbol for p in num_branches] == ["a", "ʊ"]
+    assert num_branches[0].end == num_branches[1].start
 
 
 def test_refuses_energy_of_another_length() -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models.lightning.schedule import trailing_steps
-from models.mini.autoencoder import Codec
+from models.mini.autoencoder import Autoencoder
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.mini.unet import MiniUNet
 from models.spec import MINI
@@ -138,7 +138,7 @@ def test_what_was_made_is_the_clean_latents_when_the_velocity_is_right() -> None
 
 def test_pictures_are_judged_where_most_weight_is_and_in_the_frames_asked_for() -> None:
     torch.manual_seed(0)
-    codec = Codec().requires_grad_(False)
+    codec = Autoencoder().requires_grad_(False)
     true = torch.randn(2, 12, 4, 16, 16)
     weight = torch.full((2, 1, 4, 16, 16), 0.1)
     weight[..., 4:12, 6:14] = 1.0

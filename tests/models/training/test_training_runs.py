@@ -16,8 +16,8 @@ from torch import nn
 from models.commands import train as command
 from models.dataset.clips import list_clips
 from models.errors import LiveheadError
-from models.mini.autoencoder import Codec
-from models.mini.checkpoint import BUNDLED, load_mini, load_networks, read_manifest
+from models.mini.autoencoder import Autoencoder
+from models.mini.checkpoint import BUNDLED, load_mini, load_mini_networks, read_manifest
 from models.mini.motion import MOUTH_UNITS
 from models.mini.unet import MiniUNet
 from models.spec import MINI
@@ -106,7 +106,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_training_gives_weights_that_load(trained: Path) -> None:
     _, plan = load_mini(trained / "weights")
     assert plan.steps == 4 and plan.keys == (0, 2)
-    networks = load_networks(trained / "weights")
+    networks = load_mini_networks(trained / "weights")
     assert all(bool(p.isfinite().all()) for part in networks for p in part.parameters())
     record = read_manifest(trained / "weights")["training"]
     assert record["denoiser"]["steps"] >= 1 and "began_with" not in record["denoiser"]
@@ -128,9 +128,9 @@ def test_training_begins_with_the_weights_of_another(data: Path, tmp_path: Path)
         more = few if what == "mini" else ()
         livehead("train", what, "--data", data, "--out", tmp_path, *start, *more)
     livehead("train", "export", "--out", tmp_path, "--weights", tmp_path / "weights")
-    bundled, made = load_networks(BUNDLED), load_networks(tmp_path / "weights")
+    bundled, made = load_mini_networks(BUNDLED), load_mini_networks(tmp_path / "weights")
     cases: list[tuple[nn.Module, nn.Module, nn.Module]] = [
-        (bundled.codec, made.codec, Codec()),
+        (bundled.codec, made.codec, Autoencoder()),
         (bundled.unet, made.unet, MiniUNet(MINI)),
     ]
     for start_of, end_of, random in cases:
@@ -154,10 +154,10 @@ def test_a_training_that_began_with_other_weights_is_not_gone_on_with(
 def test_another_codec_encodes_the_clips_anew(data: Path, trained: Path, tmp_path: Path) -> None:
     clips, cache = list_clips(data, "held_out"), tmp_path / "latents"
 
-    def latents(codec: Codec) -> torch.Tensor:
+    def latents(codec: Autoencoder) -> torch.Tensor:
         return encode_all(codec, clips, cache, augmented=0)[0].latents
 
-    mine, bundled = (load_networks(w).codec.eval() for w in (trained / "weights", BUNDLED))
+    mine, bundled = (load_mini_networks(w).codec.eval() for w in (trained / "weights", BUNDLED))
     first = latents(mine)
     stored = next(cache.iterdir())
     written = stored.stat().st_mtime_ns
@@ -182,6 +182,6 @@ def test_refusals_say_what_to_do(
 ) -> None:
     half = tmp_path / "half"
     (half / "codec").mkdir(parents=True)
-    torch.save(Codec().state_dict(), half / "codec" / "ema.pt")
+    torch.save(Autoencoder().state_dict(), half / "codec" / "ema.pt")
     places = {"DATA": data, "EMPTY": tmp_path, "HALF": half}
     assert says in refused(*(places.get(word, word) for word in words))

@@ -220,8 +220,8 @@ async def test_two_sessions_never_mix() -> None:
 
             got = await asyncio.gather(collect(first), collect(second))
             for session, units, tone in zip(sessions, got, tones, strict=True):
-                owner = session["session_id"].encode()
-                assert all(unit.video.startswith(owner + b" ") for unit in units)
+                identity_id = session["session_id"].encode()
+                assert all(unit.video.startswith(identity_id + b" ") for unit in units)
                 heard = b"".join(unit.audio for unit in units if unit.speaking)
                 wanted = np.frombuffer(tone, np.int16).astype(np.int32)
                 difference = np.frombuffer(heard, np.int16)[: wanted.size] - wanted

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from server.media.av_frame import Unit
+from server.media.av_frame import AVFrame
 from server.outputs.webrtc import PeerOutput
 from server.outputs.websocket import MAX_EVENTS, MAX_UNITS, TOO_SLOW, WebSocketOutput
 from server.session.audience import Audience
@@ -52,9 +52,9 @@ class Line:
         self.sent.append(item)
 
 
-def unit(index: int, *, keyframe: bool = False, jpeg: bytes = b"") -> Unit:
+def unit(index: int, *, keyframe: bool = False, jpeg: bytes = b"") -> AVFrame:
     """A unit of no consequence."""
-    return Unit(0, index, keyframe, False, b"video", (), b"\0" * 8, jpeg)
+    return AVFrame(0, index, keyframe, False, b"video", (), b"\0" * 8, jpeg)
 
 
 class Scene:
@@ -193,7 +193,7 @@ class Telephone:
         self.sent: list[int] = []
         self.ended = False
 
-    def send(self, unit: Unit) -> None:
+    def send(self, unit: AVFrame) -> None:
         """Take a unit."""
         self.sent.append(unit.index)
 

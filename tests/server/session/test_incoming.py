@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from server.session.incoming import IDLE, Fifo, IncomingSpeech, Mark, Segment, VoiceGate
+from server.session.incoming import IDLE, Fifo, FrameTag, IncomingSpeech, Segment, VoiceGate
 from server.session.segments import SegmentTracker
 from tests.support.sound import room, speech
 from tests.support.workers import SPEC
@@ -77,7 +77,7 @@ def test_a_gate_opens_at_once_and_closes_after_a_while() -> None:
     assert heard == [True] * (VoiceGate.HANG_FRAMES - 1) + [False] * (11 - VoiceGate.HANG_FRAMES)
 
 
-def told(tracker: SegmentTracker, *marks: Mark) -> list[tuple[str, str, int]]:
+def told(tracker: SegmentTracker, *marks: FrameTag) -> list[tuple[str, str, int]]:
     """Events of a row of frames."""
     return [
         (name, segment.name, position)
@@ -87,8 +87,8 @@ def told(tracker: SegmentTracker, *marks: Mark) -> list[tuple[str, str, int]]:
 
 
 def test_a_tracker_tells_each_segment_once() -> None:
-    first, second = Mark(SEGMENT, 1920), Mark(Segment("seg_2", 0.0), 1920)
-    short = Mark(SEGMENT, 480)
+    first, second = FrameTag(SEGMENT, 1920), FrameTag(Segment("seg_2", 0.0), 1920)
+    short = FrameTag(SEGMENT, 480)
     tracker = SegmentTracker()
     assert told(tracker, IDLE, first, first, short, second, IDLE, IDLE) == [
         ("started", "seg_1", 0),
@@ -101,7 +101,7 @@ def test_a_tracker_tells_each_segment_once() -> None:
 def test_a_tracker_clears_what_it_started_and_nothing_else() -> None:
     tracker = SegmentTracker()
     assert list(tracker.end("cleared")) == []
-    told(tracker, Mark(SEGMENT, 1920))
+    told(tracker, FrameTag(SEGMENT, 1920))
     assert tracker.position_ms == 40
     assert list(tracker.end("cleared")) == [("cleared", SEGMENT, 40)]
     assert list(tracker.end("cleared")) == []
@@ -110,5 +110,5 @@ def test_a_tracker_clears_what_it_started_and_nothing_else() -> None:
 
 def test_quiet_sound_of_a_microphone_counts_in_no_segment() -> None:
     tracker = SegmentTracker()
-    assert told(tracker, Mark(None, 1920), Mark(None, 1920)) == []
+    assert told(tracker, FrameTag(None, 1920), FrameTag(None, 1920)) == []
     assert tracker.position_ms == 0

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from server.media.av_frame import Unit
-from server.session.incoming import IDLE, Mark, Segment
-from server.session.pacer import Pacer, Playable
+from server.media.av_frame import AVFrame
+from server.session.incoming import IDLE, FrameTag, Segment
+from server.session.pacer import Pacer, QueuedFrame
 from tests.support.clock import ManualClock
 
 pytestmark = pytest.mark.unit
 
 T = 0.04
-TALK = Mark(Segment("seg_1", 0.0), 1920)
+TALK = FrameTag(Segment("seg_1", 0.0), 1920)
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Stage:
 
     clock: ManualClock
     pacer: Pacer
-    played: list[tuple[float, Unit]] = field(default_factory=list)
+    played: list[tuple[float, AVFrame]] = field(default_factory=list)
 
     @property
     def pictures(self) -> list[bytes]:
@@ -41,7 +41,7 @@ class Stage:
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
     clock = ManualClock()
-    played: list[tuple[float, Unit]] = []
+    played: list[tuple[float, AVFrame]] = []
     pacer = Pacer(clock, T, lambda item: played.append((clock.now(), item.unit)))
     pacer.resume()
     task = asyncio.create_task(pacer.run())
@@ -50,9 +50,11 @@ async def stage() -> AsyncIterator[Stage]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def units(names: str, mark: Mark = IDLE) -> list[Playable]:
+def units(names: str, mark: FrameTag = IDLE) -> list[QueuedFrame]:
     """One unit per letter."""
-    return [Playable(Unit(0, 0, False, False, name.encode(), (), b""), mark) for name in names]
+    return [
+        QueuedFrame(AVFrame(0, 0, False, False, name.encode(), (), b""), mark) for name in names
+    ]
 
 
 async def test_units_are_played_a_frame_apart(stage: Stage) -> None:

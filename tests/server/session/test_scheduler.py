@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from models.errors import AudioError
-from server.session.scheduler import GAP_S, LIVE_LIMIT, LIVE_SLACK, MAX_BUFFER_S, Timeline
+from server.session.scheduler import GAP_S, LIVE_LIMIT, LIVE_SLACK, MAX_BUFFER_S, ChunkScheduler
 from tests.support.sound import room, speech
 from tests.support.workers import SPEC
 
@@ -16,15 +16,15 @@ F, L, T = SPEC.chunk_frames, SPEC.lookahead_frames, SPEC.frame_s
 RATE = 48_000
 
 
-def filled(frames: float, *, live: bool = False, now: float = 10.0) -> Timeline:
+def filled(frames: float, *, live: bool = False, now: float = 10.0) -> ChunkScheduler:
     """A timeline with an open segment of so many frames, pushed at ``now``."""
-    timeline = Timeline(SPEC, live=live)
+    timeline = ChunkScheduler(SPEC, live=live)
     timeline.push(speech(frames * T), RATE, 1, now)
     return timeline
 
 
 def test_idle_is_cut_at_the_last_moment() -> None:
-    timeline = Timeline(SPEC)
+    timeline = ChunkScheduler(SPEC)
     plan = timeline.plan(10.0, 10.3, talking=False)
     assert (plan.at, plan.lead_in, plan.starts) == (10.3, F, False)
     chunk = timeline.cut(plan, 10.3)
@@ -33,7 +33,7 @@ def test_idle_is_cut_at_the_last_moment() -> None:
 
 
 def test_a_late_caller_is_told_to_cut_now() -> None:
-    assert Timeline(SPEC).plan(10.0, 9.0, talking=False).at == 10.0
+    assert ChunkScheduler(SPEC).plan(10.0, 9.0, talking=False).at == 10.0
 
 
 def test_known_speech_is_cut_now() -> None:
@@ -160,7 +160,7 @@ def test_a_form_that_cannot_be_taken_changes_nothing() -> None:
 
 @pytest.mark.parametrize(("rate", "channels"), [(8_000, 1), (16_000, 2), (24_000, 1), (44_100, 2)])
 def test_any_rate_fills_both_queues_alike(rate: int, channels: int) -> None:
-    timeline = Timeline(SPEC)
+    timeline = ChunkScheduler(SPEC)
     pcm = np.repeat(speech(2.0, rate), channels)
     for piece in np.array_split(pcm.reshape(-1, channels), 37):
         timeline.push(np.ascontiguousarray(piece).ravel(), rate, channels, 10.0)
@@ -184,7 +184,7 @@ def test_room_is_what_is_left_of_the_limit() -> None:
 
 
 def test_tiny_segments_fill_the_buffer_too() -> None:
-    timeline, pushed = Timeline(SPEC), 0
+    timeline, pushed = ChunkScheduler(SPEC), 0
     while timeline.room_s > 0 and pushed < 2000:
         timeline.push(speech(1 / RATE), RATE, 1, 10.0)
         timeline.commit()
@@ -206,7 +206,7 @@ def test_segments_too_short_to_be_heard_do_not_pile_up() -> None:
 
 
 def test_committing_nothing_is_nothing() -> None:
-    timeline = Timeline(SPEC)
+    timeline = ChunkScheduler(SPEC)
     timeline.commit()
     timeline.push(np.zeros(0, np.int16), RATE, 1, 10.0)
     timeline.commit()
@@ -220,7 +220,7 @@ def test_a_microphone_waits_for_the_moment_once_it_runs() -> None:
 
 
 def test_a_microphone_loses_quiet_frames_first() -> None:
-    timeline = Timeline(SPEC, live=True)
+    timeline = ChunkScheduler(SPEC, live=True)
     timeline.push(np.concatenate([room(4 * T), speech(8 * T)]), RATE, 1, 10.0)
     assert timeline.dropped_frames == 4
     assert timeline.buffered_s == pytest.approx(8 * T)

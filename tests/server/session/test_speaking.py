@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.session.scheduler import GAP_S, MAX_BUFFER_S
-from server.worker.messages import Job
+from server.worker.messages import ChunkRequest
 from tests.support.scene import CHUNK, FRAME, SAMPLES, gaps, in_background, scene
 from tests.support.sound import speech
 from tests.support.workers import SPEC, features_of
@@ -255,7 +255,7 @@ async def test_jobs_never_pile_up_at_the_worker() -> None:
     waiting: list[int] = []
     done = 0
 
-    def cost(job: Job) -> float:
+    def cost(job: ChunkRequest) -> float:
         nonlocal done
         waiting.append(len(act.workers.jobs) - done)
         done += 1

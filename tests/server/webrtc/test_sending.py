@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 from aiortc.mediastreams import MediaStreamError
 
-from server.media.av_frame import Unit
-from server.webrtc.sending import AUDIO_CAPACITY, VIDEO_CAPACITY, UnitSender
+from server.media.av_frame import AVFrame
+from server.webrtc.sending import AUDIO_CAPACITY, VIDEO_CAPACITY, AVFrameSender
 from server.webrtc.tracks import PacketTrack
 
 pytestmark = pytest.mark.unit
 
 
-def unit(index: int, *, keyframe: bool = False, packets: int = 2) -> Unit:
+def unit(index: int, *, keyframe: bool = False, packets: int = 2) -> AVFrame:
     """A unit whose payloads tell what they are."""
     opus = tuple(f"{index}.{place}".encode() for place in range(packets))
-    return Unit(0, index, keyframe, False, f"picture {index}".encode(), opus, b"")
+    return AVFrame(0, index, keyframe, False, f"picture {index}".encode(), opus, b"")
 
 
 def nothing() -> None:
@@ -33,7 +33,7 @@ def now() -> float:
 
 def make(on_keyframe_request: Callable[[], None] = nothing, fps: float = 25.0) -> Any:
     """A sender whose tracks are both in use, and the tracks."""
-    sender = UnitSender(fps, on_keyframe_request)
+    sender = AVFrameSender(fps, on_keyframe_request)
     return sender, sender.track("video"), sender.track("audio")
 
 

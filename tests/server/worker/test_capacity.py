@@ -1,4 +1,4 @@
-"""Room in virtual time: batches that fit, batches that do not, models that fail or are too slow."""
+"""Capacity in virtual time: batches that fit and that do not, models that fail or are slow."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from server.worker.capacity import HEADROOM, MOST, ROUNDS, Room, measure_room, sessions_in
+from server.worker.capacity import HEADROOM, MOST, ROUNDS, Capacity, measure_capacity, sessions_in
 
 pytestmark = pytest.mark.unit
 
@@ -33,9 +33,9 @@ class Machine:
 
         return run
 
-    def room(self) -> Room:
+    def room(self) -> Capacity:
         """What is measured."""
-        return measure_room(self.make, CHUNK_S, len(self.seconds), lambda: self.now)
+        return measure_capacity(self.make, CHUNK_S, len(self.seconds), lambda: self.now)
 
 
 @pytest.mark.parametrize(

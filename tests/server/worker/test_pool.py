@@ -17,9 +17,9 @@ from models.errors import PortraitError
 from server.assets import draw_portrait
 from server.errors import NotReady, ServerError, WorkerLost
 from server.worker.link import WorkerLink
-from server.worker.messages import Made, Ready, WorkerConfig
+from server.worker.messages import ChunkResult, Ready, WorkerConfig
 from server.worker.pool import LocalWorkers
-from server.worker.timeouts import Patience
+from server.worker.timeouts import Timeouts
 from tests.server.worker.test_worker import job
 from tests.support.clock import ManualClock
 from tests.support.processes import alive, open_files, wait_dead
@@ -34,10 +34,10 @@ class Basket:
     """A sink that collects."""
 
     def __init__(self) -> None:
-        self.chunks: asyncio.Queue[Made] = asyncio.Queue()
+        self.chunks: asyncio.Queue[ChunkResult] = asyncio.Queue()
         self.ended: asyncio.Queue[str] = asyncio.Queue()
 
-    def made(self, made: Made) -> None:
+    def made(self, made: ChunkResult) -> None:
         """Keep a chunk."""
         self.chunks.put_nowait(made)
 
@@ -45,7 +45,7 @@ class Basket:
         """Keep the reason."""
         self.ended.put_nowait(code)
 
-    async def next(self) -> Made:
+    async def next(self) -> ChunkResult:
         """The next chunk."""
         return await asyncio.wait_for(self.chunks.get(), PATIENCE_S)
 
@@ -192,7 +192,7 @@ async def replaced(workers: LocalWorkers, clock: ManualClock, pid: int) -> None:
 
 async def test_a_hung_worker_is_killed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    patience = Patience(unmeasured_s=0)  # this one measures nothing
+    patience = Timeouts(unmeasured_s=0)  # this one measures nothing
     workers = LocalWorkers(WorkerConfig("fake"), clock=clock, patience=patience)
     await workers.start()
     try:

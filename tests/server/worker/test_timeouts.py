@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import pytest
 
-from server.worker.timeouts import Debts, Patience
+from server.worker.timeouts import InFlight, Timeouts
 from tests.server.worker.test_worker import job
 
 pytestmark = pytest.mark.unit
 
 
-def debts(full_batch_s: float = 0.4) -> Debts:
+def debts(full_batch_s: float = 0.4) -> InFlight:
     """Of a worker that measured so much for a full batch."""
-    owed = Debts()
-    owed.patience = Patience().measured(full_batch_s)
+    owed = InFlight()
+    owed.patience = Timeouts().measured(full_batch_s)
     return owed
 
 
 def test_patience_grows_with_what_the_model_takes() -> None:
-    assert Patience().measured(0.4) == Patience()
-    slow = Patience().measured(480.0)
+    assert Timeouts().measured(0.4) == Timeouts()
+    slow = Timeouts().measured(480.0)
     assert slow.request_s == slow.chunk_s == 4800.0
-    unknown = Patience().measured(0.0)
+    unknown = Timeouts().measured(0.0)
     assert unknown.request_s == unknown.chunk_s == 3600.0
 
 

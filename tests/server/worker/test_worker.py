@@ -103,9 +103,9 @@ def rig() -> Iterator[Rig]:
     assert not rig.thread.is_alive()
 
 
-def job(sequence: int = 0, **changes: Any) -> wire.Job:
+def job(sequence: int = 0, **changes: Any) -> wire.ChunkRequest:
     """A job on silence."""
-    silence = wire.Job(
+    silence = wire.ChunkRequest(
         generation=0,
         sequence=sequence,
         first_index=4 * sequence,
@@ -241,7 +241,7 @@ def test_a_stream_that_fails_falls_alone(rig: Rig, caplog: pytest.LogCaptureFixt
     replies = [rig.next() for _ in range(3)]
     failed = [reply for reply in replies if isinstance(reply, wire.StreamFailed)]
     assert [(reply.session, reply.code) for reply in failed] == [("b", "bad_audio")]
-    assert {reply.session for reply in replies if isinstance(reply, wire.Made)} == {"a", "c"}
+    assert {reply.session for reply in replies if isinstance(reply, wire.ChunkResult)} == {"a", "c"}
     assert "a stream failed" in caplog.text
 
 
