@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import AudioError, PortraitError
+from models.options import ModelOptions
+from models.registry import ModelCard
 
 COUNTER_BITS = 16
 CELL = 16
@@ -103,6 +105,20 @@ class FakeGenerator:
         frame[height * 2 // 3 :] = 255 if level > FLASH_RMS else 16
         stream.next_frame = (stream.next_frame + 1) % 2**COUNTER_BITS
         return frame
+
+
+def load_generator(card: ModelCard, options: ModelOptions) -> FakeGenerator:
+    """The generator; nothing is loaded."""
+    return FakeGenerator()
+
+
+CARD = ModelCard(
+    name="fake",
+    load="models.fake:load_generator",
+    engines=("auto", "eager", "openvino", "compiled"),
+    takes=frozenset({"size", "dtype", "devices", "without_reference", "emotion", "frames"}),
+)
+"""It knows every option and follows none."""
 
 
 def read_counter(frame: NDArray[np.uint8]) -> int:

@@ -1,82 +1,204 @@
-"""The command-line options that choose and set up a generator, and what they make."""
+"""The options that choose and set up a model: one record, from which flags and variables follow."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection, Mapping
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
 
 from models.errors import LiveheadError
-from models.generator import Generator
-from models.io.console import warn
-from models.published import DTYPES, PUBLISHED, RANDOM, SIZE, PublishedOptions
 
-MODELS = ("mini", *PUBLISHED, "fake")
+DTYPES = ("fp32", "bf16", "fp16")
+RANDOM = "random:"
+"""Instead of a folder of weights, before a seed: every value is drawn."""
+SIZE = 512
+SIZE_STEP = 64
+"""Pixels: the autoencoder divides by 8, the UNet's three down-samplers by 8 again."""
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add --model, --weights, --plan, --threads, --engine and what published models have."""
-    parser.add_argument("--model", choices=MODELS, default="mini", help="default: %(default)s")
-    parser.add_argument(
-        "--weights",
-        metavar="DIR",
-        help="default: the bundled weights of mini; published models: their publisher's folder, or"
+def split_list(text: str) -> tuple[str, ...]:
+    """A comma separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _option(default: Any, text: str, **flag: Any) -> Any:
+    """A field and its flag: help, choices, metavar, how to cast, and ``takes`` where a model's
+    card must say that it knows the option. Without ``text`` there is no flag."""
+    return field(default=default, metadata={**({"help": text} if text else {}), **flag})
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model runs and how; the same on command lines, in the environment and in workers.
+
+    Attributes:
+        model: name of its card.
+        weights: mini: a folder as ``livehead train`` exports it, "" for the bundled one; others:
+            their publisher's folder, or ``random:SEED``.
+        plan: a step plan such as ``10:0,4,8+dfa``; "" for the model's own.
+        engine: what runs the networks, out of the card's ``engines``.
+        threads: for tensor maths on the CPU; 0 for what suits the engine.
+        size: side of the square frame, pixels.
+        dtype: that networks compute in, one of ``DTYPES``; "" for float32 on a CPU, bfloat16 on any
+            other device.
+        devices: where it runs; the light steps of a group are spread over all of them.
+        without_reference: paths of transformers that do not read the reference, such as
+            ``up_blocks.3.attentions.2``; none for those of the model's spec.
+        emotion: class of the emotion that the face shows, a number of the published networks; None
+            for none.
+        frames: of one network call; 0 for the published number. Benches alone set it.
+    """
+
+    model: str = _option("mini", "default: mini")
+    weights: str = _option(
+        "",
+        "default: the bundled weights of mini; other models: their publisher's folder, or"
         " random:SEED for noise",
+        metavar="DIR",
     )
-    parser.add_argument("--plan", help="steps such as 10:0,4,8+dfa (default: the model's own)")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: what suits the engine")
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="eager, openvino (mini), compiled (published), or auto (the default)",
+    plan: str = _option("", "steps such as 10:0,4,8+dfa (default: the model's own)")
+    engine: str = _option(
+        "auto", "eager, openvino (mini), compiled (other models), or auto (the default)"
     )
-    published = parser.add_argument_group("published models")
-    published.add_argument(
-        "--size", type=int, default=SIZE, metavar="N", help="of frames (default %(default)s)"
+    threads: int = _option(0, "default: what suits the engine", metavar="N")
+    size: int = _option(SIZE, f"of frames (default {SIZE})", metavar="N", takes=True)
+    dtype: str = _option("", "default: fp32 on a CPU, else bf16", choices=DTYPES, takes=True)
+    devices: tuple[str, ...] = _option(
+        ("cpu",),
+        "such as cuda:0,cuda:1 (default cpu)",
+        metavar="D,D",
+        takes=True,
+        cast=lambda text: tuple(text.split(",")),  # an empty name between commas is an error
     )
-    published.add_argument(
-        "--dtype", choices=DTYPES, default="", help="default: fp32 on a CPU, else bf16"
-    )
-    published.add_argument(
-        "--devices", default="cpu", metavar="D,D", help="such as cuda:0,cuda:1 (default cpu)"
-    )
-    published.add_argument(
-        "--without-reference",
-        default="",
-        metavar="PATH,PATH",
-        help="transformers that do not read the portrait, such as up_blocks.3.attentions.2"
+    without_reference: tuple[str, ...] = _option(
+        (),
+        "transformers that do not read the portrait, such as up_blocks.3.attentions.2"
         " (default: none)",
+        metavar="PATH,PATH",
+        takes=True,
+        cast=split_list,
     )
+    emotion: int | None = _option(
+        None,
+        "class of the emotion that the face shows, 0 to 8 (memo; default: none)",
+        metavar="N",
+        takes=True,
+        cast=int,
+    )
+    frames: int = _option(0, "", takes=True)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work, before gigabytes are read.
+
+        Raises:
+            LiveheadError: an option makes no sense (``bad_option``).
+        """
+        _need(self.threads >= 0, "--threads", "at least one thread", self.threads)
+        wide = self.size >= SIZE_STEP and self.size % SIZE_STEP == 0
+        _need(wide, "--size", f"a multiple of {SIZE_STEP}", self.size)
+        known = self.dtype in ("", *DTYPES)
+        _need(known, "--dtype", f"one out of {', '.join(DTYPES)}", self.dtype)
+        named = bool(self.devices) and all(self.devices)
+        _need(named, "--devices", "names such as cuda:0,cuda:1", ",".join(self.devices))
+
+    def check(self, engines: Collection[str], takes: Collection[str]) -> None:
+        """Refuse what the model does not know, as its card has it.
+
+        Raises:
+            LiveheadError: with the options that must be left out (``bad_option``).
+        """
+        foreign = [
+            f"--{item.name.replace('_', '-')}"
+            for item in fields(self)
+            if item.metadata.get("takes")
+            and item.name not in takes
+            and getattr(self, item.name) != item.default
+        ]
+        if foreign:
+            raise LiveheadError(
+                f"expected {', '.join(foreign)} with another published model only, got it for"
+                f" {self.model}; leave it out",
+                code="bad_option",
+            )
+        if self.engine not in engines:
+            raise LiveheadError(
+                f"expected an engine out of: {', '.join(engines)} for {self.model}, got"
+                f" {self.engine!r}; leave --engine out",
+                code="bad_option",
+            )
 
 
-def make_generator(args: argparse.Namespace) -> Generator:
-    """The generator that the options describe, warm.
+def add_model_arguments(
+    parser: argparse.ArgumentParser, models: Collection[str], *, defaults: bool = True
+) -> None:
+    """Add the flag of every option, ``--model`` out of ``models``.
+
+    Without ``defaults`` a flag that is not given is None, so that the environment may say it.
+    """
+    group = parser.add_argument_group("model")
+    for item in _flags():
+        choices = tuple(models) if item.name == "model" else item.metadata.get("choices")
+        group.add_argument(
+            f"--{item.name.replace('_', '-')}",
+            dest=item.name,
+            type=_cast(item),
+            default=item.default if defaults else None,
+            choices=choices,
+            metavar=item.metadata.get("metavar"),
+            help=item.metadata["help"],
+        )
+
+
+def options_from_args(args: argparse.Namespace, base: ModelOptions | None = None) -> ModelOptions:
+    """Options of parsed flags; what was not given is as in ``base``.
 
     Raises:
-        WeightsError: weights are missing or do not fit.
-        LiveheadError: an option makes no sense (``bad_option``, ``bad_plan``).
+        LiveheadError: an option makes no sense (``bad_option``).
     """
-    if args.threads is not None and args.threads < 1:
+    given = {item.name: getattr(args, item.name, None) for item in _flags()}
+    return _merged({name: value for name, value in given.items() if value is not None}, base)
+
+
+def options_from_env(environment: Mapping[str, str], prefix: str) -> ModelOptions:
+    """Options of variables such as ``LIVEHEAD_MODEL``; empty ones count as not set.
+
+    Raises:
+        LiveheadError: a value cannot be read or makes no sense (``bad_option``).
+    """
+    given: dict[str, Any] = {}
+    for item in _flags():
+        text = environment.get(prefix + item.name.upper(), "").strip()
+        if text:
+            given[item.name] = _read(item, prefix, text)
+    return _merged(given, None)
+
+
+def _read(item: Field[Any], prefix: str, text: str) -> Any:
+    try:
+        return _cast(item)(text)
+    except ValueError as error:
         raise LiveheadError(
-            f"expected at least one thread, got --threads {args.threads}", code="bad_option"
-        )
-    if args.weights and args.weights.startswith(RANDOM):
-        warn("RANDOM WEIGHTS: the picture is noise; the times are those of the model")
-    if args.model == "fake":
-        from models.fake import FakeGenerator
+            f"{prefix}{item.name.upper()}: expected a whole number, got {text!r}; change the"
+            " setting",
+            code="bad_option",
+        ) from error
 
-        return FakeGenerator()
-    options = PublishedOptions(
-        args.size,
-        args.dtype,
-        tuple(args.devices.split(",")),
-        without_reference=tuple(filter(None, args.without_reference.split(","))),
-    )
-    from models.pipeline import load_generator  # brings torch; the fake does without
 
-    return load_generator(
-        args.model,
-        weights=args.weights,
-        threads=args.threads,
-        plan=args.plan,
-        engine=args.engine,
-        options=options,
-    )
+def _merged(given: Mapping[str, Any], base: ModelOptions | None) -> ModelOptions:
+    known = {} if base is None else {item.name: getattr(base, item.name) for item in fields(base)}
+    return ModelOptions(**{**known, **given})
+
+
+def _flags() -> list[Field[Any]]:
+    return [item for item in fields(ModelOptions) if "help" in item.metadata]
+
+
+def _cast(item: Field[Any]) -> Any:
+    """What turns text into the option's type."""
+    return item.metadata.get("cast", type(item.default))
+
+
+def _need(holds: bool, flag: str, expected: str, got: object) -> None:
+    if not holds:
+        raise LiveheadError(f"expected {flag} as {expected}, got {got!r}", code="bad_option")

@@ -14,9 +14,10 @@ from fastapi import FastAPI
 
 from models.errors import LiveheadError
 from models.io import console
+from models.registry import MODELS
 from server.api.deps import Context
 from server.app import create_app, wait_ready
-from server.settings import MODELS, Settings, SettingsError, listed
+from server.settings import Settings, SettingsError, listed
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from models.errors import LiveheadError
-from models.published import PUBLISHED, SIZE
+from models.options import SIZE
+from models.registry import MODELS
 
 PREFIX = "LIVEHEAD_"
-MODELS = ("mini", *PUBLISHED, "fake")
 SECRETS = frozenset({"api_key", "ice_servers"})
 MEGABYTE = 1024 * 1024
 

@@ -34,7 +34,8 @@ SEEN_BY_SERVER = {
     "models.errors",
     "models.fake",
     "models.generator",
-    "models.published",
+    "models.options",
+    "models.registry",
 }
 SEEN_BY_ONE: dict[str, set[str]] = {
     "server/worker/generators.py": {"models.pipeline"},

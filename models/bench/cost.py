@@ -44,35 +44,6 @@ MOVED = ("reference keys", "face keys", "audio keys", "memory")
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What the paper reports of a model (arXiv 2509.00052, tables 1 and 2).
-
-    Attributes:
-        steps: T; keys: the number of key steps that its figures imply.
-        flop_ratio: operations of the plain sampler over LightningCP with DFA and removal.
-    """
-
-    steps: int
-    keys: int
-    flop_ratio: float
-
-
-CLAIMS = {
-    "hallo": Claim(40, 10, 3.21),
-    "echomimic": Claim(30, 7, 3.37),
-    "echomimic-acc": Claim(6, 4, 1.49),
-    "memo": Claim(20, 7, 2.27),
-}
-
-
-FRAMES = {"hallo": 16, "echomimic": 12, "echomimic-acc": 12, "memo": 16}
-"""Frames of a chunk as published."""
-
-SHARES = {"hallo": 0.75, "echomimic": 0.47, "echomimic-acc": 0.47, "memo": 0.4}
-"""Face tokens in all tokens, as each model's own mask has them of the bundled portraits."""
-
-
-@dataclass(frozen=True)
 class Gain:
     """One plan's promise.
 

@@ -18,6 +18,7 @@ from models.lightning.plan import StepPlan, parse
 from models.mini.audio import FRAME_SAMPLES
 from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import BUNDLED, load_mini
+from models.mini.config import CARD, MINI
 from models.mini.encoder import AudioEncoder
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.pipeline import MiniIdentity, MiniPipeline
@@ -25,7 +26,6 @@ from models.mini.unet import MiniUNet
 from models.runtime.choose import prepare_engine
 from models.runtime.eager import preferred_dtype
 from models.runtime.engine import Engine
-from models.spec import MINI, MINI_PLAN
 from models.weights.bundled import WEIGHTS
 from models.weights.bundled_avatars import avatar_picture
 
@@ -84,7 +84,7 @@ def load_target(
         weights = RANDOM + "0"
     random = weights is not None and weights.startswith(RANDOM)
     if weights is not None and random:
-        family, stored = _random_family(weights, threads, runner), parse(MINI_PLAN)
+        family, stored = _random_family(weights, threads, runner), parse(CARD.plan)
     else:
         family, stored = load_mini(
             Path(weights) if weights else None, threads=threads, engine=runner

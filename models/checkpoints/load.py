@@ -1,50 +1,49 @@
-"""Loads every network of a published model from its folder, strictly, one after the other."""
+"""Loads every network of a model from its publisher's folder, strictly, one after the other."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from models.checkpoints.files import TensorFile
-from models.checkpoints.layout import LAYOUTS, NetworkFile, check_folder, find_file
-from models.checkpoints.tensors import list_some, load_strict, strip_prefix
-from models.checkpoints.union import overlay
+from models.checkpoints.layout import NetworkFile, find_file
+from models.checkpoints.rename import RENAMES
+from models.checkpoints.tensors import TensorFile, list_some, load_strict, overlay, strip_prefix
 from models.errors import WeightsError
 
 CONFIG = "livehead.json"
 
 
 def load_networks(
-    name: str,
     folder: Path,
+    files: Sequence[NetworkFile],
     networks: Mapping[str, nn.Module],
     dtype: torch.dtype,
     device: torch.device | str = "cpu",
 ) -> None:
-    """Fill the networks of a model, built on the meta device, from its publisher's files.
+    """Fill networks, built on the meta device, from their publisher's files.
 
     A network that a caller does not build is not read. Files are mapped, and unmapped before the
     next network is read: beside the networks, at most one file's tensors of one network are held.
 
     Args:
-        name: ``hallo``, ``echomimic``, ``echomimic-acc`` or ``memo``.
-        networks: by the names of ``LAYOUTS[name]``.
-        dtype: of all but the audio encoders, which stay float32 as published.
+        folder: checked by ``layout.check_folder``.
+        files: of the model's card.
+        networks: by the names of ``files``.
+        dtype: of all but the networks that keep float32 as published.
 
     Raises:
         WeightsError: a file or tensor is missing, extra, misshapen, truncated or foreign.
     """
-    check_folder(folder, name)
-    _no_strangers(folder, LAYOUTS[name])
-    for part in LAYOUTS[name]:
-        if part.network in networks:
-            _load(folder, part, networks[part.network], dtype, device)
-            networks[part.network].eval()
+    _refuse_unexpected_names(folder, files)
+    for file in files:
+        if file.network in networks:
+            _load(folder, file, networks[file.network], dtype, device)
+            networks[file.network].eval()
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
@@ -76,43 +75,43 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _load(
     folder: Path,
-    part: NetworkFile,
+    file: NetworkFile,
     network: nn.Module,
     dtype: torch.dtype,
     device: torch.device | str,
 ) -> None:
-    path = find_file(folder, part)
+    path = find_file(folder, file)
     first = TensorFile(path)
     tensors: Mapping[str, Tensor] = first
     source: Path | str = path
-    if part.united:
-        second = TensorFile(folder / part.united)
+    if file.overlay:
+        second = TensorFile(folder / file.overlay)
         tensors = overlay(network.state_dict(), first, second)
         source = f"{path} with {second.path.name}"
-    if part.prefix:
-        tensors = strip_prefix(tensors, part.prefix)
-        source = f"{path} ({part.prefix}*)"
-    if part.rename:
-        tensors = part.rename(tensors)
-    load_strict(network, tensors, torch.float32 if part.exact else dtype, source, device)
+    if file.prefix:
+        tensors = strip_prefix(tensors, file.prefix)
+        source = f"{path} ({file.prefix}*)"
+    if file.rename:
+        tensors = RENAMES[file.rename](tensors)
+    load_strict(network, tensors, torch.float32 if file.fp32 else dtype, source, device)
 
 
-def _no_strangers(folder: Path, parts: tuple[NetworkFile, ...]) -> None:
+def _refuse_unexpected_names(folder: Path, files: Sequence[NetworkFile]) -> None:
     """A file shared by several networks holds theirs and nothing else.
 
     Raises:
         WeightsError: it has names of none of them.
     """
     prefixes: dict[Path, tuple[str, ...]] = {}
-    for part in parts:
-        if part.prefix:
-            path = find_file(folder, part)
-            prefixes[path] = (*prefixes.get(path, ()), part.prefix)
+    for file in files:
+        if file.prefix:
+            path = find_file(folder, file)
+            prefixes[path] = (*prefixes.get(path, ()), file.prefix)
     for path, known in prefixes.items():
-        strange = [name for name in TensorFile(path) if not name.startswith(known)]
-        if strange:
+        unexpected = [name for name in TensorFile(path) if not name.startswith(known)]
+        if unexpected:
             raise WeightsError(
-                f"{path} does not fit: {list_some('extra', strange)}; expected names that begin"
+                f"{path} does not fit: {list_some('extra', unexpected)}; expected names that begin"
                 f" with {', '.join(known)}. Take the file from its publisher"
                 " (docs/published-weights.md)",
                 code="bad_weights",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import LiveheadError
-from models.published import RANDOM
+from models.options import RANDOM
 
 _TABLE = "pos_encoder.pe"
 _GAIN = 0.7

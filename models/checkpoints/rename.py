@@ -42,7 +42,7 @@ _WHISPER_TOP = {
 _WHISPER_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)\.(weight|bias)")
 
 
-def vae(tensors: Mapping[str, Tensor]) -> Renamed:
+def rename_vae(tensors: Mapping[str, Tensor]) -> Renamed:
     """An autoencoder's tensors; its older attention names and 1x1 kernels become today's."""
     return Renamed(tensors, vae_name, _vae_shape)
 
@@ -62,7 +62,7 @@ def _vae_shape(name: str, tensor: Tensor) -> Tensor:
     return tensor[:, :, 0, 0] if matrix else tensor
 
 
-def wav2vec(tensors: Mapping[str, Tensor]) -> Renamed:
+def rename_wav2vec(tensors: Mapping[str, Tensor]) -> Renamed:
     """The encoder out of a file that may hold a whole recogniser."""
     return Renamed(tensors, wav2vec_name)
 
@@ -86,7 +86,7 @@ def wav2vec_published(name: str) -> str:
     return _WAV2VEC_PREFIX + name
 
 
-def whisper(tensors: Mapping[str, Tensor]) -> Renamed:
+def rename_whisper(tensors: Mapping[str, Tensor]) -> Renamed:
     """The encoder out of OpenAI's file of a whole recogniser, under the library's names."""
     return Renamed(tensors, whisper_name)
 
@@ -114,3 +114,6 @@ def whisper_published(name: str) -> str:
             if match[2] == new:
                 return f"encoder.blocks.{match[1]}.{old}.{match[3]}"
     return f"encoder.{name}"
+
+
+RENAMES = {"vae": rename_vae, "wav2vec": rename_wav2vec, "whisper": rename_whisper}

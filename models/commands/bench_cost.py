@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from models.bench.cost import CLAIMS, FRAMES, SHARES, Claim, Costs, Gain, gain, probe, table
+from models.bench.cost import Costs, Gain, gain, probe, table
 from models.bench.flops import by_kind, total
 from models.errors import LiveheadError
 from models.io import console
 from models.lightning.plan import StepPlan, parse
+from models.registry import PaperFlops, find_card, measured_models
 
 LEVELS = ("1/8", "1/16", "1/32", "1/64")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
-    parser.add_argument("--model", required=True, help=" or ".join(CLAIMS))
+    parser.add_argument("--model", required=True, help=" or ".join(measured_models()))
     parser.add_argument("--size", type=int, default=512, help="pixels (default %(default)s)")
     parser.add_argument("--frames", type=int, help="of a chunk (default: as published)")
     parser.add_argument(
@@ -45,19 +46,20 @@ def run(args: argparse.Namespace) -> int:
         PlanError: the plan cannot be read.
     """
     counter = probe(args.model)
-    share = SHARES[args.model] if args.foreground is None else args.foreground
+    claim = find_card(args.model).paper
+    assert claim is not None, "whoever is counted is measured by the paper"
+    share = claim.face_share if args.foreground is None else args.foreground
     if args.size < 64 or args.size % 64 or not 0 < share <= 1:
         raise LiveheadError(
             "expected --size as a multiple of 64 and --foreground above 0 up to 1, got"
             f" {args.size} and {share}",
             code="bad_option",
         )
-    frames = FRAMES[args.model] if args.frames is None else args.frames
+    frames = claim.frames if args.frames is None else args.frames
     if frames < 1:
         raise LiveheadError(f"expected at least one frame, got {frames}", code="bad_option")
     args.foreground, without = share, frozenset(filter(None, args.without_reference.split(",")))
     costs = counter(args.size, frames, share, without)
-    claim = CLAIMS[args.model]
     plan = parse(args.plan) if args.plan else None
     promised = _gain(costs, claim, plan)
     _show(args.model, costs, claim, promised)
@@ -66,13 +68,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _gain(costs: Costs, claim: Claim, plan: StepPlan | None) -> Gain:
+def _gain(costs: Costs, claim: PaperFlops, plan: StepPlan | None) -> Gain:
     if plan is None:
-        return gain(costs, claim.steps, claim.keys)
+        return gain(costs, claim.steps, claim.key_steps)
     return gain(costs, plan.steps, len(plan.keys))
 
 
-def _show(name: str, costs: Costs, claim: Claim, promised: Gain) -> None:
+def _show(name: str, costs: Costs, claim: PaperFlops, promised: Gain) -> None:
     console.say(f"{name}: one key step of {costs.frames} frames, GMAC by kind and resolution")
     console.table(("kind", *LEVELS, "all"), table(costs.key))
     rows = [
@@ -86,12 +88,14 @@ def _show(name: str, costs: Costs, claim: Claim, promised: Gain) -> None:
     console.say(
         f"{promised.keys} key steps of {promised.steps}: {promised.lightning:.2f} times fewer"
         f" operations, {promised.lightning_dfa:.2f} with DFA, of it {promised.lean:.3f} by leaving"
-        f" out discarded and repeated work; the paper: {claim.flop_ratio} ({claim.keys} of"
+        f" out discarded and repeated work; the paper: {claim.ratio} ({claim.key_steps} of"
         f" {claim.steps})"
     )
 
 
-def _record(args: argparse.Namespace, costs: Costs, claim: Claim, promised: Gain) -> dict[str, Any]:
+def _record(
+    args: argparse.Namespace, costs: Costs, claim: PaperFlops, promised: Gain
+) -> dict[str, Any]:
     return {
         "model": args.model,
         "size": args.size,
@@ -114,7 +118,7 @@ def _record(args: argparse.Namespace, costs: Costs, claim: Claim, promised: Gain
             "lightning": promised.lightning,
             "lightning_dfa": promised.lightning_dfa,
             "lean": promised.lean,
-            "paper": claim.flop_ratio,
+            "paper": claim.ratio,
         },
     }
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from models.commands.generator import load_diffusion_generator
 from models.generator import chunk_samples
 from models.io import console
 from models.io.image import load_image
-from models.pipeline import DiffusionGenerator, load_generator
-from models.published import DTYPES, PUBLISHED, RANDOM, PublishedOptions
+from models.options import DTYPES, RANDOM, ModelOptions
+from models.pipeline import DiffusionGenerator
+from models.registry import measured_models
 from models.weights.bundled_avatars import avatar_picture
 
 GIGABYTE = 1e9
@@ -21,7 +23,9 @@ GIGABYTE = 1e9
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the bench."""
-    parser.add_argument("--model", choices=PUBLISHED, default="hallo", help="default: %(default)s")
+    parser.add_argument(
+        "--model", choices=measured_models(), default="hallo", help="default: %(default)s"
+    )
     parser.add_argument("--weights", default="random:0", help="folder, or random:SEED (default)")
     parser.add_argument("--size", type=int, default=256, help="of frames (default %(default)s)")
     parser.add_argument("--dtype", choices=DTYPES, default="bf16", help="default: %(default)s")
@@ -39,12 +43,15 @@ def run(args: argparse.Namespace) -> int:
     if args.weights.startswith(RANDOM):
         console.warn("RANDOM WEIGHTS: the sizes are those of the model, the pictures are noise")
     before = peak_bytes()
-    generator = load_generator(
-        args.model,
-        weights=args.weights,
-        threads=args.threads,
-        plan=str(args.steps),
-        options=PublishedOptions(args.size, args.dtype),
+    generator = load_diffusion_generator(
+        ModelOptions(
+            model=args.model,
+            weights=args.weights,
+            threads=args.threads,
+            plan=str(args.steps),
+            size=args.size,
+            dtype=args.dtype,
+        )
     )
     loaded = peak_bytes()
     frames = one_chunk(generator)

@@ -20,14 +20,16 @@ from torch import Tensor
 from models.bench.cost import Costs, probe
 from models.bench.flops import total
 from models.bench.hardware import hardware
+from models.commands.generator import load_diffusion_generator
 from models.errors import LiveheadError
 from models.generator import chunk_samples
 from models.io import console
 from models.io.image import load_image
 from models.lightning.plan import StepPlan, full_plan, parse
 from models.lightning.sampler import Sampler
-from models.pipeline import DiffusionGenerator, load_generator
-from models.published import DTYPES, PUBLISHED, RANDOM, PublishedOptions
+from models.options import DTYPES, RANDOM, ModelOptions
+from models.pipeline import DiffusionGenerator
+from models.registry import measured_models
 from models.weights.bundled_avatars import avatar_picture
 
 DEFAULT_PLAN = "4:0+dfa+parallel"
@@ -35,7 +37,7 @@ DEFAULT_PLAN = "4:0+dfa+parallel"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the bench."""
-    parser.add_argument("--model", choices=PUBLISHED, required=True)
+    parser.add_argument("--model", choices=measured_models(), required=True)
     parser.add_argument("--weights", default="random:0", help="folder, or random:SEED (default)")
     parser.add_argument("--size", type=int, default=256, help="pixels (default %(default)s)")
     parser.add_argument("--frames", type=int, default=4, help="a call (default %(default)s)")
@@ -60,14 +62,19 @@ def run(args: argparse.Namespace) -> int:
             code="bad_option",
         )
     plan = parse(args.plan)
-    options = PublishedOptions(
-        args.size, args.dtype, tuple(args.devices.split(",")), frames=args.frames
+    options = ModelOptions(
+        model=args.model,
+        weights=args.weights,
+        threads=args.threads,
+        plan=str(plan),
+        size=args.size,
+        dtype=args.dtype,
+        devices=tuple(args.devices.split(",")),
+        frames=args.frames,
     )
     if args.weights.startswith(RANDOM):
         console.warn("random weights: the times are those of the model, the picture is noise")
-    generator = load_generator(
-        args.model, weights=args.weights, threads=args.threads, plan=str(plan), options=options
-    )
+    generator = load_diffusion_generator(options)
     subject = make_subject(generator)
     costs = probe(args.model)(args.size, args.frames, subject.share)
     plans = {"plain": full_plan(plan.steps), "accelerated": plan}

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.commands.generator import make_generator
 from models.dataset.clips import FPS, Clip, list_clips, load_clip
 from models.errors import LiveheadError
 from models.evaluation.controls import Controls
@@ -27,8 +28,9 @@ from models.evaluation.tasks import (
 from models.io.console import emit_json, say, table
 from models.io.image import load_image
 from models.lightning.plan import StepPlan, parse
-from models.options import add_model_arguments, make_generator
+from models.options import add_model_arguments
 from models.pipeline import DiffusionGenerator
+from models.registry import MODELS
 from models.weights.bundled_avatars import avatar_picture
 
 SECONDS = 60.0
@@ -60,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("--data", type=Path, help="folder of `livehead data synth`")
     parser.add_argument("--clips", nargs="+", metavar="NAME", help="default: the held-out ones")
-    add_model_arguments(parser)
+    add_model_arguments(parser, MODELS)
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="of each clip (default %(default)g)"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from models.commands.generator import make_generator
 from models.errors import AudioError, LiveheadError, PortraitError
 from models.evaluation.timing import TimedGenerator
 from models.generator import Generator
@@ -26,7 +27,8 @@ from models.io.contact_sheet import (
 from models.io.image import load_image
 from models.io.video import FrameWriter, GifWriter, Mp4Writer
 from models.offline import frames_for, play
-from models.options import add_model_arguments, make_generator
+from models.options import add_model_arguments
+from models.registry import MODELS
 from models.weights.bundled_avatars import avatar_picture
 
 STRIP_PICTURES = 36
@@ -66,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--portrait", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP of a face")
     parser.add_argument("--audio", type=Path, required=True, help="speech, any common sound file")
     parser.add_argument("--out", type=Path, required=True, help="video to write: .mp4 or .gif")
-    add_model_arguments(parser)
+    add_model_arguments(parser, MODELS)
     parser.add_argument("--seed", type=int, default=0, help="names the motion of head and eyes")
     parser.add_argument("--strip", type=Path, metavar="PNG", help="contact sheet to write as well")
     parser.add_argument(

@@ -15,7 +15,7 @@ from models.io.console import emit_json, say
 from models.lightning.plan import parse
 from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import load_mini_networks, read_manifest, save_mini
-from models.spec import MINI_PLAN
+from models.mini.config import CARD
 from models.training import speech
 from models.training.codec import train_codec
 from models.training.latents import encode_all
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
-    export.add_argument("--plan", default=MINI_PLAN, help=f"step plan (default {MINI_PLAN})")
+    export.add_argument("--plan", default=CARD.plan, help=f"step plan (default {CARD.plan})")
 
 
 def run(args: argparse.Namespace) -> int:

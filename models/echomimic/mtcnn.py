@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.checkpoints.files import TensorFile
-from models.checkpoints.tensors import load_strict
+from models.checkpoints.tensors import TensorFile, load_strict
 
 FILES = ("pnet.pt", "rnet.pt", "onet.pt")
 SMALLEST, FACTOR = 20, 0.709  # pixels; from one scale of the pyramid to the next

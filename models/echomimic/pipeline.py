@@ -25,11 +25,12 @@ from models.echomimic.windows import EchoMimicWindows
 from models.lightning.devices import DeviceReplica
 from models.lightning.sampler import Sampler
 from models.nn.attention import KeyValue
+from models.options import ModelOptions
 from models.sd15.cfg import SD15Conditioning
+from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
 from models.sd15.preprocess import FaceDetector, face_tokens_of_mask, load_face_detector
 from models.sd15.reference_net import ReferenceNet
-from models.spec import SD15Spec
 
 CLAMP = 1.5  # of start noise, as published
 LONGEST = 1200  # frames of a clip that the published loop takes
@@ -186,7 +187,12 @@ class EchoMimicPipeline(SD15Pipeline):
 
 
 def make(
-    spec: SD15Spec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+    spec: SD15Spec,
+    networks: Mapping[str, nn.Module],
+    options: ModelOptions,
+    *,
+    folder: Path | None,
+    small: bool,
 ) -> EchoMimicPipeline:
     """The family around networks with values; MTCNN frames portraits where ``folder`` has it."""
     return EchoMimicPipeline(spec, networks, load_face_detector(folder))

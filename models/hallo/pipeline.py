@@ -18,11 +18,12 @@ from models.hallo.preprocess import HalloPortrait, prepare_hallo_portrait
 from models.hallo.unet import HalloUNet
 from models.lightning.dfa import token_indices
 from models.nn.attention import KeyValue
+from models.options import ModelOptions
 from models.sd15.cfg import SD15Conditioning
+from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
 from models.sd15.preprocess import FaceEmbedder, detect_landmarks, load_face_embedder
 from models.sd15.reference_net import ReferenceNet
-from models.spec import SD15Spec
 
 FACE = 1  # of the masks: background, face, lips
 
@@ -124,7 +125,12 @@ class HalloPipeline(SD15Pipeline):
 
 
 def make(
-    spec: SD15Spec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+    spec: SD15Spec,
+    networks: Mapping[str, nn.Module],
+    options: ModelOptions,
+    *,
+    folder: Path | None,
+    small: bool,
 ) -> HalloPipeline:
     """The family around networks with values; ``small``: of other sizes than the published."""
     size = networks["imageproj"].get_submodule("proj").in_features

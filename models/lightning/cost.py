@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from models.lightning.plan import StepPlan
-from models.spec import MiniSpec
+from models.mini.config import MiniSpec
 
 
 class Form(Enum):

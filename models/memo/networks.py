@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from models.memo.unet import MemoLayers, MemoReferenceNet, MemoUNet
-from models.sd15.encoders import AudioProj, EmotionClassifier, ImageProj
+from models.sd15.encoders import AudioProj, ImageProj
 from models.sd15.unet import unet_spec
 
 MOTION = {"num_attention_heads": 8, "temporal_position_encoding_max_len": 32}
@@ -21,7 +21,6 @@ PUBLISHED: dict[str, Any] = {
     "reference_net": {"cross_attention_dim": 768},
     "image_proj": {},
     "audio_proj": {},
-    "audio_emotion_classifier": {},
 }
 """Where the published configuration says more than stock SD 1.5 and class defaults."""
 
@@ -42,7 +41,6 @@ def denoiser(config: Mapping[str, Any]) -> MemoUNet:
 def networks(config: Mapping[str, Any] = PUBLISHED) -> dict[str, nn.Module]:
     """All of MEMO's own networks, by the names of the published listing."""
     image, audio = config["image_proj"], config["audio_proj"]
-    emotion = config["audio_emotion_classifier"]
     reference = config["reference_net"]
     return {
         "diffusion_net": denoiser(config["diffusion_net"]),
@@ -59,9 +57,5 @@ def networks(config: Mapping[str, Any] = PUBLISHED) -> dict[str, nn.Module]:
             audio.get("intermediate_dim", 512),
             audio.get("context_tokens", 32),
             audio.get("output_dim", 768),
-        ),
-        "audio_emotion_classifier": EmotionClassifier(
-            hidden=emotion.get("num_classifier_channels", 2048),
-            layers=emotion.get("num_classifier_layers", 5),
         ),
     }

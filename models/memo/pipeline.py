@@ -22,9 +22,12 @@ from models.memo.conditioning import (
     labels_for_branches,
     read_clip_reference,
 )
+from models.memo.config import emotion_label
 from models.memo.unet import MemoReferenceNet, MemoUNet
 from models.nn.attention import KeyValue
+from models.options import ModelOptions
 from models.sd15.cfg import SD15Conditioning
+from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
 from models.sd15.preprocess import (
     FaceEmbedder,
@@ -32,7 +35,6 @@ from models.sd15.preprocess import (
     face_tokens_of_mask,
     load_face_embedder,
 )
-from models.spec import SD15Spec
 
 MEMORY = "memory"
 
@@ -149,9 +151,15 @@ class MemoPipeline(SD15Pipeline):
 
 
 def make(
-    spec: SD15Spec, networks: Mapping[str, nn.Module], *, folder: Path | None, small: bool
+    spec: SD15Spec,
+    networks: Mapping[str, nn.Module],
+    options: ModelOptions,
+    *,
+    folder: Path | None,
+    small: bool,
 ) -> MemoPipeline:
     """The family around networks with values; ``small``: of other sizes than the published."""
     size = networks["image_proj"].get_submodule("proj").in_features
     assert isinstance(size, int)
-    return MemoPipeline(spec, networks, load_face_embedder(folder, size, small=small))
+    embedder = load_face_embedder(folder, size, small=small)
+    return MemoPipeline(spec, networks, embedder, emotion_label(options.emotion))

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-@dataclass(frozen=True)
-class AutoencoderSpec:
-    """Channel counts of the codec; ``stride`` pixels a latent cell, ``latent`` channels."""
-
-    latent: int = 12
-    encoder: tuple[int, int] = (64, 128)
-    decoder: tuple[int, int] = (80, 48)
-    stride: int = 8
+from models.mini.config import AutoencoderSpec
 
 
 class _Residual(nn.Module):

@@ -19,15 +19,19 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from models.errors import WeightsError
-from models.lightning.plan import StepPlan
+from models.lightning.plan import StepPlan, parse
 from models.mini.autoencoder import Autoencoder
+from models.mini.config import MINI
 from models.mini.encoder import AudioEncoder
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.pipeline import MiniPipeline
 from models.mini.unet import MiniUNet
+from models.options import ModelOptions
+from models.pipeline import DiffusionGenerator
+from models.registry import ModelCard
+from models.runtime.choose import prepare_engine
 from models.runtime.eager import preferred_dtype
 from models.runtime.engine import Engine
-from models.spec import MINI
 
 BUNDLED = Path(__file__).parents[1] / "weights" / "mini"
 MANIFEST = "mini.json"
@@ -59,6 +63,20 @@ def _networks(folder: Path, sums: dict[str, str]) -> MiniNetworks:
     for name, network in networks._asdict().items():
         _fill(network, folder / f"{name}.safetensors", sums[name])
     return networks
+
+
+def load_generator(card: ModelCard, options: ModelOptions) -> DiffusionGenerator:
+    """``mini`` as the options say, from a weights folder or the bundled one.
+
+    Raises:
+        WeightsError: weights are missing or do not fit.
+        LiveheadError: the engine is not installed (``missing_engine``).
+    """
+    threads = options.threads or None
+    engine = prepare_engine(options.engine, threads)
+    folder = Path(options.weights) if options.weights else None
+    pipeline, stored = load_mini(folder, threads=threads or 1, engine=engine)
+    return DiffusionGenerator(pipeline, parse(options.plan) if options.plan else stored)
 
 
 def load_mini(

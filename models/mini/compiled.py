@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from models.lightning.cache import FeatureCache
 from models.mini.conditioning import MiniConditioning, Reference, collate
+from models.mini.config import MiniSpec
 from models.mini.prior import Prior
 from models.mini.unet import ATTENTION, Entry, MiniUNet
 from models.nn.attention import Context, Folded
 from models.runtime.eager import for_inference
 from models.runtime.engine import Engine, Program
-from models.spec import MiniSpec
 
 LAST = ("u32",)
 FOREGROUND_LENGTH = (2, 1)  # input and axis of it in ForegroundBody; identities differ in it

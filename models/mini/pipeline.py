@@ -19,6 +19,7 @@ from models.mini.audio import StreamingWindow, chunk_features
 from models.mini.autoencoder import Autoencoder
 from models.mini.compiled import CompiledMini
 from models.mini.conditioning import MiniConditioning, Reference
+from models.mini.config import MiniSpec
 from models.mini.encoder import AudioEncoder
 from models.mini.motion import IdleMotion
 from models.mini.mouth import BlendshapeRegressor
@@ -27,7 +28,6 @@ from models.mini.prior import Prior, geometry_planes, sigma_map
 from models.mini.unet import MiniUNet
 from models.runtime.eager import for_inference
 from models.runtime.engine import Engine
-from models.spec import MiniSpec
 
 SEAM = 0.2  # of the excess step over a seam is taken from the first frame; measured, see join
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.spec import MiniSpec
+from models.mini.config import MiniSpec
 
 
 class Prior(NamedTuple):

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from models.audio.streaming import SpeechFeatures, SpeechStream
 from models.lightning.sampler import Sampler
 from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.config import SD15Spec
 from models.sd15.vae import StableDiffusionVAE
-from models.spec import SD15Spec
 
 
 @dataclass

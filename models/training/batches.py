@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.mini.config import MiniSpec
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
-from models.spec import MiniSpec
 from models.training.latents import Variant
 from models.training.speech import Heard
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from models.lightning.schedule import trailing_steps
 from models.mini.autoencoder import Autoencoder
 from models.mini.conditioning import Reference
+from models.mini.config import MINI, MiniSpec
 from models.mini.prior import Prior
 from models.mini.unet import MiniUNet
-from models.spec import MINI, MiniSpec
 from models.training.batches import Batch, Sampler, Stage, Window
 from models.training.codec import reconstruction_loss
 from models.training.latents import Variant

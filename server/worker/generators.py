@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from models.fake import FakeGenerator
 from models.generator import Generator
-from models.published import PUBLISHED, PublishedOptions
+from models.options import ModelOptions
+from models.registry import load_generator
 from server.worker.messages import WorkerConfig
 
 
@@ -14,27 +14,17 @@ def make_generator(config: WorkerConfig) -> Generator:
     Raises:
         WeightsError: the model's weights are missing or do not fit.
         LiveheadError: an option makes no sense.
-        ValueError: no model has this name.
     """
-    name = config.model
-    if name == "fake":
-        return FakeGenerator()
-    if name in ("mini", *PUBLISHED):
-        options = PublishedOptions(
-            config.size,
-            config.dtype,
-            tuple(config.devices.split(",")),
+    return load_generator(
+        ModelOptions(
+            model=config.model,
+            weights=config.weights,
+            plan=config.plan,
+            engine=config.engine,
+            threads=config.threads or 0,
+            size=config.size,
+            dtype=config.dtype,
+            devices=tuple(config.devices.split(",")),
             without_reference=config.without_reference,
         )
-        from models.pipeline import load_generator
-
-        return load_generator(
-            name,
-            weights=config.weights or None,
-            threads=config.threads,
-            plan=config.plan or None,
-            engine=config.engine,
-            options=options,
-        )
-    names = ", ".join(("mini", *PUBLISHED, "fake"))
-    raise ValueError(f"expected a model out of {names}; got {name!r}; check --model")
+    )

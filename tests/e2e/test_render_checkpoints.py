@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.commands.generator import load_diffusion_generator
 from models.generator import chunk_samples
 from models.io.image import load_image
 from models.lightning.plan import parse
 from models.offline import frames_for, play
-from models.pipeline import load_generator
-from models.published import PUBLISHED, PublishedOptions
-from models.spec import PUBLISHED_PLANS, PUBLISHED_SPECS
+from models.options import ModelOptions
+from models.pipeline import DiffusionGenerator
+from models.registry import measured_models
 from models.weights.bundled_avatars import avatar_picture
 from server.cli import main
 from tests.models.io.test_audio import write
+from tests.support.checkpoints import sd15_card
 from tests.support.small import small_checkpoint
 
 pytestmark = pytest.mark.e2e
@@ -40,7 +43,7 @@ def speech(seconds: float = SECONDS, seed: int = 0) -> NDArray[np.float32]:
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A small random checkpoint of each model in its publisher's layout."""
     top = tmp_path_factory.mktemp("published")
-    return {name: small_checkpoint(name, top / name) for name in PUBLISHED}
+    return {name: small_checkpoint(name, top / name) for name in measured_models()}
 
 
 def decoded(path: Path) -> tuple[list[NDArray[np.uint8]], float]:
@@ -54,7 +57,14 @@ def decoded(path: Path) -> tuple[list[NDArray[np.uint8]], float]:
     return pictures, sum(s.samples for s in sounds) / sounds[0].sample_rate
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+def load(name: str, folder: Path, **options: Any) -> DiffusionGenerator:
+    """A model's generator of small frames."""
+    return load_diffusion_generator(
+        ModelOptions(name, weights=str(folder), threads=1, size=SIZE, **options)
+    )
+
+
+@pytest.mark.parametrize("name", measured_models())
 @pytest.mark.parametrize("plan", ["2", FAST])
 def test_a_checkpoint_a_portrait_and_speech_give_a_video(
     name: str, plan: str, folders: dict[str, Path], tmp_path: Path
@@ -65,12 +75,12 @@ def test_a_checkpoint_a_portrait_and_speech_give_a_video(
     words += ["--plan", plan, "--portrait", str(avatar_picture())]
     assert main([*words, "--audio", str(audio), "--out", str(out)]) == 0
     pictures, sound = decoded(out)
-    assert len(pictures) == int(np.ceil(SECONDS * PUBLISHED_SPECS[name].fps))
+    assert len(pictures) == int(np.ceil(SECONDS * sd15_card(name).spec.fps))
     assert pictures[0].shape == (SIZE, SIZE, 3)
     assert sound == pytest.approx(SECONDS, abs=0.1)
 
 
-@pytest.fixture(scope="module", params=PUBLISHED)
+@pytest.fixture(scope="module", params=measured_models())
 def generated(
     request: pytest.FixtureRequest, folders: dict[str, Path]
 ) -> Iterator[tuple[str, Path]]:
@@ -80,8 +90,7 @@ def generated(
 
 def test_streams_are_repeatable_and_do_not_notice_each_other(generated: tuple[str, Path]) -> None:
     name, folder = generated
-    options = PublishedOptions(SIZE)
-    generator = load_generator(name, weights=folder, threads=1, plan=FAST, options=options)
+    generator = load(name, folder, plan=FAST)
     identity = generator.prepare(load_image(avatar_picture()))
     said = [speech(2.0, seed) for seed in (1, 2)]
     samples, chunks = chunk_samples(generator), 2
@@ -111,8 +120,7 @@ def gap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 def test_a_known_recording_is_heard_whole(generated: tuple[str, Path]) -> None:
     name, folder = generated
-    options = PublishedOptions(SIZE)
-    generator = load_generator(name, weights=folder, threads=1, plan="2", options=options)
+    generator = load(name, folder, plan="2")
     identity, said = generator.prepare(load_image(avatar_picture())), speech()
     known = generator.open(identity, seed=1, speech=said)
     frames = np.concatenate(list(play(generator, known, said)))
@@ -125,22 +133,19 @@ def test_devices_share_light_steps_with_the_same_result(generated: tuple[str, Pa
     name, folder = generated
     made = []
     for devices in (("cpu",), ("cpu", "cpu")):
-        options = PublishedOptions(SIZE, devices=devices)
-        plan = "4:0+parallel"
-        generator = load_generator(name, weights=folder, threads=1, plan=plan, options=options)
+        generator = load(name, folder, plan="4:0+parallel", devices=devices)
         identity = generator.prepare(load_image(avatar_picture()))
         stream = generator.open(identity, seed=1)
         made.append(generator.generate([stream], [speech()[: chunk_samples(generator)]])[0])
     assert gap(*made) < 0.5
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", measured_models())
 def test_a_model_brings_its_own_plan(name: str, folders: dict[str, Path]) -> None:
-    last, own = "up_blocks.3.attentions.2", parse(PUBLISHED_PLANS[name])
-    one = load_generator(name, weights=folders[name], threads=1, options=PublishedOptions(SIZE))
+    last, own = "up_blocks.3.attentions.2", parse(sd15_card(name).plan)
+    one = load(name, folders[name])
     assert one.plan == own and not one.family.backbone.without_reference
-    options = PublishedOptions(SIZE, devices=("cpu", "cpu"), without_reference=(last,))
-    several = load_generator(name, weights=folders[name], threads=1, options=options)
+    several = load(name, folders[name], devices=("cpu", "cpu"), without_reference=(last,))
     assert several.plan == own.at_once()
     assert several.family.backbone.without_reference == {last}
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from models.commands.generator import make_generator
 from models.errors import LiveheadError, WeightsError
-from models.options import add_model_arguments, make_generator
-from models.pipeline import load_generator
-from models.published import PUBLISHED, PublishedOptions
+from models.options import ModelOptions, add_model_arguments
+from models.registry import MODELS, load_generator, measured_models
 from models.sd15.load import load_pipeline
+from tests.support.checkpoints import sd15_card
 
 pytestmark = pytest.mark.unit
 
@@ -29,29 +30,31 @@ pytestmark = pytest.mark.unit
 )
 def test_wrong_options_are_named(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(LiveheadError, match=named):
-        PublishedOptions(**wrong)  # type: ignore[arg-type]
+        ModelOptions(**wrong)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", measured_models())
 def test_weights_must_be_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="random:SEED"):
-        load_generator(name)
+        load_generator(ModelOptions(model=name))
     with pytest.raises(WeightsError, match="no folder"):
-        load_generator(name, weights=tmp_path / "none")
+        load_generator(ModelOptions(model=name, weights=str(tmp_path / "none")))
     with pytest.raises(WeightsError, match="nothing is downloaded"):
-        load_generator(name, weights=tmp_path)
+        load_generator(ModelOptions(model=name, weights=str(tmp_path)))
     with pytest.raises(LiveheadError, match="eager"):
-        load_generator(name, weights=tmp_path, engine="openvino")
+        load_generator(ModelOptions(model=name, weights=str(tmp_path), engine="openvino"))
 
 
 def test_a_device_must_be_there(tmp_path: Path) -> None:
     with pytest.raises(LiveheadError, match="--devices"):
-        load_pipeline("hallo", str(tmp_path), PublishedOptions(devices=("nonsense",)))
+        load_pipeline(
+            sd15_card("hallo"), ModelOptions(weights=str(tmp_path), devices=("nonsense",))
+        )
 
 
 def test_random_weights_are_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
-    add_model_arguments(parser)
+    add_model_arguments(parser, MODELS)
     args = parser.parse_args(["--model", "hallo", "--weights", "random:x", "--devices", "nonsense"])
     with pytest.raises(LiveheadError, match="--devices"):
         make_generator(args)

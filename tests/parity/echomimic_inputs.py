@@ -11,7 +11,7 @@ import torch
 
 from models.audio.streaming import RATE
 from models.audio.whisper import WhisperFeatures, frames_of, log_mel, mel_filters, rows_of
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
 from models.echomimic.preprocess import crop_of, mask_of, square_of
 from tests.parity.directory import Directory, Stored
@@ -64,7 +64,7 @@ def _named(g: Stored, prefix: str, otherwise: str) -> list[str]:
 
 def whisper_of(directory: Directory) -> WhisperFeatures:
     """The tiny encoder; its table of positions is not stored, it is Whisper's own."""
-    network: Any = directory.build(lambda config: shared.whisper(config["whisper"]))
+    network: Any = directory.build(lambda config: shared.build_whisper(config["whisper"]))
     stored = directory.weights("whisper_encoder")
     state = {renames.whisper_name(name) or name: value for name, value in stored.items()}
     if "embed_positions.weight" not in state:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.echomimic import networks as build
 from models.echomimic.unet import EchoMimicUNet
 from models.sd15.face_locator import FaceLocator
@@ -32,7 +32,7 @@ def load(directory: Directory) -> Nets:
     made = directory.build(build.networks)
     for name, network in made.items():
         directory.fill(network, name)
-    vae = directory.build(lambda config: shared.vae(config["vae"]))
+    vae = directory.build(lambda config: shared.build_vae(config["vae"]))
     directory.fill(vae, "vae")
     denoiser, reference, locator = (
         made[name] for name in ("denoising_unet", "reference_unet", "face_locator")

@@ -19,9 +19,10 @@ from models.hallo.preprocess import HalloPortrait
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
+from models.sd15.config import SD15Spec
 from models.sd15.preprocess import NoFaceEmbedder
 from models.sd15.vae import StableDiffusionVAE
-from models.spec import DiffusionSpec, ScheduleSpec, SD15Spec
+from models.spec import DiffusionSpec, ScheduleSpec
 from tests.parity.directory import Directory, Stored
 from tests.parity.hallo_nets import Nets
 from tests.parity.outputs import outputs_of

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from models.audio.streaming import RATE, clamped_windows
 from models.audio.wav2vec2 import RADIUS, Wav2VecFeatures, zero_mean_unit_variance
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.face.landmarks import FACE_OVAL
 from models.hallo.audio_module import REGIONS
 from models.hallo.preprocess import (
@@ -42,7 +42,7 @@ def _sound(directory: Directory) -> Iterator[Item]:
     if "wav" not in g:
         yield absent("audio_emb", f"no wav in {g.path.name}")
         return
-    network = directory.build(lambda config: shared.wav2vec(config[WAV2VEC_CONFIG]))
+    network = directory.build(lambda config: shared.build_wav2vec(config[WAV2VEC_CONFIG]))
     directory.fill(network, "wav2vec")
     features = Wav2VecFeatures(network, FPS)
     speech = g.float("wav").numpy()

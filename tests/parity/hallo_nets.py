@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.hallo import networks as build
 from models.hallo.unet import HalloUNet
 from models.sd15.face_locator import FaceLocator
@@ -38,7 +38,7 @@ def load(directory: Directory) -> Nets:
     made = directory.build(build.networks)
     for name, network in made.items():
         directory.fill(network, name)
-    vae = directory.build(lambda config: shared.vae(config[VAE_CONFIG]))
+    vae = directory.build(lambda config: shared.build_vae(config[VAE_CONFIG]))
     directory.fill(vae, "vae")
     denoiser, reference, locator = (
         made[name] for name in ("denoising_unet", "reference_unet", "face_locator")

@@ -22,9 +22,10 @@ from models.memo.conditioning import (
 )
 from models.memo.memory_attention import Memories
 from models.memo.pipeline import MemoPipeline
+from models.sd15.config import FLOW_MATCHING, SD15Spec
 from models.sd15.preprocess import NoFaceEmbedder
 from models.sd15.vae import StableDiffusionVAE
-from models.spec import PUBLISHED_FLOW, DiffusionSpec, SD15Spec
+from models.spec import DiffusionSpec
 from tests.parity.directory import Directory, Stored
 from tests.parity.memo_emotion import label_of_clip
 from tests.parity.memo_nets import Nets
@@ -76,7 +77,7 @@ def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Ite
         0,
         int(run["steps"]),
         (shape[1], shape[3], shape[4]),
-        PUBLISHED_FLOW,
+        FLOW_MATCHING,
         guidance=run["guidance_scale"],
         past=int(run["past_frames"]),
         first_past=int(run["init_past_frames"]),
@@ -94,7 +95,7 @@ def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Ite
     identity = family.known("portrait", g.float("pixel_values"), g.float("face_emb"), tokens)
     stream = family.stream(identity, int(run["generator_seed"]))
     stream.speech.known = g.float("audio_emb")
-    sampler = Sampler(PUBLISHED_FLOW, full_plan(spec.steps))
+    sampler = Sampler(FLOW_MATCHING, full_plan(spec.steps))
     silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
     labels = g["audio_emotion_labels"].view(len(clips), -1)
     for clip, told in zip(clips, labels, strict=True):
@@ -111,7 +112,7 @@ def _schedules(g: Stored, run: dict[str, Any]) -> Iterator[Item]:
     named = {n for n in g if n.startswith("scheduler.timesteps_")}
     always = {f"scheduler.timesteps_{steps}" for steps in (run["steps"], PUBLISHED_STEPS)}
     for name in sorted(named | always):
-        path = make_trajectory(PUBLISHED_FLOW, int(name.rpartition("_")[2]))
+        path = make_trajectory(FLOW_MATCHING, int(name.rpartition("_")[2]))
         yield against(g, name, torch.tensor(path.times), 1e-3)
         sigmas = name.replace("timesteps", "sigmas")
         levels = [s for _, s in (*path.at, path.after[-1])]
@@ -176,7 +177,7 @@ class _Clip:
     def steps(self) -> Iterator[Item]:
         """The plain loop, step by step."""
         states: list[Tensor] = []
-        sampler = Sampler(PUBLISHED_FLOW, full_plan(int(self.run["steps"])))
+        sampler = Sampler(FLOW_MATCHING, full_plan(int(self.run["steps"])))
         with outputs_of(self.backbone) as outputs:
             self.clean = sampler(
                 self.backbone, self.z, self.condition, observe=lambda _, z, __: states.append(z)

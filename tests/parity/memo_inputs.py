@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from models.audio.wav2vec2 import Wav2VecFeatures, zero_mean_unit_variance
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from tests.parity.directory import Directory, Stored
 from tests.parity.memo_emotion import segments_of, timeline
 from tests.parity.report import Item, absent, against, guarded
@@ -24,7 +24,7 @@ def items(directory: Directory, classifier: nn.Module) -> Iterator[Item]:
     if "waveform" not in g:
         yield absent("audio_emb", f"no waveform in {g.path.name}")
         return
-    network = directory.build(lambda config: shared.wav2vec(config["wav2vec"]))
+    network = directory.build(lambda config: shared.build_wav2vec(config["wav2vec"]))
     directory.fill(network, "wav2vec")
     features = Wav2VecFeatures(network, float(directory.config["pipeline"]["fps"]))
     speech = g.float("waveform").numpy()

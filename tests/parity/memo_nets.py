@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.memo import networks as build
 from models.memo.unet import MemoReferenceNet, MemoUNet
 from tests.parity.directory import Directory
@@ -34,7 +34,7 @@ def load(directory: Directory) -> Nets:
     made = directory.build(build.networks)
     for name, network in made.items():
         directory.fill(network, name)
-    vae = directory.build(lambda config: shared.vae(config["vae"]))
+    vae = directory.build(lambda config: shared.build_vae(config["vae"]))
     directory.fill(vae, "vae")
     denoiser, reference = made["diffusion_net"], made["reference_net"]
     assert isinstance(denoiser, MemoUNet) and isinstance(reference, MemoReferenceNet)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
 from models.errors import WeightsError
 from tests.parity.directory import KEYS
@@ -20,10 +20,10 @@ LISTINGS = Path(__file__).parent / "listings"
 SHOWN = 3
 # Networks that a library builds; whatever family uses them, they are the same.
 LIBRARY: dict[str, Callable[[], nn.Module]] = {
-    "vae": shared.vae,
-    "vae_sd_vae_ft_mse": shared.vae,
-    "wav2vec2": shared.wav2vec,
-    "whisper_tiny_encoder": shared.whisper,
+    "vae": shared.build_vae,
+    "vae_sd_vae_ft_mse": shared.build_vae,
+    "wav2vec2": shared.build_wav2vec,
+    "whisper_tiny_encoder": shared.build_whisper,
 }
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from models.errors import WeightsError
-from models.spec import PUBLISHED_DDIM, ScheduleSpec
+from models.sd15.config import DDIM_ZERO_SNR
+from models.spec import ScheduleSpec
 
 # What the published DDIM is beside its numbers; nothing else is built.
 _FIXED: dict[str, Any] = {
@@ -34,7 +35,7 @@ def ddim(arguments: Mapping[str, Any]) -> ScheduleSpec:
                 " published models run no other",
                 code="bad_weights",
             )
-    known = PUBLISHED_DDIM
+    known = DDIM_ZERO_SNR
     return replace(
         known,
         train_steps=int(arguments.get("num_train_timesteps", known.train_steps)),

@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from models.errors import WeightsError
-from models.spec import PUBLISHED_DDIM
+from models.sd15.config import DDIM_ZERO_SNR
 from server.cli import main
 from tests.parity.directory import Directory
 from tests.parity.names import Listing, differences, read_listings
@@ -138,7 +138,7 @@ def test_the_schedule_is_that_of_the_files() -> None:
     told = {"beta_start": 0.001, "beta_end": 0.02, "rescale_betas_zero_snr": False}
     spec = ddim({**told, "num_train_timesteps": 500, "beta_schedule": "linear"})
     assert (spec.beta_start, spec.beta_end, spec.train_steps) == (0.001, 0.02, 500)
-    assert not spec.zero_terminal_snr and ddim({}) == PUBLISHED_DDIM
+    assert not spec.zero_terminal_snr and ddim({}) == DDIM_ZERO_SNR
     with pytest.raises(WeightsError, match="beta_schedule"):
         ddim({"beta_schedule": "scaled_linear"})
 

@@ -143,7 +143,7 @@ def test_the_drawn_portrait_stands_in_only_when_asked_for(tmp_path: Path) -> Non
 
 def test_generators_are_made_by_name() -> None:
     assert isinstance(make_generator(WorkerConfig("fake")), FakeGenerator)
-    with pytest.raises(ValueError, match="mini, hallo"):
+    with pytest.raises(LiveheadError, match="mini, hallo"):
         make_generator(WorkerConfig("huge"))
     with pytest.raises(LiveheadError, match="publisher"):
         make_generator(WorkerConfig("hallo"))

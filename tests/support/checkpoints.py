@@ -12,11 +12,21 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from models.checkpoints import rename as renames
-from models.checkpoints.build import build_networks, library_config
-from models.checkpoints.layout import LAYOUTS, NetworkFile
+from models.checkpoints.build import library_config
+from models.checkpoints.layout import NetworkFile
 from models.checkpoints.load import CONFIG
 from models.checkpoints.random_init import randomise
-from models.checkpoints.union import MOTION
+from models.checkpoints.tensors import MOTION
+from models.registry import find_card
+from models.sd15.config import SD15Card
+from models.sd15.load import build_card_networks
+
+
+def sd15_card(name: str) -> SD15Card:
+    """The card of a model with a publisher's checkpoint."""
+    card = find_card(name)
+    assert isinstance(card, SD15Card)
+    return card
 
 
 def write_random(name: str, folder: Path, config: Mapping[str, Any], seed: int) -> None:
@@ -27,7 +37,7 @@ def write_random(name: str, folder: Path, config: Mapping[str, Any], seed: int) 
     Args:
         config: constructor values of every network, as a parity directory's ``tiny_config.json``.
     """
-    networks = build_networks(name, config)
+    networks = build_card_networks(sd15_card(name), config)
     randomise(networks, seed, dict.fromkeys(networks, torch.float32))
     known = {kind: library_config(config, kind) for kind in ("vae", "wav2vec")}
     configs = {kind: group for kind, group in known.items() if group}
@@ -44,39 +54,39 @@ def write_checkpoint(
     """Write a folder that ``load_networks`` reads.
 
     Args:
-        name: of the model, as in ``LAYOUTS``.
+        name: of the model, as on command lines.
         networks: with values, by their names.
         config: sizes that are not the published ones; written to ``livehead.json``.
         configs: ``config.json`` of the networks that have one beside them (``vae``, ``wav2vec``).
     """
     files: dict[str, dict[str, Tensor]] = {}
-    for part in LAYOUTS[name]:
+    for part in sd15_card(name).files:
         state = _stored(part, networks[part.network])
-        if part.united:
-            files[part.places[0]] = {key: state[key] for key in state if MOTION in key}
-            files[part.united] = {key: state[key] for key in state if MOTION not in key}
+        if part.overlay:
+            files[part.paths[0]] = {key: state[key] for key in state if MOTION in key}
+            files[part.overlay] = {key: state[key] for key in state if MOTION not in key}
         else:
-            files.setdefault(part.places[0], {}).update(state)
-    for place, tensors in files.items():
-        path = folder / place
+            files.setdefault(part.paths[0], {}).update(state)
+    for stored_at, tensors in files.items():
+        path = folder / stored_at
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".safetensors":
             save_file(tensors, path)
         else:
             torch.save(_wrapped(path, tensors, config), path)
     _write_json(folder / CONFIG, config)
-    for part in LAYOUTS[name]:
+    for part in sd15_card(name).files:
         if configs and part.network in configs:
-            beside = (folder / part.places[0]).with_name("config.json")
+            beside = (folder / part.paths[0]).with_name("config.json")
             _write_json(beside, configs[part.network])
 
 
 def _stored(part: NetworkFile, network: nn.Module) -> dict[str, Tensor]:
     """A network's tensors under the names of its file."""
     state = {key: value.detach().contiguous() for key, value in network.state_dict().items()}
-    if part.rename is renames.whisper:
+    if part.rename == "whisper":
         return {renames.whisper_published(key): value for key, value in state.items()}
-    if part.rename is renames.wav2vec:
+    if part.rename == "wav2vec":
         return {renames.wav2vec_published(key): value for key, value in state.items()}
     return {part.prefix + key: value for key, value in state.items()}
 

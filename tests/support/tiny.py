@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from models.lightning.dfa import token_indices
-from models.mini.autoencoder import AutoencoderSpec
 from models.mini.conditioning import MiniConditioning
+from models.mini.config import AutoencoderSpec, MiniSpec
 from models.mini.prior import Prior, geometry_planes, sigma_map
 from models.mini.unet import MiniUNet
 from models.runtime.engine import Program
-from models.spec import MiniSpec, ScheduleSpec
+from models.spec import ScheduleSpec
 
 TINY = MiniSpec(
     name="tiny",

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.audio.streaming import RATE, SpeechFeatures, SpeechStream, clamped_windows
 from models.audio.wav2vec2 import Wav2VecFeatures
 from models.audio.whisper import WhisperFeatures, frames_of, log_mel, rows_of
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.checkpoints.random_init import randomise
 from models.errors import AudioError
 from tests.parity.memo_emotion import label_of_clip, segments_of, timeline
@@ -30,7 +30,7 @@ def speech(seconds: float, seed: int = 0) -> NDArray[np.float32]:
 def encoder(kind: str, fps: float) -> SpeechFeatures:
     """A small random encoder."""
     config = CONFIGS["hallo"]["wav2vec"] if kind == "wav2vec" else CONFIGS["echomimic"]["whisper"]
-    network = shared.wav2vec(config) if kind == "wav2vec" else shared.whisper(config)
+    network = shared.build_wav2vec(config) if kind == "wav2vec" else shared.build_whisper(config)
     randomise({kind: network}, 0, {kind: torch.float32})
     return Wav2VecFeatures(network, fps) if kind == "wav2vec" else WhisperFeatures(network, fps)
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from models.bench.cost import CLAIMS, FRAMES, MOVED, SHARES, Costs, gain, probe
+from models.bench.cost import MOVED, Costs, gain, probe
 from models.bench.flops import by_kind, count_flops, label_of, on_meta, total
 from models.errors import LiveheadError
 from models.lightning.plan import parse
-from models.spec import PUBLISHED_PLANS
+from models.registry import PaperFlops, find_card
 
 pytestmark = pytest.mark.unit
 
@@ -70,10 +70,17 @@ KINDS = {
 LAST = "up_blocks.3.attentions.2"
 
 
+def paper_of(name: str) -> PaperFlops:
+    """What the paper reports of a model."""
+    paper = find_card(name).paper
+    assert paper is not None
+    return paper
+
+
 @cache
 def costs_of(name: str) -> Costs:
     """At the published size; counted once for all tests."""
-    return probe(name)(512, FRAMES[name], SHARES[name])
+    return probe(name)(512, paper_of(name).frames, paper_of(name).face_share)
 
 
 class Net(nn.Module):
@@ -138,11 +145,13 @@ def test_every_kind_costs_what_it_does_in_the_publishers_code(name: str) -> None
 def test_a_light_step_costs_what_the_publishers_last_layer_does_less_its_waste(name: str) -> None:
     """What is left out there: the reference's keys and values, in attention of unconditional rows
     the discarded pass, and of MEMO what its memory holds."""
-    costs, rows = costs_of(name), FRAMES[name] * (1 if name == "echomimic-acc" else 2)
+    costs, rows = costs_of(name), paper_of(name).frames * (1 if name == "echomimic-acc" else 2)
     channels, places = 320, 64 * 64
     waste = 2 * rows * places * channels**2  # projections of the reference
-    if rows > FRAMES[name]:  # 2 of 5 products, and the bare pass's queries, keys, values, output
-        waste += FRAMES[name] * (2 * 2 * places**2 * channels + 4 * places * channels**2)
+    if (
+        rows > paper_of(name).frames
+    ):  # 2 of 5 products, and the bare pass's queries, keys, values, output
+        waste += paper_of(name).frames * (2 * 2 * places**2 * channels + 4 * places * channels**2)
     if name == "memo":  # queries, keys and values of two attentions and the way in, of past frames
         waste += 7 * rows * places * channels**2
     assert total(costs.plain_light) / 1e9 == pytest.approx(LIGHT[name] - waste / 1e9, rel=0.02)
@@ -161,9 +170,9 @@ def test_a_layer_without_the_reference_costs_less_at_key_and_light_steps(name: s
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_papers_number_of_key_steps_gives_at_least_its_gain(name: str) -> None:
-    claim = CLAIMS[name]
-    promised = gain(costs_of(name), claim.steps, claim.keys)
-    assert promised.lightning_dfa >= claim.flop_ratio
+    claim = paper_of(name)
+    promised = gain(costs_of(name), claim.steps, claim.key_steps)
+    assert promised.lightning_dfa >= claim.ratio
     assert promised.lightning_dfa > promised.lightning > 1
     assert promised.lean > 1.02
 
@@ -178,9 +187,9 @@ def test_what_moved_out_of_the_steps_is_paid_once() -> None:
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_plan_that_a_model_brings_gives_at_least_the_papers_gain(name: str) -> None:
-    plan = parse(PUBLISHED_PLANS[name])
+    plan = parse(find_card(name).plan)
     promised = gain(costs_of(name), plan.steps, len(plan.keys))
-    assert promised.lightning_dfa >= CLAIMS[name].flop_ratio
+    assert promised.lightning_dfa >= paper_of(name).ratio
 
 
 def test_a_whole_foreground_saves_nothing() -> None:

@@ -11,13 +11,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
-from models.checkpoints.files import TensorFile
-from models.checkpoints.layout import LAYOUTS
+from models.checkpoints.layout import NetworkFile, check_folder
 from models.checkpoints.load import load_networks, read_config
 from models.checkpoints.random_init import position_table, randomise, seed_of
+from models.checkpoints.tensors import TensorFile
 from models.errors import LiveheadError, WeightsError
+from models.registry import find_card, measured_models
+from models.sd15.config import SD15Card
 from tests.support.checkpoints import write_checkpoint
 
 pytestmark = pytest.mark.unit
@@ -45,18 +47,33 @@ class Denoiser(nn.Module):
         self.down_blocks = nn.ModuleList([inside])
 
 
+def files_of(name: str) -> tuple[NetworkFile, ...]:
+    """Where the model's networks are stored."""
+    card = find_card(name)
+    assert isinstance(card, SD15Card)
+    return card.files
+
+
+def load_all(
+    name: str, folder: Path, into: dict[str, nn.Module], dtype: torch.dtype = torch.float32
+) -> None:
+    """Load every network of a model, from a folder that was looked through first."""
+    check_folder(folder, name, files_of(name))
+    load_networks(folder, files_of(name), into, dtype)
+
+
 def networks(name: str) -> dict[str, nn.Module]:
     """Tiny networks on the meta device, by the model's names."""
     made: dict[str, Callable[[], nn.Module]] = {
         "denoising_unet": Denoiser,
-        "vae": lambda: shared.vae(VAE),
-        "wav2vec": lambda: shared.wav2vec(WAV2VEC),
-        "whisper": lambda: shared.whisper(WHISPER),
+        "vae": lambda: shared.build_vae(VAE),
+        "wav2vec": lambda: shared.build_wav2vec(WAV2VEC),
+        "whisper": lambda: shared.build_whisper(WHISPER),
     }
     with torch.device("meta"):
         return {
-            part.network: made.get(part.network, lambda: nn.Linear(2, 3))()
-            for part in LAYOUTS[name]
+            file.network: made.get(file.network, lambda: nn.Linear(2, 3))()
+            for file in files_of(name)
         }
 
 
@@ -71,17 +88,17 @@ def written(name: str, folder: Path, seed: int = 1) -> dict[str, nn.Module]:
 def refused(name: str, folder: Path) -> str:
     """The one error that a folder gives."""
     with pytest.raises(WeightsError) as caught:
-        load_networks(name, folder, networks(name), torch.float32)
+        load_all(name, folder, networks(name))
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("name", sorted(measured_models()))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_what_is_written_is_loaded(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
     theirs = written(name, tmp_path)
     ours = networks(name)
-    load_networks(name, tmp_path, ours, dtype)
-    exact = {part.network for part in LAYOUTS[name] if part.exact}
+    load_all(name, tmp_path, ours, dtype)
+    exact = {file.network for file in files_of(name) if file.fp32}
     for network, module in ours.items():
         kind = torch.float32 if network in exact else dtype
         for key, value in module.state_dict().items():
@@ -167,9 +184,11 @@ def test_a_damaged_or_foreign_file_is_named(content: str, place: str, tmp_path: 
 
 
 def test_every_constructor_value_of_the_autoencoder_counts() -> None:
-    made = shared.vae({**VAE, "mid_block_add_attention": False, "_class_name": "AutoencoderKL"})
+    made = shared.build_vae(
+        {**VAE, "mid_block_add_attention": False, "_class_name": "AutoencoderKL"}
+    )
     assert not any(".attentions." in name for name in made.state_dict())
-    assert any(".attentions." in name for name in shared.vae(VAE).state_dict())
+    assert any(".attentions." in name for name in shared.build_vae(VAE).state_dict())
 
 
 @pytest.mark.parametrize("value", [None, "x", {}])
@@ -177,7 +196,7 @@ def test_every_constructor_value_of_the_autoencoder_counts() -> None:
 def test_a_configuration_that_describes_no_network_is_refused(kind: str, value: object) -> None:
     config = {"vae": VAE, "wav2vec": WAV2VEC, "whisper": WHISPER}[kind]
     with pytest.raises(WeightsError, match=kind):
-        shared.checked(getattr(shared, kind), dict.fromkeys(config, value), kind)
+        shared.build_checked(shared.LIBRARY[kind], dict.fromkeys(config, value), kind)
 
 
 def test_both_files_of_a_denoiser_unite_exactly(tmp_path: Path) -> None:
@@ -203,7 +222,7 @@ def test_the_denoising_file_wins(tmp_path: Path) -> None:
     both = {**torch.load(path, weights_only=True), name: torch.full((3,), 5.0)}
     torch.save(both, path)
     ours = networks("echomimic")
-    load_networks("echomimic", tmp_path, ours, torch.float32)
+    load_all("echomimic", tmp_path, ours)
     assert ours["denoising_unet"].state_dict()[name].tolist() == [5.0] * 3
 
 
@@ -222,14 +241,14 @@ def test_older_attention_names_of_the_autoencoder_are_known(tmp_path: Path) -> N
         tmp_path / "sd-vae-ft-mse" / "diffusion_pytorch_model.safetensors",
     )
     ours = networks("echomimic")
-    load_networks("echomimic", tmp_path, ours, torch.float32)
+    load_all("echomimic", tmp_path, ours)
     assert all(torch.equal(theirs[k], v) for k, v in ours["vae"].state_dict().items())
 
 
 def test_names_of_the_audio_encoders_go_both_ways() -> None:
-    for name in shared.whisper().state_dict():
+    for name in shared.build_whisper().state_dict():
         assert renames.whisper_name(renames.whisper_published(name)) == name
-    for name in shared.wav2vec(WAV2VEC).state_dict():
+    for name in shared.build_wav2vec(WAV2VEC).state_dict():
         assert renames.wav2vec_name(renames.wav2vec_published(name)) == name
     assert renames.wav2vec_name("lm_head.weight") is None
     assert renames.whisper_name("decoder.ln.weight") is None

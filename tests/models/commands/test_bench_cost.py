@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from models.bench.cost import SHARES
 from models.commands import bench_cost as cost_command
 from models.errors import LiveheadError
+from models.registry import find_card
 
 pytestmark = pytest.mark.unit
 
@@ -33,7 +33,9 @@ def reported(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
 def test_the_record_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     found = reported(capsys, "--model", "echomimic", *SMALL, "--plan", "10:0,5,9+dfa")
     gmac, ratio = found["gmac"], found["ratio"]
-    assert found["foreground"] == SHARES["echomimic"] and found["frames"] == 4
+    paper = find_card("echomimic").paper
+    assert paper is not None
+    assert found["foreground"] == paper.face_share and found["frames"] == 4
     assert gmac["light_dfa"] < gmac["light"] < gmac["key"] < gmac["published"]
     kinds = sum(sum(levels) for levels in found["key_by_kind"].values())
     assert kinds == pytest.approx(gmac["key"])

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from models.bench.cost import Costs
 from models.commands.bench_speed import Subject, make_subject, promised, time_plans
+from models.commands.generator import load_diffusion_generator
 from models.lightning.devices import make_replicas
 from models.lightning.plan import full_plan, parse
-from models.pipeline import load_generator
-from models.published import PublishedOptions
+from models.options import ModelOptions
 from tests.support.small import small_checkpoint
 
 pytestmark = pytest.mark.unit
@@ -31,9 +31,8 @@ def test_the_promise_is_that_of_the_steps_alone() -> None:
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory: pytest.TempPathFactory) -> Subject:
     folder = small_checkpoint("echomimic", tmp_path_factory.mktemp("echomimic"))
-    options = PublishedOptions(64, frames=4)
-    generator = load_generator("echomimic", weights=folder, threads=1, options=options)
-    return make_subject(generator)
+    options = ModelOptions("echomimic", weights=str(folder), threads=1, size=64, frames=4)
+    return make_subject(load_diffusion_generator(options))
 
 
 def test_a_chunk_has_the_frames_asked_for_and_the_portraits_own_face(subject: Subject) -> None:

@@ -23,14 +23,15 @@ from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
 from models.sd15.attention import Reads
 from models.sd15.cfg import collate
+from models.sd15.config import DDIM_ZERO_SNR
 from models.sd15.reference_net import ReferenceNet
-from models.spec import PUBLISHED_DDIM, DiffusionSpec
+from models.spec import DiffusionSpec
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
 
 CELLS, STEPS = 8, 4
-SPEC = DiffusionSpec("echomimic", 24.0, 4, 0, STEPS, (4, CELLS, CELLS), PUBLISHED_DDIM)
+SPEC = DiffusionSpec("echomimic", 24.0, 4, 0, STEPS, (4, CELLS, CELLS), DDIM_ZERO_SNR)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -96,7 +97,7 @@ def test_every_step_a_key_is_the_plain_loop_bit_for_bit(guidance: float) -> None
     case = small()
     walking = EchoMimicWindows(case.backbone(guidance), STEPS, 6, window=4, overlap=1)
     cond = walking.condition(case.condition(6, guidance=guidance))
-    sampler, expected = Sampler(PUBLISHED_DDIM, full_plan(STEPS)), clip(6)
+    sampler, expected = Sampler(DDIM_ZERO_SNR, full_plan(STEPS)), clip(6)
     with torch.inference_mode():
         for step, t in enumerate(sampler.times):
             v, _ = walking.full(expected, torch.tensor([float(t)]), cond)
@@ -109,7 +110,7 @@ def test_a_light_step_where_the_windows_have_not_walked_is_the_key_step() -> Non
     case = small()
     walking = EchoMimicWindows(case.backbone(), STEPS, 7, window=4, overlap=1)
     cond = walking.condition(case.condition(7))
-    t = torch.tensor([float(Sampler(PUBLISHED_DDIM, full_plan(STEPS)).times[1])])
+    t = torch.tensor([float(Sampler(DDIM_ZERO_SNR, full_plan(STEPS)).times[1])])
     v, cached = walking.full(clip(7), t, cond, keep=True)
     again = walking.tail(replace(cached, background=None), clip(7), t, cond)
     assert torch.equal(again, v)
@@ -187,8 +188,8 @@ def test_a_foreground_of_all_tokens_is_plain_attention_wherever_windows_go(frame
     all_tokens = torch.arange(CELLS * CELLS)[None]
     cond = walking.condition(case.condition(frames, foreground=all_tokens))
     for flags in ("", "+parallel"):
-        focused = Sampler(PUBLISHED_DDIM, parse(f"4:0,3+dfa{flags}"))(walking, clip(frames), cond)
-        plainly = Sampler(PUBLISHED_DDIM, parse(f"4:0,3{flags}"))(walking, clip(frames), cond)
+        focused = Sampler(DDIM_ZERO_SNR, parse(f"4:0,3+dfa{flags}"))(walking, clip(frames), cond)
+        plainly = Sampler(DDIM_ZERO_SNR, parse(f"4:0,3{flags}"))(walking, clip(frames), cond)
         assert torch.equal(focused, plainly)
 
 
@@ -197,8 +198,8 @@ def test_one_light_step_a_group_in_a_batch_is_the_sequential_one(flags: str) -> 
     case = small()
     walking = EchoMimicWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
     cond = walking.condition(case.condition(6, foreground=torch.arange(40)[None]))
-    one = Sampler(PUBLISHED_DDIM, parse(f"4:0,2{flags}"))(walking, clip(6), cond)
-    batch = Sampler(PUBLISHED_DDIM, parse(f"4:0,2{flags}+parallel"))(walking, clip(6), cond)
+    one = Sampler(DDIM_ZERO_SNR, parse(f"4:0,2{flags}"))(walking, clip(6), cond)
+    batch = Sampler(DDIM_ZERO_SNR, parse(f"4:0,2{flags}+parallel"))(walking, clip(6), cond)
     assert torch.equal(one, batch)
 
 
@@ -227,7 +228,7 @@ def test_two_windows_in_a_batch_are_as_alone(plan: str, guidance: float) -> None
         for name, seed, face in zip("ab", (1, 2), faces, strict=True)
     ]
     z = random(2, 4, 4, CELLS, CELLS, seed=7).double()
-    sampler, backbone = Sampler(PUBLISHED_DDIM, parse(plan)), case.backbone(guidance)
+    sampler, backbone = Sampler(DDIM_ZERO_SNR, parse(plan)), case.backbone(guidance)
     both = sampler(backbone, z, collate(conditions))
     alone = [sampler(backbone, z[k : k + 1], cond) for k, cond in enumerate(conditions)]
     assert torch.allclose(both, torch.cat(alone), atol=1e-6)
@@ -238,7 +239,7 @@ def test_two_windows_in_a_batch_are_as_alone(plan: str, guidance: float) -> None
 def test_a_cache_of_another_clip_is_refused() -> None:
     case = small()
     walking = EchoMimicWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
-    t = torch.tensor([float(Sampler(PUBLISHED_DDIM, full_plan(STEPS)).times[0])])
+    t = torch.tensor([float(Sampler(DDIM_ZERO_SNR, full_plan(STEPS)).times[0])])
     cond = walking.condition(case.condition(6, "a"))
     _, cached = walking.full(clip(6), t, cond)
     with pytest.raises(CacheError, match="'b'"):
@@ -263,7 +264,7 @@ def test_seams_of_the_causal_way_are_below_those_of_chunks_without_overlap() -> 
     slow = random(1, 8, 5 * 24, seed=5).transpose(1, 2)
     audio = torch.nn.functional.interpolate(slow, frames + overlap, mode="linear")
     audio = audio.transpose(1, 2).view(1, frames + overlap, 5, 24)
-    backbone, sampler = case.backbone(1.0), Sampler(PUBLISHED_DDIM, full_plan(STEPS))
+    backbone, sampler = case.backbone(1.0), Sampler(DDIM_ZERO_SNR, full_plan(STEPS))
     face = random(1, 32, CELLS, CELLS, seed=3)
 
     def window(begin: int, end: int) -> Tensor:

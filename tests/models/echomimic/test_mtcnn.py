@@ -13,14 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.checkpoints.build import build_networks
 from models.checkpoints.random_init import randomise
 from models.echomimic import pipeline as family
+from models.echomimic.config import CARD
 from models.echomimic.mtcnn import FILES, Mtcnn, crops, distinct, distinct_inside, squared
 from models.echomimic.preprocess import prepare_echomimic_portrait
 from models.errors import PortraitError, WeightsError
+from models.options import ModelOptions
+from models.sd15.load import build_card_networks
 from models.sd15.preprocess import MTCNN, FaceDetector, box_of, detect_landmarks, load_face_detector
-from models.spec import PUBLISHED_SPECS
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
@@ -434,10 +435,10 @@ def test_echomimic_crops_by_mtcnn(
 ) -> None:
     written(tmp_path / MTCNN, states())
     monkeypatch.setattr(Mtcnn, "largest", lambda *_: FOUND)
-    networks: dict[str, nn.Module] = build_networks("echomimic", CONFIGS["echomimic"])
+    networks: dict[str, nn.Module] = build_card_networks(CARD, CONFIGS["echomimic"])
     randomise(networks, 1, dict.fromkeys(networks, torch.float32))
-    spec = replace(PUBLISHED_SPECS["echomimic"], latent=(4, 8, 8))
-    made = family.make(spec, networks, folder=tmp_path, small=True)
+    spec = replace(CARD.spec, latent=(4, 8, 8))
+    made = family.make(spec, networks, ModelOptions("echomimic"), folder=tmp_path, small=True)
     mask = prepare_echomimic_portrait(photo, FOUND, 64).mask
     assert not torch.equal(
         mask, prepare_echomimic_portrait(photo, box_of(detect_landmarks(photo)), 64).mask

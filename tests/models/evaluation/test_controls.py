@@ -14,7 +14,7 @@ from models.evaluation.controls import controls_of, drift_of, step_times
 from models.evaluation.plans import Inputs
 from models.lightning.cache import FeatureCache
 from models.lightning.plan import StepPlan, full_plan, parse
-from models.spec import MINI
+from models.mini.config import MINI
 
 pytestmark = pytest.mark.unit
 

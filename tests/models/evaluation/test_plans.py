@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from models.commands import evaluate as command
+from models.commands.generator import load_diffusion_generator
 from models.dataset.clips import Clip, load_clip
 from models.evaluation.eval_clip import generate, make_eval_clip
 from models.evaluation.plans import distance, make_inputs, run_plan, short, time_plans
@@ -19,10 +20,11 @@ from models.evaluation.tasks import Setting, compare_plans
 from models.lightning.plan import full_plan, parse
 from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import save_mini
+from models.mini.config import MINI
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.unet import MiniUNet
-from models.pipeline import DiffusionGenerator, load_generator
-from models.spec import MINI
+from models.options import ModelOptions
+from models.pipeline import DiffusionGenerator
 from tests.support.puppet import write_clip
 from tests.support.tiny import randomise
 
@@ -43,7 +45,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGenerator:
         randomise(net)
     folder = tmp_path_factory.mktemp("weights")
     save_mini(folder, {name: net.state_dict() for name, net in networks.items()}, PLAN, {})
-    return load_generator("mini", weights=folder, threads=1)
+    return load_diffusion_generator(ModelOptions(weights=str(folder), threads=1))
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,16 @@ from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
 from models.sd15.attention import Reads
 from models.sd15.cfg import collate
+from models.sd15.config import DDIM_ZERO_SNR
 from models.sd15.reference_bank import read_reference_features, split_motion_frames
 from models.sd15.reference_net import ReferenceNet
-from models.spec import PUBLISHED_DDIM, DiffusionSpec
+from models.spec import DiffusionSpec
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
 
 FRAMES, CELLS, PAST, HALVES = 3, 8, 2, 2  # an odd number of frames tells tiled from grouped rows
-SPEC = DiffusionSpec("hallo", 25.0, FRAMES, 2, 4, (4, CELLS, CELLS), PUBLISHED_DDIM)
+SPEC = DiffusionSpec("hallo", 25.0, FRAMES, 2, 4, (4, CELLS, CELLS), DDIM_ZERO_SNR)
 LAST = "up_blocks.3.attentions.2"
 
 
@@ -93,7 +94,7 @@ def some(count: int) -> Tensor:
 def test_every_step_a_key_is_the_plain_loop_bit_for_bit() -> None:
     case = small()
     cond, z = case.condition(), start()
-    sampler = Sampler(PUBLISHED_DDIM, full_plan(4))
+    sampler = Sampler(DDIM_ZERO_SNR, full_plan(4))
     expected = z
     with torch.inference_mode():
         for step, t in enumerate(sampler.times):
@@ -140,8 +141,8 @@ def test_background_tokens_take_what_the_key_step_kept(name: str) -> None:
 def test_one_light_step_a_group_in_a_batch_is_the_sequential_one(flags: str) -> None:
     case = small()
     cond, z = case.condition(foreground=some(30)), start()
-    one = Sampler(PUBLISHED_DDIM, parse(f"4:0,2{flags}"))(case.backbone, z, cond)
-    batch = Sampler(PUBLISHED_DDIM, parse(f"4:0,2{flags}+parallel"))(case.backbone, z, cond)
+    one = Sampler(DDIM_ZERO_SNR, parse(f"4:0,2{flags}"))(case.backbone, z, cond)
+    batch = Sampler(DDIM_ZERO_SNR, parse(f"4:0,2{flags}+parallel"))(case.backbone, z, cond)
     assert torch.equal(one, batch)
 
 
@@ -150,7 +151,7 @@ def test_two_chunks_in_a_batch_are_as_alone(plan: str) -> None:
     """Of faces of different sizes; in double precision, as guidance magnifies rounding."""
     case = small(torch.float64)
     conditions = [case.condition("a", 1, some(40)), case.condition("b", 2, some(10))]
-    z, sampler = start(2).double(), Sampler(PUBLISHED_DDIM, parse(plan))
+    z, sampler = start(2).double(), Sampler(DDIM_ZERO_SNR, parse(plan))
     both = sampler(case.backbone, z, collate(conditions))
     alone = [sampler(case.backbone, z[k : k + 1], cond) for k, cond in enumerate(conditions)]
     assert torch.allclose(both, torch.cat(alone), atol=1e-6)

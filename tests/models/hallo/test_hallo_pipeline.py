@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.checkpoints import libraries as shared
+from models.checkpoints import build as shared
 from models.hallo import pipeline as hallo_family
 from models.hallo.pipeline import HalloPipeline
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.pipeline import DiffusionGenerator
-from models.spec import PUBLISHED_DDIM, SD15Spec
+from models.sd15.config import DDIM_ZERO_SNR, SD15Spec
 from tests.parity.directory import Directory, Stored
 from tests.parity.hallo_inputs import WAV2VEC_CONFIG
 from tests.parity.hallo_nets import load
@@ -76,7 +76,7 @@ class Case:
             2,
             int(self.settings["steps"]),
             (4, side, side),
-            PUBLISHED_DDIM,
+            DDIM_ZERO_SNR,
             guidance=float(self.settings["cfg_scale"]),
             past=past,
             first_past=past,
@@ -98,7 +98,7 @@ class Case:
 
 def _networks(directory: Directory) -> dict[str, Any]:
     nets = load(directory)
-    wav2vec = shared.wav2vec(directory.config[WAV2VEC_CONFIG])
+    wav2vec = shared.build_wav2vec(directory.config[WAV2VEC_CONFIG])
     wav2vec.load_state_dict(directory.weights("wav2vec"), assign=True)
     return {
         "denoising_unet": nets.denoiser,

@@ -21,8 +21,8 @@ from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
 from models.mini.autoencoder import Autoencoder
 from models.mini.conditioning import MiniConditioning
+from models.mini.config import MINI, MiniSpec
 from models.mini.unet import MiniUNet
-from models.spec import MINI, MiniSpec
 from tests.support.tiny import TINY, start, tiny_condition, tiny_net, with_foreground
 
 pytestmark = pytest.mark.unit

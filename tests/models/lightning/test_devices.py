@@ -14,7 +14,7 @@ from models.errors import PlanError
 from models.lightning.devices import DeviceReplica, make_replicas, predict_light_steps, split_evenly
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
-from models.spec import PUBLISHED_DDIM, PUBLISHED_FLOW
+from models.sd15.config import DDIM_ZERO_SNR, FLOW_MATCHING
 from tests.models.echomimic import test_echomimic as echomimic
 from tests.models.hallo import test_hallo as hallo
 from tests.models.memo import test_memo as memo
@@ -29,17 +29,17 @@ def case(name: str) -> tuple[Any, Any, Tensor, Any]:
     """Backbone, condition, start noise and schedule of a family, in double precision."""
     if name == "memo":
         mem = memo.small(torch.float64)
-        return mem.backbone, mem.condition(foreground=FACE), memo.start(), PUBLISHED_FLOW
+        return mem.backbone, mem.condition(foreground=FACE), memo.start(), FLOW_MATCHING
     if name == "hallo":
         hall = hallo.small(torch.float64)
-        return hall.backbone, hall.condition(foreground=FACE), hallo.start(), PUBLISHED_DDIM
+        return hall.backbone, hall.condition(foreground=FACE), hallo.start(), DDIM_ZERO_SNR
     echo = echomimic.small(torch.float64)
     if name == "echomimic":
         window = echo.condition(4, foreground=FACE)
-        return echo.backbone(), window, echomimic.clip(4), PUBLISHED_DDIM
+        return echo.backbone(), window, echomimic.clip(4), DDIM_ZERO_SNR
     walking = EchoMimicWindows(echo.backbone(), echomimic.STEPS, 7, window=4, overlap=1)
     heard = walking.condition(echo.condition(7, foreground=FACE))
-    return walking, heard, echomimic.clip(7), PUBLISHED_DDIM
+    return walking, heard, echomimic.clip(7), DDIM_ZERO_SNR
 
 
 def lanes_of(backbone: Any, count: int) -> list[DeviceReplica]:
@@ -127,4 +127,4 @@ def test_predictions_come_back_in_order() -> None:
 def test_devices_have_nothing_to_share_where_light_steps_wait() -> None:
     backbone, *_ = case("hallo")
     with pytest.raises(PlanError, match="parallel"):
-        Sampler(PUBLISHED_DDIM, parse("4:0"), lanes=make_replicas(backbone, ["cpu"]))
+        Sampler(DDIM_ZERO_SNR, parse("4:0"), lanes=make_replicas(backbone, ["cpu"]))

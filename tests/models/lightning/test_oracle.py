@@ -16,8 +16,9 @@ from models.lightning.sampler import Sampler
 from models.nn.attention import KeyValue
 from models.sd15.attention import SpatialTransformer
 from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.config import DDIM_ZERO_SNR
 from models.sd15.unet import LayerFactory, LayerInfo, UNet, UNetSpec
-from models.spec import PUBLISHED_DDIM, DiffusionSpec
+from models.spec import DiffusionSpec
 
 pytestmark = pytest.mark.unit
 
@@ -64,7 +65,7 @@ class _StockNet(UNet):
 @dataclass
 class _StockBackbone(SD15Denoiser):
     network: UNet
-    spec: DiffusionSpec = DiffusionSpec("stock", 25, 1, 0, STEPS, (4, CELLS, CELLS), PUBLISHED_DDIM)
+    spec: DiffusionSpec = DiffusionSpec("stock", 25, 1, 0, STEPS, (4, CELLS, CELLS), DDIM_ZERO_SNR)
     guidance: float = 1.0
 
     def call(self, cond: SD15Conditioning, focus: Focus) -> dict[str, KeyValue]:
@@ -126,9 +127,9 @@ def test_sequential_light_steps_are_those_of_the_plug_in(interval: int, plan: st
     backbone = _StockBackbone(ours)
     with torch.inference_mode():
         cond = condition(backbone, text)
-    made = Sampler(PUBLISHED_DDIM, parse(plan))(backbone, z, cond)
+    made = Sampler(DDIM_ZERO_SNR, parse(plan))(backbone, z, cond)
     expected = plug_in(theirs, text, z[:, :, 0], interval)
-    plainly = Sampler(PUBLISHED_DDIM, parse("10"))(backbone, z, cond)
+    plainly = Sampler(DDIM_ZERO_SNR, parse("10"))(backbone, z, cond)
     assert float((made[:, :, 0] - expected).abs().max()) < 1e-4
     assert float((plainly - made).abs().max()) > 1e-3  # caching does change the result
 

@@ -19,8 +19,7 @@ from models.lightning.plan import (
     same_cost,
     uniform,
 )
-from models.published import PUBLISHED
-from models.spec import PUBLISHED_PLANS, PUBLISHED_SPECS
+from models.registry import find_card, measured_models
 
 pytestmark = pytest.mark.unit
 
@@ -163,18 +162,20 @@ def figure(steps: int) -> NDArray[np.float64]:
     return distances
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", measured_models())
 def test_plans_of_published_models_are_those_that_their_reasons_give(name: str) -> None:
-    plan = parse(PUBLISHED_PLANS[name])
+    card = find_card(name)
+    plan = parse(card.plan)
     steps, keys = IMPLIED[name]
-    assert plan.steps == steps == PUBLISHED_SPECS[name].steps
+    assert card.spec is not None
+    assert plan.steps == steps == card.spec.steps
     assert plan.keys == placed_to_the_end(figure(steps), keys).keys
     assert plan.keys[0] == 0 and plan.keys[-1] == steps - 1 and len(plan.keys) == keys
     assert plan.foreground and not plan.parallel
 
 
 def test_light_steps_at_once_keep_the_keys_and_wait_for_a_quarter_of_the_way() -> None:
-    plan = parse(PUBLISHED_PLANS["hallo"])
+    plan = parse(find_card("hallo").plan)
     spread = plan.at_once()
     assert spread.parallel and spread.estimate_from == 10 and spread.keys == plan.keys
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from models.errors import PlanError
 from models.lightning.schedule import CLEAN, make_schedule, make_trajectory
-from models.spec import PUBLISHED_DDIM, PUBLISHED_FLOW, ScheduleSpec
+from models.sd15.config import DDIM_ZERO_SNR, FLOW_MATCHING
+from models.spec import ScheduleSpec
 
 pytestmark = pytest.mark.unit
 
@@ -38,8 +39,8 @@ def random(seed: int) -> Tensor:
 @pytest.mark.parametrize(
     ("spec", "scheduler", "steps"),
     [
-        *((PUBLISHED_DDIM, "ddim", steps) for steps in (4, 6, 7, 10, 30, 40)),
-        *((PUBLISHED_FLOW, "flow", steps) for steps in (3, 20)),
+        *((DDIM_ZERO_SNR, "ddim", steps) for steps in (4, 6, 7, 10, 30, 40)),
+        *((FLOW_MATCHING, "flow", steps) for steps in (3, 20)),
     ],
 )
 def test_times_and_every_step_are_those_of_the_published_scheduler(
@@ -57,7 +58,7 @@ def test_times_and_every_step_are_those_of_the_published_scheduler(
         assert float((z - expected).abs().max()) < 1e-5
 
 
-@pytest.mark.parametrize("spec", [PUBLISHED_DDIM, PUBLISHED_FLOW])
+@pytest.mark.parametrize("spec", [DDIM_ZERO_SNR, FLOW_MATCHING])
 def test_more_steps_than_were_trained_are_refused(spec: ScheduleSpec) -> None:
     assert len(make_trajectory(spec, 1000).times) == 1000
     with pytest.raises(PlanError, match="at most 1000"):
@@ -66,17 +67,17 @@ def test_more_steps_than_were_trained_are_refused(spec: ScheduleSpec) -> None:
 
 def test_alphas_are_the_published_ones() -> None:
     theirs = reference_ddim().alphas_cumprod
-    a, s = make_schedule(PUBLISHED_DDIM)
+    a, s = make_schedule(DDIM_ZERO_SNR)
     assert torch.allclose(a**2, theirs, atol=2e-6) and torch.allclose(s**2, 1 - theirs, atol=2e-6)
     assert float(a[-1]) == 0.0
 
 
 def test_spaced_steps_miss_the_listed_times_by_one_and_may_end_above_clean() -> None:
-    path = make_trajectory(PUBLISHED_DDIM, 6)
+    path = make_trajectory(DDIM_ZERO_SNR, 6)
     assert path.times == (999, 832, 666, 499, 332, 166)
     assert path.after[-1] == pytest.approx((0.99915**0.5, (1 - 0.99915) ** 0.5), rel=1e-3)
     assert path.after[0] != path.at[1] and path.after[0] == pytest.approx(path.at[1], abs=2e-3)
-    assert make_trajectory(PUBLISHED_DDIM, 30).after[-1] == CLEAN
+    assert make_trajectory(DDIM_ZERO_SNR, 30).after[-1] == CLEAN
 
 
 @pytest.mark.parametrize("spec", [ScheduleSpec(), ScheduleSpec(zero_terminal_snr=False)])
@@ -85,7 +86,7 @@ def test_listed_steps_lead_to_the_next_time_and_end_clean(spec: ScheduleSpec) ->
     assert path.after == (*path.at[1:], CLEAN)
 
 
-@pytest.mark.parametrize("spec", [ScheduleSpec(), PUBLISHED_DDIM, PUBLISHED_FLOW])
+@pytest.mark.parametrize("spec", [ScheduleSpec(), DDIM_ZERO_SNR, FLOW_MATCHING])
 @pytest.mark.parametrize("step", [0, 2])
 def test_what_split_gives_makes_up_the_state_again(spec: ScheduleSpec, step: int) -> None:
     path = make_trajectory(spec, 5)

@@ -26,14 +26,15 @@ from models.memo.conditioning import (
 from models.memo.unet import MemoCall, MemoReferenceNet, MemoUNet
 from models.sd15.attention import Reads
 from models.sd15.cfg import SD15Conditioning, collate
+from models.sd15.config import FLOW_MATCHING
 from models.sd15.reference_bank import read_reference_features, split_motion_frames
-from models.spec import PUBLISHED_FLOW, DiffusionSpec
+from models.spec import DiffusionSpec
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
 
 FRAMES, CELLS, PAST, HALVES = 4, 8, 2, 2
-SPEC = DiffusionSpec("memo", 30.0, FRAMES, 2, 4, (4, CELLS, CELLS), PUBLISHED_FLOW)
+SPEC = DiffusionSpec("memo", 30.0, FRAMES, 2, 4, (4, CELLS, CELLS), FLOW_MATCHING)
 LAST = "up_blocks.3.attentions.2"
 
 
@@ -91,7 +92,7 @@ def everywhere(batch: int = 1) -> Tensor:
 def test_every_step_a_key_is_the_plain_loop_bit_for_bit() -> None:
     case = small()
     cond, z = case.condition(), start()
-    sampler = Sampler(PUBLISHED_FLOW, full_plan(4))
+    sampler = Sampler(FLOW_MATCHING, full_plan(4))
     expected = z
     with torch.inference_mode():
         for step, t in enumerate(sampler.times):
@@ -148,15 +149,15 @@ def test_background_tokens_take_what_the_key_step_kept() -> None:
 def test_one_light_step_a_group_in_a_batch_is_the_sequential_one(flags: str) -> None:
     case = small()
     cond, z = case.condition(foreground=everywhere()[:, :30]), start()
-    one = Sampler(PUBLISHED_FLOW, parse(f"4:0,2{flags}"))(case.backbone, z, cond)
-    batch = Sampler(PUBLISHED_FLOW, parse(f"4:0,2{flags}+parallel"))(case.backbone, z, cond)
+    one = Sampler(FLOW_MATCHING, parse(f"4:0,2{flags}"))(case.backbone, z, cond)
+    batch = Sampler(FLOW_MATCHING, parse(f"4:0,2{flags}+parallel"))(case.backbone, z, cond)
     assert torch.equal(one, batch)
 
 
 def test_light_steps_in_one_batch_are_those_of_single_calls() -> None:
     case = small()
     cond, z = case.condition(), start()
-    sampler = Sampler(PUBLISHED_FLOW, parse("4:0+parallel"))
+    sampler = Sampler(FLOW_MATCHING, parse("4:0+parallel"))
     made = sampler(case.backbone, z, cond)
     with torch.inference_mode():
         v, cached = case.backbone.full(z, torch.tensor([sampler.times[0]]), cond)
@@ -180,7 +181,7 @@ def test_two_clips_in_a_batch_are_as_alone(plan: str) -> None:
         case.condition(name, k, face)
         for k, (name, face) in enumerate(zip("ab", faces, strict=True))
     ]
-    z, sampler = start(2).double(), Sampler(PUBLISHED_FLOW, parse(plan))
+    z, sampler = start(2).double(), Sampler(FLOW_MATCHING, parse(plan))
     both = sampler(case.backbone, z, collate(conditions))
     alone = [sampler(case.backbone, z[k : k + 1], cond) for k, cond in enumerate(conditions)]
     assert torch.allclose(both, torch.cat(alone), atol=1e-7)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.mini.autoencoder import Autoencoder, AutoencoderSpec
+from models.mini.autoencoder import Autoencoder
+from models.mini.config import AutoencoderSpec
 from models.runtime.eager import for_inference
 from tests.support.tiny import TINY, randomise
 

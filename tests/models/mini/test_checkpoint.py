@@ -11,8 +11,8 @@ import pytest
 
 from models.errors import LiveheadError, WeightsError
 from models.mini.checkpoint import BUNDLED, load_mini_networks
-from models.pipeline import load_generator
-from models.published import PublishedOptions
+from models.options import ModelOptions
+from models.registry import load_generator
 
 pytestmark = pytest.mark.unit
 
@@ -68,4 +68,4 @@ def test_a_missing_file_is_named(folder: Path) -> None:
 
 def test_options_of_published_models_are_refused() -> None:
     with pytest.raises(LiveheadError, match="published model only"):
-        load_generator("mini", options=PublishedOptions(devices=("cuda:0",)))
+        load_generator(ModelOptions(devices=("cuda:0",)))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from models.mini.config import MINI
 from models.mini.unet import MiniUNet
-from models.spec import MINI
 from tests.support.tiny import TINY, largest_difference, randomise, start, tiny_condition, tiny_net
 
 pytestmark = pytest.mark.unit

@@ -15,7 +15,7 @@ from models.lightning.devices import make_replicas
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from models.sd15.compiled import compile_backbone, compile_network
-from models.spec import PUBLISHED_DDIM
+from models.sd15.config import DDIM_ZERO_SNR
 from tests.models.echomimic.test_echomimic import SPEC, clip, small
 
 pytestmark = pytest.mark.e2e
@@ -97,10 +97,10 @@ def test_every_device_compiles_the_replica_that_it_runs() -> None:
     lanes = make_replicas(home, ["cpu", "cpu"])
     compile_backbone(home, lanes, backend="eager")
     cond, plan = case.condition(4), parse("4:0,3+parallel")
-    alone = Sampler(PUBLISHED_DDIM, plan)(case.backbone(), clip(4), cond)
-    shared = Sampler(PUBLISHED_DDIM, plan, lanes=lanes)(home, clip(4), cond)
+    alone = Sampler(DDIM_ZERO_SNR, plan)(case.backbone(), clip(4), cond)
+    shared = Sampler(DDIM_ZERO_SNR, plan, lanes=lanes)(home, clip(4), cond)
     assert far(shared, alone) < ROUNDING
     replica: Any = lanes[1].backbone
     replica.network.conv_out.weight.mul_(1.5)
-    spoilt = Sampler(PUBLISHED_DDIM, plan, lanes=lanes)(home, clip(4), cond)
+    spoilt = Sampler(DDIM_ZERO_SNR, plan, lanes=lanes)(home, clip(4), cond)
     assert far(spoilt, shared) > 1e-2

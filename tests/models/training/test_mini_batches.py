@@ -10,9 +10,9 @@ import torch
 
 from models.lightning.schedule import trailing_steps
 from models.mini.autoencoder import Autoencoder
+from models.mini.config import MINI
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.mini.unet import MiniUNet
-from models.spec import MINI
 from models.training.batches import (
     JAW,
     MIRROR,

@@ -18,9 +18,9 @@ from models.dataset.clips import list_clips
 from models.errors import LiveheadError
 from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import BUNDLED, load_mini, load_mini_networks, read_manifest
+from models.mini.config import MINI
 from models.mini.motion import MOUTH_UNITS
 from models.mini.unet import MiniUNet
-from models.spec import MINI
 from models.training import speech
 from models.training.latents import encode_all
 from server.cli import main
