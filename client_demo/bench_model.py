@@ -56,8 +56,8 @@ def bench(
     subject = load_target(weights, plan, threads, engine)
     if subject.random:
         console.warn("RANDOM WEIGHTS: the times are those of the model, the pictures are noise")
-    spec = subject.family.spec
-    encoder = VideoEncoder(subject.family.size, spec.fps)
+    spec = subject.pipeline.spec
+    encoder = VideoEncoder(subject.pipeline.size, spec.fps)
     rounds = max(1, frames // spec.chunk_frames)
     try:
         parts = parts_of(subject, encoder.encode)
@@ -67,7 +67,7 @@ def bench(
     return {
         **summary(subject, spent),
         "threads": threads,
-        "engine": subject.family.engine.name if subject.family.engine else "eager",
+        "engine": subject.pipeline.engine.name if subject.pipeline.engine else "eager",
         "frames": rounds * spec.chunk_frames,
         "hardware": hardware(),
     }

@@ -26,15 +26,17 @@ class Pipeline(Protocol):
     backbone: Any
     size: tuple[int, int]
 
-    def identity(self, picture: NDArray[np.uint8]) -> Any:
+    def encode_portrait(self, picture: NDArray[np.uint8]) -> Any:
         """RGB uint8 [H, W, 3] -> what is static for the portrait."""
         ...
 
-    def stream(self, identity: Any, seed: int, speech: NDArray[np.float32] | None = None) -> Any:
+    def new_stream(
+        self, identity: Any, seed: int, speech: NDArray[np.float32] | None = None
+    ) -> Any:
         """Start the state that a session carries; ``speech`` is all of it, where it is known."""
         ...
 
-    def condition(self, stream: Any, audio: NDArray[np.float32]) -> Any:
+    def prepare_conditioning(self, stream: Any, audio: NDArray[np.float32]) -> Any:
         """Conditions of the stream's next chunk, batch 1; advances the stream."""
         ...
 
@@ -51,13 +53,13 @@ class DiffusionGenerator:
     """Implements ``models.generator.Generator`` for any ``Pipeline``."""
 
     def __init__(
-        self, family: Pipeline, plan: StepPlan, *, lanes: Sequence[DeviceReplica] = ()
+        self, pipeline: Pipeline, plan: StepPlan, *, lanes: Sequence[DeviceReplica] = ()
     ) -> None:
-        spec = family.spec
-        self.family = family
+        spec = pipeline.spec
+        self.pipeline = pipeline
         self.plan = plan
         self.fps = spec.fps
-        self.size = family.size
+        self.size = pipeline.size
         self.chunk_frames = spec.chunk_frames
         self.lookahead_frames = spec.lookahead_frames
         self.sample_rate = 16_000
@@ -66,24 +68,24 @@ class DiffusionGenerator:
 
     def prepare(self, portrait: NDArray[np.uint8]) -> Any:
         """Compute what is static for one portrait; see ``Generator.prepare``."""
-        return self.family.identity(portrait)
+        return self.pipeline.encode_portrait(portrait)
 
     def open(
         self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
     ) -> Any:
         """Start a stream for an identity; see ``Generator.open``."""
-        return self.family.stream(identity, seed, speech)
+        return self.pipeline.new_stream(identity, seed, speech)
 
     def generate(
         self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.uint8]]:
         """The next chunk of every stream, in one batch; see ``Generator.generate``."""
-        family = self.family
+        pipeline = self.pipeline
         if not streams:
             return []
         conditions = [
-            family.condition(stream, samples)
+            pipeline.prepare_conditioning(stream, samples)
             for stream, samples in zip(streams, audio, strict=True)
         ]
-        latents = family.sample(self._sampler, streams, conditions)
-        return list(family.decode(streams, latents).cpu().numpy())
+        latents = pipeline.sample(self._sampler, streams, conditions)
+        return list(pipeline.decode(streams, latents).cpu().numpy())

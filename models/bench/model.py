@@ -91,7 +91,7 @@ def parts_of(subject: BenchTarget, encode: Encode | None) -> dict[str, Part]:
 
 def gflop_per_frame(subject: BenchTarget) -> dict[str, float]:
     """Operations of one frame, as the cost model counts them."""
-    spec, share = subject.family.spec, subject.foreground_share
+    spec, share = subject.pipeline.spec, subject.foreground_share
     cost = MiniCost(spec)
     plans = variants(subject.plan)
     counts = {name: plan_cost(plan, spec, share) for name, plan in plans.items()}
@@ -103,14 +103,14 @@ def gflop_per_frame(subject: BenchTarget) -> dict[str, float]:
 
 def _whole(subject: BenchTarget, plan: StepPlan, encode: Encode | None) -> Part:
     """Sound in, pictures (and their code) out, one chunk a call, by a stream of its own."""
-    family, speech = subject.family, subject.speech()
-    stream = family.stream(subject.identity, seed=0)
-    sampler = Sampler(family.spec.schedule, plan)
+    pipeline, speech = subject.pipeline, subject.speech()
+    stream = pipeline.new_stream(subject.identity, seed=0)
+    sampler = Sampler(pipeline.spec.schedule, plan)
 
     def run() -> None:
-        condition = family.backbone.collate([family.condition(stream, next(speech))])
-        latents = sampler(family.backbone, family.starts([stream]), condition)
-        frames = family.decode([stream], latents)
+        condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, next(speech))])
+        latents = sampler(pipeline.backbone, pipeline.init_latents([stream]), condition)
+        frames = pipeline.decode([stream], latents)
         if encode is not None:
             for frame in frames[0].numpy():
                 encode(frame)
@@ -120,28 +120,28 @@ def _whole(subject: BenchTarget, plan: StepPlan, encode: Encode | None) -> Part:
 
 def _pieces(subject: BenchTarget, encode: Encode | None) -> dict[str, Part]:
     """The parts alone, at a step in the middle of the plan."""
-    family, backbone, speech = subject.family, subject.family.backbone, subject.speech()
-    stream = family.stream(subject.identity, seed=0)
-    condition = family.condition(stream, next(speech))
-    z = family.starts([stream])
-    sampler = Sampler(family.spec.schedule, subject.plan)
+    pipeline, backbone, speech = subject.pipeline, subject.pipeline.backbone, subject.speech()
+    stream = pipeline.new_stream(subject.identity, seed=0)
+    condition = pipeline.prepare_conditioning(stream, next(speech))
+    z = pipeline.init_latents([stream])
+    sampler = Sampler(pipeline.spec.schedule, subject.plan)
     t = torch.tensor([sampler.times[len(sampler.times) // 2]])
     with torch.inference_mode():
         _, cached = backbone.full(z, t, condition)
         _, kept = backbone.full(z, t, condition, keep=True)
-    pictures: Iterator[Frames] = _forever(family.decode([stream], z)[0].numpy())
+    pictures: Iterator[Frames] = _forever(pipeline.decode([stream], z)[0].numpy())
     pixels = torch.from_numpy(subject.identity.portrait.crop).permute(2, 0, 1)[None].float() / 255
     pieces: dict[str, Part] = {
-        "features": lambda: family.condition(stream, next(speech)),
+        "features": lambda: pipeline.prepare_conditioning(stream, next(speech)),
         "key": lambda: backbone.full(z, t, condition, keep=subject.plan.foreground),
         "light": lambda: backbone.tail(cached, z, t, condition),
         "light_dfa": lambda: backbone.tail(kept, z, t, condition),
-        "decode": lambda: family.decode([stream], z),
-        "portrait_encode": lambda: family.codec.encode(pixels),
+        "decode": lambda: pipeline.decode([stream], z),
+        "portrait_encode": lambda: pipeline.codec.encode(pixels),
     }
     if encode is not None:
         code = encode
-        pieces["encode"] = lambda: [code(next(pictures)) for _ in range(family.spec.chunk_frames)]
+        pieces["encode"] = lambda: [code(next(pictures)) for _ in range(pipeline.spec.chunk_frames)]
     return {name: torch.inference_mode()(piece) for name, piece in pieces.items()}
 
 
@@ -159,7 +159,7 @@ def _spread(times: list[float]) -> Spread:
 
 def summary(subject: BenchTarget, spent: dict[str, Spread]) -> dict[str, Any]:
     """The record that is printed last: milliseconds and operations per frame."""
-    frames = subject.family.spec.chunk_frames
+    frames = subject.pipeline.spec.chunk_frames
     once = spent.pop("portrait_encode")
     each = {name: spread.divided(frames) for name, spread in spent.items()}
     each["total"] = each["lightning_dfa" if subject.plan.foreground else "lightning"]

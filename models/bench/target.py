@@ -44,7 +44,7 @@ class BenchTarget:
         random: the weights were never trained; times are right, pictures are not.
     """
 
-    family: MiniPipeline
+    pipeline: MiniPipeline
     identity: MiniIdentity
     plan: StepPlan
     weights: str
@@ -53,13 +53,13 @@ class BenchTarget:
     @property
     def foreground_share(self) -> float:
         """Face tokens in all tokens of the identity."""
-        _, height, width = self.family.spec.latent
+        _, height, width = self.pipeline.spec.latent
         foreground = self.identity.reference.foreground
         return 1.0 if foreground is None else foreground.shape[1] / (height * width)
 
     def speech(self) -> Iterator[NDArray[np.float32]]:
         """Audio of one chunk after another, each with its look-ahead; endless."""
-        spec = self.family.spec
+        spec = self.pipeline.spec
         samples = read_speech(min((WEIGHTS / "clips").glob("*.wav")))
         step, ahead = spec.chunk_frames * FRAME_SAMPLES, spec.lookahead_frames * FRAME_SAMPLES
         starts = range(0, len(samples) - step - ahead, step)
@@ -84,17 +84,17 @@ def load_target(
         weights = RANDOM + "0"
     random = weights is not None and weights.startswith(RANDOM)
     if weights is not None and random:
-        family, stored = _random_family(weights, threads, runner), parse(CARD.plan)
+        pipeline, stored = _random_pipeline(weights, threads, runner), parse(CARD.plan)
     else:
-        family, stored = load_mini(
+        pipeline, stored = load_mini(
             Path(weights) if weights else None, threads=threads, engine=runner
         )
-    identity = family.identity(load_image(avatar_picture()))
+    identity = pipeline.encode_portrait(load_image(avatar_picture()))
     chosen = parse(plan) if plan else stored
-    return BenchTarget(family, identity, chosen, weights or "bundled", random)
+    return BenchTarget(pipeline, identity, chosen, weights or "bundled", random)
 
 
-def _random_family(weights: str, threads: int, engine: Engine | None) -> MiniPipeline:
+def _random_pipeline(weights: str, threads: int, engine: Engine | None) -> MiniPipeline:
     try:
         torch.manual_seed(int(weights.removeprefix(RANDOM)))
     except ValueError as error:

@@ -98,12 +98,12 @@ class Subject:
 
 def make_subject(generator: DiffusionGenerator) -> Subject:
     """The bundled portrait with a second of soft noise as its speech."""
-    family: Any = generator.family
+    pipeline: Any = generator.pipeline
     stream = generator.open(generator.prepare(load_image(avatar_picture())), seed=0)
     random = np.random.default_rng(0)
     speech = (0.1 * random.standard_normal(chunk_samples(generator))).astype(np.float32)
-    condition = family.backbone.collate([family.condition(stream, speech)])
-    z = family.starts([stream])
+    condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, speech)])
+    z = pipeline.init_latents([stream])
     return Subject(generator, z, condition, condition.foreground.shape[1] / z[0, 0, 0].numel())
 
 
@@ -117,10 +117,10 @@ def time_plans(
 
     Devices share the light steps that are predicted at once.
     """
-    family: Any = subject.generator.family
+    pipeline: Any = subject.generator.pipeline
     lanes = subject.generator.lanes
     samplers = {
-        name: Sampler(family.spec.schedule, plan, lanes=lanes if plan.parallel else ())
+        name: Sampler(pipeline.spec.schedule, plan, lanes=lanes if plan.parallel else ())
         for name, plan in plans.items()
     }
     spent: dict[str, list[float]] = {name: [] for name in plans}
@@ -129,7 +129,7 @@ def time_plans(
         for _ in range(rounds):
             for name, sampler in samplers.items():
                 began = clock()
-                sampler(family.backbone, subject.z, subject.condition)
+                sampler(pipeline.backbone, subject.z, subject.condition)
                 _finish(subject.z)
                 spent[name].append(clock() - began)
                 bar.update(1)
@@ -168,7 +168,7 @@ def _record(
             "operations": round(expected, 3),
             "share": round(measured / expected, 3),
         },
-        "dtype": str(subject.generator.family.backbone.network.conv_in.weight.dtype)[6:],
+        "dtype": str(subject.generator.pipeline.backbone.network.conv_in.weight.dtype)[6:],
         "threads": args.threads,
         "hardware": hardware(),
     }

@@ -55,7 +55,7 @@ class EchoMimicIdentity:
 
 
 class EchoMimicPipeline(SD15Pipeline):
-    """Networks with their weights; implements ``models.pipeline.Family``."""
+    """Networks with their weights; implements ``models.pipeline.Pipeline``."""
 
     spec: SD15Spec
     backbone: EchoMimicDenoiser
@@ -72,7 +72,7 @@ class EchoMimicPipeline(SD15Pipeline):
         self.boxes = boxes
 
     @torch.inference_mode()
-    def identity(self, picture: NDArray[np.uint8]) -> EchoMimicIdentity:
+    def encode_portrait(self, picture: NDArray[np.uint8]) -> EchoMimicIdentity:
         """RGB uint8 [H, W, 3] -> what is static.
 
         Raises:
@@ -91,7 +91,9 @@ class EchoMimicPipeline(SD15Pipeline):
         )
 
     @torch.inference_mode()
-    def condition(self, stream: SD15Stream, audio: NDArray[np.float32]) -> SD15Conditioning:
+    def prepare_conditioning(
+        self, stream: SD15Stream, audio: NDArray[np.float32]
+    ) -> SD15Conditioning:
         """Conditions of the stream's next window; of a known recording those of all of it.
 
         Raises:
@@ -130,14 +132,14 @@ class EchoMimicPipeline(SD15Pipeline):
         if live:
             waiting = [streams[k] for k in live]
             cond = self.backbone.collate([conditions[k] for k in live])
-            windows = sampler(self.backbone, self.starts(waiting), cond)
+            windows = sampler(self.backbone, self.init_latents(waiting), cond)
             found = {k: self._shown(streams[k], windows[j : j + 1]) for j, k in enumerate(live)}
         for k, stream in enumerate(streams):
             if k not in found:
                 found[k] = self._cut(sampler, stream, conditions[k])
         return torch.cat([found[k] for k in range(len(streams))])
 
-    def starts(self, streams: Sequence[SD15Stream]) -> Tensor:
+    def init_latents(self, streams: Sequence[SD15Stream]) -> Tensor:
         """Start noise of windows [B, C, overlap + F, H, W]: old frames keep what they had."""
         overlap, noises = self.spec.overlap, []
         for stream in streams:

@@ -71,7 +71,7 @@ def step_times(
     Light steps that are predicted in one batch are measured in a batch of the largest group, and
     share its time. The two kinds take turns, so that a busy machine slows both alike.
     """
-    backbone, times = inputs.family.backbone, Sampler(inputs.family.spec.schedule, plan).times
+    backbone, times = inputs.pipeline.backbone, Sampler(inputs.pipeline.spec.schedule, plan).times
     batch = max(map(len, plan.groups)) - 1 if plan.parallel else 1
     keys: list[float] = []
     lights: list[float] = []
@@ -95,12 +95,12 @@ def drift_of(inputs: Inputs, steps: int) -> NDArray[np.float64]:
 
     Relative to its own size, of plain sampling with T = ``steps``, the mean over chunks.
     """
-    sampler = Sampler(inputs.family.spec.schedule, full_plan(steps))
+    sampler = Sampler(inputs.pipeline.spec.schedule, full_plan(steps))
     spread = np.linspace(0, len(inputs.chunks) - 1, min(DRIFT_CHUNKS, len(inputs.chunks)))
     chosen = [inputs.chunks[k] for k in spread.round().astype(int)]
     total = np.zeros((steps, steps))
     for chunk in progress(chosen, f"drift over {steps} steps", len(chosen)):
-        hidden = _features(inputs.family.backbone, sampler, *chunk)
+        hidden = _features(inputs.pipeline.backbone, sampler, *chunk)
         total += [[_moved(before, after) for after in hidden] for before in hidden]
     return total / len(chosen)
 

@@ -37,7 +37,7 @@ class Inputs:
         open: starts a stream like the one that the conditions come from, to join chunks in.
     """
 
-    family: MiniPipeline
+    pipeline: MiniPipeline
     chunks: list[tuple[Any, Tensor]]
     open: Callable[[], Any]
 
@@ -53,16 +53,16 @@ class Output:
 
 def make_inputs(generator: DiffusionGenerator, identity: Any, subject: EvalClip) -> Inputs:
     """What every plan starts from, as ``DiffusionGenerator.generate`` makes it."""
-    family = generator.family
-    assert isinstance(family, MiniPipeline)
+    pipeline = generator.pipeline
+    assert isinstance(pipeline, MiniPipeline)
     seed = int(subject.clip.meta.get("identity_seed", 0))
     stream = generator.open(identity, seed=seed)
     audio = list(chunks_of(generator, subject.audio))
     chunks = []
     for samples in progress(audio, "conditions", len(audio)):
-        condition = family.backbone.collate([family.condition(stream, samples)])
-        chunks.append((condition, family.starts([stream])))
-    return Inputs(family, chunks, lambda: generator.open(identity, seed=seed))
+        condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, samples)])
+        chunks.append((condition, pipeline.init_latents([stream])))
+    return Inputs(pipeline, chunks, lambda: generator.open(identity, seed=seed))
 
 
 def short(plan: StepPlan) -> str:
@@ -73,15 +73,15 @@ def short(plan: StepPlan) -> str:
 @torch.inference_mode()
 def run_plan(inputs: Inputs, plan: StepPlan, subject: EvalClip) -> Output:
     """Sample and decode every chunk by one plan."""
-    family, stream = inputs.family, inputs.open()
-    sampler = Sampler(family.spec.schedule, plan)
+    pipeline, stream = inputs.pipeline, inputs.open()
+    sampler = Sampler(pipeline.spec.schedule, plan)
     latents: list[Tensor] = []
 
     def chunk(given: tuple[Any, Tensor]) -> NDArray[np.uint8]:
         condition, start = given
-        sampled = family.join([stream], sampler(family.backbone, start, condition))
+        sampled = pipeline.smooth_boundary([stream], sampler(pipeline.backbone, start, condition))
         latents.append(sampled.half())
-        decoded: NDArray[np.uint8] = family.decode([stream], sampled)[0].numpy()
+        decoded: NDArray[np.uint8] = pipeline.decode([stream], sampled)[0].numpy()
         return decoded
 
     chunks = progress(inputs.chunks, f"plan {short(plan)}", len(inputs.chunks))
@@ -104,14 +104,14 @@ def time_plans(
         frames: in a chunk.
         clock: gives seconds.
     """
-    samplers = [Sampler(inputs.family.spec.schedule, plan) for plan in plans]
+    samplers = [Sampler(inputs.pipeline.spec.schedule, plan) for plan in plans]
     stream = inputs.open()
     spent: list[list[float]] = [[] for _ in plans]
     for condition, start in inputs.chunks[: TIMED_CHUNKS + 1]:
         for sampler, times in zip(samplers, spent, strict=True):
             began = clock()
-            latents = sampler(inputs.family.backbone, start, condition)
-            inputs.family.decode([stream], latents)
+            latents = sampler(inputs.pipeline.backbone, start, condition)
+            inputs.pipeline.decode([stream], latents)
             times.append(clock() - began)
     return [1000 * median(times[1:] or times) / frames for times in spent]
 

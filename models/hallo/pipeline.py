@@ -50,7 +50,7 @@ class HalloIdentity:
 
 
 class HalloPipeline(SD15Pipeline):
-    """Networks with their weights; implements ``models.pipeline.Family``."""
+    """Networks with their weights; implements ``models.pipeline.Pipeline``."""
 
     spec: SD15Spec
     backbone: HalloDenoiser
@@ -70,7 +70,7 @@ class HalloPipeline(SD15Pipeline):
         self.locator = networks["face_locator"]
 
     @torch.inference_mode()
-    def identity(self, picture: NDArray[np.uint8]) -> HalloIdentity:
+    def encode_portrait(self, picture: NDArray[np.uint8]) -> HalloIdentity:
         """RGB uint8 [H, W, 3] -> what is static.
 
         Raises:
@@ -78,10 +78,12 @@ class HalloPipeline(SD15Pipeline):
         """
         prepared = prepare_hallo_portrait(picture, detect_landmarks(picture), self.size[0])
         face = torch.from_numpy(self.vectors.vector(picture))[None]
-        return self.known(identity_key(picture), prepared, face)
+        return self.identity_from_tensors(identity_key(picture), prepared, face)
 
     @torch.inference_mode()
-    def known(self, key: str, prepared: HalloPortrait, face: Tensor) -> HalloIdentity:
+    def identity_from_tensors(
+        self, key: str, prepared: HalloPortrait, face: Tensor
+    ) -> HalloIdentity:
         """From a prepared portrait and its face vector [1, D]."""
         face = self.here(face)
         faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
@@ -101,7 +103,9 @@ class HalloPipeline(SD15Pipeline):
         )
 
     @torch.inference_mode()
-    def condition(self, stream: SD15Stream, audio: NDArray[np.float32]) -> SD15Conditioning:
+    def prepare_conditioning(
+        self, stream: SD15Stream, audio: NDArray[np.float32]
+    ) -> SD15Conditioning:
         """Conditions of the stream's next chunk; advances its speech.
 
         Raises:

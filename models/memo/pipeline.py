@@ -58,7 +58,7 @@ class MemoIdentity:
 
 
 class MemoPipeline(SD15Pipeline):
-    """Networks with their weights; implements ``models.pipeline.Family``.
+    """Networks with their weights; implements ``models.pipeline.Pipeline``.
 
     Emotion: the published labels come from features of emotion2vec, a model that is not among the
     publisher's files. Every clip gets ``label``; by default that of no emotion, which the networks
@@ -84,7 +84,7 @@ class MemoPipeline(SD15Pipeline):
         self.image, self.audio = networks["image_proj"], networks["audio_proj"]
 
     @torch.inference_mode()
-    def identity(self, picture: NDArray[np.uint8]) -> MemoIdentity:
+    def encode_portrait(self, picture: NDArray[np.uint8]) -> MemoIdentity:
         """RGB uint8 [H, W, 3] -> what is static.
 
         Raises:
@@ -96,10 +96,14 @@ class MemoPipeline(SD15Pipeline):
         mask = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
         _, height, width = self.spec.latent
         tokens = face_tokens_of_mask(mask, (height, width))
-        return self.known(identity_key(picture), pixels[None] / 127.5 - 1, face, tokens)
+        return self.identity_from_tensors(
+            identity_key(picture), pixels[None] / 127.5 - 1, face, tokens
+        )
 
     @torch.inference_mode()
-    def known(self, key: str, pixels: Tensor, face: Tensor, tokens: Tensor) -> MemoIdentity:
+    def identity_from_tensors(
+        self, key: str, pixels: Tensor, face: Tensor, tokens: Tensor
+    ) -> MemoIdentity:
         """From a picture [1, 3, H, W] from -1 to 1, a face vector [1, D], face tokens [1, K]."""
         face = self.here(face)
         faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
@@ -116,7 +120,9 @@ class MemoPipeline(SD15Pipeline):
         return self.label
 
     @torch.inference_mode()
-    def condition(self, stream: SD15Stream, audio: NDArray[np.float32]) -> SD15Conditioning:
+    def prepare_conditioning(
+        self, stream: SD15Stream, audio: NDArray[np.float32]
+    ) -> SD15Conditioning:
         """Conditions of the stream's next chunk; advances its speech and its memory.
 
         Raises:

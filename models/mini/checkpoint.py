@@ -99,7 +99,7 @@ def load_mini(
     folder = folder or BUNDLED
     record = read_manifest(folder)
     networks = _networks(folder, record["sha256"])
-    family = MiniPipeline(
+    pipeline = MiniPipeline(
         MINI,
         networks.unet,
         networks.codec,
@@ -108,7 +108,7 @@ def load_mini(
         dtype or preferred_dtype(),
         engine,
     )
-    return family, StepPlan.from_json(record["plan"])
+    return pipeline, StepPlan.from_json(record["plan"])
 
 
 def save_mini(

@@ -64,7 +64,7 @@ class MiniStream:
 
 
 class MiniPipeline:
-    """Networks of ``mini`` with their weights; implements ``models.pipeline.Family``."""
+    """Networks of ``mini`` with their weights; implements ``models.pipeline.Pipeline``."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class MiniPipeline:
         self.size = (side, side)
 
     @torch.inference_mode()
-    def identity(self, picture: NDArray[np.uint8]) -> MiniIdentity:
+    def encode_portrait(self, picture: NDArray[np.uint8]) -> MiniIdentity:
         """Find the face, encode the crop, compute reference features; once per portrait.
 
         Raises:
@@ -113,7 +113,7 @@ class MiniPipeline:
         reference = replace(reference, foreground=token_indices(face))
         return MiniIdentity(key, portrait, reference)
 
-    def stream(
+    def new_stream(
         self, identity: MiniIdentity, seed: int, speech: NDArray[np.float32] | None = None
     ) -> MiniStream:
         """Start a stream; the seed names its motion and its noise. It hears chunk by chunk, whether
@@ -131,7 +131,9 @@ class MiniPipeline:
         )
 
     @torch.inference_mode()
-    def condition(self, stream: MiniStream, audio: NDArray[np.float32]) -> MiniConditioning:
+    def prepare_conditioning(
+        self, stream: MiniStream, audio: NDArray[np.float32]
+    ) -> MiniConditioning:
         """The conditions of the stream's next chunk; advances its audio and motion.
 
         Raises:
@@ -157,10 +159,12 @@ class MiniPipeline:
     ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
         cond = self.backbone.collate(conditions)
-        return self.join(streams, sampler(self.backbone, self.starts(streams), cond))
+        return self.smooth_boundary(
+            streams, sampler(self.backbone, self.init_latents(streams), cond)
+        )
 
     @torch.inference_mode()
-    def join(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:
+    def smooth_boundary(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:
         """Smooth the seam between each stream's last chunk and this one, [B, C, F, H, W].
 
         Frames of a chunk see each other and those of its neighbour do not, so that movement
@@ -181,7 +185,7 @@ class MiniPipeline:
         pictures = self.paint(latents.transpose(1, 2).flatten(0, 1))
         return pictures.view(latents.shape[0], -1, *pictures.shape[1:])
 
-    def starts(self, streams: Sequence[MiniStream]) -> Tensor:
+    def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
         """Start noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
 

@@ -39,7 +39,7 @@ class SD15Stream:
 
 
 class SD15Pipeline:
-    """Implements what ``models.pipeline.Family`` asks for except ``identity`` and ``condition``.
+    """Implements what ``models.pipeline.Pipeline`` asks for except ``identity`` and ``condition``.
 
     Args:
         spec: the row; its latent gives the frame's size.
@@ -67,14 +67,14 @@ class SD15Pipeline:
         """Where the denoiser is, in what it computes in."""
         return value.to(self.device, self.dtype)
 
-    def stream(
+    def new_stream(
         self, identity: Any, seed: int, speech: NDArray[np.float32] | None = None
     ) -> SD15Stream:
         """Start a stream; with the whole ``speech`` it is heard at once, as published."""
         heard = SpeechStream(self.features, self.spec.chunk_frames, speech)
         return SD15Stream(identity, heard, torch.Generator().manual_seed(seed))
 
-    def starts(self, streams: Sequence[SD15Stream]) -> Tensor:
+    def init_latents(self, streams: Sequence[SD15Stream]) -> Tensor:
         """Start noise [B, C, F, H, W], drawn in the networks' dtype as published; advances each
         stream's generator."""
         channels, height, width = self.spec.latent
@@ -90,7 +90,7 @@ class SD15Pipeline:
     ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
         cond = self.backbone.collate(conditions)
-        return sampler(self.backbone, self.starts(streams), cond)
+        return sampler(self.backbone, self.init_latents(streams), cond)
 
     def decode(self, streams: Sequence[SD15Stream], latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, H, W, 3].

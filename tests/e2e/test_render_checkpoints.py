@@ -144,10 +144,10 @@ def test_devices_share_light_steps_with_the_same_result(generated: tuple[str, Pa
 def test_a_model_brings_its_own_plan(name: str, folders: dict[str, Path]) -> None:
     last, own = "up_blocks.3.attentions.2", parse(sd15_card(name).plan)
     one = load(name, folders[name])
-    assert one.plan == own and not one.family.backbone.without_reference
+    assert one.plan == own and not one.pipeline.backbone.without_reference
     several = load(name, folders[name], devices=("cpu", "cpu"), without_reference=(last,))
     assert several.plan == own.at_once()
-    assert several.family.backbone.without_reference == {last}
+    assert several.pipeline.backbone.without_reference == {last}
 
 
 def test_a_missing_file_is_one_error_that_names_it(

@@ -143,25 +143,29 @@ def _stream(run: Run) -> Iterator[Item]:
         "vae": nets.vae,
         "wav2vec": torch.nn.Module(),  # features are the stored ones
     }
-    family = HalloPipeline(spec, networks, NoFaceEmbedder(0))
-    family.backbone.weights = run.weights
+    pipeline = HalloPipeline(spec, networks, NoFaceEmbedder(0))
+    pipeline.backbone.weights = run.weights
     prepared = HalloPortrait(
         run.pixels()[0],
         image.float("face_region_u8") / 255,
         tuple(level[0] for level in run.masks()),
     )
     face = image.float("face_emb").reshape(1, -1)
-    stream = family.stream(family.known("portrait", prepared, face), int(run.settings["seed"]))
+    stream = pipeline.new_stream(
+        pipeline.identity_from_tensors("portrait", prepared, face), int(run.settings["seed"])
+    )
     stream.speech.known = windows
     sampler = Sampler(run.schedule, full_plan(steps))
     silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
     for k in range(int(run.settings["chunks"])):
-        latents = family.sample(sampler, [stream], [family.condition(stream, silence)])
+        latents = pipeline.sample(
+            sampler, [stream], [pipeline.prepare_conditioning(stream, silence)]
+        )
         name = f"bank_fp32.chunk{k}.latents_steps"
         made = partial(_last_of, latents)
         tolerance = LATENTS["bank_fp32"][min(k, 1)]
         yield against(g, name, made, tolerance, label=f"stream.chunk{k}.latents")
-        frames = family.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
+        frames = pipeline.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
         name = f"bank_fp32.chunk{k}.video"
         tolerance = VIDEO[min(k, 1)] + 1 / 255  # whole numbers, truncated
         yield against(g, name, frames, tolerance, label=f"stream.chunk{k}.frames")

@@ -90,20 +90,24 @@ def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Ite
         "vae": nets.vae,
         "wav2vec": torch.nn.Module(),  # features are the stored ones
     }
-    family = MemoPipeline(spec, networks, NoFaceEmbedder(0))
+    pipeline = MemoPipeline(spec, networks, NoFaceEmbedder(0))
     tokens = torch.arange(shape[3] * shape[4])[None]
-    identity = family.known("portrait", g.float("pixel_values"), g.float("face_emb"), tokens)
-    stream = family.stream(identity, int(run["generator_seed"]))
+    identity = pipeline.identity_from_tensors(
+        "portrait", g.float("pixel_values"), g.float("face_emb"), tokens
+    )
+    stream = pipeline.new_stream(identity, int(run["generator_seed"]))
     stream.speech.known = g.float("audio_emb")
     sampler = Sampler(FLOW_MATCHING, full_plan(spec.steps))
     silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
     labels = g["audio_emotion_labels"].view(len(clips), -1)
     for clip, told in zip(clips, labels, strict=True):
-        family.label = label_of_clip(told)
-        latents = family.sample(sampler, [stream], [family.condition(stream, silence)])
+        pipeline.label = label_of_clip(told)
+        latents = pipeline.sample(
+            sampler, [stream], [pipeline.prepare_conditioning(stream, silence)]
+        )
         name = f"{clip}.step{spec.steps - 1}.latents"
         yield against(g, name, latents, LATENTS, label=f"stream.{clip}.latents")
-        frames = family.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
+        frames = pipeline.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
         tolerance = VIDEO + 1 / 255  # whole numbers, truncated
         yield against(g, f"{clip}.video", frames, tolerance, label=f"stream.{clip}.frames")
 

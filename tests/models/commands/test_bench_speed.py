@@ -49,7 +49,7 @@ def test_plans_take_turns_and_medians_count(subject: Subject) -> None:
 
 
 def test_devices_share_what_is_timed(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes = make_replicas(subject.generator.family.backbone, ["cpu", "cpu"])
+    lanes = make_replicas(subject.generator.pipeline.backbone, ["cpu", "cpu"])
     monkeypatch.setattr(subject.generator, "lanes", tuple(lanes))
     ran: list[str] = []
     replica: Any = lanes[1].backbone

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.checkpoints.random_init import randomise
-from models.echomimic import pipeline as family
+from models.echomimic import pipeline
 from models.echomimic.config import CARD
 from models.echomimic.mtcnn import FILES, Mtcnn, crops, distinct, distinct_inside, squared
 from models.echomimic.preprocess import prepare_echomimic_portrait
@@ -438,11 +438,11 @@ def test_echomimic_crops_by_mtcnn(
     networks: dict[str, nn.Module] = build_card_networks(CARD, CONFIGS["echomimic"])
     randomise(networks, 1, dict.fromkeys(networks, torch.float32))
     spec = replace(CARD.spec, latent=(4, 8, 8))
-    made = family.make(spec, networks, ModelOptions("echomimic"), folder=tmp_path, small=True)
+    made = pipeline.make(spec, networks, ModelOptions("echomimic"), folder=tmp_path, small=True)
     mask = prepare_echomimic_portrait(photo, FOUND, 64).mask
     assert not torch.equal(
         mask, prepare_echomimic_portrait(photo, box_of(detect_landmarks(photo)), 64).mask
     )
     with torch.inference_mode():
         located = made.locator(made.here(mask[None]))
-    assert torch.equal(made.identity(photo).face, located)
+    assert torch.equal(made.encode_portrait(photo).face, located)

@@ -81,8 +81,8 @@ def backbone() -> Backbone:
 @pytest.fixture
 def inputs(backbone: Backbone) -> Inputs:
     """Three chunks."""
-    family: Any = SimpleNamespace(spec=SimpleNamespace(schedule=MINI.schedule), backbone=backbone)
-    return Inputs(family, [(Condition(), torch.zeros(1, 2, 4, 3, 3))] * 3, lambda: None)
+    pipeline: Any = SimpleNamespace(spec=SimpleNamespace(schedule=MINI.schedule), backbone=backbone)
+    return Inputs(pipeline, [(Condition(), torch.zeros(1, 2, 4, 3, 3))] * 3, lambda: None)
 
 
 @pytest.mark.parametrize(("plan", "batch"), [("6:0,4", 1), ("6:0,4+parallel", 3)])

@@ -64,8 +64,8 @@ class Case:
         monkeypatch.setattr(hallo_family, "detect_landmarks", lambda _: landmarks)
         self.frames = int(directory.config["frames"])
         vector = StoredVector(image.float("face_emb").flatten().numpy())
-        self.family = Watched(self._spec(directory.config), _networks(directory), vector)
-        self.family.made = []
+        self.pipeline = Watched(self._spec(directory.config), _networks(directory), vector)
+        self.pipeline.made = []
 
     def _spec(self, config: dict[str, Any]) -> SD15Spec:
         side, past = int(config["latent_size"]), int(config["n_motion_frames"])
@@ -83,7 +83,7 @@ class Case:
         )
 
     def generator(self) -> DiffusionGenerator:
-        return DiffusionGenerator(self.family, full_plan(int(self.settings["steps"])))
+        return DiffusionGenerator(self.pipeline, full_plan(int(self.settings["steps"])))
 
     def open(self, generator: DiffusionGenerator) -> Any:
         identity = generator.prepare(self.picture)
@@ -123,7 +123,7 @@ def test_the_stream_of_chunks_is_the_published_run(case: Case) -> None:
         (frames,) = generator.generate([stream], [case.samples(k)])
         later, prefix = min(k, 1), f"bank_fp32.chunk{k}"
         latents = case.stored[f"{prefix}.latents_steps"][-1]
-        assert float((case.family.made[k] - latents).abs().max()) <= LATENTS[later]
+        assert float((case.pipeline.made[k] - latents).abs().max()) <= LATENTS[later]
         video = case.stored.float(f"{prefix}.video")[0].permute(1, 2, 3, 0).numpy()
         gap = video - frames / 255  # truncation only darkens
         assert -VIDEO[later] <= gap.min() and gap.max() <= LEVEL + VIDEO[later]
@@ -134,9 +134,9 @@ def test_streams_opened_apart_share_a_batch_and_keep_their_own_chunks(case: Case
     ahead = case.open(generator)
     generator.generate([ahead], [case.samples(0)])
     behind = case.open(generator)
-    case.family.made.clear()
+    case.pipeline.made.clear()
     generator.generate([ahead, behind], [case.samples(1), case.samples(0)])
-    (both,) = case.family.made
+    (both,) = case.pipeline.made
     for row, k in enumerate((1, 0)):
         stored = case.stored[f"bank_fp32.chunk{k}.latents_steps"][-1]
         assert float((both[row : row + 1] - stored).abs().max()) <= LATENTS[k]
@@ -149,4 +149,4 @@ def test_a_second_chunk_sees_the_frames_of_the_first(case: Case) -> None:
     stream.last = None
     generator.generate([stream], [case.samples(1)])
     stored = case.stored["bank_fp32.chunk1.latents_steps"][-1]
-    assert float((case.family.made[1] - stored).abs().max()) > 10 * LATENTS[1]
+    assert float((case.pipeline.made[1] - stored).abs().max()) > 10 * LATENTS[1]
