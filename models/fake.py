@@ -1,6 +1,6 @@
 """A generator without weights: frames that carry a readable frame number and the audio level.
 
-It drives the whole server in tests. The top row of each frame is 16 black or white cells, the
+It drives the whole server in tests. The top row of each frame is 16 black or white squares, the
 frame's number in binary (most significant bit left); below it the portrait; the lower third turns
 white while that frame's own audio is louder than ``FLASH_RMS``, so that a flash on the picture and
 a beep in the sound can be compared.
@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.audio import SAMPLE_RATE
 from models.errors import AudioError, PortraitError
 from models.options import ModelOptions
 from models.registry import ModelCard
 
 COUNTER_BITS = 16
-CELL = 16
+SQUARE = 16
 FLASH_RMS = 0.05
 
 
@@ -32,14 +33,15 @@ class FakeIdentity:
 
 @dataclass
 class FakeStream:
-    """The number of the next frame."""
+    """The number of the next frame, and whether the stream was closed."""
 
     identity: FakeIdentity
     next_frame: int = 0
+    closed: bool = False
 
 
 class FakeGenerator:
-    """Implements ``Generator`` by painting; exact, instant and deterministic."""
+    """Implements ``Generator`` by drawing; exact, instant and deterministic."""
 
     def __init__(
         self,
@@ -53,7 +55,7 @@ class FakeGenerator:
         self.size = (side, side)
         self.chunk_frames = chunk_frames
         self.lookahead_frames = lookahead_frames
-        self.sample_rate = 16_000
+        self.sample_rate = SAMPLE_RATE
 
     def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
         """Fit any RGB image to the frame; refuses images under 64 pixels as a real model would."""
@@ -81,27 +83,38 @@ class FakeGenerator:
     def generate(
         self, streams: Sequence[FakeStream], audio: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.uint8]]:
-        """Paint the next F frames of each stream; see the module's first lines for the picture."""
+        """Draw the next F frames of each stream, as described in the module's docstring.
+
+        Raises:
+            AudioError: a slice has another length.
+            ValueError: a stream is closed.
+        """
         per_frame = round(self.sample_rate / self.fps)
         expected = per_frame * (self.chunk_frames + self.lookahead_frames)
         chunks = []
         for stream, samples in zip(streams, audio, strict=True):
+            if stream.closed:
+                raise ValueError("expected an open stream, got a closed one; open another")
             if samples.shape != (expected,):
                 raise AudioError(
                     f"expected {expected} samples, got shape {samples.shape}", code="bad_audio"
                 )
             slices = samples[: per_frame * self.chunk_frames].reshape(self.chunk_frames, per_frame)
             levels = np.sqrt((slices.astype(np.float64) ** 2).mean(1))
-            chunks.append(np.stack([self._paint(stream, float(level)) for level in levels]))
+            chunks.append(np.stack([self._draw(stream, float(level)) for level in levels]))
         return chunks
 
-    def _paint(self, stream: FakeStream, level: float) -> NDArray[np.uint8]:
+    def close(self, stream: FakeStream) -> None:
+        """Refuse further chunks of the stream."""
+        stream.closed = True
+
+    def _draw(self, stream: FakeStream, level: float) -> NDArray[np.uint8]:
         frame = stream.identity.picture.copy()
         height, width = self.size
-        cell_width = width // COUNTER_BITS
+        square_width = width // COUNTER_BITS
         for bit in range(COUNTER_BITS):
             on = stream.next_frame >> (COUNTER_BITS - 1 - bit) & 1
-            frame[:CELL, bit * cell_width : (bit + 1) * cell_width] = 255 * on
+            frame[:SQUARE, bit * square_width : (bit + 1) * square_width] = 255 * on
         frame[height * 2 // 3 :] = 255 if level > FLASH_RMS else 16
         stream.next_frame = (stream.next_frame + 1) % 2**COUNTER_BITS
         return frame
@@ -122,11 +135,11 @@ CARD = ModelCard(
 
 
 def read_counter(frame: NDArray[np.uint8]) -> int:
-    """Decode the frame number that ``FakeGenerator`` painted on RGB [H, W, 3]."""
-    cell_width = frame.shape[1] // COUNTER_BITS
+    """Decode the frame number that ``FakeGenerator`` drew on RGB [H, W, 3]."""
+    square_width = frame.shape[1] // COUNTER_BITS
     scale = frame.shape[0] / 256
-    row = frame[int(CELL / 2 * scale), :, :].mean(-1)
+    row = frame[int(SQUARE / 2 * scale), :, :].mean(-1)
     value = 0
     for bit in range(COUNTER_BITS):
-        value = value << 1 | int(row[bit * cell_width + cell_width // 2] > 127)
+        value = value << 1 | int(row[bit * square_width + square_width // 2] > 127)
     return value

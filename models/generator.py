@@ -1,21 +1,28 @@
-"""The façade that the server sees: prepare a portrait, open a stream, generate chunks.
+"""The generator protocol that the server drives, and a whole recording run through it.
 
-Knows nothing about sockets, encoders or clocks. ``FakeGenerator`` (``models/fake.py``) and the
-diffusion backbones (``models/pipeline.py``) implement it.
+A generator prepares a portrait, opens streams for it and generates their frames chunk by chunk. It
+knows nothing about sockets, encoders or clocks. ``FakeGenerator`` (``models/fake.py``) and
+``DiffusionGenerator`` (``models/pipeline.py``) implement it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+import math
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+Identity = TypeVar("Identity")
+"""What a generator computes once for a portrait."""
+Stream = TypeVar("Stream")
+"""What a generator carries from chunk to chunk of one session."""
 
-@runtime_checkable
-class Generator(Protocol):
-    """One warm model that turns speech into frames for any number of streams.
+
+class ChunkFormat(Protocol):
+    """How a generator divides media time.
 
     Attributes:
         fps: video frames per second of media time.
@@ -31,11 +38,16 @@ class Generator(Protocol):
     lookahead_frames: int
     sample_rate: int
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> Any:
+
+@runtime_checkable
+class Generator(ChunkFormat, Protocol[Identity, Stream]):
+    """One warm model that turns speech into frames for any number of streams."""
+
+    def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
         """Compute what is static for one portrait, RGB uint8 [H, W, 3] of any size.
 
-        It may run in another thread beside ``open`` and ``generate``, so that streams go on
-        meanwhile; those two are called by one thread alone.
+        It may run in another thread beside the other methods, so that streams go on meanwhile;
+        those are called by one thread alone.
 
         Raises:
             PortraitError: the image cannot be used; ``code`` says why.
@@ -43,25 +55,25 @@ class Generator(Protocol):
         ...
 
     def open(
-        self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
-    ) -> Any:
-        """Start a stream (the state carried from chunk to chunk) for a prepared identity.
+        self, identity: Identity, *, seed: int = 0, speech: NDArray[np.float32] | None = None
+    ) -> Stream:
+        """Start a stream for a prepared identity.
 
         Args:
-            seed: names the motion.
+            seed: of the motion and the noise.
             speech: the whole recording, where it is known in advance: float32 [N] mono at
-                ``sample_rate``. A model may then hear it at once, as its publisher does; the
-                chunks are still given to ``generate``. None while the speech is yet to come.
+                ``sample_rate``. A model may then encode all of it at once, as its publisher does;
+                the chunks are still given to ``generate``. None while the speech is yet to come.
         """
         ...
 
     def generate(
-        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+        self, streams: Sequence[Stream], audio: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.uint8]]:
-        """Make the next chunk of every stream in one batch.
+        """Generate the next chunk of every stream in one batch.
 
         Args:
-            streams: S streams of this generator, each at most once.
+            streams: S open streams of this generator, each at most once.
             audio: for each, mono float32 in [-1, 1] of exactly
                 ``chunk_samples(generator)`` samples: the chunk's own audio, then its look-ahead
                 (zeros where the future is not known).
@@ -74,12 +86,69 @@ class Generator(Protocol):
         """
         ...
 
+    def close(self, stream: Stream) -> None:
+        """Release what a stream holds; it must not be used afterwards. Closing twice is allowed."""
+        ...
 
-def frame_samples(generator: Generator) -> int:
-    """Audio samples that belong to one video frame; the nearest number where it is not whole."""
+
+AnyGenerator: TypeAlias = Generator[Any, Any]
+"""A generator chosen at run time; its identities and streams are only handed back to it."""
+
+
+def frame_samples(generator: ChunkFormat) -> int:
+    """Audio samples of one video frame, rounded where the quotient is not whole."""
     return round(generator.sample_rate / generator.fps)
 
 
-def chunk_samples(generator: Generator) -> int:
+def chunk_samples(generator: ChunkFormat) -> int:
     """Audio samples that one ``generate`` call takes: the chunk and its look-ahead."""
     return frame_samples(generator) * (generator.chunk_frames + generator.lookahead_frames)
+
+
+def frame_count(generator: ChunkFormat, samples: int) -> int:
+    """Frames that cover ``samples`` samples at the generator's rate, the last one partly silent."""
+    return math.ceil(samples * _rate(generator) / generator.sample_rate)
+
+
+def frame_start(generator: ChunkFormat, frame: int) -> int:
+    """First sample of a frame. At 24 or 30 frames a second not all frames have the same length."""
+    return round(frame * generator.sample_rate / _rate(generator))
+
+
+def _rate(generator: ChunkFormat) -> Fraction:
+    """Frames per second, exactly."""
+    return Fraction(generator.fps).limit_denominator(1001)
+
+
+def audio_chunks(
+    generator: ChunkFormat, speech: NDArray[np.float32]
+) -> Iterator[NDArray[np.float32]]:
+    """The audio of each ``generate`` call: a chunk and its look-ahead; zeros after the end.
+
+    Args:
+        speech: float32 [N] mono at the generator's sample rate.
+
+    Yields:
+        float32 [``chunk_samples(generator)``] from the start of the chunk's first frame, until
+        every frame of the speech is covered.
+    """
+    length = chunk_samples(generator)
+    for frame in range(0, frame_count(generator, speech.size), generator.chunk_frames):
+        begin = frame_start(generator, frame)
+        chunk = speech[begin : begin + length].astype(np.float32, copy=False)
+        yield np.pad(chunk, (0, length - chunk.size))
+
+
+def generate_all(
+    generator: Generator[Identity, Stream], stream: Stream, speech: NDArray[np.float32]
+) -> Iterator[NDArray[np.uint8]]:
+    """Generate the frames of a whole recording chunk by chunk, exactly as a session would.
+
+    Yields:
+        RGB uint8 [F, H, W, 3]; the last chunk holds only the frames that the speech reaches.
+    """
+    remaining = frame_count(generator, speech.size)
+    for audio in audio_chunks(generator, speech):
+        (frames,) = generator.generate([stream], [audio])
+        yield frames[:remaining]
+        remaining -= len(frames)

@@ -1,59 +1,96 @@
-"""The generator around a diffusion backbone: batches streams, samples latents, decodes frames."""
+"""Generates video with a diffusion pipeline: batches streams, samples latents, decodes frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.audio import SAMPLE_RATE
+from models.generator import Identity
 from models.lightning.devices import DeviceReplica
 from models.lightning.plan import StepPlan
 from models.lightning.sampler import Sampler
 from models.spec import DiffusionSpec
 
 
-class Pipeline(Protocol):
-    """A backbone with everything around it: what turns portraits and audio into its conditions."""
+class StreamState(Protocol):
+    """What a pipeline carries from chunk to chunk of one session."""
+
+    def close(self) -> None:
+        """Release the tensors that it holds; it must not be used afterwards."""
+        ...
+
+
+State = TypeVar("State", bound=StreamState)
+Conditioning = TypeVar("Conditioning")
+
+
+class Pipeline(Protocol[Identity, State, Conditioning]):
+    """A denoiser and what surrounds it: portrait and audio encoders, conditioning, frame decoder.
+
+    Attributes:
+        backbone: the denoiser that ``sample`` gives to the sampler.
+        size: (height, width) of a frame, pixels.
+    """
 
     @property
     def spec(self) -> DiffusionSpec:
-        """The row that describes the backbone."""
+        """Sizes, frame rate and noise schedule."""
         ...
 
     backbone: Any
     size: tuple[int, int]
 
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> Any:
-        """RGB uint8 [H, W, 3] -> what is static for the portrait."""
+    def encode_portrait(self, picture: NDArray[np.uint8]) -> Identity:
+        """RGB uint8 [H, W, 3] -> what is static for the portrait.
+
+        Raises:
+            PortraitError: the picture cannot be used.
+        """
         ...
 
     def new_stream(
-        self, identity: Any, seed: int, speech: NDArray[np.float32] | None = None
-    ) -> Any:
-        """Start the state that a session carries; ``speech`` is all of it, where it is known."""
+        self, identity: Identity, seed: int, speech: NDArray[np.float32] | None = None
+    ) -> State:
+        """Start a session's state; ``speech`` is the whole recording, where it is known."""
         ...
 
-    def prepare_conditioning(self, stream: Any, audio: NDArray[np.float32]) -> Any:
-        """Conditions of the stream's next chunk, batch 1; advances the stream."""
+    def prepare_conditioning(self, stream: State, audio: NDArray[np.float32]) -> Conditioning:
+        """Conditioning of the stream's next chunk, batch 1; advances the stream's audio.
+
+        Raises:
+            AudioError: the audio cannot be used; the stream is then as it was.
+        """
         ...
 
-    def sample(self, sampler: Sampler, streams: Sequence[Any], conditions: Sequence[Any]) -> Tensor:
+    def sample(
+        self, sampler: Sampler, streams: Sequence[State], conditions: Sequence[Conditioning]
+    ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk."""
         ...
 
-    def decode(self, streams: Sequence[Any], latents: Tensor) -> Tensor:
+    def decode(self, streams: Sequence[State], latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, H, W, 3]."""
         ...
 
 
-class DiffusionGenerator:
-    """Implements ``models.generator.Generator`` for any ``Pipeline``."""
+AnyPipeline: TypeAlias = Pipeline[Any, Any, Any]
+"""A pipeline chosen at run time."""
+
+
+class DiffusionGenerator(Generic[Identity, State]):
+    """Implements ``models.generator.Generator`` with any ``Pipeline``."""
 
     def __init__(
-        self, pipeline: Pipeline, plan: StepPlan, *, lanes: Sequence[DeviceReplica] = ()
+        self,
+        pipeline: Pipeline[Identity, State, Any],
+        plan: StepPlan,
+        *,
+        lanes: Sequence[DeviceReplica] = (),
     ) -> None:
         spec = pipeline.spec
         self.pipeline = pipeline
@@ -62,22 +99,22 @@ class DiffusionGenerator:
         self.size = pipeline.size
         self.chunk_frames = spec.chunk_frames
         self.lookahead_frames = spec.lookahead_frames
-        self.sample_rate = 16_000
+        self.sample_rate = SAMPLE_RATE
         self.lanes = tuple(lanes)
         self._sampler = Sampler(spec.schedule, plan, lanes=lanes)
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> Any:
-        """Compute what is static for one portrait; see ``Generator.prepare``."""
+    def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
+        """Encode one portrait; see ``Generator.prepare``."""
         return self.pipeline.encode_portrait(portrait)
 
     def open(
-        self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
-    ) -> Any:
+        self, identity: Identity, *, seed: int = 0, speech: NDArray[np.float32] | None = None
+    ) -> State:
         """Start a stream for an identity; see ``Generator.open``."""
         return self.pipeline.new_stream(identity, seed, speech)
 
     def generate(
-        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+        self, streams: Sequence[State], audio: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.uint8]]:
         """The next chunk of every stream, in one batch; see ``Generator.generate``."""
         pipeline = self.pipeline
@@ -89,3 +126,7 @@ class DiffusionGenerator:
         ]
         latents = pipeline.sample(self._sampler, streams, conditions)
         return list(pipeline.decode(streams, latents).cpu().numpy())
+
+    def close(self, stream: State) -> None:
+        """Release the stream's tensors; see ``Generator.close``."""
+        stream.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import LiveheadError
-from models.generator import Generator
+from models.generator import AnyGenerator
 from models.options import ModelOptions
 from models.spec import DiffusionSpec
 
@@ -94,7 +94,7 @@ def find_object(path: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def load_generator(options: ModelOptions) -> Generator:
+def load_generator(options: ModelOptions) -> AnyGenerator:
     """A warm generator; heavy imports happen here and nowhere else.
 
     Raises:
@@ -115,5 +115,5 @@ def load_generator(options: ModelOptions) -> Generator:
             f" livehead[{card.extra}]",
             code="missing_extra",
         ) from error
-    generator: Generator = load(card, options)
+    generator: AnyGenerator = load(card, options)
     return generator

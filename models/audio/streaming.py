@@ -8,16 +8,17 @@ those of the past alone.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from models.audio import SAMPLE_RATE
 from models.errors import AudioError
 
-RATE = 16_000
 PAST_SECONDS = 4.0
 
 
@@ -62,6 +63,11 @@ class SpeechStream:
         self._past = np.zeros(0, np.float32)
         self._at = 0
 
+    def close(self) -> None:
+        """Release the features of a known recording and the past samples."""
+        self.known = None
+        self._past = np.zeros(0, np.float32)
+
     @property
     def length(self) -> int:
         """Frames of the known recording; 0 if it is yet to come."""
@@ -77,7 +83,7 @@ class SpeechStream:
         Raises:
             AudioError: too short or not finite; the stream is then as it was.
         """
-        own = round(self.chunk * RATE / self.features.fps)
+        own = round(self.chunk * SAMPLE_RATE / self.features.fps)
         if audio.ndim != 1 or audio.size < own - 1:
             raise AudioError(
                 f"expected at least {own} samples for a chunk of {self.chunk} frames, got"
@@ -90,12 +96,12 @@ class SpeechStream:
             rows = torch.arange(first, self._at).clamp(max=len(self.known) - 1)
             return self.known[rows]
         heard = np.concatenate([self._past, audio])
-        before = round(self._past.size * self.features.fps / RATE)
+        before = round(self._past.size * self.features.fps / SAMPLE_RATE)
         made = self.features.frames(heard, before + self.chunk)[before:]
         keep = round(PAST_SECONDS * self.features.fps)
         spoken = heard[: self._past.size + own]
-        frames = round(spoken.size * self.features.fps / RATE)
-        begin = round(max(0, frames - keep) * RATE / self.features.fps)
+        frames = round(spoken.size * self.features.fps / SAMPLE_RATE)
+        begin = round(max(0, frames - keep) * SAMPLE_RATE / self.features.fps)
         self._past = spoken[begin:]
         return made
 
@@ -125,3 +131,27 @@ def clamped_windows(features: Tensor, radius: int) -> Tensor:
     offsets = torch.arange(-radius, radius + 1)
     rows = (torch.arange(length)[:, None] + offsets).clamp(0, length - 1)
     return features[rows]
+
+
+def hidden_states(layers: Iterable[nn.Module], run: Callable[[], object]) -> list[Tensor]:
+    """Run the network and keep [1, T, channels] of every layer, the first one's input before them.
+
+    Libraries differ in what they return (Whisper's last state comes after a norm); layers do not.
+    """
+    layers = list(layers)
+    kept: list[Tensor] = []
+
+    def enter(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        kept.append(given[0] if given else named["hidden_states"])
+
+    def leave(_: nn.Module, __: Any, output: Any) -> None:
+        kept.append(output[0] if isinstance(output, tuple) else output)
+
+    handles: list[Any] = [layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
+    handles += [layer.register_forward_hook(leave) for layer in layers]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return kept

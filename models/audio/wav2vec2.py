@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.audio.states import hidden_states
-from models.audio.streaming import RATE, clamped_windows
+from models.audio import SAMPLE_RATE
+from models.audio.streaming import clamped_windows, hidden_states
 
 RADIUS = 2
 SHORTEST = 400
@@ -43,16 +43,16 @@ class Wav2VecFeatures:
         The sound is normalised, then zeros are appended for the frames that are missing to a
         multiple of ``multiple``, each ``16000 // fps`` samples long (published behaviour).
         """
-        frames = math.ceil(speech.size / RATE * self.fps)
+        frames = math.ceil(speech.size / SAMPLE_RATE * self.fps)
         missing = -frames % multiple
-        silence = np.zeros(missing * int(RATE // self.fps), np.float32)
+        silence = np.zeros(missing * int(SAMPLE_RATE // self.fps), np.float32)
         sound = np.concatenate([zero_mean_unit_variance(speech), silence])
         return clamped_windows(self.layers(sound, frames + missing), RADIUS)
 
     @torch.inference_mode()
     def frames(self, speech: NDArray[np.float32], count: int) -> Tensor:
         """Features of the first ``count`` frames; frames beyond the sound repeat the last."""
-        reach = max(1, math.ceil(speech.size / RATE * self.fps))
+        reach = max(1, math.ceil(speech.size / SAMPLE_RATE * self.fps))
         made = self.layers(zero_mean_unit_variance(speech), reach)
         rows = torch.arange(count).clamp(max=reach - 1)
         return clamped_windows(made, RADIUS)[rows]

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.audio.states import hidden_states
-from models.audio.streaming import RATE
+from models.audio import SAMPLE_RATE
+from models.audio.streaming import hidden_states
 
 HOP, WINDOW, BANDS = 160, 400, 80
 STRIDE = 2  # spectrogram frames to a row of the encoder: 3000 to the published 1500
@@ -90,7 +90,7 @@ def mel_filters() -> Tensor:
     from transformers.audio_utils import mel_filter_bank
 
     bank = mel_filter_bank(
-        1 + WINDOW // 2, BANDS, 0.0, RATE / 2, RATE, norm="slaney", mel_scale="slaney"
+        1 + WINDOW // 2, BANDS, 0.0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
     )
     return torch.from_numpy(np.asarray(bank.T, np.float32))
 

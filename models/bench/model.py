@@ -137,7 +137,7 @@ def _pieces(subject: BenchTarget, encode: Encode | None) -> dict[str, Part]:
         "light": lambda: backbone.tail(cached, z, t, condition),
         "light_dfa": lambda: backbone.tail(kept, z, t, condition),
         "decode": lambda: pipeline.decode([stream], z),
-        "portrait_encode": lambda: pipeline.codec.encode(pixels),
+        "portrait_encode": lambda: pipeline.autoencoder.encode(pixels),
     }
     if encode is not None:
         code = encode

@@ -15,19 +15,17 @@ from models.errors import LiveheadError
 from models.io.audio import read_speech
 from models.io.image import load_image
 from models.lightning.plan import StepPlan, parse
-from models.mini.audio import FRAME_SAMPLES
+from models.mini.audio import FRAME_SAMPLES, AudioEncoder
 from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import BUNDLED, load_mini
 from models.mini.config import CARD, MINI
-from models.mini.encoder import AudioEncoder
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.pipeline import MiniIdentity, MiniPipeline
 from models.mini.unet import MiniUNet
 from models.runtime.choose import prepare_engine
 from models.runtime.eager import preferred_dtype
 from models.runtime.engine import Engine
-from models.weights.bundled import WEIGHTS
-from models.weights.bundled_avatars import avatar_picture
+from models.weights.bundled import WEIGHTS, avatar_picture
 
 RANDOM = "random:"
 

@@ -16,7 +16,7 @@ from models.io.image import load_image
 from models.options import DTYPES, RANDOM, ModelOptions
 from models.pipeline import DiffusionGenerator
 from models.registry import measured_models
-from models.weights.bundled_avatars import avatar_picture
+from models.weights.bundled import avatar_picture
 
 GIGABYTE = 1e9
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def one_chunk(generator: DiffusionGenerator) -> int:
+def one_chunk(generator: DiffusionGenerator[Any, Any]) -> int:
     """Prepare a bundled avatar and make one chunk of silence; the frames made."""
     identity = generator.prepare(load_image(avatar_picture()))
     silence = np.zeros(chunk_samples(generator), np.float32)

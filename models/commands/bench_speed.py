@@ -30,7 +30,7 @@ from models.lightning.sampler import Sampler
 from models.options import DTYPES, RANDOM, ModelOptions
 from models.pipeline import DiffusionGenerator
 from models.registry import measured_models
-from models.weights.bundled_avatars import avatar_picture
+from models.weights.bundled import avatar_picture
 
 DEFAULT_PLAN = "4:0+dfa+parallel"
 
@@ -90,13 +90,13 @@ def run(args: argparse.Namespace) -> int:
 class Subject:
     """One chunk to sample: the model, start noise, condition; share: of tokens that are face."""
 
-    generator: DiffusionGenerator
+    generator: DiffusionGenerator[Any, Any]
     z: Tensor
     condition: Any
     share: float
 
 
-def make_subject(generator: DiffusionGenerator) -> Subject:
+def make_subject(generator: DiffusionGenerator[Any, Any]) -> Subject:
     """The bundled portrait with a second of soft noise as its speech."""
     pipeline: Any = generator.pipeline
     stream = generator.open(generator.prepare(load_image(avatar_picture())), seed=0)

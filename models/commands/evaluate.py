@@ -31,7 +31,7 @@ from models.lightning.plan import StepPlan, parse
 from models.options import add_model_arguments
 from models.pipeline import DiffusionGenerator
 from models.registry import MODELS
-from models.weights.bundled_avatars import avatar_picture
+from models.weights.bundled import avatar_picture
 
 SECONDS = 60.0
 MIN_SECONDS = 1.0

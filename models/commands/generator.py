@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from models.errors import LiveheadError
-from models.generator import Generator
+from models.generator import AnyGenerator
 from models.io.console import warn
 from models.options import RANDOM, ModelOptions, options_from_args
 from models.pipeline import DiffusionGenerator
 from models.registry import load_generator
 
 
-def make_generator(args: argparse.Namespace) -> Generator:
+def make_generator(args: argparse.Namespace) -> AnyGenerator:
     """The generator that the flags describe, warm; random weights are announced.
 
     Raises:
@@ -25,7 +26,7 @@ def make_generator(args: argparse.Namespace) -> Generator:
     return load_generator(options)
 
 
-def load_diffusion_generator(options: ModelOptions) -> DiffusionGenerator:
+def load_diffusion_generator(options: ModelOptions) -> DiffusionGenerator[Any, Any]:
     """As ``registry.load_generator``, of a model that samples.
 
     Raises:

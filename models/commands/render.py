@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.commands.generator import make_generator
 from models.errors import AudioError, LiveheadError, PortraitError
 from models.evaluation.timing import TimedGenerator
-from models.generator import Generator
+from models.generator import AnyGenerator, frame_count, generate_all
 from models.io.audio import read_original, read_speech
 from models.io.console import bar, emit_json, say
 from models.io.contact_sheet import (
@@ -26,10 +26,9 @@ from models.io.contact_sheet import (
 )
 from models.io.image import load_image
 from models.io.video import FrameWriter, GifWriter, Mp4Writer
-from models.offline import frames_for, play
 from models.options import add_model_arguments
 from models.registry import MODELS
-from models.weights.bundled_avatars import avatar_picture
+from models.weights.bundled import avatar_picture
 
 STRIP_PICTURES = 36
 KINDS = (".mp4", ".gif")
@@ -94,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     # Resampling may round; the original sound decides how long the video is.
     samples = -(-len(sound) * generator.sample_rate // rate)
     speech = np.pad(speech, (0, max(0, samples - speech.size)))[:samples]
-    frames = frames_for(generator, samples)
+    frames = frame_count(generator, samples)
     every = args.strip_every or -(-frames // STRIP_PICTURES)
     with _writer(args, generator, sound, rate) as writer:
         done = render(generator, picture, speech, writer, args.seed, every if args.strip else 0)
@@ -105,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def render(
-    generator: Generator,
+    generator: AnyGenerator,
     picture: NDArray[np.uint8],
     speech: NDArray[np.float32],
     writer: FrameWriter,
@@ -130,8 +129,8 @@ def render(
     stream = timed.open(identity, seed=seed, speech=speech)
     kept: dict[int, NDArray[np.uint8]] = {}
     written = 0
-    with bar("rendering", total=frames_for(generator, speech.size), unit="frame") as shown:
-        for chunk in play(timed, stream, speech):
+    with bar("rendering", total=frame_count(generator, speech.size), unit="frame") as shown:
+        for chunk in generate_all(timed, stream, speech):
             for frame in chunk:
                 writer.write(frame)
                 if keep_every and written % keep_every == 0:
@@ -179,7 +178,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _writer(
-    args: argparse.Namespace, generator: Generator, sound: NDArray[np.float32], rate: int
+    args: argparse.Namespace, generator: AnyGenerator, sound: NDArray[np.float32], rate: int
 ) -> FrameWriter:
     if args.out.suffix.lower() == ".gif":
         return GifWriter(args.out, generator.fps, width=args.gif_width)

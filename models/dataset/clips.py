@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.audio import SAMPLE_RATE
 from models.errors import LiveheadError
 from models.mini.motion import MOTION, MOUTH_UNITS
 
-SAMPLE_RATE = 16_000
 FPS = 25
 FRAME_SAMPLES = SAMPLE_RATE // FPS
 SIZE = 256

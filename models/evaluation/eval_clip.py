@@ -15,9 +15,8 @@ from models.dataset.clips import FPS, FRAME_SAMPLES, Clip
 from models.face.crop import crop_portrait
 from models.face.geometry import Similarity, cut
 from models.face.portrait import find_face
-from models.generator import Generator
+from models.generator import AnyGenerator, frame_count, generate_all
 from models.io.console import progress
-from models.offline import frames_for, play
 from models.synth.articulation import LATENESS, LIPS
 
 _DILATION = 9
@@ -68,7 +67,7 @@ class EvalClip:
         return edges.clip(0, np.array([width, height, width, height]))
 
 
-def make_eval_clip(clip: Clip, generator: Generator, identity: Any, seconds: float) -> EvalClip:
+def make_eval_clip(clip: Clip, generator: AnyGenerator, identity: Any, seconds: float) -> EvalClip:
     """Cut the first ``seconds`` of a clip, framed as the generator framed the portrait."""
     frames = min(clip.frames, max(1, round(seconds * FPS)))
     to_frame = _framing(clip, generator, identity)
@@ -94,7 +93,7 @@ def make_eval_clip(clip: Clip, generator: Generator, identity: Any, seconds: flo
     )
 
 
-def _framing(clip: Clip, generator: Generator, identity: Any) -> Similarity:
+def _framing(clip: Clip, generator: AnyGenerator, identity: Any) -> Similarity:
     """From the clip's pixels to those of the generator's frames."""
     scale = generator.size[0] / clip.neutral.shape[0]
     plain = Similarity(scale * np.eye(2, 3))
@@ -119,15 +118,15 @@ def _frame(
 
 
 def generate(
-    generator: Generator, identity: Any, subject: EvalClip, label: str
+    generator: AnyGenerator, identity: Any, subject: EvalClip, label: str
 ) -> NDArray[np.uint8]:
     """The generator's frames for a subject, chunk by chunk as in a session, [T, H, W, 3].
 
     The stream's seed is the clip's identity, so that a procedural motion track is the true one.
     """
     stream = generator.open(identity, seed=int(subject.clip.meta.get("identity_seed", 0)))
-    chunks = play(generator, stream, subject.audio)
-    total = -(-frames_for(generator, subject.audio.size) // generator.chunk_frames)
+    chunks = generate_all(generator, stream, subject.audio)
+    total = -(-frame_count(generator, subject.audio.size) // generator.chunk_frames)
     return gather(progress(chunks, label, total), subject.truth.shape)
 
 

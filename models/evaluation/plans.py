@@ -16,11 +16,11 @@ from torch import Tensor
 from models.evaluation.compare import Metrics
 from models.evaluation.eval_clip import EvalClip, gather
 from models.evaluation.measure import psnr
+from models.generator import audio_chunks
 from models.io.console import progress
 from models.lightning.plan import StepPlan
 from models.lightning.sampler import Sampler
 from models.mini.pipeline import MiniPipeline
-from models.offline import chunks_of
 from models.pipeline import DiffusionGenerator
 
 TIMED_CHUNKS = 12
@@ -51,13 +51,15 @@ class Output:
     frames: NDArray[np.uint8]
 
 
-def make_inputs(generator: DiffusionGenerator, identity: Any, subject: EvalClip) -> Inputs:
+def make_inputs(
+    generator: DiffusionGenerator[Any, Any], identity: Any, subject: EvalClip
+) -> Inputs:
     """What every plan starts from, as ``DiffusionGenerator.generate`` makes it."""
     pipeline = generator.pipeline
     assert isinstance(pipeline, MiniPipeline)
     seed = int(subject.clip.meta.get("identity_seed", 0))
     stream = generator.open(identity, seed=seed)
-    audio = list(chunks_of(generator, subject.audio))
+    audio = list(audio_chunks(generator, subject.audio))
     chunks = []
     for samples in progress(audio, "conditions", len(audio)):
         condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, samples)])

@@ -18,10 +18,10 @@ from models.evaluation.pictures import draw_speech
 from models.evaluation.speech import calm, compare_with_clean, compare_with_sound, loudness
 from models.evaluation.tasks import Setting
 from models.evaluation.timing import TimedGenerator
+from models.generator import frame_count, generate_all
 from models.io.audio import read_speech
 from models.io.console import progress
 from models.io.contact_sheet import MouthBox, mouth_box_of
-from models.offline import frames_for, play
 
 Sound = NDArray[np.float32]
 
@@ -70,9 +70,9 @@ def _evaluate_file(setting: Setting, speaker: Speaker, path: Path) -> dict[str, 
 def _speak(setting: Setting, speaker: Speaker, heard: Sound, name: str) -> tuple[Reading, Metrics]:
     """Make the video of what a generator hears; read it, draw it, and measure how calm it is."""
     timed = TimedGenerator(setting.generator)
-    count = frames_for(timed, heard.size)
+    count = frame_count(timed, heard.size)
     chunks = progress(
-        play(timed, timed.open(speaker.identity), heard),
+        generate_all(timed, timed.open(speaker.identity), heard),
         f"frames of {name}",
         -(-count // timed.chunk_frames),
     )

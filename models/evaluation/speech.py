@@ -8,7 +8,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset.clips import FPS, SAMPLE_RATE
+from models.audio import SAMPLE_RATE
+from models.dataset.clips import FPS
 from models.evaluation.compare import Metrics
 from models.evaluation.measure import (
     amplitude,

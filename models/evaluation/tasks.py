@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.dataset.clips import Clip, list_clips, load_clip
 from models.evaluation.compare import Metrics, Reading, compare, read_video
@@ -20,7 +21,7 @@ from models.evaluation.pictures import draw_clip
 from models.evaluation.plans import Output, distance, make_inputs, run_plan, short, time_plans
 from models.evaluation.report import mean_of
 from models.evaluation.timing import TimedGenerator
-from models.generator import Generator
+from models.generator import AnyGenerator
 from models.io.console import warn
 from models.lightning.plan import StepPlan, full_plan
 from models.pipeline import DiffusionGenerator
@@ -40,7 +41,7 @@ class Setting:
         out: folder for pictures, None for none.
     """
 
-    generator: Generator
+    generator: AnyGenerator
     ruler: MouthMetric | None
     seconds: float
     out: Path | None
@@ -116,7 +117,10 @@ class Comparison:
 
 
 def compare_plans(
-    setting: Setting, generator: DiffusionGenerator, clips: Sequence[Clip], plans: list[StepPlan]
+    setting: Setting,
+    generator: DiffusionGenerator[Any, Any],
+    clips: Sequence[Clip],
+    plans: list[StepPlan],
 ) -> Comparison:
     """Hold plans against plain ones, plain sampling of equal cost, and keys placed by drift.
 

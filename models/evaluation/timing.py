@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.generator import Generator
+from models.generator import Generator, Identity, Stream
 
 
 class Stopwatch:
@@ -28,10 +28,12 @@ class Stopwatch:
         return self._clock()
 
 
-class TimedGenerator:
+class TimedGenerator(Generic[Identity, Stream]):
     """Implements ``Generator`` by another one; its watch counts the time inside ``generate``."""
 
-    def __init__(self, generator: Generator, watch: Stopwatch | None = None) -> None:
+    def __init__(
+        self, generator: Generator[Identity, Stream], watch: Stopwatch | None = None
+    ) -> None:
         self.inner = generator
         self.watch = watch or Stopwatch()
         self.fps = generator.fps
@@ -40,21 +42,25 @@ class TimedGenerator:
         self.lookahead_frames = generator.lookahead_frames
         self.sample_rate = generator.sample_rate
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> Any:
+    def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
         """As the inner generator does; not counted."""
         return self.inner.prepare(portrait)
 
     def open(
-        self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
-    ) -> Any:
+        self, identity: Identity, *, seed: int = 0, speech: NDArray[np.float32] | None = None
+    ) -> Stream:
         """As the inner generator does; not counted."""
         return self.inner.open(identity, seed=seed, speech=speech)
 
     def generate(
-        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+        self, streams: Sequence[Stream], audio: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.uint8]]:
         """As the inner generator does; counted."""
         began = self.watch.now()
         chunks = self.inner.generate(streams, audio)
         self.watch.add(began)
         return chunks
+
+    def close(self, stream: Stream) -> None:
+        """As the inner generator does; not counted."""
+        self.inner.close(stream)

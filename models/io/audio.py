@@ -12,6 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from models.audio import SAMPLE_RATE
 from models.errors import AudioError
 
 MAX_SECONDS = 1800.0
@@ -23,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 
 def read_speech(
-    path: Path | str, rate: int = 16_000, *, max_seconds: float = MAX_SECONDS
+    path: Path | str, rate: int = SAMPLE_RATE, *, max_seconds: float = MAX_SECONDS
 ) -> NDArray[np.float32]:
     """The first sound track of a file, mixed to mono and resampled.
 

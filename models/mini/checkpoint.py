@@ -20,11 +20,11 @@ from torch import Tensor, nn
 
 from models.errors import WeightsError
 from models.lightning.plan import StepPlan, parse
+from models.mini.audio import AudioEncoder
 from models.mini.autoencoder import Autoencoder
 from models.mini.config import MINI
-from models.mini.encoder import AudioEncoder
 from models.mini.mouth import BlendshapeRegressor
-from models.mini.pipeline import MiniPipeline
+from models.mini.pipeline import MiniIdentity, MiniPipeline, MiniStream
 from models.mini.unet import MiniUNet
 from models.options import ModelOptions
 from models.pipeline import DiffusionGenerator
@@ -65,7 +65,9 @@ def _networks(folder: Path, sums: dict[str, str]) -> MiniNetworks:
     return networks
 
 
-def load_generator(card: ModelCard, options: ModelOptions) -> DiffusionGenerator:
+def load_generator(
+    card: ModelCard, options: ModelOptions
+) -> DiffusionGenerator[MiniIdentity, MiniStream]:
     """``mini`` as the options say, from a weights folder or the bundled one.
 
     Raises:

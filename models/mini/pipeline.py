@@ -1,4 +1,4 @@
-"""``mini`` as the façade drives it: portraits to identities, audio to conditions, to frames."""
+"""The pipeline of ``mini``: encodes the portrait, builds per-chunk conditioning, decodes frames."""
 
 from __future__ import annotations
 
@@ -15,26 +15,31 @@ from torch import Tensor
 from models.face.portrait import Portrait, prepare_portrait
 from models.lightning.dfa import token_indices
 from models.lightning.sampler import Sampler
-from models.mini.audio import StreamingWindow, chunk_features
-from models.mini.autoencoder import Autoencoder
+from models.mini.audio import AudioEncoder, StreamingWindow, chunk_features
+from models.mini.autoencoder import Autoencoder, FrameDecoder
 from models.mini.compiled import CompiledMini
 from models.mini.conditioning import MiniConditioning, Reference
 from models.mini.config import MiniSpec
-from models.mini.encoder import AudioEncoder
 from models.mini.motion import IdleMotion
 from models.mini.mouth import BlendshapeRegressor
-from models.mini.painter import FrameDecoder
 from models.mini.prior import Prior, geometry_planes, sigma_map
 from models.mini.unet import MiniUNet
 from models.runtime.eager import for_inference
 from models.runtime.engine import Engine
 
-SEAM = 0.2  # of the excess step over a seam is taken from the first frame; measured, see join
+BOUNDARY_SHARE = 0.2
+"""Share of the excess step at a chunk boundary that the first frame gives up; measured."""
 
 
 @dataclass(frozen=True)
 class MiniIdentity:
-    """What is static for one portrait: its reference features, and the portrait itself."""
+    """What is static for one portrait.
+
+    Attributes:
+        key: content hash of the crop.
+        portrait: the framed picture and its landmarks.
+        reference: its reference features.
+    """
 
     key: str
     portrait: Portrait
@@ -46,48 +51,55 @@ class MiniStream:
     """What one session carries from chunk to chunk.
 
     Attributes:
-        identity: whose picture it is.
-        window: the audio's past.
-        motion: the procedural head, blinks, gaze and brows.
-        noise: start noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
-            but the conditions moves the picture.
-        mouth: mouth units of the last chunk, float32 [F, U]; for reading, not for the model.
-        last: the last two frames of the chunk before, [1, C, 2, H, W]; None before the first.
+        identity: the portrait that it animates.
+        window: past audio.
+        motion: procedural head pose, blinks, gaze and brows.
+        noise: initial noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
+            but the conditioning moves the picture.
+        blendshapes: mouth blendshapes of the last chunk, float32 [F, U]; for inspection only.
+        last: latents of the previous chunk's last two frames, [1, C, 2, H, W]; None before the
+            first chunk.
     """
 
     identity: MiniIdentity
     window: StreamingWindow
     motion: IdleMotion
     noise: Tensor
-    mouth: NDArray[np.float32]
+    blendshapes: NDArray[np.float32]
     last: Tensor | None = None
+
+    def close(self) -> None:
+        """Release the latents; the rest is small or shared."""
+        self.last = None
+        self.noise = self.noise.new_empty(0)
 
 
 class MiniPipeline:
-    """Networks of ``mini`` with their weights; implements ``models.pipeline.Pipeline``."""
+    """The networks of ``mini`` with their weights; implements ``models.pipeline.Pipeline``."""
 
     def __init__(
         self,
         spec: MiniSpec,
         backbone: MiniUNet,
-        codec: Autoencoder,
-        reader: BlendshapeRegressor,
-        encoder: AudioEncoder,
+        autoencoder: Autoencoder,
+        regressor: BlendshapeRegressor,
+        audio_encoder: AudioEncoder,
         dtype: torch.dtype,
         engine: Engine | None = None,
     ) -> None:
-        """``dtype`` is what PyTorch computes in where no ``engine`` does."""
+        """``dtype`` is what PyTorch computes in where there is no ``engine``."""
         self.spec = spec
         self.engine = engine
         self.dtype = torch.float32 if engine else dtype
         self.backbone: MiniUNet | CompiledMini = (
             CompiledMini(backbone, engine) if engine else for_inference(backbone, dtype)
         )
-        self.codec = for_inference(codec, torch.float32)  # for portraits: once, so exactly
-        self.paint = FrameDecoder(codec, dtype, spec.chunk_frames, engine)
-        self.reader = reader.eval()
-        self.encoder = encoder
-        side = codec.spec.stride * spec.latent[1]
+        # encodes portraits: only once each, therefore in full precision
+        self.autoencoder = for_inference(autoencoder, torch.float32)
+        self.frame_decoder = FrameDecoder(autoencoder, dtype, spec.chunk_frames, engine)
+        self.regressor = regressor.eval()
+        self.audio_encoder = audio_encoder
+        side = autoencoder.spec.stride * spec.latent[1]
         self.size = (side, side)
 
     @torch.inference_mode()
@@ -100,10 +112,10 @@ class MiniPipeline:
         portrait = prepare_portrait(picture)
         key = sha256(portrait.crop.tobytes()).hexdigest()[:16]
         pixels = torch.from_numpy(portrait.crop).permute(2, 0, 1)[None].float() / 255
-        latent = self.codec.encode(pixels.contiguous(memory_format=torch.channels_last))
+        latent = self.autoencoder.encode(pixels.contiguous(memory_format=torch.channels_last))
         mask = torch.from_numpy(portrait.mask)[None, None]
         mask = F.adaptive_avg_pool2d(mask, self.spec.latent[1:])
-        stride = self.codec.spec.stride
+        stride = self.autoencoder.spec.stride
         mouth = torch.from_numpy(portrait.mouth_xy)[None].float() / stride
         eyes = torch.from_numpy(portrait.eyes_xy)[None].float() / stride
         sigma = sigma_map(mask[:, 0], mouth, eyes, self.spec)
@@ -116,8 +128,10 @@ class MiniPipeline:
     def new_stream(
         self, identity: MiniIdentity, seed: int, speech: NDArray[np.float32] | None = None
     ) -> MiniStream:
-        """Start a stream; the seed names its motion and its noise. It hears chunk by chunk, whether
-        or not the whole ``speech`` is known."""
+        """Start a stream; ``seed`` is of its motion and noise.
+
+        Audio is encoded chunk by chunk, whether or not the whole ``speech`` is known.
+        """
         generator = torch.Generator().manual_seed(seed)
         channels, height, width = self.spec.latent
         noise = torch.randn(1, channels, 1, height, width, generator=generator)
@@ -134,15 +148,17 @@ class MiniPipeline:
     def prepare_conditioning(
         self, stream: MiniStream, audio: NDArray[np.float32]
     ) -> MiniConditioning:
-        """The conditions of the stream's next chunk; advances its audio and motion.
+        """Conditioning of the stream's next chunk; advances its audio and motion.
 
         Raises:
             AudioError: the audio is misshapen; the stream is then as it was.
         """
         window = stream.window.push(audio)
-        features = self.reader.normalise(torch.from_numpy(chunk_features(self.encoder, window)))
-        mouth = (self.spec.mouth_gain * self.reader(features)).clamp(0.0, 1.0)
-        stream.mouth = mouth.numpy()
+        features = self.regressor.normalise(
+            torch.from_numpy(chunk_features(self.audio_encoder, window))
+        )
+        mouth = (self.spec.mouth_gain * self.regressor(features)).clamp(0.0, 1.0)
+        stream.blendshapes = mouth.numpy()
         motion = torch.from_numpy(stream.motion.frames(self.spec.chunk_frames))
         return self.backbone.condition(
             stream.identity.reference,
@@ -159,42 +175,46 @@ class MiniPipeline:
     ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
         cond = self.backbone.collate(conditions)
-        return self.smooth_boundary(
-            streams, sampler(self.backbone, self.init_latents(streams), cond)
-        )
+        latents = sampler(self.backbone, self.init_latents(streams), cond)
+        return self.smooth_boundary(streams, latents)
 
     @torch.inference_mode()
     def smooth_boundary(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:
-        """Smooth the seam between each stream's last chunk and this one, [B, C, F, H, W].
+        """Smooth the boundary between each stream's previous chunk and this one, [B, C, F, H, W].
 
-        Frames of a chunk see each other and those of its neighbour do not, so that movement
-        gathers at the seams. The step over a seam beyond the movement on both sides of it is
-        spread over the new chunk, halving from frame to frame.
+        Frames attend to the frames of their own chunk only, so that movement accumulates at the
+        boundaries. The step over a boundary beyond the movement on both sides of it is spread over
+        the new chunk, halving from frame to frame.
         """
-        joined = [
-            _spread(chunk[None], stream.last)
+        smoothed = [
+            spread_excess_step(chunk[None], stream.last)
             for stream, chunk in zip(streams, latents.unbind(0), strict=True)
         ]
-        for stream, chunk in zip(streams, joined, strict=True):
+        for stream, chunk in zip(streams, smoothed, strict=True):
             stream.last = chunk[:, :, -2:]
-        return torch.cat(joined)
+        return torch.cat(smoothed)
 
     @torch.inference_mode()
     def decode(self, _: Sequence[MiniStream], latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
-        pictures = self.paint(latents.transpose(1, 2).flatten(0, 1))
+        pictures = self.frame_decoder(latents.transpose(1, 2).flatten(0, 1))
         return pictures.view(latents.shape[0], -1, *pictures.shape[1:])
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
-        """Start noise of a batch of streams, [B, C, F, H, W]."""
+        """Initial noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
 
 
-def _spread(chunk: Tensor, last: Tensor | None) -> Tensor:
-    """Spread the excess step between ``last`` [1, C, 2, H, W] and ``chunk`` [1, C, F, H, W]."""
+def spread_excess_step(chunk: Tensor, last: Tensor | None) -> Tensor:
+    """Spread the excess step between two chunks over the second one.
+
+    Args:
+        chunk: latents [1, C, F, H, W].
+        last: the previous chunk's last two frames [1, C, 2, H, W]; None for a first chunk.
+    """
     if last is None:
         return chunk
     movement = (last[:, :, 1] - last[:, :, 0] + chunk[:, :, 1] - chunk[:, :, 0]) / 2
     excess = chunk[:, :, 0] - last[:, :, 1] - movement
-    weights = SEAM * 0.5 ** torch.arange(chunk.shape[2], dtype=chunk.dtype)
+    weights = BOUNDARY_SHARE * 0.5 ** torch.arange(chunk.shape[2], dtype=chunk.dtype)
     return chunk - excess[:, :, None] * weights[:, None, None]

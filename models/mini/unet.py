@@ -22,13 +22,18 @@ from torch import Tensor, nn
 
 from models.lightning.cache import FeatureCache
 from models.lightning.schedule import make_schedule
-from models.mini.audio_tokens import AudioTokens
 from models.mini.conditioning import MiniConditioning, Reference, collate
 from models.mini.config import MiniSpec
-from models.mini.field import ExpressionField
-from models.mini.layers import FaceLayer, FaceWidths
+from models.mini.layers import (
+    AudioTokens,
+    Downsample,
+    ExpressionField,
+    FaceLayer,
+    FaceWidths,
+    ResnetBlock,
+    Upsample,
+)
 from models.mini.prior import Prior, precondition, v_from_output
-from models.mini.resnet import Downsample, ResnetBlock, Upsample
 from models.nn.attention import Context, CrossAttention
 from models.nn.embedding import bands, timestep_embedding
 

@@ -19,7 +19,7 @@ from models.errors import LiveheadError, WeightsError
 from models.lightning.devices import make_replicas
 from models.lightning.plan import parse
 from models.options import RANDOM, ModelOptions
-from models.pipeline import DiffusionGenerator, Pipeline
+from models.pipeline import AnyPipeline, DiffusionGenerator
 from models.runtime.choose import prepare_engine
 from models.sd15.compiled import compile_backbone
 from models.sd15.config import SD15Card
@@ -27,7 +27,7 @@ from models.sd15.config import SD15Card
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def load_generator(card: SD15Card, options: ModelOptions) -> DiffusionGenerator:
+def load_generator(card: SD15Card, options: ModelOptions) -> DiffusionGenerator[Any, Any]:
     """The model with the replicas that its devices make.
 
     Raises:
@@ -52,7 +52,7 @@ def load_generator(card: SD15Card, options: ModelOptions) -> DiffusionGenerator:
     return DiffusionGenerator(pipeline, plan, lanes=replicas)
 
 
-def load_pipeline(card: SD15Card, options: ModelOptions) -> Pipeline:
+def load_pipeline(card: SD15Card, options: ModelOptions) -> AnyPipeline:
     """The pipeline around the publisher's weights, or random ones.
 
     Raises:
@@ -93,7 +93,7 @@ def make_pipeline(
     config: Mapping[str, Any] | None,
     folder: Path | None,
     options: ModelOptions,
-) -> Pipeline:
+) -> AnyPipeline:
     """The pipeline around networks; the card's module knows what it needs of them."""
     spec, side = card.spec, options.size // 8
     spec = replace(
@@ -102,7 +102,7 @@ def make_pipeline(
         chunk_frames=options.frames - spec.overlap if options.frames else spec.chunk_frames,
         without_reference=options.without_reference or spec.without_reference,
     )
-    pipeline: Pipeline = import_module(card.pipeline).make(
+    pipeline: AnyPipeline = import_module(card.pipeline).make(
         spec, networks, options, folder=folder, small=config is not None
     )
     return pipeline

@@ -37,6 +37,12 @@ class SD15Stream:
     last: Tensor | None = None
     own: dict[str, Any] = field(default_factory=dict)
 
+    def close(self) -> None:
+        """Release speech features, frames and what the pipeline keeps besides."""
+        self.speech.close()
+        self.last = None
+        self.own.clear()
+
 
 class SD15Pipeline:
     """Implements what ``models.pipeline.Pipeline`` asks for except ``identity`` and ``condition``.

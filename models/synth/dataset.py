@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset.clips import FPS, MASK_SIZE, SAMPLE_RATE, SIZE, Split, is_finished
+from models.audio import SAMPLE_RATE
+from models.dataset.clips import FPS, MASK_SIZE, SIZE, Split, is_finished
 from models.mini.motion import MOTION, MOUTH_UNITS, IdleMotion
 from models.synth import speech
 from models.synth.articulation import mouth_track

@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from scipy.signal import resample_poly
 
+from models.audio import SAMPLE_RATE
 from models.synth.articulation import Phoneme
 from models.synth.assets import Assets, AssetsError
 
 RATE = 24_000
 """Of the speech model, Hz."""
-OUT_RATE = 16_000
 VOICES_FEMALE = (
     "af_heart",
     "af_nicole",
@@ -182,7 +182,7 @@ class Speaker:
             pieces += [spoken.audio, np.zeros(int(_pause(rng) * RATE), np.float32)]
             samples += len(pieces[-1]) + len(pieces[-2])
         whole = np.concatenate(pieces)[: round(seconds * RATE)]
-        audio = resample_poly(whole, 2, 3).astype(np.float32)[: round(seconds * OUT_RATE)]
+        audio = resample_poly(whole, 2, 3).astype(np.float32)[: round(seconds * SAMPLE_RATE)]
         peak = float(np.abs(audio).max())
         audio *= 0.7 / max(peak, 1e-3)
         kept = [p for p in phonemes if p.start < seconds]
@@ -197,7 +197,7 @@ def _pause(rng: np.random.Generator) -> float:
 
 def loudness(audio: NDArray[np.float32], frames: int, fps: float) -> NDArray[np.float32]:
     """Smoothed loudness of each frame, float32 [frames], about 1 at its loudest."""
-    step = OUT_RATE / fps
+    step = SAMPLE_RATE / fps
     edges = (np.arange(frames + 1) * step).astype(int)
     total = np.concatenate([[0.0], np.cumsum(np.abs(audio, dtype=np.float64))])
     mean = (total[edges[1:]] - total[edges[:-1]]) / np.maximum(np.diff(edges), 1)

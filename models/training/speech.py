@@ -13,11 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.audio import SAMPLE_RATE
 from models.audio.level import level_audio
 from models.dataset.clips import fingerprint, load_clip
 from models.io.console import progress
-from models.mini.audio import CHUNK_FRAMES, chunk_features, windows_of
-from models.mini.encoder import SAMPLE_RATE, AudioEncoder
+from models.mini.audio import CHUNK_FRAMES, AudioEncoder, chunk_features, windows_of
 from models.mini.motion import MOUTH_UNITS
 from models.mini.mouth import BlendshapeRegressor
 from models.training.cache import kept

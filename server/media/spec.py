@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from models.generator import Generator
+from models.generator import ChunkFormat
 from server.media.av_frame import OUTPUT_RATE
 
 
@@ -35,7 +35,7 @@ class MediaSpec:
             )
 
     @classmethod
-    def of(cls, generator: Generator) -> MediaSpec:
+    def of(cls, generator: ChunkFormat) -> MediaSpec:
         """The spec of a generator."""
         return cls(
             fps=generator.fps,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from models.generator import Generator
 from models.options import ModelOptions
 from models.registry import load_generator
 from server.worker.messages import WorkerConfig
 
 
-def make_generator(config: WorkerConfig) -> Generator:
+def make_generator(config: WorkerConfig) -> AnyGenerator:
     """A warm generator; heavy imports happen here and nowhere else.
 
     Raises:

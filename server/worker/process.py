@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
-from models.generator import Generator
+from models.generator import AnyGenerator
 from server.media.spec import MediaSpec
 from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
@@ -45,7 +45,7 @@ class Worker:
 
     def __init__(
         self,
-        generator: Generator,
+        generator: AnyGenerator,
         send: Callable[[wire.Reply], None],
         *,
         max_batch: int = 4,
@@ -132,7 +132,7 @@ class Worker:
                 self._answer(message.request, lambda: self._open(message))
             case wire.Close(session=session):
                 if stream := self._streams.pop(session, None):
-                    stream.close()
+                    self._close(stream)
             case wire.Stop():
                 self._running = False
             case (request, name, future):
@@ -181,6 +181,11 @@ class Worker:
         self._streams[message.session] = WorkerStream(self._spec, stream)
         self._send(wire.Opened(message.request))
 
+    def _close(self, stream: WorkerStream) -> None:
+        """Release the encoders of a session and what the generator keeps for it."""
+        stream.close()
+        self._generator.close(stream.stream)
+
     def _make_batch(self) -> None:
         names = {id(stream): name for name, stream in self._streams.items()}
         chosen = most_urgent(list(self._streams.values()), self._max_batch)
@@ -212,7 +217,7 @@ class Worker:
                 return [self._generate([job])[0] for job in jobs]
             log.exception("a stream failed")
             name, stream, _ = jobs[0]
-            stream.close()
+            self._close(stream)
             del self._streams[name]
             code = error.code if isinstance(error, LiveheadError) else "generator_failed"
             self._send(wire.StreamFailed(name, code, "the model failed on this session"))

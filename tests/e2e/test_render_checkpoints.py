@@ -12,14 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from models.commands.generator import load_diffusion_generator
-from models.generator import chunk_samples
+from models.generator import chunk_samples, frame_count, generate_all
 from models.io.image import load_image
 from models.lightning.plan import parse
-from models.offline import frames_for, play
 from models.options import ModelOptions
 from models.pipeline import DiffusionGenerator
 from models.registry import measured_models
-from models.weights.bundled_avatars import avatar_picture
+from models.weights.bundled import avatar_picture
 from server.cli import main
 from tests.models.io.test_audio import write
 from tests.support.checkpoints import sd15_card
@@ -57,7 +56,7 @@ def decoded(path: Path) -> tuple[list[NDArray[np.uint8]], float]:
     return pictures, sum(s.samples for s in sounds) / sounds[0].sample_rate
 
 
-def load(name: str, folder: Path, **options: Any) -> DiffusionGenerator:
+def load(name: str, folder: Path, **options: Any) -> DiffusionGenerator[Any, Any]:
     """A model's generator of small frames."""
     return load_diffusion_generator(
         ModelOptions(name, weights=str(folder), threads=1, size=SIZE, **options)
@@ -123,9 +122,9 @@ def test_a_known_recording_is_heard_whole(generated: tuple[str, Path]) -> None:
     generator = load(name, folder, plan="2")
     identity, said = generator.prepare(load_image(avatar_picture())), speech()
     known = generator.open(identity, seed=1, speech=said)
-    frames = np.concatenate(list(play(generator, known, said)))
-    assert len(frames) == frames_for(generator, said.size)
-    live = np.concatenate(list(play(generator, generator.open(identity, seed=1), said)))
+    frames = np.concatenate(list(generate_all(generator, known, said)))
+    assert len(frames) == frame_count(generator, said.size)
+    live = np.concatenate(list(generate_all(generator, generator.open(identity, seed=1), said)))
     assert frames.shape == live.shape and not np.array_equal(frames, live)
 
 

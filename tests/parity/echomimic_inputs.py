@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.audio.streaming import RATE
+from models.audio import SAMPLE_RATE
 from models.audio.whisper import WhisperFeatures, frames_of, log_mel, mel_filters, rows_of
 from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
@@ -78,7 +78,7 @@ def whisper_of(directory: Directory) -> WhisperFeatures:
 def _long(features: WhisperFeatures, g: Stored, seconds: int) -> Iterator[Item]:
     """Across the border of two segments."""
     prefix = f"long{seconds}s."
-    speech = test_wave(seconds * RATE).astype(np.float32) / np.float32(32768)
+    speech = test_wave(seconds * SAMPLE_RATE).astype(np.float32) / np.float32(32768)
     mel, rows = log_mel(speech), features.rows(speech)
     for name in _named(g, prefix + "mel_last", "8"):
         yield against(g, name, mel[:, -int(name.rpartition("last")[2]) :], MEL)
@@ -91,7 +91,7 @@ def _long(features: WhisperFeatures, g: Stored, seconds: int) -> Iterator[Item]:
 
 def test_wave(samples: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
     """The wave of the notes: two tones, one rising in bursts, and a high one."""
-    t = np.arange(samples) / RATE
+    t = np.arange(samples) / SAMPLE_RATE
     low, high = np.sin(2 * np.pi * 220 * t), np.sin(2 * np.pi * 3100 * t)
     rising = np.sin(2 * np.pi * (440 + 300 * t) * t) * np.exp(-4 * np.mod(t, 0.5))
     wave: np.ndarray[tuple[int], np.dtype[np.int16]] = np.round(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.audio.streaming import RATE
+from models.audio import SAMPLE_RATE
 from models.hallo.audio_module import REGIONS
 from models.hallo.conditioning import HalloDenoiser, read_chunk_reference, zeros_for_uncond
 from models.hallo.pipeline import HalloPipeline
@@ -156,7 +156,7 @@ def _stream(run: Run) -> Iterator[Item]:
     )
     stream.speech.known = windows
     sampler = Sampler(run.schedule, full_plan(steps))
-    silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
+    silence = np.zeros(round(spec.chunk_frames * SAMPLE_RATE / spec.fps), np.float32)
     for k in range(int(run.settings["chunks"])):
         latents = pipeline.sample(
             sampler, [stream], [pipeline.prepare_conditioning(stream, silence)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from models.audio.streaming import RATE, clamped_windows
+from models.audio import SAMPLE_RATE
+from models.audio.streaming import clamped_windows
 from models.audio.wav2vec2 import RADIUS, Wav2VecFeatures, zero_mean_unit_variance
 from models.checkpoints import build as shared
 from models.face.landmarks import FACE_OVAL
@@ -49,7 +50,9 @@ def _sound(directory: Directory) -> Iterator[Item]:
     yield against(g, "wav_normalized", zero_mean_unit_variance(speech), SMALL)
     length = directory.config.get("audio_length_frames")
     if length is not None:
-        yield compare("audio_length_frames", math.ceil(speech.size / RATE * FPS), length, 0.0)
+        yield compare(
+            "audio_length_frames", math.ceil(speech.size / SAMPLE_RATE * FPS), length, 0.0
+        )
     heard = features.whole(speech, int(directory.config["frames"]))
     yield against(g, "audio_emb", heard[:, RADIUS], SMALL)
     yield against(g, "audio_emb_windowed", heard, SMALL)

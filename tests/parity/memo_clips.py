@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.audio.streaming import RATE
+from models.audio import SAMPLE_RATE
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_trajectory
@@ -98,7 +98,7 @@ def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Ite
     stream = pipeline.new_stream(identity, int(run["generator_seed"]))
     stream.speech.known = g.float("audio_emb")
     sampler = Sampler(FLOW_MATCHING, full_plan(spec.steps))
-    silence = np.zeros(round(spec.chunk_frames * RATE / spec.fps), np.float32)
+    silence = np.zeros(round(spec.chunk_frames * SAMPLE_RATE / spec.fps), np.float32)
     labels = g["audio_emotion_labels"].view(len(clips), -1)
     for clip, told in zip(clips, labels, strict=True):
         pipeline.label = label_of_clip(told)

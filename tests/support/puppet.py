@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset.clips import FRAME_SAMPLES, MASK_SIZE, SAMPLE_RATE, SIZE
+from models.audio import SAMPLE_RATE
+from models.dataset.clips import FRAME_SAMPLES, MASK_SIZE, SIZE
 from models.face.portrait import Portrait, prepare_portrait
 from models.io.image import load_image
 from models.mini.motion import MOTION, MOUTH_UNITS
@@ -119,6 +120,9 @@ class PuppetGenerator:
     ) -> PuppetStream:
         """Start with a closed mouth."""
         return PuppetStream([0.0] * self.late)
+
+    def close(self, stream: PuppetStream) -> None:
+        """Nothing is held."""
 
     def generate(
         self, streams: Sequence[PuppetStream], audio: Sequence[NDArray[np.float32]]

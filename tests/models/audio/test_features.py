@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.audio.streaming import RATE, SpeechFeatures, SpeechStream, clamped_windows
+from models.audio import SAMPLE_RATE
+from models.audio.streaming import SpeechFeatures, SpeechStream, clamped_windows
 from models.audio.wav2vec2 import Wav2VecFeatures
 from models.audio.whisper import WhisperFeatures, frames_of, log_mel, rows_of
 from models.checkpoints import build as shared
@@ -23,7 +24,7 @@ pytest.importorskip("transformers", reason="transformers is not installed")
 
 
 def speech(seconds: float, seed: int = 0) -> NDArray[np.float32]:
-    noise = np.random.default_rng(seed).standard_normal(round(seconds * RATE))
+    noise = np.random.default_rng(seed).standard_normal(round(seconds * SAMPLE_RATE))
     return (0.1 * noise).astype(np.float32)
 
 
@@ -41,7 +42,7 @@ class Counting:
     fps = 25.0
 
     def whole(self, speech: NDArray[np.float32], multiple: int) -> Tensor:
-        frames = -(-speech.size * 25 // RATE)
+        frames = -(-speech.size * 25 // SAMPLE_RATE)
         return self.frames(speech, frames + -frames % multiple)
 
     def frames(self, speech: NDArray[np.float32], count: int) -> Tensor:
@@ -79,12 +80,15 @@ def test_known_speech_is_cut_into_chunks_of_the_whole() -> None:
 
 @pytest.mark.parametrize("lookahead", [0, 1280])
 def test_live_speech_is_heard_at_its_own_frames_however_long_it_lasts(lookahead: int) -> None:
-    spoken, stream = np.linspace(-1, 1, 12 * RATE, dtype=np.float32), SpeechStream(Counting(), 4)
+    spoken, stream = (
+        np.linspace(-1, 1, 12 * SAMPLE_RATE, dtype=np.float32),
+        SpeechStream(Counting(), 4),
+    )
     for k in range(60):
         begin = 2560 * k
         made = stream.next(spoken[begin : begin + 2560 + lookahead])
         assert torch.equal(made[:, 0], torch.from_numpy(spoken[begin : begin + 2560 : 640]))
-    assert stream._past.size <= 4.1 * RATE
+    assert stream._past.size <= 4.1 * SAMPLE_RATE
 
 
 def test_live_features_are_near_those_of_the_whole() -> None:
@@ -132,8 +136,13 @@ def test_the_spectrogram_follows_loudness() -> None:
 
 
 def test_emotions_are_labelled_second_by_second() -> None:
-    segments = segments_of(3 * RATE + RATE // 2)
-    assert [end - begin for begin, end in segments] == [2 * RATE, 3 * RATE, 40_000, 2 * RATE]
-    told = timeline(torch.tensor([1, 2, 3, 4]), 3 * RATE + RATE // 2, 35)
+    segments = segments_of(3 * SAMPLE_RATE + SAMPLE_RATE // 2)
+    assert [end - begin for begin, end in segments] == [
+        2 * SAMPLE_RATE,
+        3 * SAMPLE_RATE,
+        40_000,
+        2 * SAMPLE_RATE,
+    ]
+    told = timeline(torch.tensor([1, 2, 3, 4]), 3 * SAMPLE_RATE + SAMPLE_RATE // 2, 35)
     assert told.tolist() == [1] * 10 + [2] * 10 + [3] * 5 + [4] * 10
     assert label_of_clip(torch.tensor([5, 5, 2, 2])) == 2

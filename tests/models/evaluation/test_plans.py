@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ PLAN = parse("4:0,2+dfa")
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGenerator:
+def generator(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGenerator[Any, Any]:
     """``mini`` with random weights."""
     networks = {
         "codec": Autoencoder(MINI.codec),
@@ -54,7 +55,9 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
     return load_clip(write_clip(tmp_path_factory.mktemp("data"), "900", "held_out", frames=10))
 
 
-def test_a_plan_makes_what_the_generator_makes(generator: DiffusionGenerator, clip: Clip) -> None:
+def test_a_plan_makes_what_the_generator_makes(
+    generator: DiffusionGenerator[Any, Any], clip: Clip
+) -> None:
     identity = generator.prepare(clip.neutral)
     subject = make_eval_clip(clip, generator, identity, 60.0)
     expected = generate(generator, identity, subject, "test")
@@ -64,7 +67,9 @@ def test_a_plan_makes_what_the_generator_makes(generator: DiffusionGenerator, cl
     assert np.ptp(expected[:, 160:220, 80:180].astype(int), axis=0).max() > 20  # it moves
 
 
-def test_distances_grow_with_fewer_steps(generator: DiffusionGenerator, clip: Clip) -> None:
+def test_distances_grow_with_fewer_steps(
+    generator: DiffusionGenerator[Any, Any], clip: Clip
+) -> None:
     identity = generator.prepare(clip.neutral)
     subject = make_eval_clip(clip, generator, identity, 60.0)
     inputs = make_inputs(generator, identity, subject)
@@ -75,7 +80,7 @@ def test_distances_grow_with_fewer_steps(generator: DiffusionGenerator, clip: Cl
     assert 0 < near["latent_rmse_10"] < far["latent_rmse_10"]
 
 
-def test_times_are_medians_per_frame(generator: DiffusionGenerator, clip: Clip) -> None:
+def test_times_are_medians_per_frame(generator: DiffusionGenerator[Any, Any], clip: Clip) -> None:
     identity = generator.prepare(clip.neutral)
     subject = make_eval_clip(clip, generator, identity, 60.0)
     inputs = make_inputs(generator, identity, subject)
@@ -85,7 +90,7 @@ def test_times_are_medians_per_frame(generator: DiffusionGenerator, clip: Clip) 
 
 
 def test_comparison_has_its_references_and_controls(
-    generator: DiffusionGenerator, clip: Clip
+    generator: DiffusionGenerator[Any, Any], clip: Clip
 ) -> None:
     compared = compare_plans(Setting(generator, None, 0.16, None), generator, [clip], [PLAN])
     (control,) = compared.controls
@@ -101,7 +106,7 @@ def test_comparison_has_its_references_and_controls(
 
 
 def test_command_tells_the_controls(
-    generator: DiffusionGenerator,
+    generator: DiffusionGenerator[Any, Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -82,10 +82,10 @@ class Case:
             first_past=past,
         )
 
-    def generator(self) -> DiffusionGenerator:
+    def generator(self) -> DiffusionGenerator[Any, Any]:
         return DiffusionGenerator(self.pipeline, full_plan(int(self.settings["steps"])))
 
-    def open(self, generator: DiffusionGenerator) -> Any:
+    def open(self, generator: DiffusionGenerator[Any, Any]) -> Any:
         identity = generator.prepare(self.picture)
         return generator.open(identity, seed=int(self.settings["seed"]), speech=self.speech)
 

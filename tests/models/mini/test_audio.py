@@ -12,15 +12,18 @@ from models.errors import AudioError, WeightsError
 from models.mini.audio import (
     CHUNK_FRAMES,
     CONTEXT,
+    FIRST_CENTRE,
     FRAME_SAMPLES,
+    HOP,
     LOOKAHEAD_FRAMES,
+    MIN_SAMPLES,
     PAST_FRAMES,
+    AudioEncoder,
     StreamingWindow,
     chunk_features,
     window_samples,
     windows_of,
 )
-from models.mini.encoder import FIRST_CENTRE, HOP, MIN_SAMPLES, AudioEncoder
 
 pytestmark = pytest.mark.unit
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.mini.autoencoder import Autoencoder
-from models.mini.painter import FrameDecoder
+from models.mini.autoencoder import Autoencoder, FrameDecoder
 from models.runtime.openvino import OpenVinoEngine, is_installed
 from tests.support.tiny import TINY, Interpreter, randomise
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from models.mini.audio_tokens import AudioAttention, AudioTokens
+from models.mini.layers import AudioAttention, AudioTokens
 from models.nn.attention import CrossAttention, KeyValue, ReferenceAttention, attend
 from tests.support.tiny import largest_difference, randomise
 

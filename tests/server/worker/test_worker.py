@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.errors import AudioError
-from models.fake import FakeGenerator, FakeIdentity
+from models.fake import FakeGenerator, FakeIdentity, FakeStream
 from server.assets import draw_portrait
 from server.media.spec import MediaSpec
 from server.worker import messages as wire
@@ -33,6 +33,7 @@ class Bench(FakeGenerator):
         self.batches: list[int] = []
         self.prepared: list[int] = []
         self.broken: Any = None
+        self.closed: list[FakeStream] = []
         self.during: list[wire.Request] = []
         self.inbox: queue.Queue[Any] | None = None
         self.gate = threading.Event()  # portraits are prepared while it is set
@@ -56,6 +57,11 @@ class Bench(FakeGenerator):
         if any(stream is self.broken for stream in streams):
             raise AudioError("this stream is broken", code="bad_audio")
         return super().generate(streams, audio)
+
+    def close(self, stream: FakeStream) -> None:
+        """Remember the stream."""
+        self.closed.append(stream)
+        super().close(stream)
 
 
 class Rig:
@@ -243,6 +249,19 @@ def test_a_stream_that_fails_falls_alone(rig: Rig, caplog: pytest.LogCaptureFixt
     assert [(reply.session, reply.code) for reply in failed] == [("b", "bad_audio")]
     assert {reply.session for reply in replies if isinstance(reply, wire.ChunkResult)} == {"a", "c"}
     assert "a stream failed" in caplog.text
+
+
+def test_the_generator_closes_the_stream_of_a_closed_and_of_a_failed_session(rig: Rig) -> None:
+    for name in "abc":
+        rig.open(name)
+    first, second, third = (rig.worker._streams[name].stream for name in "abc")
+    rig.generator.broken = second
+    rig.tell(wire.Submit("b", job(0)), wire.Close("a"), wire.Close("a"))
+    assert isinstance(rig.next(), wire.StreamFailed)
+    rig.tell(wire.Submit("c", job(0)))
+    assert rig.next().session == "c"
+    assert sorted(map(id, rig.generator.closed)) == sorted([id(first), id(second)])
+    assert first.closed and second.closed and not third.closed
 
 
 def test_portraits_that_cannot_be_used_are_refused(rig: Rig) -> None:
