@@ -32,7 +32,7 @@ FLOOR_START_DB = -60.0
 FLOOR_RISE_DB = 0.06
 FLOOR_FALL = 0.3
 PRIOR_BLOCKS = 10
-"""How many blocks of speech at the target loudness a fresh stream is taken to have heard."""
+"""How many blocks of speech at the target loudness a fresh stream is assumed to have had."""
 MEMORY_BLOCKS = 100
 """Loudness memory, 2 s of speech."""
 OPENING = 80
@@ -46,14 +46,14 @@ class LevelState:
 
     Attributes:
         loudness: average of the square root of speech blocks' RMS amplitude.
-        heard: speech blocks in that average, at most ``MEMORY_BLOCKS``.
+        count: speech blocks in that average, at most ``MEMORY_BLOCKS``.
         floor_db: the room's noise floor.
         quiet: blocks below the threshold since the last one above.
         gain: amplitude factor at the end of the last block; 0 when the gate is closed.
     """
 
     loudness: float = 10 ** (TARGET_DB / 40)
-    heard: int = PRIOR_BLOCKS
+    count: int = PRIOR_BLOCKS
     floor_db: float = FLOOR_START_DB
     quiet: int = HOLD_BLOCKS
     gain: float = 0.0
@@ -123,11 +123,11 @@ def _next(state: LevelState, amplitude: float) -> LevelState:
     if level_db < threshold:
         quiet = min(state.quiet + 1, HOLD_BLOCKS)
         gain = 0.0 if quiet == HOLD_BLOCKS else state.gain
-        return LevelState(state.loudness, state.heard, floor_db, quiet, gain)
-    heard = min(state.heard + 1, MEMORY_BLOCKS)
-    loudness = state.loudness + (amplitude**0.5 - state.loudness) / heard
+        return LevelState(state.loudness, state.count, floor_db, quiet, gain)
+    count = min(state.count + 1, MEMORY_BLOCKS)
+    loudness = state.loudness + (amplitude**0.5 - state.loudness) / count
     gain_db = min(max(TARGET_DB - 40 * float(np.log10(loudness)), MIN_GAIN_DB), MAX_GAIN_DB)
-    return LevelState(loudness, heard, floor_db, 0, 10 ** (gain_db / 20))
+    return LevelState(loudness, count, floor_db, 0, 10 ** (gain_db / 20))
 
 
 def _ramp(before: float, after: float) -> NDArray[np.float32]:

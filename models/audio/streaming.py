@@ -1,9 +1,9 @@
 """Speech features chunk by chunk: of a whole recording as published, or of speech as it comes.
 
-With the recording known, all of it is heard at once, exactly as published. Live, each chunk is
-heard at the end of a bounded past: the encoders attend to everything they are given, so a frame
-near the end of what is known hears less of its future than in the published order, and levels are
-those of the past alone.
+With the recording known, all of it is encoded at once, exactly as published. Live, each chunk is
+encoded at the end of a bounded past: the encoders attend to all of their input, so a frame near the
+end of what is known sees less of its future than in the published order, and levels are those of
+the past alone.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SpeechFeatures(Protocol):
 
 
 class SpeechStream:
-    """One session's speech.
+    """Features of one session's speech, chunk by chunk.
 
     Args:
         features: the encoder.
@@ -93,21 +93,21 @@ class SpeechStream:
         audio = check_audio(audio)
         first, self._at = self._at, self._at + self.chunk
         if self.known is not None:
-            rows = torch.arange(first, self._at).clamp(max=len(self.known) - 1)
-            return self.known[rows]
-        heard = np.concatenate([self._past, audio])
+            index = torch.arange(first, self._at).clamp(max=len(self.known) - 1)
+            return self.known[index]
+        sound = np.concatenate([self._past, audio])
         before = round(self._past.size * self.features.fps / SAMPLE_RATE)
-        made = self.features.frames(heard, before + self.chunk)[before:]
+        features = self.features.frames(sound, before + self.chunk)[before:]
         keep = round(PAST_SECONDS * self.features.fps)
-        spoken = heard[: self._past.size + own]
-        frames = round(spoken.size * self.features.fps / SAMPLE_RATE)
+        past = sound[: self._past.size + own]
+        frames = round(past.size * self.features.fps / SAMPLE_RATE)
         begin = round(max(0, frames - keep) * SAMPLE_RATE / self.features.fps)
-        self._past = spoken[begin:]
-        return made
+        self._past = past[begin:]
+        return features
 
 
 def check_audio(speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Speech that can be heard: finite, not empty, limited to [-1, 1].
+    """Speech that an encoder accepts: finite, not empty, limited to [-1, 1].
 
     Raises:
         AudioError: it is empty or not finite.
@@ -129,29 +129,30 @@ def clamped_windows(features: Tensor, radius: int) -> Tensor:
     """[L, ...] -> [L, 2 radius + 1, ...]: each frame's neighbours, repeated at both ends."""
     length = len(features)
     offsets = torch.arange(-radius, radius + 1)
-    rows = (torch.arange(length)[:, None] + offsets).clamp(0, length - 1)
-    return features[rows]
+    index = (torch.arange(length)[:, None] + offsets).clamp(0, length - 1)
+    return features[index]
 
 
 def hidden_states(layers: Iterable[nn.Module], run: Callable[[], object]) -> list[Tensor]:
-    """Run the network and keep [1, T, channels] of every layer, the first one's input before them.
+    """The input of the first layer, then the output of every layer, each [1, T, channels].
 
-    Libraries differ in what they return (Whisper's last state comes after a norm); layers do not.
+    Libraries differ in what they return (Whisper's last state comes after a norm), so hooks on the
+    layers collect the states while ``run`` calls the network.
     """
     layers = list(layers)
-    kept: list[Tensor] = []
+    states: list[Tensor] = []
 
-    def enter(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        kept.append(given[0] if given else named["hidden_states"])
+    def keep_input(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        states.append(args[0] if args else kwargs["hidden_states"])
 
-    def leave(_: nn.Module, __: Any, output: Any) -> None:
-        kept.append(output[0] if isinstance(output, tuple) else output)
+    def keep_output(_: nn.Module, __: Any, output: Any) -> None:
+        states.append(output[0] if isinstance(output, tuple) else output)
 
-    handles: list[Any] = [layers[0].register_forward_pre_hook(enter, with_kwargs=True)]
-    handles += [layer.register_forward_hook(leave) for layer in layers]
+    handles: list[Any] = [layers[0].register_forward_pre_hook(keep_input, with_kwargs=True)]
+    handles += [layer.register_forward_hook(keep_output) for layer in layers]
     try:
         run()
     finally:
         for handle in handles:
             handle.remove()
-    return kept
+    return states

@@ -1,8 +1,8 @@
-"""wav2vec2 as Hallo and MEMO hear it: features stretched to video frames inside the network.
+"""wav2vec2 as used by Hallo and MEMO: features interpolated to video frames inside the network.
 
 Between the convolutions (about 50 a second) and the transformer, features are interpolated
-linearly to one row per video frame; the outputs of all transformer layers are kept, and each frame
-gets those of its two neighbours on both sides.
+linearly to one per video frame; each frame gets the outputs of all transformer layers for itself
+and for its two neighbours on both sides.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from models.audio.streaming import clamped_windows, hidden_states
 
 RADIUS = 2
 SHORTEST = 400
-"""Samples that the convolutions need for one row."""
+"""Samples that the convolutions need for one feature."""
 
 
 class Wav2VecFeatures:
-    """Implements ``SpeechFeatures``; rows are [window, layers, channels].
+    """Implements ``SpeechFeatures``; a frame's features are [window, layers, channels].
 
     Args:
-        network: transformers' ``Wav2Vec2Model`` with values; stays in float32, as published.
+        network: transformers' ``Wav2Vec2Model`` with weights; stays in float32, as published.
         fps: video frames per second.
     """
 
@@ -52,10 +52,10 @@ class Wav2VecFeatures:
     @torch.inference_mode()
     def frames(self, speech: NDArray[np.float32], count: int) -> Tensor:
         """Features of the first ``count`` frames; frames beyond the sound repeat the last."""
-        reach = max(1, math.ceil(speech.size / SAMPLE_RATE * self.fps))
-        made = self.layers(zero_mean_unit_variance(speech), reach)
-        rows = torch.arange(count).clamp(max=reach - 1)
-        return clamped_windows(made, RADIUS)[rows]
+        available = max(1, math.ceil(speech.size / SAMPLE_RATE * self.fps))
+        features = self.layers(zero_mean_unit_variance(speech), available)
+        index = torch.arange(count).clamp(max=available - 1)
+        return clamped_windows(features, RADIUS)[index]
 
     def layers(self, sound: NDArray[np.float32], count: int) -> Tensor:
         """Outputs of all layers [count, layers, channels] for normalised sound [N]."""
@@ -66,10 +66,10 @@ class Wav2VecFeatures:
         """Hidden states [1, count, channels]: the embedding, then every layer's output."""
         weight = self.network.feature_projection.projection.weight
         padded = np.pad(sound, (0, max(0, SHORTEST - sound.size)))
-        given = torch.from_numpy(padded)[None].to(weight.device, weight.dtype)
-        slow = self.network.feature_extractor(given)
-        rows = F.interpolate(slow, size=count, mode="linear", align_corners=True)
-        hidden, _ = self.network.feature_projection(rows.transpose(1, 2))
+        samples = torch.from_numpy(padded)[None].to(weight.device, weight.dtype)
+        coarse = self.network.feature_extractor(samples)
+        stretched = F.interpolate(coarse, size=count, mode="linear", align_corners=True)
+        hidden, _ = self.network.feature_projection(stretched.transpose(1, 2))
         encoder = self.network.encoder
         return hidden_states(encoder.layers, lambda: encoder(hidden))
 

@@ -1,4 +1,4 @@
-"""Whisper's encoder as EchoMimic hears it: five hidden states, ten rows around each video frame.
+"""Whisper's encoder as used by EchoMimic: five hidden states of ten steps around each frame.
 
 The spectrogram is taken of the whole recording at once; segments of 30 s are padded with zeros in
 the normalised logarithmic domain, not with silence (published behaviour).
@@ -18,17 +18,17 @@ from models.audio import SAMPLE_RATE
 from models.audio.streaming import hidden_states
 
 HOP, WINDOW, BANDS = 160, 400, 80
-STRIDE = 2  # spectrogram frames to a row of the encoder: 3000 to the published 1500
+STRIDE = 2  # spectrogram frames to a step of the encoder: 3000 to the published 1500
 ROWS_PER_SECOND = 50
-BEFORE, AFTER = 4, 5  # rows around a video frame's own
+BEFORE, AFTER = 4, 5  # encoder steps around a video frame's own
 SHORTEST = WINDOW  # samples; reflection at the ends needs half of it
 
 
 class WhisperFeatures:
-    """Implements ``SpeechFeatures``; rows are [10 x 5 tokens, channels], time before layer.
+    """Implements ``SpeechFeatures``; one frame: [10 x 5 tokens, channels], time before layer.
 
     Args:
-        network: transformers' ``WhisperEncoder`` with values; stays in float32.
+        network: transformers' ``WhisperEncoder`` with weights; stays in float32.
         fps: video frames per second.
 
     Attributes:
@@ -45,7 +45,7 @@ class WhisperFeatures:
     def whole(self, speech: NDArray[np.float32], _: int) -> Tensor:
         """Features [L, tokens, channels] of a recording."""
         rows = self.rows(speech)
-        return self._cut(rows, frames_of(len(rows), self.fps))
+        return self._cut(rows, num_video_frames(len(rows), self.fps))
 
     @torch.inference_mode()
     def frames(self, speech: NDArray[np.float32], count: int) -> Tensor:
@@ -53,24 +53,24 @@ class WhisperFeatures:
         return self._cut(self.rows(speech), count)
 
     def _cut(self, rows: Tensor, count: int) -> Tensor:
-        return rows[rows_of(torch.arange(count), len(rows), self.fps)].flatten(1, 2)
+        return rows[row_indices(torch.arange(count), len(rows), self.fps)].flatten(1, 2)
 
     def rows(self, speech: NDArray[np.float32]) -> Tensor:
         """Hidden states [T, 5, channels], 50 a second."""
         mel = log_mel(speech)
-        parts = []
+        states = []
         for begin in range(0, mel.shape[1], self.segment):
             piece = mel[:, begin : begin + self.segment]
-            states = self.states(F.pad(piece, (0, self.segment - piece.shape[1])))
-            parts.append(states[: max(1, piece.shape[1] // 2)])
-        return torch.cat(parts)
+            segment = self.states(F.pad(piece, (0, self.segment - piece.shape[1])))
+            states.append(segment[: max(1, piece.shape[1] // 2)])
+        return torch.cat(states)
 
     def states(self, mel: Tensor) -> Tensor:
         """One padded segment [80, 3000] -> [1500, 5, channels]: the first layer's input, then
         every layer's output, the last one before the final norm."""
         weight = self.network.conv1.weight
-        given = mel[None].to(weight.device, weight.dtype)
-        states = hidden_states(self.network.layers, lambda: self.network(given))
+        segment = mel[None].to(weight.device, weight.dtype)
+        states = hidden_states(self.network.layers, lambda: self.network(segment))
         return torch.stack([state[0] for state in states], dim=1)
 
 
@@ -89,13 +89,13 @@ def mel_filters() -> Tensor:
     """Slaney's triangular filters [80, 201], float32."""
     from transformers.audio_utils import mel_filter_bank
 
-    bank = mel_filter_bank(
+    filters = mel_filter_bank(
         1 + WINDOW // 2, BANDS, 0.0, SAMPLE_RATE / 2, SAMPLE_RATE, norm="slaney", mel_scale="slaney"
     )
-    return torch.from_numpy(np.asarray(bank.T, np.float32))
+    return torch.from_numpy(np.asarray(filters.T, np.float32))
 
 
-def frames_of(rows: int, fps: float) -> int:
+def num_video_frames(rows: int, fps: float) -> int:
     """Video frames of T rows: up to one more than the first whose own row lies beyond T."""
     frame = 0
     while int(frame * ROWS_PER_SECOND / fps) <= rows:
@@ -103,7 +103,7 @@ def frames_of(rows: int, fps: float) -> int:
     return frame + 1
 
 
-def rows_of(frames: Tensor, rows: int, fps: float) -> Tensor:
+def row_indices(frames: Tensor, rows: int, fps: float) -> Tensor:
     """The ten rows of each video frame [N] -> int64 [N, 10], repeated at both ends."""
     own = (frames.double() * ROWS_PER_SECOND / fps).long()
     around = torch.arange(-BEFORE, AFTER + 1)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from models.face.detector import Face, detect
-from models.face.landmarks import Landmarks, landmarks
+from models.face.detector import Face, detect_faces
+from models.face.landmarks import Landmarks, locate_landmarks
 from models.io.console import progress
 
 UPPER_LIP, LOWER_LIP = 13, 14
@@ -50,7 +50,7 @@ def track_face(frames: NDArray[np.uint8], label: str = "landmarks") -> FaceTrack
     face = _first_face(frames)
     if face is None:
         return None
-    marks = [landmarks(frame, face) for frame in progress(frames, label, len(frames))]
+    marks = [locate_landmarks(frame, face) for frame in progress(frames, label, len(frames))]
     seen = np.array([one.presence >= MIN_PRESENCE for one in marks])
     if not seen.any():
         return None
@@ -70,8 +70,8 @@ def track_face(frames: NDArray[np.uint8], label: str = "landmarks") -> FaceTrack
 
 def _first_face(frames: NDArray[np.uint8]) -> Face | None:
     for k in np.linspace(0, len(frames) - 1, _SEARCHED).astype(int):
-        found = detect(frames[k])
-        if found and landmarks(frames[k], found[0]).presence >= MIN_PRESENCE:
+        found = detect_faces(frames[k])
+        if found and locate_landmarks(frames[k], found[0]).presence >= MIN_PRESENCE:
             return found[0]
     return None
 

@@ -1,1 +1,1 @@
-"""Pictures in, portraits out: face detection, framing and mask."""
+"""Face detection, landmarks, portrait framing and the person mask."""

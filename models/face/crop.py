@@ -1,4 +1,4 @@
-"""Cuts the square that the model sees out of a picture, framed like its training pictures."""
+"""Crops the square that the model sees, framed like its training pictures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from models.face.landmarks import Landmarks
 
 SIDE = 256
 UNIT = 62.0
-"""Mean distance from the middle of the eyes to the mouth in training pictures, pixels."""
+"""Mean distance from the centre of the eyes to the mouth in training pictures, pixels."""
 MIDDLE = (127.7, 156.4)
-"""Mean place of the point half way between them."""
+"""Mean position of the point half way between them."""
 UNIT_RANGE = (0.86, 1.15)
 MIDDLE_RANGE = (10.0, 21.0)
 """A square picture within these limits of training pictures (shares of ``UNIT``; pixels across and
@@ -25,12 +25,12 @@ _BLUR = 10.0
 
 @dataclass(frozen=True)
 class Crop:
-    """The cut-out and how it came about.
+    """A cropped portrait and the transform that produced it.
 
     Attributes:
         picture: RGB uint8 [256, 256, 3].
-        to_crop: from pixels of the source to pixels of the cut-out.
-        missing: share of the cut-out that lies beyond the source and was made up.
+        to_crop: from pixels of the source to pixels of the crop.
+        missing: share of the crop that lies beyond the source and was filled in.
     """
 
     picture: NDArray[np.uint8]
@@ -38,17 +38,17 @@ class Crop:
     missing: float
 
 
-def crop_portrait(picture: NDArray[np.uint8], marks: Landmarks) -> Crop:
+def crop_portrait(picture: NDArray[np.uint8], landmarks: Landmarks) -> Crop:
     """Frame a face: upright, scaled and shifted so that eyes and mouth lie as in training.
 
     Args:
         picture: RGB uint8 [H, W, 3].
-        marks: the face's points in it.
+        landmarks: of the face in it.
 
     Returns:
-        The cut-out. A square picture that is framed well already is only resized.
+        The crop. A square picture that is framed well already is only resized.
     """
-    to_crop = _framing(picture, marks)
+    to_crop = _framing(picture, landmarks)
     inner = cut(picture, to_crop, SIDE, "edge")
     cover = cut(np.full(picture.shape[:2], 255, np.uint8), to_crop, SIDE)
     missing = float((cover < 128).mean())
@@ -57,9 +57,9 @@ def crop_portrait(picture: NDArray[np.uint8], marks: Landmarks) -> Crop:
     return Crop(inner, to_crop, missing)
 
 
-def _framing(picture: NDArray[np.uint8], marks: Landmarks) -> Similarity:
-    eyes = marks.eyes.mean(0)
-    middle, unit = (eyes + marks.mouth) / 2, float(np.linalg.norm(marks.mouth - eyes))
+def _framing(picture: NDArray[np.uint8], landmarks: Landmarks) -> Similarity:
+    eyes = landmarks.eyes.mean(0)
+    middle, unit = (eyes + landmarks.mouth) / 2, float(np.linalg.norm(landmarks.mouth - eyes))
     height, width = picture.shape[:2]
     if height == width:
         whole = square_around(np.array([width / 2, height / 2]), width, 0.0, SIDE)

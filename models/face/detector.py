@@ -1,4 +1,4 @@
-"""Finds faces in a picture, near ones and far ones, with their six key points."""
+"""BlazeFace: detects near and far faces in a picture, with six key points each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.geometry import Similarity, cut, square_around
-from models.face.networks import Network, run
+from models.face.networks import Network, run_network
 
 MIN_SCORE = 0.5
 SAME_FACE_OVERLAP = 0.3
-"""Boxes that share this much of their union are one face."""
+"""Intersection over union above which two boxes are the same face."""
 _SHARES = (1.0, 1.6, 0.5, 0.25)
-"""Sides of the squares searched one after another, for the picture's longer side: the whole, more
-room for a face that fills it, then tiles for faces far away."""
+"""Side of the searched squares as shares of the picture's longer side, in order: the whole picture,
+a wider view for a face that fills it, then tiles for faces far away."""
 _SEARCHED_SIDE = 2400
-"""Larger pictures are shrunk first; bounds the time that one without a face takes."""
+"""Larger pictures are shrunk first, which bounds the time of a search without a result."""
 _MIN_TILE = 480.0
 """Smaller tiles would only find faces that are too small anyway."""
 
@@ -45,13 +45,13 @@ class Face:
 
     @property
     def centre(self) -> NDArray[np.float32]:
-        """The box's middle [2]."""
+        """The box's centre [2]."""
         return ((self.box[:2] + self.box[2:]) / 2).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class _Grid:
-    """How a detector's rows map to places: (cells along a side, boxes per cell), and its input."""
+    """Anchor grid of a detector: its input's side, and (cells along a side, anchors per cell)."""
 
     network: Network
     side: int
@@ -64,7 +64,7 @@ _GRIDS = (
 )
 
 
-def detect(picture: NDArray[np.uint8]) -> list[Face]:
+def detect_faces(picture: NDArray[np.uint8]) -> list[Face]:
     """Faces in RGB uint8 [H, W, 3], the largest first; none is an empty list."""
     shrunk = _SEARCHED_SIDE / max(*picture.shape[:2], _SEARCHED_SIDE)
     if shrunk < 1:
@@ -95,7 +95,7 @@ def _scaled(face: Face, factor: float) -> Face:
 
 
 def _tiles(width: int, height: int, side: float) -> list[NDArray[np.float64]]:
-    """Middles of squares that cover a picture and overlap their neighbours by half or more."""
+    """Centres of squares that cover a picture and overlap their neighbours by half or more."""
     along = []
     for length in (width, height):
         count = 1 + max(0, int(np.ceil((length - side) / (side / 2))))
@@ -106,10 +106,10 @@ def _tiles(width: int, height: int, side: float) -> list[NDArray[np.float64]]:
 
 def _search(picture: NDArray[np.uint8], grid: _Grid, square: Similarity) -> list[Face]:
     small = cut(picture, square, grid.side).astype(np.float32)
-    places, logits = run(grid.network, small / np.float32(127.5) - np.float32(1))
+    boxes, logits = run_network(grid.network, small / np.float32(127.5) - np.float32(1))
     scores = 1 / (1 + np.exp(-np.clip(logits[:, 0], -80, 80)))
     rows = np.flatnonzero(scores >= MIN_SCORE)
-    pairs = places[rows].reshape(-1, 8, 2)
+    pairs = boxes[rows].reshape(-1, 8, 2)
     anchors = _anchors(grid)[rows, None]
     pairs[:, :1] += anchors[:, :1]
     pairs[:, 2:] += anchors
@@ -129,32 +129,32 @@ def _search(picture: NDArray[np.uint8], grid: _Grid, square: Similarity) -> list
 
 @cache
 def _anchors(grid: _Grid) -> NDArray[np.float32]:
-    """Middles of the cells, pixels of the detector's input, [rows, 2]."""
-    parts = []
-    for count, boxes in grid.cells:
+    """Anchor centres in pixels of the detector's input, [anchors, 2]."""
+    grids = []
+    for count, per_cell in grid.cells:
         along = (np.arange(count, dtype=np.float32) + 0.5) * (grid.side / count)
         y, x = np.meshgrid(along, along, indexing="ij")
-        parts.append(np.repeat(np.stack([x, y], -1).reshape(-1, 2), boxes, axis=0))
-    return np.concatenate(parts)
+        grids.append(np.repeat(np.stack([x, y], -1).reshape(-1, 2), per_cell, axis=0))
+    return np.concatenate(grids)
 
 
 def _distinct(faces: list[Face]) -> list[Face]:
-    """One face, averaged by score, for each heap of overlapping ones."""
+    """One face for each group of overlapping ones: their average, weighted by score."""
     rest = sorted(faces, key=lambda face: face.score, reverse=True)
-    kept = []
+    distinct = []
     while rest:
-        heap = [face for face in rest if _overlap(rest[0], face) >= SAME_FACE_OVERLAP]
-        weights = np.array([face.score for face in heap], np.float32)
-        kept.append(
+        group = [face for face in rest if _overlap(rest[0], face) >= SAME_FACE_OVERLAP]
+        weights = np.array([face.score for face in group], np.float32)
+        distinct.append(
             Face(
-                np.average([face.box for face in heap], 0, weights).astype(np.float32),
-                heap[0].score,
-                np.average([face.points for face in heap], 0, weights).astype(np.float32),
+                np.average([face.box for face in group], 0, weights).astype(np.float32),
+                group[0].score,
+                np.average([face.points for face in group], 0, weights).astype(np.float32),
             )
         )
-        taken = {id(face) for face in heap}
+        taken = {id(face) for face in group}
         rest = [face for face in rest if id(face) not in taken]
-    return kept
+    return distinct
 
 
 def _overlap(one: Face, other: Face) -> float:

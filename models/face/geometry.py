@@ -1,6 +1,6 @@
-"""Cuts turned and scaled squares out of pictures, and takes points along.
+"""Crops rotated and scaled squares out of pictures, and maps points accordingly.
 
-Points are in continuous pixels: the first pixel reaches from 0 to 1, its middle is 0.5.
+Points are in continuous pixels: the first pixel reaches from 0 to 1, its centre is 0.5.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ _BORDERS = {"edge": cv2.BORDER_REPLICATE, "zero": cv2.BORDER_CONSTANT}
 
 @dataclass(frozen=True)
 class Similarity:
-    """Turn, uniform scale and shift from picture to cut-out: ``matrix`` float64 [2, 3]."""
+    """Rotation, uniform scale and translation from picture to crop: ``matrix`` float64 [2, 3]."""
 
     matrix: NDArray[np.float64]
 
     @property
     def scale(self) -> float:
-        """Cut-out pixels for one picture pixel."""
+        """Crop pixels for one picture pixel."""
         return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
 
     def apply(self, points: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Points [..., 2] of the picture in the cut-out."""
+        """Points [..., 2] of the picture in the crop."""
         moved: NDArray[np.float64] = points @ self.matrix[:, :2].T + self.matrix[:, 2]
         return moved
 
     def inverse(self) -> Similarity:
-        """From cut-out to picture."""
+        """From crop to picture."""
         turn = np.linalg.inv(self.matrix[:, :2])
         return Similarity(np.column_stack([turn, -turn @ self.matrix[:, 2]]))
 
@@ -42,7 +42,7 @@ def square_around(centre: NDArray[np.floating], side: float, angle: float, to: i
     Args:
         centre: [2], of the square; ``side``: its length; both in picture pixels.
         angle: of its upper side against the picture's x axis, radians, y down.
-        to: side of the cut-out, pixels.
+        to: side of the crop, pixels.
     """
     scale = to / side
     turn = scale * np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
@@ -52,7 +52,7 @@ def square_around(centre: NDArray[np.floating], side: float, angle: float, to: i
 def cut(
     picture: NDArray[np.uint8], similarity: Similarity, side: int, border: str = "zero"
 ) -> NDArray[np.uint8]:
-    """The cut-out [side, side, ...], not aliased; beyond the picture its ``edge`` or ``zero``."""
+    """Crop [side, side, ...] with anti-aliasing; beyond the picture its ``edge`` or ``zero``."""
     picture, matrix = _part(picture, similarity, side)
     shrink = min(1.0, 1.5 * similarity.scale)
     if shrink < 0.75:
@@ -70,7 +70,7 @@ def cut(
 def _part(
     picture: NDArray[np.uint8], similarity: Similarity, side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The part of a picture that a cut-out can show, and the matrix that starts from it."""
+    """The region of a picture that a crop can show, and the matrix from its first pixel."""
     corners = similarity.inverse().apply(np.array([[0, 0], [side, 0], [0, side], [side, side]]))
     spare = 2 + 2 / similarity.scale
     size = np.array(picture.shape[1::-1])

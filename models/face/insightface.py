@@ -1,9 +1,9 @@
-"""InsightFace's detector and face vector, run from the publisher's files by ONNX Runtime.
+"""InsightFace's detector and face embedding, run from the publisher's files by ONNX Runtime.
 
 The two files are not free to distribute: what is here follows their documented inputs and outputs
 (detector: for strides 8, 16 and 32, two anchors a cell, scores, distances to the sides of the box
-and to five points, in strides; vector: a face of 112 x 112 with the five points in fixed places).
-Tests run it on small networks of the same form.
+and to five points, in strides; embedding: a face of 112 x 112 with the five points at fixed
+positions). Tests run it on small networks of the same form.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from models.errors import WeightsError
 DETECTOR, RECOGNISER = "scrfd_10g_bnkps.onnx", "glintr100.onnx"
 SIDE = 640  # of the square that the detector sees
 STRIDES = (8, 16, 32)
-ANCHORS = 2  # a cell
-MIN_SCORE, SAME_FACE = 0.5, 0.4
-ALIGNED = 112
-PLACES = np.array(
+ANCHORS_PER_CELL = 2
+MIN_SCORE, MAX_OVERLAP = 0.5, 0.4
+ALIGNED_SIDE = 112
+ALIGNED_POINTS = np.array(
     [
         [38.2946, 51.6963],
         [73.5318, 51.5014],
@@ -38,7 +38,7 @@ Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Found:
+class FaceDetection:
     """A face: box [4] (left, top, right, bottom), score, and five points [5, 2], in pixels."""
 
     box: NDArray[np.float32]
@@ -47,7 +47,7 @@ class Found:
 
 
 class InsightFaceEmbedder:
-    """The face vector of a portrait.
+    """Computes the ArcFace embedding of a portrait.
 
     Args:
         folder: holds both files.
@@ -61,8 +61,8 @@ class InsightFaceEmbedder:
         self.recogniser = _session(folder / RECOGNISER)
 
     def vector(self, picture: Pixels) -> NDArray[np.float32]:
-        """RGB uint8 [H, W, 3] -> the largest face's vector, not normalised; zeros without a face
-        (both as published)."""
+        """RGB uint8 [H, W, 3] -> the largest face's embedding, not normalised; zeros without a
+        face (both as published)."""
         faces = self.detect(picture)
         if not faces:
             size = self.recogniser.get_outputs()[0].shape[-1]
@@ -71,19 +71,20 @@ class InsightFaceEmbedder:
         aligned = align(picture, face.points)
         return _run(self.recogniser, aligned, 127.5, 127.5)[0].reshape(-1)
 
-    def detect(self, picture: Pixels) -> list[Found]:
-        """Faces in RGB uint8 [H, W, 3], the surest first."""
+    def detect(self, picture: Pixels) -> list[FaceDetection]:
+        """Faces in RGB uint8 [H, W, 3], by descending score."""
         scale = SIDE / max(picture.shape[:2])
         height, width = (max(1, int(side * scale)) for side in picture.shape[:2])
         canvas = np.zeros((SIDE, SIDE, 3), np.uint8)
         canvas[:height, :width] = cv2.resize(picture, (width, height))
         outputs = _run(self.detector, canvas, 127.5, 128.0)
         return [
-            Found(face.box / scale, face.score, face.points / scale) for face in decode(outputs)
+            FaceDetection(face.box / scale, face.score, face.points / scale)
+            for face in decode_detections(outputs)
         ]
 
 
-def decode(outputs: list[NDArray[np.float32]]) -> list[Found]:
+def decode_detections(outputs: list[NDArray[np.float32]]) -> list[FaceDetection]:
     """The detector's nine outputs (scores, boxes, points of each stride) -> faces in its input."""
     found = []
     count = len(STRIDES)
@@ -91,36 +92,37 @@ def decode(outputs: list[NDArray[np.float32]]) -> list[Found]:
         scores = outputs[k].reshape(-1)
         boxes = outputs[k + count].reshape(-1, 4) * stride
         points = outputs[k + 2 * count].reshape(-1, 5, 2) * stride
-        cells = SIDE // stride
-        y, x = np.divmod(np.arange(cells * cells), cells)
-        middles = np.repeat(np.stack([x, y], 1) * stride, ANCHORS, axis=0).astype(np.float32)
+        side = SIDE // stride
+        y, x = np.divmod(np.arange(side * side), side)
+        origins = (np.stack([x, y], 1) * stride).astype(np.float32)
+        centres = np.repeat(origins, ANCHORS_PER_CELL, axis=0)
         for row in np.flatnonzero(scores >= MIN_SCORE):
-            at, box = middles[row], boxes[row]
+            at, box = centres[row], boxes[row]
             corners = np.concatenate([at - box[:2], at + box[2:]])
-            found.append(Found(corners, float(scores[row]), at + points[row]))
+            found.append(FaceDetection(corners, float(scores[row]), at + points[row]))
     return _distinct(found)
 
 
 def align(picture: Pixels, points: NDArray[np.floating]) -> Pixels:
-    """The face with its five points where ``PLACES`` has them, [112, 112, 3].
+    """The face with its five points where ``ALIGNED_POINTS`` has them, [112, 112, 3].
 
     The similarity z -> a z + b that fits best in least squares, points as complex numbers.
     """
-    here, there = (p[:, 0] + 1j * p[:, 1] for p in (np.asarray(points, np.float64), PLACES))
+    here, there = (p[:, 0] + 1j * p[:, 1] for p in (np.asarray(points, np.float64), ALIGNED_POINTS))
     centred = here - here.mean()
     a = np.vdot(centred, there - there.mean()) / np.vdot(centred, centred)
     b = there.mean() - a * here.mean()
     matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
-    return np.asarray(cv2.warpAffine(picture, matrix, (ALIGNED, ALIGNED)), np.uint8)
+    return np.asarray(cv2.warpAffine(picture, matrix, (ALIGNED_SIDE, ALIGNED_SIDE)), np.uint8)
 
 
-def _distinct(faces: list[Found]) -> list[Found]:
-    """Without boxes that share much with a surer one."""
-    kept: list[Found] = []
+def _distinct(faces: list[FaceDetection]) -> list[FaceDetection]:
+    """Non-maximum suppression: drop boxes that overlap one of a higher score."""
+    distinct: list[FaceDetection] = []
     for face in sorted(faces, key=lambda found: found.score, reverse=True):
-        if all(_overlap(face.box, other.box) <= SAME_FACE for other in kept):
-            kept.append(face)
-    return kept
+        if all(_overlap(face.box, other.box) <= MAX_OVERLAP for other in distinct):
+            distinct.append(face)
+    return distinct
 
 
 def _overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
@@ -133,8 +135,8 @@ def _overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 def _run(
     session: ort.InferenceSession, picture: Pixels, mean: float, deviation: float
 ) -> list[NDArray[np.float32]]:
-    given = (picture.astype(np.float32) - np.float32(mean)) / np.float32(deviation)
-    inputs = {session.get_inputs()[0].name: given.transpose(2, 0, 1)[None]}
+    normalised = (picture.astype(np.float32) - np.float32(mean)) / np.float32(deviation)
+    inputs = {session.get_inputs()[0].name: normalised.transpose(2, 0, 1)[None]}
     return [np.asarray(output) for output in session.run(None, inputs)]
 
 

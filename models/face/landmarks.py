@@ -1,4 +1,4 @@
-"""Places 468 points on a face and reads its pose, eyes and mouth from them."""
+"""Locates 468 landmarks on a face and derives its pose, eyes and mouth from them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from models.face.detector import Face
 from models.face.geometry import cut, square_around
-from models.face.networks import Network, run
+from models.face.networks import Network, run_network
 
 _INPUT = 192
-_ROOM = 1.5
-"""Side of the square that the network sees, for the longer side of the face in it."""
+_MARGIN = 1.5
+"""Side of the square that the network sees, divided by the longer side of the face in it."""
 _PASSES = 3
-"""The first square comes from the detector, the next ones from the points found before."""
+"""The first square comes from the detector, the next ones from the previous pass."""
 
 _LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 _RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
@@ -23,8 +23,9 @@ _EYE_CORNERS = (33, 263)
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 _CHEEKS = (234, 454)
 _EYE_INWARD, _EYE_UP, _MOUTH_UP = 0.023, 0.026, 0.025
-"""From the middles of the outlines to where training pictures have eyeball and mouth, as measured
-on 24 of them; shares of the distance between the eyes (for the mouth, of their outer corners)."""
+"""Offset from the centres of the outlines to where training pictures have eyeball and mouth,
+measured on 24 of them; shares of the distance between the eyes (for the mouth, of their outer
+corners)."""
 FACE_OVAL = (
     *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
     *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
@@ -33,7 +34,7 @@ FACE_OVAL = (
 
 @dataclass(frozen=True)
 class Landmarks:
-    """Points of one face.
+    """Landmarks of one face.
 
     Attributes:
         points: float32 [468, 3]: pixels x, y of the picture, and depth in the same scale (nearer
@@ -46,17 +47,17 @@ class Landmarks:
 
     @property
     def eyes(self) -> NDArray[np.float32]:
-        """Middles of the picture's left and right eyeball, [2, 2]."""
+        """Centres of the picture's left and right eyeball, [2, 2]."""
         left, right = (self.points[list(eye), :2].mean(0) for eye in (_LEFT_EYE, _RIGHT_EYE))
         across = right - left
         up = np.array([across[1], -across[0]])
-        middles = [left + _EYE_INWARD * across, right - _EYE_INWARD * across]
-        raised: NDArray[np.float32] = (np.stack(middles) + _EYE_UP * up).astype(np.float32)
+        centres = [left + _EYE_INWARD * across, right - _EYE_INWARD * across]
+        raised: NDArray[np.float32] = (np.stack(centres) + _EYE_UP * up).astype(np.float32)
         return raised
 
     @property
     def mouth(self) -> NDArray[np.float32]:
-        """Middle of the lips, [2]."""
+        """Centre of the lips, [2]."""
         across = self.points[_EYE_CORNERS[1], :2] - self.points[_EYE_CORNERS[0], :2]
         up = np.array([across[1], -across[0]])
         lips: NDArray[np.float32] = self.points[list(_LIPS), :2].mean(0)
@@ -75,26 +76,26 @@ class Landmarks:
         return float(np.arctan2(across[2], np.hypot(across[0], across[1])))
 
 
-def landmarks(picture: NDArray[np.uint8], face: Face) -> Landmarks:
-    """Find the points of a detected face in RGB uint8 [H, W, 3]."""
+def locate_landmarks(picture: NDArray[np.uint8], face: Face) -> Landmarks:
+    """Locate the landmarks of a detected face in RGB uint8 [H, W, 3]."""
     across = face.points[1] - face.points[0]
-    found = _look(picture, face.centre, face.side, float(np.arctan2(across[1], across[0])))
+    found = _locate(picture, face.centre, face.side, float(np.arctan2(across[1], across[0])))
     for _ in range(_PASSES - 1):
         low, high = found.points[:, :2].min(0), found.points[:, :2].max(0)
-        found = _look(picture, (low + high) / 2, float((high - low).max()), found.roll)
+        found = _locate(picture, (low + high) / 2, float((high - low).max()), found.roll)
     return found
 
 
-def _look(
+def _locate(
     picture: NDArray[np.uint8], centre: NDArray[np.float32], side: float, angle: float
 ) -> Landmarks:
-    square = square_around(centre, max(side, 1.0) * _ROOM, angle, _INPUT)
+    square = square_around(centre, max(side, 1.0) * _MARGIN, angle, _INPUT)
     small = cut(picture, square, _INPUT).astype(np.float32) / np.float32(255)
-    flat, presence = run(Network.LANDMARKS, small)
+    flat, presence = run_network(Network.LANDMARKS, small)
     points = flat.reshape(468, 3)
-    places = square.inverse().apply(points[:, :2])
+    located = square.inverse().apply(points[:, :2])
     depth = points[:, 2:] / square.scale
     return Landmarks(
-        np.concatenate([places, depth], 1).astype(np.float32),
+        np.concatenate([located, depth], 1).astype(np.float32),
         float(1 / (1 + np.exp(-np.clip(presence.item(), -80, 80)))),
     )

@@ -1,4 +1,4 @@
-"""Separates the person from the background."""
+"""Segments the portrayed person from the background."""
 
 from __future__ import annotations
 
@@ -8,52 +8,52 @@ from numpy.typing import NDArray
 
 from models.face.geometry import Similarity, cut, square_around
 from models.face.landmarks import FACE_OVAL, Landmarks
-from models.face.networks import Network, run
+from models.face.networks import Network, run_network
 
 _INPUT = 256
-_SURE = 0.3
-"""Alpha above which pixels hang together."""
-_ROOM = 1.3
-"""Side of what ``segment`` is shown, for the crop's: shoulders are known by the arms below."""
-_ROOM_FILLED = 0.85
+_CONNECTED_ALPHA = 0.3
+"""Alpha above which neighbouring pixels count as connected."""
+_CONTEXT = 1.3
+"""Side of the square given to ``segment``, divided by the crop's: arms help to find shoulders."""
+_CONTEXT_FILLED = 0.85
 
 
 def segment(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How much of each pixel is a person: RGB uint8 [H, W, 3] -> float32 [H, W] in [0, 1]."""
+    """Person probability of each pixel: RGB uint8 [H, W, 3] -> float32 [H, W] in [0, 1]."""
     height, width = picture.shape[:2]
     small = cv2.resize(picture, (_INPUT, _INPUT), interpolation=cv2.INTER_AREA)
-    alpha = run(Network.PERSON, np.asarray(small, np.float32) / np.float32(255))[0][:, :, 0]
+    alpha = run_network(Network.PERSON, np.asarray(small, np.float32) / np.float32(255))[0][:, :, 0]
     full = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(full, np.float32).clip(0, 1)
 
 
 def face_mask(
-    picture: NDArray[np.uint8], marks: Landmarks, to_crop: Similarity, crop_side: int, side: int
+    picture: NDArray[np.uint8], landmarks: Landmarks, to_crop: Similarity, crop_side: int, side: int
 ) -> NDArray[np.float32]:
-    """The portrayed person alone, as seen in a crop.
+    """Mask of the portrayed person in a crop.
 
-    What ``segment`` finds without connexion to the face (other people) is left out; the face itself
-    is in, whatever ``segment`` says.
+    What ``segment`` finds that is not connected to the face (other people) is left out; the face
+    itself is always included.
 
     Args:
         picture: the source, RGB uint8 [H, W, 3].
-        marks: the face's points in it.
+        landmarks: of the face in it.
         to_crop: from the source to a crop of ``crop_side`` pixels.
         side: of the mask.
 
     Returns:
         float32 [side, side] in [0, 1].
     """
-    oval = to_crop.apply(marks.points[list(FACE_OVAL), :2])
+    oval = to_crop.apply(landmarks.points[list(FACE_OVAL), :2])
     face = np.zeros((crop_side, crop_side), np.float32)
     cv2.fillPoly(face, [np.round(oval - 0.5).astype(np.int32)], (1.0,))
     alpha = np.maximum(
         _with_surroundings(picture, to_crop, crop_side), cv2.GaussianBlur(face, (0, 0), 1.5)
     )
-    count, labels = cv2.connectedComponents((alpha > _SURE).astype(np.uint8))
+    count, labels = cv2.connectedComponents((alpha > _CONNECTED_ALPHA).astype(np.uint8))
     if count > 1:
-        mine = np.bincount(labels[face > 0.5], minlength=count)[1:].argmax() + 1
-        near = cv2.dilate((labels == mine).astype(np.uint8), np.ones((5, 5), np.uint8))
+        person = np.bincount(labels[face > 0.5], minlength=count)[1:].argmax() + 1
+        near = cv2.dilate((labels == person).astype(np.uint8), np.ones((5, 5), np.uint8))
         alpha = alpha * near
     small = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32).clip(0, 1)
@@ -64,12 +64,12 @@ def _with_surroundings(
 ) -> NDArray[np.float32]:
     """``segment`` for a crop, with more of the picture in view where there is more."""
     middle = to_crop.inverse().apply(np.array([side / 2, side / 2]))
-    for room in (_ROOM, 1.0):
-        wide = square_around(middle, side / to_crop.scale * room, 0.0, _INPUT)
+    for context in (_CONTEXT, 1.0):
+        wide = square_around(middle, side / to_crop.scale * context, 0.0, _INPUT)
         cover = cut(np.full(picture.shape[:2], 255, np.uint8), wide, _INPUT)
-        if cover.mean() > 255 * _ROOM_FILLED or room == 1.0:
+        if cover.mean() > 255 * _CONTEXT_FILLED or context == 1.0:
             break
     alpha = segment(cut(picture, wide, _INPUT, "edge"))
-    edge = round(_INPUT * (1 - 1 / room) / 2)
+    edge = round(_INPUT * (1 - 1 / context) / 2)
     inner = alpha[edge : _INPUT - edge, edge : _INPUT - edge]
     return np.asarray(cv2.resize(inner, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)

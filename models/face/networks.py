@@ -1,4 +1,4 @@
-"""Loads the four bundled networks that look at portraits, each once for a process."""
+"""The four bundled networks for portraits, each loaded once per process."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Network(Enum):
     )
 
 
-def run(network: Network, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+def run_network(network: Network, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """All outputs of a network for one picture, float32 [side, side, 3] in the network's range.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Makes of any picture the portrait that an identity needs, or says why it cannot."""
+"""Turns a picture into a framed portrait, or says why it cannot be used."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from models.errors import PortraitError
 from models.face.crop import SIDE, Crop, crop_portrait
-from models.face.detector import Face, detect
-from models.face.landmarks import Landmarks, landmarks
+from models.face.detector import Face, detect_faces
+from models.face.landmarks import Landmarks, locate_landmarks
 from models.face.mask import face_mask
 from models.io.image import check_picture
 
@@ -18,10 +18,10 @@ MASK_SIDE = 64
 MIN_FACE = 60.0
 """Smallest face box that shows enough detail, pixels."""
 RIVAL = 0.6
-"""A second face at least this large against the first makes it unclear who is meant."""
+"""A second face at least this large, as a share of the first, makes the picture ambiguous."""
 MIN_PRESENCE = 0.5
 MAX_CANDIDATES = 8
-"""The largest faces are looked at closely; a crowd is refused on the first two anyway."""
+"""Landmarks are located on this many of the largest faces; two similar ones suffice to refuse."""
 MAX_YAW = np.radians(32)
 MAX_ROLL = np.radians(25)
 WARN_YAW = np.radians(18)
@@ -33,14 +33,14 @@ WARN_SCALE = 1.7
 
 @dataclass(frozen=True)
 class Portrait:
-    """What an identity is made of.
+    """A framed face with its mask and the positions of its mouth and eyes.
 
     Attributes:
         crop: RGB uint8 [256, 256, 3].
-        mask: cover of head, hair and shoulders, float32 [64, 64] in [0, 1].
-        mouth_xy: middle of the lips, float32 [2], crop pixels (x, y).
-        eyes_xy: middles of the picture's left and right eye, float32 [4], crop pixels.
-        warnings: what a person should know about the picture, whole sentences.
+        mask: coverage of head, hair and shoulders, float32 [64, 64] in [0, 1].
+        mouth_xy: centre of the lips, float32 [2], crop pixels (x, y).
+        eyes_xy: centres of the picture's left and right eye, float32 [4], crop pixels.
+        warnings: about the picture's quality, for the user, whole sentences.
     """
 
     crop: NDArray[np.uint8]
@@ -59,36 +59,36 @@ def prepare_portrait(picture: NDArray[np.uint8]) -> Portrait:
         WeightsError: a bundled network is missing or damaged.
     """
     check_picture(picture)
-    marks = find_face(picture)
-    crop = crop_portrait(picture, marks)
+    landmarks = find_face(picture)
+    crop = crop_portrait(picture, landmarks)
     return Portrait(
         crop.picture,
-        face_mask(picture, marks, crop.to_crop, SIDE, MASK_SIDE),
-        crop.to_crop.apply(marks.mouth).astype(np.float32),
-        crop.to_crop.apply(marks.eyes).reshape(4).astype(np.float32),
-        _warnings(marks, crop),
+        face_mask(picture, landmarks, crop.to_crop, SIDE, MASK_SIDE),
+        crop.to_crop.apply(landmarks.mouth).astype(np.float32),
+        crop.to_crop.apply(landmarks.eyes).reshape(4).astype(np.float32),
+        _warnings(landmarks, crop),
     )
 
 
 def find_face(picture: NDArray[np.uint8]) -> Landmarks:
-    """The points of the one face that a picture is about.
+    """Landmarks of the only, or clearly largest, face.
 
     Raises:
         PortraitError: ``no_face``, ``several_faces``, ``face_too_small`` or ``face_turned``.
     """
     faces: list[tuple[Face, Landmarks]] = []
-    for face in detect(picture)[:MAX_CANDIDATES]:
-        marks = landmarks(picture, face)
-        known = any(_same(marks, other) for _, other in faces)
-        if marks.presence >= MIN_PRESENCE and not known:
-            faces.append((face, marks))
+    for face in detect_faces(picture)[:MAX_CANDIDATES]:
+        landmarks = locate_landmarks(picture, face)
+        duplicate = any(_same(landmarks, other) for _, other in faces)
+        if landmarks.presence >= MIN_PRESENCE and not duplicate:
+            faces.append((face, landmarks))
     if not faces:
         raise PortraitError(
             "expected one face that looks at the camera, got none;"
             " send a picture in which the face is larger, upright and uncovered",
             code="no_face",
         )
-    face, marks = faces[0]
+    face, landmarks = faces[0]
     rivals = sum(other.side >= RIVAL * face.side for other, _ in faces[1:])
     if rivals:
         raise PortraitError(
@@ -96,8 +96,8 @@ def find_face(picture: NDArray[np.uint8]) -> Landmarks:
             " cut the picture so that it shows one person",
             code="several_faces",
         )
-    _check(face, marks)
-    return marks
+    _check(face, landmarks)
+    return landmarks
 
 
 def _same(one: Landmarks, other: Landmarks) -> bool:
@@ -105,41 +105,41 @@ def _same(one: Landmarks, other: Landmarks) -> bool:
     return bool(np.linalg.norm(one.mouth - other.mouth) < np.linalg.norm(np.ptp(one.eyes, 0)))
 
 
-def _check(face: Face, marks: Landmarks) -> None:
+def _check(face: Face, landmarks: Landmarks) -> None:
     if face.side < MIN_FACE:
         raise PortraitError(
             f"expected a face of at least {MIN_FACE:.0f} pixels, got {face.side:.0f};"
             " send the picture in a higher resolution or taken from nearer",
             code="face_too_small",
         )
-    if abs(marks.yaw) > MAX_YAW:
+    if abs(landmarks.yaw) > MAX_YAW:
         raise PortraitError(
             f"expected a face that looks at the camera, got one turned aside by"
-            f" {abs(np.degrees(marks.yaw)):.0f} degrees; send a picture taken from the front",
+            f" {abs(np.degrees(landmarks.yaw)):.0f} degrees; send a picture taken from the front",
             code="face_turned",
         )
-    if abs(marks.roll) > MAX_ROLL:
+    if abs(landmarks.roll) > MAX_ROLL:
         raise PortraitError(
-            f"expected an upright face, got one tilted by {abs(np.degrees(marks.roll)):.0f}"
+            f"expected an upright face, got one tilted by {abs(np.degrees(landmarks.roll)):.0f}"
             " degrees; turn the picture until the eyes are level",
             code="face_turned",
         )
 
 
-def _warnings(marks: Landmarks, crop: Crop) -> tuple[str, ...]:
-    said = []
-    if abs(marks.yaw) > WARN_YAW:
-        said.append("The face is turned aside; one taken from the front moves better.")
-    if abs(marks.roll) > WARN_ROLL:
-        said.append("The head is tilted; an upright one moves better.")
+def _warnings(landmarks: Landmarks, crop: Crop) -> tuple[str, ...]:
+    warnings = []
+    if abs(landmarks.yaw) > WARN_YAW:
+        warnings.append("The face is turned aside; one taken from the front moves better.")
+    if abs(landmarks.roll) > WARN_ROLL:
+        warnings.append("The head is tilted; an upright one moves better.")
     if crop.missing > WARN_MISSING:
-        said.append(
+        warnings.append(
             f"The picture ends close to the head; {100 * crop.missing:.0f} % of the view was"
             " filled in. Leave more room around the head."
         )
     if crop.to_crop.scale > WARN_SCALE:
-        said.append(
+        warnings.append(
             f"The face is small and was magnified {crop.to_crop.scale:.1f} times to"
             f" {SIDE} pixels; it will look soft."
         )
-    return tuple(said)
+    return tuple(warnings)

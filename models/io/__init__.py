@@ -1,1 +1,1 @@
-"""Read and write what people have: sound, pictures, video, terminals."""
+"""Files and terminals: read sound and pictures, write video, print progress and tables."""

@@ -38,7 +38,7 @@ def default_mouth_box(size: tuple[int, int]) -> MouthBox:
 
 
 def mouth_box_of(identity: object, size: tuple[int, int]) -> MouthBox:
-    """The mouth of a prepared identity; the usual place if it does not tell."""
+    """The mouth of a prepared identity; the default position if it has no portrait."""
     portrait = getattr(identity, "portrait", None)
     mouth, eyes = getattr(portrait, "mouth_xy", None), getattr(portrait, "eyes_xy", None)
     if mouth is None or eyes is None:
@@ -53,11 +53,11 @@ def thumbnail(frame: Picture) -> Picture:
     return np.asarray(cv2.resize(frame, (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def mouth_closeup(frame: Picture, place: MouthBox) -> Picture:
+def mouth_closeup(frame: Picture, mouth: MouthBox) -> Picture:
     """The mouth of a frame RGB [H, W, 3], enlarged to a cell."""
-    half = 0.75 * place.unit
+    half = 0.75 * mouth.unit
     scale = CELL / (2 * half)
-    shift = (CELL / 2 - scale * place.x, ZOOM_HEIGHT / 2 - scale * place.y)
+    shift = (CELL / 2 - scale * mouth.x, ZOOM_HEIGHT / 2 - scale * mouth.y)
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     flat = cv2.warpAffine(
         frame, matrix, (CELL, ZOOM_HEIGHT), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE

@@ -27,7 +27,7 @@ _PALETTE_FRAMES = 6
 
 
 class FrameWriter(Protocol):
-    """Takes frames in order; a context manager that leaves a whole file or none."""
+    """Takes frames in order; a context manager that leaves a complete file or none."""
 
     def __enter__(self) -> Self: ...
 
@@ -43,7 +43,7 @@ class FrameWriter(Protocol):
         ...
 
 
-class _Whole:
+class _AtomicFile:
     """A file that appears under its name only when it is finished."""
 
     def __init__(self, path: Path) -> None:
@@ -86,10 +86,10 @@ class Mp4Writer:
         if size[0] % 2 or size[1] % 2:
             raise ValueError(f"expected an even (height, width), got {size}; crop or pad the frame")
         self.size, self.fps = size, fps
-        self.sound, self.rate = playable(sound, rate)
+        self.sound, self.rate = to_aac_format(sound, rate)
         self.frames = 0
-        self._heard = 0
-        self._file = _Whole(path)
+        self._encoded_samples = 0
+        self._file = _AtomicFile(path)
         self._container: Any = av.open(
             str(self._file.part), "w", format="mp4", options={"movflags": "+faststart"}
         )
@@ -105,7 +105,7 @@ class Mp4Writer:
         stream.options = {
             "crf": str(CRF),
             "preset": "medium",
-            # cv2 makes BT.601 limited range; said aloud, so that no player guesses
+            # cv2 produces BT.601 limited range; tagged, so that no player guesses
             "colorspace": "smpte170m",
             "color_primaries": "smpte170m",
             "color_trc": "smpte170m",
@@ -134,20 +134,20 @@ class Mp4Writer:
         picture.time_base = self._video.codec_context.time_base
         self._container.mux(self._video.encode(picture))
         self.frames += 1
-        self._hear(round(self.frames / self.fps * self.rate), whole=False)
+        self._encode_sound(round(self.frames / self.fps * self.rate), flush=False)
 
-    def _hear(self, end: int, *, whole: bool) -> None:
-        """Encode the sound up to sample ``end`` in AAC frames; a shorter one only if ``whole``."""
+    def _encode_sound(self, end: int, *, flush: bool) -> None:
+        """Encode the sound up to sample ``end`` in AAC frames; a shorter one only on ``flush``."""
         end = min(end, len(self.sound))
-        while self._heard < end and (whole or end - self._heard >= _AAC_FRAME):
-            piece = self.sound[self._heard : min(self._heard + _AAC_FRAME, end)]
+        while self._encoded_samples < end and (flush or end - self._encoded_samples >= _AAC_FRAME):
+            piece = self.sound[self._encoded_samples : min(self._encoded_samples + _AAC_FRAME, end)]
             planes, layout = np.ascontiguousarray(piece.T), self._audio.layout.name
             frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
             frame.sample_rate = self.rate
             frame.time_base = Fraction(1, self.rate)
-            frame.pts = self._heard
+            frame.pts = self._encoded_samples
             self._container.mux(self._audio.encode(frame))
-            self._heard += len(piece)
+            self._encoded_samples += len(piece)
 
     def __exit__(
         self,
@@ -157,7 +157,7 @@ class Mp4Writer:
     ) -> None:
         try:
             if kind is None:
-                self._hear(round(self.frames / self.fps * self.rate), whole=True)
+                self._encode_sound(round(self.frames / self.fps * self.rate), flush=True)
                 self._container.mux(self._video.encode(None))
                 self._container.mux(self._audio.encode(None))
                 self._container.close()
@@ -178,7 +178,7 @@ class GifWriter:
         self.fps, self.width, self.step = fps, width, step
         self.frames = 0
         self._pictures: list[Image.Image] = []
-        self._file = _Whole(path)
+        self._file = _AtomicFile(path)
 
     def __enter__(self) -> Self:
         return self
@@ -223,7 +223,7 @@ class GifWriter:
         )
 
 
-def playable(sound: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], int]:
+def to_aac_format(sound: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], int]:
     """Sound that AAC takes: float32 [N, 1 or 2] in [-1, 1] at one of ``AAC_RATES``."""
     if sound.shape[1] > 2:
         sound = sound.mean(1, keepdims=True, dtype=np.float32)

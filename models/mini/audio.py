@@ -113,10 +113,10 @@ def chunk_features(
     features = encoder.features(window)
     middles = PAST_FRAMES + np.arange(frames)[:, None] + 0.5
     times = (middles + np.arange(-CONTEXT, CONTEXT + 1)) * FRAME_SAMPLES
-    places = np.clip((times - FIRST_CENTRE) / HOP, 0, len(features) - 1)
-    before = np.floor(places).astype(np.intp)
+    positions = np.clip((times - FIRST_CENTRE) / HOP, 0, len(features) - 1)
+    before = np.floor(positions).astype(np.intp)
     after = np.minimum(before + 1, len(features) - 1)
-    weight = (places - before).astype(np.float32)[..., None]
+    weight = (positions - before).astype(np.float32)[..., None]
     gathered: NDArray[np.float32] = features[before] * (1 - weight) + features[after] * weight
     return gathered
 

@@ -1,4 +1,4 @@
-"""A small latent codec: 256x256 RGB <-> 12 channels at 32x32 (f8), convolutions only."""
+"""A small autoencoder: 256x256 RGB <-> 12 channels at 32x32 (f8), convolutions only."""
 
 from __future__ import annotations
 
@@ -67,17 +67,17 @@ class Autoencoder(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [N, C, h, w] -> RGB [N, 3, 8h, 8w], about [0, 1], not clamped."""
-        pixels: Tensor = self.decoder(self.denormalised(latents)) * 0.5 + 0.5
+        pixels: Tensor = self.decoder(self.denormalise(latents)) * 0.5 + 0.5
         return pixels
 
-    def picture(self, latents: Tensor) -> Tensor:
+    def decode_uint8(self, latents: Tensor) -> Tensor:
         """``decode`` for viewing: latents float32 [N, C, h, w] -> RGB uint8 [N, 8h, 8w, 3].
 
         Scaling is done in float32, whatever the weights are.
         """
-        return to_uint8(self.blocks(self.denormalised(latents)))
+        return to_uint8(self.decode_blocks(self.denormalise(latents)))
 
-    def blocks(self, z: Tensor) -> Tensor:
+    def decode_blocks(self, z: Tensor) -> Tensor:
         """The decoder's last map for denormalised latents: blocks of 4x4 pixels in picture order.
 
         Order is what the convolution's rows are sorted by (y, x, colour), so that pixels can move
@@ -91,7 +91,7 @@ class Autoencoder(nn.Module):
         order = torch.arange(48, device=h.device).view(3, 4, 4).permute(1, 2, 0).flatten()
         return F.conv2d(h, last.weight[order], last.bias[order], padding=1).permute(0, 2, 3, 1)
 
-    def denormalised(self, latents: Tensor) -> Tensor:
+    def denormalise(self, latents: Tensor) -> Tensor:
         """Latents as the decoder takes them, in the format of its weights."""
         z = latents * self.std[:, None, None] + self.mean[:, None, None]
         return z.to(next(self.decoder.parameters()).dtype)
@@ -108,18 +108,18 @@ def to_uint8(blocks: Tensor) -> Tensor:
 
 
 class FrameDecoder:
-    """Latents to pictures; owns a copy of the codec that it was made of.
+    """Decodes latents to frames in PyTorch or on an engine; owns a copy of the autoencoder.
 
     On an engine the program has the shape of one chunk; more chunks run one after another.
     """
 
     def __init__(
-        self, codec: Autoencoder, dtype: torch.dtype, frames: int, engine: Engine | None
+        self, autoencoder: Autoencoder, dtype: torch.dtype, frames: int, engine: Engine | None
     ) -> None:
         """``frames`` of a chunk; ``dtype`` to compute in if no engine does."""
-        copy = Autoencoder(codec.spec)
-        copy.load_state_dict(codec.state_dict())
-        self._codec = for_inference(copy, torch.float32 if engine else dtype)
+        copy = Autoencoder(autoencoder.spec)
+        copy.load_state_dict(autoencoder.state_dict())
+        self._autoencoder = for_inference(copy, torch.float32 if engine else dtype)
         self._engine = engine
         self._frames = frames
         self._program: Program | None = None
@@ -127,17 +127,17 @@ class FrameDecoder:
     def __call__(self, latents: Tensor) -> Tensor:
         """Latents float32 [N, C, h, w], N whole chunks -> RGB uint8 [N, 8h, 8w, 3]."""
         if self._engine is None:
-            return self._codec.picture(latents)
-        chunks = torch.split(self._codec.denormalised(latents), self._frames)
+            return self._autoencoder.decode_uint8(latents)
+        chunks = torch.split(self._autoencoder.denormalise(latents), self._frames)
         if self._program is None:
-            self._program = self._engine.compile(_Body(self._codec), (chunks[0],))
+            self._program = self._engine.compile(_Body(self._autoencoder), (chunks[0],))
         return torch.cat([to_uint8(self._program(chunk)[0]) for chunk in chunks])
 
 
 class _Body(nn.Module):
-    def __init__(self, codec: Autoencoder) -> None:
+    def __init__(self, autoencoder: Autoencoder) -> None:
         super().__init__()
-        self.codec = codec
+        self.autoencoder = autoencoder
 
     def forward(self, z: Tensor) -> tuple[Tensor]:
-        return (self.codec.blocks(z),)
+        return (self.autoencoder.decode_blocks(z),)

@@ -1,8 +1,8 @@
 """The folder of ``mini``'s weights: what is in it, how it is written, and strict loading.
 
-codec.safetensors   latents <-> pixels
+codec.safetensors   the autoencoder: latents <-> pixels
 unet.safetensors    the denoiser (bfloat16)
-reader.safetensors  speech features -> mouth units
+reader.safetensors  the regressor: speech features -> mouth blendshapes
 mini.json           sha256 of the three, the step plan, how they were trained
 """
 
@@ -38,7 +38,7 @@ MANIFEST = "mini.json"
 
 
 class MiniNetworks(NamedTuple):
-    """The trained parts of ``mini``, in float32 as they are stored: not yet made fast."""
+    """The trained networks of ``mini`` by the names of their files, float32, not yet fused."""
 
     codec: Autoencoder
     unet: MiniUNet
@@ -46,7 +46,7 @@ class MiniNetworks(NamedTuple):
 
 
 def load_mini_networks(folder: Path) -> MiniNetworks:
-    """The trained parts in a weights folder.
+    """The trained networks in a weights folder.
 
     Raises:
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
@@ -88,7 +88,7 @@ def load_mini(
     dtype: torch.dtype | None = None,
     engine: Engine | None = None,
 ) -> tuple[MiniPipeline, StepPlan]:
-    """MiniNetworks and stored plan from a weights folder (the bundled one if None).
+    """The pipeline and the stored plan of a weights folder (the bundled one if None).
 
     Args:
         threads: of the speech encoder.

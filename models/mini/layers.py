@@ -185,7 +185,7 @@ class ExpressionField(nn.Module):
         templates: K.
         channels: C.
         side: cells of the grid, each way.
-        reach: half the grid's width in face coordinates (``anchor.geometry_planes``).
+        reach: half the grid's width in face coordinates (``prior.geometry_planes``).
     """
 
     def __init__(self, vector: int, templates: int, channels: int, side: int, reach: float) -> None:

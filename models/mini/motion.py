@@ -1,7 +1,7 @@
 """The procedural motion track: head pose, blinks, gaze and brows, frame by frame.
 
 The same track drives the renderer that makes training data and the bundled model at run time, so
-what a clip shows is explained by these numbers and the mouth units, and by nothing else.
+what a clip shows is explained by these numbers and the mouth blendshapes, and by nothing else.
 
 Signs, seen by the viewer: yaw > 0 turns to the picture's right, pitch > 0 nods down, roll > 0 tips
 the crown to the picture's left. Gaze is relative to the head, with the same signs.
@@ -32,7 +32,7 @@ MOUTH_UNITS = (
     "mouthShrugUpper",
     "tongueOut",
 )
-"""Columns of a mouth track, 0..1; left and right halves move together."""
+"""ARKit blendshapes of the mouth, columns of a mouth track, 0..1; both sides move together."""
 
 HEAD_SD = (0.035, 0.022, 0.018)
 """Standard deviation of yaw, pitch and roll, radians."""

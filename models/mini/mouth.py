@@ -1,7 +1,7 @@
-"""Mouth units heard in speech features: a small per-frame regressor.
+"""Mouth blendshapes predicted from speech features by a small per-frame regressor.
 
-Two-stage audio: what the lips should do is read from the speech first, and given to the denoiser as
-an explicit condition beside the raw features; it is also a readable debug output.
+Audio is used in two stages: the lips' shape is predicted from the speech first, and given to the
+denoiser as an explicit condition beside the raw features; it is also a readable debug output.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from models.mini.motion import MOUTH_UNITS
 
 
 class BlendshapeRegressor(nn.Module):
-    """Speech features around a frame -> mouth units (``MOUTH_UNITS``).
+    """Speech features around a frame -> mouth blendshapes (``MOUTH_UNITS``).
 
-    ``mean`` and ``std`` [D] are measured on the training speech; ``normalise`` is also what the
-    denoiser's audio tokens are made from.
+    ``mean`` and ``std`` [D] are measured on the training speech; the denoiser's audio tokens are
+    computed from the same ``normalise``d features.
     """
 
     mean: Tensor
@@ -41,6 +41,6 @@ class BlendshapeRegressor(nn.Module):
         return ((features - self.mean) / self.std).clamp(-6.0, 6.0)
 
     def forward(self, normalised: Tensor) -> Tensor:
-        """Normalised features [..., W, D] -> mouth units [..., U], not clamped."""
+        """Normalised features [..., W, D] -> mouth blendshapes [..., U], not clamped."""
         units: Tensor = self.net(normalised.flatten(-2))
         return units

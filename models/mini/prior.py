@@ -1,6 +1,6 @@
-"""The anchored output: how far each latent cell may leave the reference, and v in those terms.
+"""Gaussian prior per latent pixel: how far it may leave the reference, and v in those terms.
 
-With the prior x ~ N(mu, q) per cell, q = sigma^2, z = a x + s e and D = a^2 q + s^2, the
+With the prior x ~ N(mu, q) per latent pixel, q = sigma^2, z = a x + s e and D = a^2 q + s^2, the
 v-prediction splits into what the prior alone gives and a unit-variance rest that the network
 learns:
 
@@ -41,12 +41,12 @@ def v_from_output(net: Tensor, z: Tensor, a: Tensor, s: Tensor, anchor: Prior) -
 
 
 def sigma_map(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor, spec: MiniSpec) -> Tensor:
-    """Per-cell sigma [B, 1, H, W]: background pinned, face free, mouth and eyes freest.
+    """Sigma per latent pixel [B, 1, H, W]: background pinned, face free, mouth and eyes freest.
 
     Args:
         mask: head and shoulders in [0, 1], [B, H, W] at latent resolution.
-        mouth_xy: mouth centre, [B, 2], latent cells (x right, y down).
-        eyes_xy: both eye centres, [B, 4], latent cells.
+        mouth_xy: mouth centre, [B, 2], latent pixels (x right, y down).
+        eyes_xy: both eye centres, [B, 4], latent pixels.
     """
     head = (F.max_pool2d(mask[:, None], 5, 1, 2) > 0.1).float()
     rise = spec.sigma_mouth - spec.sigma_face
@@ -80,7 +80,7 @@ def geometry_planes(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
 
 
 def gaussian(xy: Tensor, size: tuple[int, ...], spread: tuple[float, float]) -> Tensor:
-    """A Gaussian bump [B, 1, H, W] of height 1 at ``xy`` [B, 2], spread (x, y) in cells."""
+    """A Gaussian bump [B, 1, H, W] of height 1 at ``xy`` [B, 2], spread (x, y) in latent pixels."""
     y, x = _grid(size[0], size[1], xy)
     dx, dy = x - xy[:, 0, None, None], y - xy[:, 1, None, None]
     return torch.exp(-((dx / spread[0]) ** 2) - (dy / spread[1]) ** 2)[:, None]

@@ -4,10 +4,10 @@ A small UNet of the published family at 32, 16 and 8 cells. Its last up block ha
 third, U32, has resnet, reference attention, audio attention and temporal attention, and is all that
 light steps run. What differs from its elders:
 
-* the output is anchored on the reference latent with a per-cell sigma (``anchor.py``), so that the
+* the output is anchored on the reference latent with a per-cell sigma (``prior.py``), so that the
   background cannot drift and chunks need no motion frames;
 * head pose, blink, gaze and brows, and mouth units heard in the speech, are explicit conditions,
-  told to every resnet and drawn as a map in face coordinates (``layers/field.py``);
+  told to every resnet and drawn as a map in face coordinates (``layers.py``);
 * reference features are added at every resolution besides being attended to.
 """
 
@@ -152,7 +152,7 @@ class MiniUNet(nn.Module):
         Args:
             identity_ids: content keys, B of them.
             anchor: reference latents and sigmas.
-            geometry: constant planes [B, 5, H, W] from ``anchor.geometry_planes``.
+            geometry: constant planes [B, 5, H, W] from ``prior.geometry_planes``.
         """
         latents = anchor.latent[:, 0].to(geometry.dtype)
         r32 = self.ref_in(torch.cat([latents, geometry], dim=1))

@@ -1,1 +1,1 @@
-"""How networks are run: number format, memory layout, and who multiplies the matrices."""
+"""How networks are run: number format, memory layout, PyTorch or OpenVINO."""

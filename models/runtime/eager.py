@@ -21,11 +21,11 @@ def for_inference(module: M, dtype: torch.dtype) -> M:
     In place. Buffers that a module names in ``float32_buffers`` stay in float32: a schedule in
     bfloat16 would be another schedule. Call it after the weights were loaded.
     """
-    kept = {name: getattr(module, name).clone() for name in getattr(module, "float32_buffers", ())}
+    exact = {name: getattr(module, name).clone() for name in getattr(module, "float32_buffers", ())}
     module.eval().requires_grad_(False)
     # the stubs know no call with a memory format alone
     module.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    for name, value in kept.items():
+    for name, value in exact.items():
         setattr(module, name, value)
     fuse = getattr(module, "fuse", None)
     if fuse is not None:

@@ -1,4 +1,4 @@
-"""What an engine is: something that runs a network of fixed weights and, mostly, fixed shapes."""
+"""The engine protocol: compiles a network of fixed weights and, mostly, fixed input shapes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs networks on OpenVINO, an optional package whose threads do not mind sharing the cores.
+"""Runs networks on OpenVINO, an optional package whose threads tolerate busy cores.
 
 It fuses norms, activations and additions into the products before them and keeps activations in the
 format that the next product wants. On one thread of the CPU that was measured it takes as long as
@@ -79,8 +79,8 @@ def is_installed() -> bool:
 def _import_openvino() -> Any:
     """OpenVINO without its companion that reports every import over the network.
 
-    It does without where that package cannot be imported, so it is made impossible to import:
-    Livehead opens no connection that its user did not ask for.
+    OpenVINO works without that package, so its import is blocked: Livehead opens no connection that
+    its user did not ask for.
     """
     modules: dict[str, Any] = sys.modules
     modules.setdefault("openvino_telemetry", None)

@@ -1,4 +1,4 @@
-"""Reads a bundled weights file and refuses any but the pinned one."""
+"""Bundled files: weights checked against their pinned SHA-256, and the avatars' pictures."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.generator import AnyGenerator
 from models.options import ModelOptions
 from models.registry import load_generator
 from server.worker.messages import WorkerConfig

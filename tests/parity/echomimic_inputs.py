@@ -10,7 +10,13 @@ import numpy as np
 import torch
 
 from models.audio import SAMPLE_RATE
-from models.audio.whisper import WhisperFeatures, frames_of, log_mel, mel_filters, rows_of
+from models.audio.whisper import (
+    WhisperFeatures,
+    log_mel,
+    mel_filters,
+    num_video_frames,
+    row_indices,
+)
 from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
 from models.echomimic.preprocess import crop_of, mask_of, square_of
@@ -111,10 +117,10 @@ def _tables(directory: Directory) -> Iterator[Item]:
             yield absent(table, f"no {table} in golden_audio_index.json")
     for case in tables.get(TABLES[0], []):
         stored = torch.tensor(case["indices"])
-        mine = rows_of(torch.arange(len(stored)), case["T"], case["fps"])
+        mine = row_indices(torch.arange(len(stored)), case["T"], case["fps"])
         yield compare(f"feature_slicing.{case['T']}_{case['fps']}", mine, stored, 0.0)
     for case in tables.get(TABLES[1], []):
-        mine = torch.tensor(frames_of(case["T"], case["fps"]))
+        mine = torch.tensor(num_video_frames(case["T"], case["fps"]))
         stored = torch.tensor(case["n"])
         yield compare(f"num_chunks.{case['T']}_{case['fps']}", mine, stored, 0.0)
     for case in tables.get(TABLES[2], []):

@@ -11,7 +11,7 @@ from torch import Tensor
 from models.audio import SAMPLE_RATE
 from models.audio.streaming import SpeechFeatures, SpeechStream, clamped_windows
 from models.audio.wav2vec2 import Wav2VecFeatures
-from models.audio.whisper import WhisperFeatures, frames_of, log_mel, rows_of
+from models.audio.whisper import WhisperFeatures, log_mel, num_video_frames, row_indices
 from models.checkpoints import build as shared
 from models.checkpoints.random_init import randomise
 from models.errors import AudioError
@@ -125,9 +125,9 @@ def test_windows_repeat_the_first_and_last_frame() -> None:
 
 
 def test_whisper_rows_surround_a_frames_own() -> None:
-    assert rows_of(torch.tensor([0, 24]), 60, 24.0)[1].tolist() == list(range(46, 56))
-    assert rows_of(torch.tensor([0]), 60, 24.0)[0].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
-    assert frames_of(50, 24.0) == 26
+    assert row_indices(torch.tensor([0, 24]), 60, 24.0)[1].tolist() == list(range(46, 56))
+    assert row_indices(torch.tensor([0]), 60, 24.0)[0].tolist() == [0, 0, 0, 0, 0, 1, 2, 3, 4, 5]
+    assert num_video_frames(50, 24.0) == 26
 
 
 def test_the_spectrogram_follows_loudness() -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from models.commands import render
 from models.errors import AudioError, LiveheadError, PortraitError
 from models.fake import read_counter
-from models.io.video import AAC_RATES, playable
+from models.io.video import AAC_RATES, to_aac_format
 from tests.models.io.test_audio import write
 
 pytestmark = pytest.mark.unit
@@ -199,7 +199,7 @@ def test_unknown_avatar(tmp_path: Path, speech: Path) -> None:
 
 @pytest.mark.parametrize(("rate", "wanted"), [(8000, 8000), (11_000, 11_025), (192_000, 48_000)])
 def test_sound_becomes_playable(rate: int, wanted: int) -> None:
-    sound, got = playable(np.full((rate, 6), 2.0, np.float32), rate)
+    sound, got = to_aac_format(np.full((rate, 6), 2.0, np.float32), rate)
     assert (sound.shape[1], got) == (1, wanted)
     assert sound.max() <= 1
     assert len(sound) == pytest.approx(wanted, abs=2)

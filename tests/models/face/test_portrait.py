@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from models.errors import PortraitError, WeightsError
 from models.face import networks
 from models.face.crop import MIDDLE, SIDE, UNIT
-from models.face.detector import detect
-from models.face.landmarks import landmarks
+from models.face.detector import detect_faces
+from models.face.landmarks import locate_landmarks
 from models.face.mask import segment
 from models.face.portrait import Portrait, prepare_portrait
 
@@ -153,9 +153,9 @@ def test_small_and_misshapen_pictures_are_refused(photo: Picture) -> None:
 
 
 def test_detection_and_landmarks_agree(photo: Picture) -> None:
-    (face,) = detect(photo)
+    (face,) = detect_faces(photo)
     assert face.score > 0.8
-    marks = landmarks(photo, face)
+    marks = locate_landmarks(photo, face)
     assert marks.points.shape == (468, 3)
     assert marks.presence > 0.9
     assert np.allclose(marks.eyes, face.points[:2], atol=5)
@@ -167,11 +167,11 @@ def test_detection_and_landmarks_agree(photo: Picture) -> None:
 def test_the_pose_follows_the_picture(photo: Picture) -> None:
     """Mirroring changes the sign of yaw and roll, turning changes roll alone."""
     mirrored = np.ascontiguousarray(photo[:, ::-1])
-    one, other = (landmarks(p, detect(p)[0]) for p in (photo, mirrored))
+    one, other = (locate_landmarks(p, detect_faces(p)[0]) for p in (photo, mirrored))
     assert one.yaw == pytest.approx(-other.yaw, abs=0.1)
     assert one.roll == pytest.approx(-other.roll, abs=0.05)
     tilted = turned(photo, -15)
-    assert landmarks(tilted, detect(tilted)[0]).roll == pytest.approx(
+    assert locate_landmarks(tilted, detect_faces(tilted)[0]).roll == pytest.approx(
         one.roll + np.radians(15), abs=0.06
     )
 

@@ -87,7 +87,7 @@ def test_the_codec_costs_what_torch_counts(spec: MiniSpec) -> None:
     latents = torch.zeros(1, channels, height, width)
     pixels = torch.zeros(1, 3, 8 * height, 8 * width)
     check(decode_cost(spec), lambda: codec.decode(latents), 1)
-    check(decode_cost(spec), lambda: codec.picture(latents), 1)
+    check(decode_cost(spec), lambda: codec.decode_uint8(latents), 1)
     check(encode_cost(spec), lambda: codec.encode(pixels), 1)
 
 

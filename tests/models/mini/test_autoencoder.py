@@ -42,7 +42,7 @@ def test_a_picture_is_the_decoded_one_rounded(spec: AutoencoderSpec) -> None:
     made = codec(spec)
     latents = torch.randn(2, spec.latent, 6, 5)
     levels = (made.decode(latents) * 255).clamp(0, 255).permute(0, 2, 3, 1)
-    picture = made.picture(latents)
+    picture = made.decode_uint8(latents)
     assert picture.shape == (2, 48, 40, 3) and picture.dtype == torch.uint8
     assert picture.is_contiguous()
     assert float((picture.float() - levels).abs().max()) < 0.501
@@ -54,7 +54,7 @@ def test_a_picture_in_bfloat16_is_a_level_or_two_off() -> None:
     for_inference(fast, torch.bfloat16)
     assert fast.mean.dtype == fast.std.dtype == torch.float32
     latents = torch.randn(2, 4, 6, 5)
-    off = (made.picture(latents).float() - fast.picture(latents).float()).abs()
+    off = (made.decode_uint8(latents).float() - fast.decode_uint8(latents).float()).abs()
     assert float(off.mean()) < 1.5
 
 

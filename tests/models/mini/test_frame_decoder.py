@@ -23,7 +23,7 @@ def codec() -> Autoencoder:
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_an_engine_paints_what_pytorch_paints(codec: Autoencoder, chunks: int) -> None:
     latents, engine = torch.randn(chunks * 2, 4, 6, 5), Interpreter()
-    expected = codec.picture(latents)
+    expected = codec.decode_uint8(latents)
     assert torch.equal(FrameDecoder(codec, torch.float32, 2, None)(latents), expected)
     assert torch.equal(FrameDecoder(codec, torch.float32, 2, engine)(latents), expected)
     assert len(engine.compiled) == 1
@@ -39,4 +39,4 @@ def test_the_codec_it_was_made_of_is_left_as_it_was(codec: Autoencoder) -> None:
 def test_openvino_paints_the_same(codec: Autoencoder, dtype: torch.dtype, bound: float) -> None:
     latents = torch.randn(2, 4, 6, 5)
     painted = FrameDecoder(codec, torch.float32, 2, OpenVinoEngine(1, dtype))(latents)
-    assert float((painted.float() - codec.picture(latents).float()).abs().max()) <= bound
+    assert float((painted.float() - codec.decode_uint8(latents).float()).abs().max()) <= bound

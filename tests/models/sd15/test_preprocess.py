@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from models.echomimic import preprocess as echomimic
 from models.errors import PortraitError, WeightsError
 from models.face.insightface import (
-    ALIGNED,
+    ALIGNED_POINTS,
+    ALIGNED_SIDE,
     DETECTOR,
-    PLACES,
     RECOGNISER,
     SIDE,
     STRIDES,
     InsightFaceEmbedder,
     align,
-    decode,
+    decode_detections,
 )
 from models.hallo import preprocess as hallo
 from models.sd15.preprocess import (
@@ -58,9 +58,9 @@ def outputs(stride: int, cell: tuple[int, int], score: float = 0.9) -> list[NDAr
 
 @pytest.mark.parametrize(("stride", "cell"), [(8, (35, 34)), (16, (17, 16)), (32, (8, 8))])
 def test_a_face_is_read_at_every_stride(stride: int, cell: tuple[int, int]) -> None:
-    (face,) = decode(outputs(stride, cell))
+    (face,) = decode_detections(outputs(stride, cell))
     assert np.allclose(face.box, BOX, atol=1e-3) and np.allclose(face.points, POINTS, atol=1e-3)
-    assert decode(outputs(stride, cell, score=0.4)) == []
+    assert decode_detections(outputs(stride, cell, score=0.4)) == []
 
 
 def test_boxes_of_the_same_face_are_one() -> None:
@@ -70,18 +70,18 @@ def test_boxes_of_the_same_face_are_one() -> None:
             zip(outputs(8, (35, 34)), outputs(16, (17, 16), score=0.8), strict=True)
         )
     ]
-    (face,) = decode(both)
+    (face,) = decode_detections(both)
     assert face.score == pytest.approx(0.9)
 
 
 def test_an_aligned_face_has_its_points_in_their_places() -> None:
-    turned = 3 * PLACES @ np.array([[0.8, -0.6], [0.6, 0.8]]) + 40
+    turned = 3 * ALIGNED_POINTS @ np.array([[0.8, -0.6], [0.6, 0.8]]) + 40
     picture = np.zeros((600, 600, 3), np.uint8)
     for k, (x, y) in enumerate(np.round(turned).astype(int)):
         picture[y - 6 : y + 7, x - 6 : x + 7] = 50 * (k + 1)
     aligned = align(picture, turned)
-    assert aligned.shape == (ALIGNED, ALIGNED, 3)
-    for k, (x, y) in enumerate(np.round(PLACES).astype(int)):
+    assert aligned.shape == (ALIGNED_SIDE, ALIGNED_SIDE, 3)
+    for k, (x, y) in enumerate(np.round(ALIGNED_POINTS).astype(int)):
         assert aligned[y, x, 0] == 50 * (k + 1)
 
 
@@ -107,7 +107,7 @@ def constant(path: Path, values: list[NDArray[np.float32]], side: int) -> None:
 def test_face_networks_run_from_their_files(tmp_path: Path) -> None:
     vector = np.arange(512, dtype=np.float32)[None]
     constant(tmp_path / DETECTOR, outputs(16, (17, 16)), SIDE)
-    constant(tmp_path / RECOGNISER, [vector], ALIGNED)
+    constant(tmp_path / RECOGNISER, [vector], ALIGNED_SIDE)
     networks = InsightFaceEmbedder(tmp_path)
     picture = np.zeros((1280, 960, 3), np.uint8)
     (face,) = networks.detect(picture)
