@@ -63,7 +63,7 @@ def test_wrong_values_are_named(name: str, value: str, expected: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     turn = ({"urls": "turn:t.example", "credential": "hush"},)
-    settings = Settings(api_key="sesame", ice_servers=turn)
+    settings = Settings.read({}, api_key="sesame", ice_servers=turn)
     for shown in (settings.shown(), repr(settings)):
         assert "sesame" not in shown and "hush" not in shown
     assert "api_key=set" in settings.shown()
