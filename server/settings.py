@@ -13,7 +13,6 @@ from pydantic import (
     SecretStr,
     ValidationError,
 )
-from pydantic_core import PydanticCustomError
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -58,7 +57,7 @@ def _expect(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
 
     def check(value: Any) -> Any:
         if not holds(value):
-            raise PydanticCustomError("setting", "{expected}", {"expected": expected})
+            raise ValueError(expected)
         return value
 
     return AfterValidator(check)
@@ -192,15 +191,13 @@ def _explain(error: ValidationError) -> str:
     """The first wrong setting: its variable, what was expected, what it was."""
     wrong = error.errors(include_url=False)[0]
     name, kind = str(wrong["loc"][0]), wrong["type"]
-    if kind == "setting":
-        expected = wrong["msg"]
-    elif name == "ice_servers":
+    if name == "ice_servers":
         expected = "a JSON list of objects with urls"
     elif kind.startswith("int_"):
         expected = "a whole number"
     elif kind.startswith("float_"):
         expected = "a number"
     else:
-        expected = wrong["msg"]
+        expected = wrong["msg"].removeprefix("Value error, ")
     got = "something else" if name in SECRETS else repr(wrong["input"])
     return f"{PREFIX}{name.upper()}: expected {expected}, got {got}; change the setting"

@@ -14,7 +14,6 @@ from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, model_validator
-from pydantic_core import PydanticKnownError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -22,6 +21,7 @@ from server.api.middleware import media_type
 from server.errors import BadRequest, UnsupportedMediaType
 
 CALLER_GONE = 499  # as proxies log it; nobody reads the answer
+PREFIX = "Value error, "  # of pydantic, before what a validator says
 NOT_JSON = "expected JSON, got something else; send one JSON object"
 
 
@@ -33,7 +33,7 @@ class JsonObject(BaseModel):
     def _is_an_object(cls, value: Any) -> Any:
         """Refuse other values in the same words for every body."""
         if not isinstance(value, dict):
-            raise PydanticKnownError("model_type", {"class_name": cls.__name__})
+            raise ValueError(f"Input should be a valid dictionary or instance of {cls.__name__}")
         return value
 
 
@@ -94,7 +94,7 @@ def explain(errors: Sequence[Mapping[str, Any]], within: str = "") -> str:
     """
     wrong = (
         f"{'.'.join(str(part) for part in item['loc'][bool(within) :]) or 'the object'}:"
-        f" {item['msg']}"
+        f" {item['msg'].removeprefix(PREFIX)}"
         for item in errors
     )
     return "expected another object; " + "; ".join(wrong)

@@ -73,14 +73,17 @@ class PortraitRoute(CreationRoute):
 
     async def parse(self, request: Request) -> None:
         """Parse a form of one file and a few short fields."""
-        await request.form(max_files=1, max_fields=MAX_FIELDS)
+        form = await request.form(max_files=1, max_fields=MAX_FIELDS)
+        if form.get("mode") == "":  # FastAPI would take an empty field as an absent one
+            await form.close()
+            raise BadRequest(_wrong_mode(""))
 
     def explain(self, errors: Sequence[Mapping[str, Any]]) -> str:
         """Say what the field that is wrong should be."""
         wrong = {item["loc"][-1]: item["input"] for item in errors}
         if "portrait" in wrong:
             return NO_PORTRAIT
-        return f"expected mode speak or echo, got {str(wrong['mode'])[:20]!r}; change the field"
+        return _wrong_mode(str(wrong["mode"]))
 
 
 forms = APIRouter(route_class=PortraitRoute)
@@ -154,6 +157,10 @@ async def create(
 router = APIRouter()
 router.include_router(forms)
 router.include_router(objects)
+
+
+def _wrong_mode(mode: str) -> str:
+    return f"expected mode speak or echo, got {mode[:20]!r}; change the field"
 
 
 async def _open(

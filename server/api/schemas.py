@@ -26,7 +26,10 @@ class CreateSession(JsonObject):
 class PortraitForm(BaseModel):
     """A session for an uploaded portrait."""
 
-    portrait: UploadFile = Field(description="A PNG, JPEG or WebP picture of one face.")
+    portrait: UploadFile = Field(
+        description="A PNG, JPEG or WebP picture of one face.",
+        json_schema_extra={"format": "binary", "minLength": 1},
+    )
     mode: Mode = Field(default="speak", description="As in the JSON body.")
 
 
