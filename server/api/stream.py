@@ -11,8 +11,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import LiveheadError
 from server.api import messages
+from server.api.creation import INPUT_RATE
 from server.api.deps import context_of, token_of
-from server.api.session import INPUT_RATE
 from server.errors import BadRequest, Unauthorised
 from server.outputs.websocket import WebSocketOutput
 from server.session import events

@@ -22,7 +22,7 @@ from server.errors import OfferError
 from server.media.av_frame import AVFrame
 from server.webrtc import aiortc_patches as patches
 from server.webrtc.microphone import Microphone, OnSound
-from server.webrtc.offer import Offer, is_hidden_candidate, read_offer
+from server.webrtc.offer import ParsedOffer, is_hidden_candidate, read_offer
 from server.webrtc.sending import AVFrameSender
 
 MAX_TRICKLED_CANDIDATES = 64
@@ -173,7 +173,7 @@ class Peer:
         await asyncio.shield(self._shutting)
 
     async def _negotiate_or_close(
-        self, offer: Offer, on_microphone: OnSound | None, loopback: bool
+        self, offer: ParsedOffer, on_microphone: OnSound | None, loopback: bool
     ) -> None:
         try:
             await self._negotiate(offer, on_microphone, loopback)
@@ -186,7 +186,9 @@ class Peer:
                 f"expected an offer that can be answered, got one that cannot: {error}"
             ) from error
 
-    async def _negotiate(self, offer: Offer, on_microphone: OnSound | None, loopback: bool) -> None:
+    async def _negotiate(
+        self, offer: ParsedOffer, on_microphone: OnSound | None, loopback: bool
+    ) -> None:
         connection = self._connection
         listening = self._add_sections(offer, on_microphone is not None)
         patches.watch_traffic(connection, self._on_traffic)
@@ -202,7 +204,7 @@ class Peer:
             await connection.setLocalDescription(await connection.createAnswer())
         self.answer_sdp = connection.localDescription.sdp
 
-    def _add_sections(self, offer: Offer, listen: bool) -> int | None:
+    def _add_sections(self, offer: ParsedOffer, listen: bool) -> int | None:
         """Make one transceiver per section, in order; the index of the one that is heard."""
         unsent = {"video", "audio"}
         listening: int | None = None

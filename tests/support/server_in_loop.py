@@ -23,7 +23,7 @@ from server.session.workers import Workers
 from server.settings import Settings
 from tests.support.workers import FakeWorkers
 
-CATALOGUE = BundledAssets(
+ASSETS = BundledAssets(
     [BundledAvatar("ada", "Ada", draw_portrait()), BundledAvatar("bob", "Bob", draw_portrait(300))],
     [BundledClip("hello", "Hello", "Hello there.", b"RIFF....WAVE")],
 )
@@ -141,7 +141,7 @@ async def serving(workers: Workers | None = None, **settings: Any) -> AsyncItera
     """A server on a free port; fake workers unless given."""
     chosen = Settings(**{"port": 0, "model": "fake", **settings})
     workers = workers or FakeWorkers(SystemClock())
-    app = create_app(chosen, workers, catalogue=CATALOGUE)
+    app = create_app(chosen, workers, assets=ASSETS)
     server = QuietServer(server_config(chosen, app))
     task = asyncio.create_task(server.serve(), name="server-under-test")
     while not server.started:
