@@ -15,11 +15,10 @@ from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
 from models.sd15.vae import StableDiffusionVAE
 from models.spec import DiffusionSpec, ScheduleSpec
-from tests.parity.directory import Directory, Stored
-from tests.parity.echomimic_nets import Nets
-from tests.parity.outputs import outputs_of
-from tests.parity.report import Absent, Item, absent, against, compare, guarded
-from tests.parity.schedules import ddim
+from tests.parity.capture import outputs_of
+from tests.parity.directory import Directory, Stored, ddim
+from tests.parity.items import Absent, Item, absent, against, compare, guarded
+from tests.parity.networks import EchoMimicNetworks
 
 LOOP = 2e-4
 ONE = 2e-5
@@ -32,7 +31,7 @@ ALWAYS = ("init_latents", "final_latents")
 FPS = 24.0
 
 
-def items(directory: Directory, nets: Nets) -> Iterator[Item]:
+def items(directory: Directory, nets: EchoMimicNetworks) -> Iterator[Item]:
     """The schedule, window lists, inputs, then every loop."""
     schedule = ddim(directory.config.get("noise_scheduler", {}))
     yield from guarded("alphas_cumprod", _schedule(directory, schedule))
@@ -46,7 +45,7 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
 
 
 def _loops(
-    directory: Directory, nets: Nets, meta: dict[str, Any], schedule: ScheduleSpec
+    directory: Directory, nets: EchoMimicNetworks, meta: dict[str, Any], schedule: ScheduleSpec
 ) -> Iterator[Item]:
     g = directory.golden("loops")
     if not len(g):
@@ -82,7 +81,9 @@ def _lists(meta: dict[str, Any], schedule: ScheduleSpec) -> Iterator[Item]:
 class _Inputs:
     """What all loops share."""
 
-    def __init__(self, nets: Nets, g: Stored, schedule: ScheduleSpec, seed: int) -> None:
+    def __init__(
+        self, nets: EchoMimicNetworks, g: Stored, schedule: ScheduleSpec, seed: int
+    ) -> None:
         self.nets, self.g, self.schedule, self.seed = nets, g, schedule, seed
         self.vae = StableDiffusionVAE(nets.vae)
         pixels = g.float("in.ref_image_rgb_uint8_hwc").permute(2, 0, 1)[None] / 127.5 - 1

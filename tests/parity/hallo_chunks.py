@@ -23,11 +23,10 @@ from models.sd15.config import SD15Spec
 from models.sd15.preprocess import NoFaceEmbedder
 from models.sd15.vae import StableDiffusionVAE
 from models.spec import DiffusionSpec, ScheduleSpec
-from tests.parity.directory import Directory, Stored
-from tests.parity.hallo_nets import Nets
-from tests.parity.outputs import outputs_of
-from tests.parity.report import Item, absent, against, compare, guarded
-from tests.parity.schedules import ddim
+from tests.parity.capture import outputs_of
+from tests.parity.directory import Directory, Stored, ddim
+from tests.parity.items import Item, absent, against, compare, guarded
+from tests.parity.networks import HalloNetworks
 
 LATENTS = {"bank_fp32": (2e-4, 2e-3), "bank_fp16": (5e-3, 5e-2)}  # first chunk, later ones
 VIDEO = (1e-3, 3e-3)
@@ -43,7 +42,7 @@ class Run:
     """What all chunks of a run share."""
 
     directory: Directory
-    nets: Nets
+    nets: HalloNetworks
     g: Stored
 
     @property
@@ -81,7 +80,7 @@ class Run:
         return tuple(level.repeat(HALVES, 1, 1) for level in stacked)
 
 
-def items(directory: Directory, nets: Nets) -> Iterator[Item]:
+def items(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     """The schedule, then every stored value of every chunk of both runs."""
     g = directory.golden("pipeline")
     if not len(g):

@@ -25,15 +25,16 @@ from models.hallo.preprocess import (
     separate,
 )
 from tests.parity.directory import Directory
-from tests.parity.report import Item, absent, against, compare, guarded
+from tests.parity.items import Item, absent, against, compare, guarded
+from tests.parity.networks import HalloNetworks
 
 SMALL = 1e-5
 WAV2VEC_CONFIG = "wav2vec (Wav2Vec2Config overrides)"
 FPS = 25.0
 
 
-def items(directory: Directory) -> Iterator[Item]:
-    """Sound, then pictures."""
+def items(directory: Directory, _: HalloNetworks) -> Iterator[Item]:
+    """Audio, then images."""
     yield from guarded("audio_emb", _sound(directory))
     yield from guarded("pixel_values_ref_u8", _picture(directory))
 

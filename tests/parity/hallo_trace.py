@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,15 +10,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.hallo.unet import HalloUNet
+from tests.parity.capture import ModuleOutputs
 from tests.parity.directory import Directory, Stored
-from tests.parity.report import Absent, Item, absent, against, compare, guarded
+from tests.parity.items import Absent, Item, absent, against, compare, guarded
 
 TOLERANCE = 2e-5  # relative
 SAMPLES = "samples"
-MOTION_BLOCK = "temporal_transformer.transformer_blocks.0"
+BLOCK = "transformer_blocks.0"
+END = re.compile(r"temporal_transformer\.proj_out$")
 HIDDEN = "up_blocks.3.hidden_entering_layer2"
 INTERMEDIATES = (
     *(f"inter.down_blocks.{k}.out" for k in range(4)),
@@ -28,33 +31,17 @@ INTERMEDIATES = (
 """Whole outputs that every directory has, by the notes."""
 
 
-class Trace:
-    """Keeps what every module gave, call by call, and what entered the motion modules' ends."""
+class Trace(ModuleOutputs):
+    """Outputs of every module during one call.
+
+    A motion module's transformer block ends within the module: its output is the input of
+    ``proj_out``.
+    """
 
     def __init__(self, network: HalloUNet) -> None:
-        self.network = network
-        self.seen: dict[str, list[Tensor]] = defaultdict(list)
-        self._handles: list[Any] = []
-
-    def __enter__(self) -> Trace:
-        for path, module in self.network.named_modules():
-            keep = partial(self._keep, path)
-            self._handles.append(module.register_forward_hook(keep))
-            if path.endswith("temporal_transformer.proj_out"):
-                block = path.removesuffix("proj_out") + "transformer_blocks.0"
-                enters = partial(self._enters, block)
-                self._handles.append(module.register_forward_pre_hook(enters))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _keep(self, path: str, _: nn.Module, __: object, output: Tensor) -> None:
-        self.seen[path].append(output)
-
-    def _enters(self, path: str, _: nn.Module, inputs: tuple[Tensor]) -> None:
-        self.seen[path].append(inputs[0])
+        paths = [path for path, _ in network.named_modules()]
+        ends = {path.removesuffix("proj_out") + BLOCK: path for path in paths if END.search(path)}
+        super().__init__(network, paths, ends)
 
     def items(self, directory: Directory, g: Stored) -> Iterator[Item]:
         """Whole outputs of blocks, then the trace of all modules in the order they ran."""
@@ -77,7 +64,7 @@ class Trace:
         """The output of a block, in the layout of the stored one."""
         if path == HIDDEN:
             path = "up_blocks.3.motion_modules.1"
-        return _shaped(self.seen[self._module(path)][0], stored.shape)
+        return _shaped(self.outputs[self._module(path)][0], stored.shape)
 
     def _module(self, path: str) -> str:
         """The module whose output a block's is."""
@@ -89,7 +76,7 @@ class Trace:
         for kind in ("downsamplers", "upsamplers", "motion_modules"):
             parts = getattr(module, kind, None)
             last = f"{path}.{kind}.{len(parts) - 1}" if parts else ""
-            if last in self.seen:
+            if last in self.outputs:
                 return last
         return f"{path}.resnets.{len(module.get_submodule('resnets')._modules) - 1}"
 
@@ -100,7 +87,7 @@ class Trace:
         size = torch.Size(shape).numel()
         places = torch.linspace(0, size - 1, len(values), dtype=torch.float64).floor().long()
         kept, note = torch.ones(len(values), dtype=torch.bool), ""
-        seen = self.seen.get(self._module(name))
+        seen = self.outputs.get(self._module(name))
         if not seen:
             yield Item(label, None, None, False, note="never ran")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
 from models.errors import WeightsError
 from tests.parity.directory import KEYS
-from tests.parity.report import Item, absent
+from tests.parity.items import Item, absent
 
-LISTINGS = Path(__file__).parent / "listings"
+LISTINGS = Path(__file__).parent / "listings"  # keys_full.json of each, by gzip -9 --no-name
 SHOWN = 3
 # Networks that a library builds; whatever family uses them, they are the same.
 LIBRARY: dict[str, Callable[[], nn.Module]] = {
@@ -97,9 +98,10 @@ def read_listings(model: str, directory: Path | None = None) -> dict[str, Listin
     Raises:
         WeightsError: the file is missing or no such listing.
     """
-    path = LISTINGS / f"{model}.json" if directory is None else directory / KEYS
+    path = LISTINGS / f"{model}.json.gz" if directory is None else directory / KEYS
     try:
-        record = json.loads(path.read_text("utf-8"))
+        content = path.read_bytes()
+        record = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
         found = _parsed(model, record)
     except FileNotFoundError as error:
         raise WeightsError(
