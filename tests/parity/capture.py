@@ -17,8 +17,8 @@ class ModuleOutputs:
     """Outputs of modules, call by call, by the modules' paths; a context manager.
 
     Args:
-        paths: modules whose outputs are kept.
-        inputs: names, and the modules whose first input is kept under them.
+        paths: modules whose outputs are captured.
+        inputs: names, and the modules whose first input is captured under them.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class ModuleOutputs:
 
     def __enter__(self) -> Self:
         for path in self._paths:
-            hook = partial(self._keep_output, path)
+            hook = partial(self._capture_output, path)
             self._handles.append(self.network.get_submodule(path).register_forward_hook(hook))
         for name, path in self._inputs.items():
-            before = partial(self._keep_input, name)
+            before = partial(self._capture_input, name)
             self._handles.append(self.network.get_submodule(path).register_forward_pre_hook(before))
         return self
 
@@ -42,27 +42,27 @@ class ModuleOutputs:
         for handle in self._handles:
             handle.remove()
 
-    def _keep_output(self, path: str, _: nn.Module, __: object, output: object) -> None:
+    def _capture_output(self, path: str, _: nn.Module, __: object, output: object) -> None:
         self.outputs[path].append(output)
 
-    def _keep_input(self, name: str, _: nn.Module, inputs: tuple[Tensor]) -> None:
+    def _capture_input(self, name: str, _: nn.Module, inputs: tuple[Tensor]) -> None:
         self.outputs[name].append(inputs[0])
 
 
 @contextmanager
 def outputs_of(backbone: SD15Denoiser) -> Iterator[list[Tensor]]:
     """Outputs [num_branches * B, C, F, H, W] of the network, before guidance, in call order."""
-    kept: list[Tensor] = []
+    videos: list[Tensor] = []
     leave = backbone.leave
 
     def keep(out: Tensor, z: Tensor) -> Tensor:
         video = out.view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
-        kept.append(video)
+        videos.append(video)
         return leave(out, z)
 
     backbone.leave = keep  # type: ignore[method-assign]
     try:
-        yield kept
+        yield videos
     finally:
         del backbone.leave
 

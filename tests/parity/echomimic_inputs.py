@@ -1,4 +1,4 @@
-"""Replays what EchoMimic does to sound and pictures before its networks see them."""
+"""Replays what EchoMimic computes from audio and images before its networks run."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _LONG = re.compile(r"long(\d+)s\.")  # names of what is stored of a long wave, o
 
 def items(directory: Directory, _: EchoMimicNetworks) -> Iterator[Item]:
     """Audio, index tables, images."""
-    yield from guarded("feat", _sound(directory))
+    yield from guarded("feat", _audio(directory))
     yield from guarded("audio_index", _tables(directory))
-    yield from guarded("preprocess", _pictures(directory))
+    yield from guarded("preprocess", _images(directory))
 
 
-def _sound(directory: Directory) -> Iterator[Item]:
+def _audio(directory: Directory) -> Iterator[Item]:
     g = directory.golden("audio")
     if "wave_int16" not in g:
         yield absent("feat", f"no wave_int16 in {g.path.name}")
@@ -131,8 +131,8 @@ def _tables(directory: Directory) -> Iterator[Item]:
         yield compare(f"mel_frames_to_feature_rows.{case['samples']}", mine, stored, 0.0)
 
 
-def _pictures(directory: Directory) -> Iterator[Item]:
-    """Boxes to masks and crops; the boxes themselves need pictures that are not stored."""
+def _images(directory: Directory) -> Iterator[Item]:
+    """Boxes to masks and crops; the boxes themselves need images that are not stored."""
     try:
         cases = directory.json("golden_preprocess")["cases"]
     except Absent as error:
@@ -140,10 +140,10 @@ def _pictures(directory: Directory) -> Iterator[Item]:
         return
     for case in cases:
         label = f"preprocess.{case['name']}"
-        yield from guarded(label, _crop(label, case))
+        yield from guarded(label, crop_items(label, case))
 
 
-def _crop(label: str, case: dict[str, Any]) -> Iterator[Item]:
+def crop_items(label: str, case: dict[str, Any]) -> Iterator[Item]:
     """The crop and the mask of one box, grown by the shares that the case states."""
     box, shape = np.array(case["box_xyxy"]), (case["H"], case["W"])
     crop = crop_of(box, shape, growth=case["crop_dilation"])

@@ -230,7 +230,7 @@ def _call(
         wanted = stored_name(path)
         name = next((n for n in features if n.partition(".")[2] == wanted), wanted)
         seen = features.float(name)
-        bank[path] = seen if case.all_past else _last_few(seen, LATER_PAST_FRAMES)
+        bank[path] = seen if case.all_past else last_few(seen, LATER_PAST_FRAMES)
     x, audio = g.float("call1.latent"), g.float("audio_embedding")
     frames, (height, width) = x.shape[2], x.shape[3:]
     pictures, past = split_motion_frames(net, bank, HALVES, (height, width))
@@ -250,11 +250,11 @@ def _call(
     return call, memory
 
 
-def _last_few(seen: Tensor, count: int) -> Tensor:
-    """Rows of the portrait and of the last ``count`` past frames, of both halves."""
-    num_branches = seen.view(HALVES, -1, *seen.shape[1:])
-    kept = [0, *range(num_branches.shape[1] - count, num_branches.shape[1])]
-    return num_branches[:, kept].flatten(0, 1)
+def last_few(features: Tensor, count: int) -> Tensor:
+    """Features of the portrait and of the last ``count`` past frames, of both branches."""
+    branches = features.view(HALVES, -1, *features.shape[1:])
+    images = [0, *range(branches.shape[1] - count, branches.shape[1])]
+    return branches[:, images].flatten(0, 1)
 
 
 def _last_layer(
@@ -287,9 +287,9 @@ def _audio(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     directory.fill(network, "wav2vec")
     features = Wav2VecFeatures(network, float(directory.config["pipeline"]["fps"]))
     speech = g.float("waveform").numpy()
-    heard = features.whole(speech, CHUNK)
-    yield against(g, "audio_emb", heard, CALL)
-    yield against(g, "audio_length", torch.tensor(len(heard)), 0.0)
+    windows = features.whole(speech, CHUNK)
+    yield against(g, "audio_emb", windows, CALL)
+    yield against(g, "audio_length", torch.tensor(len(windows)), 0.0)
     named = {n.partition(".")[0] for n in g if n.startswith("wav2vec_seq")}
     if not named:
         yield absent("wav2vec_seq", f"no wav2vec_seq* in {g.path.name}")
@@ -308,12 +308,12 @@ def _audio(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
 
 
 def _emotion(name: str, g: Stored, classifier: nn.Module) -> Iterator[Item]:
-    """Pieces of a recording, and the label of every frame."""
+    """Segments of a recording, and the label of every frame."""
     samples = int(g[f"{name}.num_samples"])
     lengths = torch.tensor([end - begin for begin, end in segments_of(samples)])
     yield against(g, f"{name}.segment_lengths", lengths, 0.0)
-    told = classifier(g.float(f"{name}.pooled_features")).argmax(dim=-1)
-    yield against(g, f"{name}.labels", lambda out: timeline(told, samples, len(out)), 0.0)
+    labels = classifier(g.float(f"{name}.pooled_features")).argmax(dim=-1)
+    yield against(g, f"{name}.labels", lambda out: timeline(labels, samples, len(out)), 0.0)
 
 
 SECTIONS = {

@@ -1,4 +1,4 @@
-"""Watches the modules of MEMO's denoiser during a call, and changes what its norms range over."""
+"""MEMO's module outputs and memory after a call, and the frames that its norms span."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.parity.items import Item, absent, against, compare
 
 HALF_PRECISION = 2e-3  # relative: stored as float16
 MEMORY = 1e-4
-EXACT = 1e-5  # relative: audio streams are stored whole
+EXACT = 1e-5  # relative: audio streams are stored as float32
 
 
 REMEMBERED = "mid_block.motion_modules.0.attention_blocks.0"  # whose memory is stored

@@ -34,8 +34,8 @@ class Listing:
 
     Attributes:
         shapes: of every tensor of its state dict; None where only ``parameters`` is known.
-        buffers: names of those that are no parameters; None where not said.
-        parameters: how many values the parameters have; None where not said.
+        buffers: names of those that are no parameters; None if unknown.
+        parameters: how many values the parameters have; None if unknown.
     """
 
     shapes: dict[str, tuple[int, ...]] | None
@@ -75,19 +75,19 @@ def differences(network: nn.Module, listing: Listing, *, library: bool = False) 
     if listing.shapes is None:
         count = sum(parameter.numel() for parameter in network.parameters())
         return [] if count == listing.parameters else [f"{count} values, not {listing.parameters}"]
-    ours = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if library and "embed_positions.weight" in ours:
-        ours = {renames.whisper_published(name): shape for name, shape in ours.items()}
-    theirs = listing.shapes
-    wrong = [f"missing {name}" for name in theirs if name not in ours]
-    wrong += [f"extra {name}" for name in ours if name not in theirs]
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if library and "embed_positions.weight" in shapes:
+        shapes = {renames.whisper_published(name): shape for name, shape in shapes.items()}
+    published = listing.shapes
+    wrong = [f"missing {name}" for name in published if name not in shapes]
+    wrong += [f"extra {name}" for name in shapes if name not in published]
     wrong += [
-        f"{name} is {ours[name]}, not {shape}"
-        for name, shape in theirs.items()
-        if name in ours and ours[name] != shape
+        f"{name} is {shapes[name]}, not {shape}"
+        for name, shape in published.items()
+        if name in shapes and shapes[name] != shape
     ]
     if listing.buffers is not None and not library:
-        buffers = {name for name, _ in network.named_buffers()} & ours.keys()
+        buffers = {name for name, _ in network.named_buffers()} & shapes.keys()
         wrong += [f"{name} is a buffer on one side" for name in sorted(buffers ^ listing.buffers)]
     return wrong
 

@@ -19,7 +19,9 @@ from models.errors import WeightsError
 from models.sd15.config import DDIM_ZERO_SNR
 from tests.parity import __main__ as command
 from tests.parity.directory import MODELS, Directory, ddim
+from tests.parity.echomimic_inputs import crop_items
 from tests.parity.items import Item, Report, absent, against, compare, guarded, measure
+from tests.parity.memo import LATER_PAST_FRAMES, last_few
 from tests.parity.names import LISTINGS, Listing, differences, read_listings
 
 pytestmark = pytest.mark.unit
@@ -135,8 +137,8 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 
 def test_the_schedule_is_that_of_the_files() -> None:
-    told = {"beta_start": 0.001, "beta_end": 0.02, "rescale_betas_zero_snr": False}
-    spec = ddim({**told, "num_train_timesteps": 500, "beta_schedule": "linear"})
+    arguments = {"beta_start": 0.001, "beta_end": 0.02, "rescale_betas_zero_snr": False}
+    spec = ddim({**arguments, "num_train_timesteps": 500, "beta_schedule": "linear"})
     assert (spec.beta_start, spec.beta_end, spec.train_steps) == (0.001, 0.02, 500)
     assert not spec.zero_terminal_snr and ddim({}) == DDIM_ZERO_SNR
     with pytest.raises(WeightsError, match="beta_schedule"):
@@ -221,3 +223,20 @@ def test_a_foreign_listing_is_refused(tmp_path: Path) -> None:
     (tmp_path / "keys_full.json").write_text("{}")
     with pytest.raises(WeightsError, match="listing"):
         read_listings("hallo", tmp_path)
+
+
+def test_a_box_is_grown_by_the_shares_that_its_case_states() -> None:
+    case = {"H": 100, "W": 100, "box_xyxy": [40, 40, 60, 60], "mask_dilation": 0.1}
+    (item,) = guarded("face", crop_items("face", case))
+    assert item.absent and "crop_dilation" in item.note
+    case |= {"crop_dilation": 0.5, "crop_rect": [30, 30, 70, 70], "mask_area": 24 * 24}
+    items = {item.name: item for item in crop_items("face", case)}
+    assert items["face.crop_rect"].ok and items["face.mask_area"].ok
+    case |= {"crop_dilation": 0.25, "mask_dilation": 0.2}
+    items = {item.name: item for item in crop_items("face", case)}
+    assert items["face.crop_rect"].max_abs == 5 and items["face.mask_area"].max_abs == 28**2 - 24**2
+
+
+def test_later_calls_see_the_portrait_and_the_last_two_past_frames() -> None:
+    rows = last_few(torch.arange(10)[:, None], LATER_PAST_FRAMES)
+    assert rows.flatten().tolist() == [0, 3, 4, 5, 8, 9]
