@@ -1,4 +1,4 @@
-"""Replays EchoMimic's stored values: sub-networks, the reference, network calls, whole loops."""
+"""Replays EchoMimic's stored values: sub-networks, reference features, network calls, loops."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _motion(nets: EchoMimicNetworks, g: Mapping[str, Tensor]) -> Pair:
 def _spatial(
     nets: EchoMimicNetworks, g: Mapping[str, Tensor], name: str, num_branches: int
 ) -> Pair:
-    """The transformer alone with a random bank, with the guidance rule and without."""
+    """The transformer alone, with random reference features, with guidance and without."""
     out, audio = g[name], g["t3d.audio"].float()
     x = g["t3d.in"].float()[-out.shape[0] :]
     module = nets.denoiser.get_submodule("up_blocks.1.attentions.1")
@@ -167,7 +167,7 @@ def watched(network: EchoMimicUNet, case: str) -> set[str]:
 
 
 def block_end(network: EchoMimicUNet, path: str) -> str:
-    """The module whose output is a whole block's, where ``path`` names a block."""
+    """The module whose output is the block's if ``path`` names a block, else ``path``."""
     block = network.get_submodule(path)
     if not isinstance(block, Block):
         return path

@@ -28,7 +28,7 @@ SMALL = 1e-5
 FPS = 24.0
 TABLES = ("feature_slicing", "num_chunks", "mel_frames_to_feature_rows")
 MEL = 1e-4  # logarithms of the quietest bands: stored ones are up to 4.2e-5 from the exact values
-_LONG = re.compile(r"long(\d+)s\.")  # names of what is stored of a long wave, of so many seconds
+_LONG = re.compile(r"long(\d+)s\.")  # stored values of a wave of so many seconds
 
 
 def items(directory: Directory, _: EchoMimicNetworks) -> Iterator[Item]:
@@ -65,12 +65,12 @@ def _audio(directory: Directory) -> Iterator[Item]:
 
 
 def _named(g: Stored, prefix: str, otherwise: str) -> list[str]:
-    """Stored names that begin so; the notes' own if there is none."""
+    """Stored names that begin with ``prefix``; the one in the notes if there is none."""
     return sorted(n for n in g if n.startswith(prefix)) or [prefix + otherwise]
 
 
 def whisper_of(directory: Directory) -> WhisperFeatures:
-    """The tiny encoder; its table of positions is not stored, it is Whisper's own."""
+    """The tiny encoder; its position embeddings are not stored, they are Whisper's sinusoids."""
     network: Any = directory.build(lambda config: shared.build_whisper(config["whisper"]))
     stored = directory.weights("whisper_encoder")
     state = {renames.whisper_name(name) or name: value for name, value in stored.items()}

@@ -1,4 +1,4 @@
-"""Replays EchoMimic's whole loops: walking windows through the one sampler."""
+"""Replays EchoMimic's complete loops: moving windows through the shared sampler."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ONE = 2e-5
 SMALL = 1e-5
 
 CLAMP = 1.5
-SEED = 420  # as published, where the directory names none
+SEED = 420  # the published one, if the directory has none
 WHOLE = ("normal", "acc")  # loops of which everything is stored; of the others at least ``ALWAYS``
 ALWAYS = ("init_latents", "final_latents")
 FPS = 24.0
@@ -119,7 +119,7 @@ class _Loop:
         )
 
     def items(self) -> Iterator[Item]:
-        """Windows, start noise, every step, the first frame."""
+        """Windows, initial latents, every step, the first frame."""
         self._build()
         steps = int(self.settings["steps"])
         walked = torch.tensor([self.windows.at(step) for step in range(steps)])
@@ -177,7 +177,7 @@ class _Loop:
             yield against(self.g, name, got, tolerance)
 
     def _told(self, times: Sequence[float], outputs: list[Tensor]) -> Iterator[Item]:
-        """What the record says of the loop beside its settings: times, windows, calls."""
+        """What the directory records of the loop: timesteps, windows, calls."""
         mine: dict[str, Any] = {
             "timesteps": times,
             "context_queue": self.windows.base,

@@ -1,4 +1,4 @@
-"""Replays Hallo's stored values: sub-networks, reference features, network calls, whole chunks."""
+"""Replays Hallo's stored values: sub-networks, reference features, network calls, complete runs."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.parity.networks import HalloNetworks
 SMALL = 1e-5
 ONE = 2e-5  # tolerances as the notes give them
 HALF = 1e-3  # relative: stored as float16
-ROUNDED = 1e-4  # a float16 bank whose last place may round either way; not rounding gives 3.4e-4
-DIFFERENT = 1e-3  # what a missed quirk changes at least
+ROUNDED = 1e-4  # float16 features may round either way in the last place; without rounding: 3.4e-4
+DIFFERENT = 1e-3  # the least change that a missed quirk causes
 HALVES = 2
 DIAGNOSES = (
     "diag_eval_mode_out",
@@ -99,7 +99,7 @@ class Given:
     def call(
         self, frames: int, weights: tuple[float, ...] = (1.0, 1.0, 1.0), *, half_bank: bool = False
     ) -> HalloCall:
-        """The first ``frames`` frames."""
+        """The conditioning of the first ``frames`` frames."""
         net, g = self.nets.denoiser, self.g
         pictures = read_chunk_reference(
             net, self.nets.reference, self.latents, self.faces, half_bank=half_bank
@@ -119,11 +119,10 @@ class Given:
 
     @property
     def levels(self) -> int:
-        """Resolutions of the network."""
         return len(self.nets.denoiser.sizes.channels)
 
     def stored_bank(self, frames: int) -> HalloCall:
-        """The same with the stored recordings, rounded where they were made, for our own."""
+        """The same with the stored reference features, which the published code has rounded."""
         net, call = self.nets.denoiser, self.call(frames)
         names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in call.bank}
         bank = {path: self.submodules.float(name) for path, name in names.items()}
@@ -137,7 +136,7 @@ class Given:
         return clips[:: len(clips) // HALVES]
 
     def run(self, latents: Tensor, t: Tensor, call: HalloCall) -> tuple[Tensor, Tensor]:
-        """A whole call: output and the hidden state that enters the last layer, folded."""
+        """A full call: the output, and the hidden state that enters the last layer, both folded."""
         embedding = self.nets.denoiser.embed(t.float().reshape(1), HALVES, call.frames)
         return self.nets.denoiser.everything(fold(latents), embedding, call)
 
@@ -162,7 +161,7 @@ def _calls(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
 
 
 def _diagnosis(g: Stored, name: str, made: Tensor) -> Item:
-    """Ours must not be what a missed quirk gives."""
+    """The output must differ from that of a missed quirk."""
     gap = against(g, name, lambda stored: unfold(made, stored), DIFFERENT)
     return gap if gap.absent else replace(gap, ok=not gap.ok, note=QUIRK)
 
@@ -201,7 +200,7 @@ def _call(given: Given, latents: Tensor, t: Tensor, call: HalloCall) -> Tensor:
 
 
 def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
-    """Only the last layer, from this call's hidden state and from the stored one."""
+    """The last layer alone, from this call's hidden state and from the stored one."""
     g, net = given.g, given.nets.denoiser
     if "cached.latents" not in g:
         yield absent("cached.out", "no cached.latents")

@@ -51,7 +51,7 @@ def _zero_face(nets: MemoNetworks, g: Stored) -> Pair:
 
 
 def _tokens(nets: MemoNetworks, g: Stored) -> Tensor:
-    """Face tokens of both halves: of no face (zeros, not left out), and of the face."""
+    """Face tokens of both branches: of a zero face embedding, and of the face."""
     face = g.float("image_proj.in")
     return torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
 
@@ -110,7 +110,7 @@ def _joint(net: MemoUNet, g: Stored) -> Iterator[Item]:
 
 
 def _rows(labels: Tensor, tokens: Tensor) -> Tensor:
-    """A label of each half -> of all rows of tokens."""
+    """A label of each branch -> of every row of tokens."""
     return labels.repeat_interleave(len(tokens) // len(labels))
 
 
@@ -133,7 +133,7 @@ def _motion(net: MemoUNet, g: Stored, out: Tensor) -> Tensor:
 
 
 def _basic(net: MemoUNet, g: Stored) -> Tensor:
-    """The spatial block alone: the first half of the rows reads no reference."""
+    """The spatial block alone; the unconditional branch, the first half, has no reference."""
     transformer = net.get_submodule("down_blocks.2.attentions.0")
     assert isinstance(transformer, SpatialTransformer)
     block = transformer.block
@@ -148,7 +148,7 @@ def _basic(net: MemoUNet, g: Stored) -> Tensor:
 
 
 def _linear(net: MemoUNet, g: Stored) -> Tensor:
-    """The first memory attention alone; stored by frame, computed by place."""
+    """The first memory attention alone; stored by frame, computed by latent pixel."""
     attention: Any = net.motion("down_blocks.2.motion_modules.0").temporal_transformer.block
     attention = attention.attention_blocks[0]
     x, past = (
@@ -204,7 +204,7 @@ def _calls(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
 
 
 def _called(directory: Directory, nets: MemoNetworks, name: str, call: MemoCall) -> Iterator[Item]:
-    """One call's output; of the first one also what is stored of its inside."""
+    """One call's output; of the first one also the stored intermediates."""
     g, case = directory.golden("unet_calls"), CASES[name]
     x = g.float(f"{case.inputs or name}.latent")
     t = g.float(f"{case.inputs or name}.timestep").reshape(1)
@@ -260,7 +260,7 @@ def last_few(features: Tensor, count: int) -> Tensor:
 def _last_layer(
     directory: Directory, nets: MemoNetworks, call: MemoCall, whole: tuple[Tensor, ...]
 ) -> Iterator[Item]:
-    """Only the last layer: from this very call, and from the stored hidden state and stream."""
+    """The last layer alone, from this call's hidden state and stream, and from the stored ones."""
     rows, embedding, made, hidden = whole
     assert call.carried is not None
     call.stream = call.carried

@@ -38,7 +38,9 @@ VIDEO = 2e-3
 SMALL = 1e-5
 CALL = 1e-4
 PREDICTION = 5e-4  # raw outputs follow the latents
-MEMORY_KV = 2e-3  # a sum over many frames of the run: in float64 it differs by 1.2e-4
+# A sum over many frames, each decoded and encoded again by the run: computed in float64 it already
+# differs from the stored one by 1.2e-4.
+MEMORY_KV = 2e-3
 HALVES = 2
 PUBLISHED_STEPS = 20
 
@@ -69,7 +71,7 @@ def _clips(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str])
 
 
 def _stream(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
-    """The same run as a session makes it: the family's stream, clip after clip."""
+    """The same run as a session makes it: the pipeline's stream, clip after clip."""
     shape = g["clip0.init_latents"].shape
     spec = SD15Spec(
         "memo",
@@ -109,7 +111,7 @@ def _stream(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]
         name = f"{clip}.step{spec.steps - 1}.latents"
         yield against(g, name, latents, LATENTS, label=f"stream.{clip}.latents")
         frames = pipeline.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
-        tolerance = VIDEO + 1 / 255  # whole numbers, truncated
+        tolerance = VIDEO + 1 / 255  # frames are truncated to uint8
         yield against(g, f"{clip}.video", frames, tolerance, label=f"stream.{clip}.frames")
 
 
@@ -141,7 +143,7 @@ class _Clip:
         return against(self.g, f"{self.name}.{item}", got, tolerance)
 
     def inputs(self, noise: torch.Generator) -> Iterator[Item]:
-        """Start noise from the seed, and audio tokens."""
+        """Initial latents from the seed, and audio tokens."""
         yield self.judge("init_latents", torch.randn(self.z.shape, generator=noise), 0.0)
         windows = self.g.float("audio_emb")
         frames = self.z.shape[2]
@@ -154,7 +156,7 @@ class _Clip:
     def start(
         self, last: Tensor | None, memory: Memories | None
     ) -> Generator[Item, None, Memories]:
-        """Pictures, the memory, and the condition."""
+        """Reference latents, the memory, and the conditioning."""
         pixels = self.g.float("pixel_values")
         past = (
             pixels.repeat(int(self.run["init_past_frames"]), 1, 1, 1)
@@ -180,7 +182,7 @@ class _Clip:
         return memory
 
     def steps(self) -> Iterator[Item]:
-        """The plain loop, step by step."""
+        """The full sampling loop, step by step."""
         states: list[Tensor] = []
         sampler = Sampler(FLOW_MATCHING, full_plan(int(self.run["steps"])))
         with outputs_of(self.backbone) as outputs:
@@ -195,7 +197,7 @@ class _Clip:
             yield self.judge(f"step{k}.latents", after, LATENTS)
 
     def video(self) -> Generator[Item, None, Tensor]:
-        """Decoded frames; what the next clip sees of them."""
+        """Decoded frames; returns the past frames of the next clip."""
         frames = self.vae.decode(self.clean)
         yield self.judge("video", frames.transpose(1, 2), VIDEO)
         return frames[0, -int(self.run["past_frames"]) :]

@@ -68,7 +68,7 @@ class Watch(ModuleOutputs):
 
 
 def module_of(name: str) -> str:
-    """The module that gives a stored output; the mid block's are its last modules'."""
+    """The module of a stored output; the mid block's outputs are those of its last modules."""
     path, _, kind = name.rpartition(".")
     if path == "mid_block":
         return "mid_block.audio_modules.0" if kind == "audio_out" else "mid_block.resnets.1"
