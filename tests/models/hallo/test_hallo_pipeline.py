@@ -20,7 +20,7 @@ from models.pipeline import DiffusionGenerator
 from models.sd15.config import DDIM_ZERO_SNR, SD15Spec
 from tests.parity.directory import Directory, Stored
 from tests.parity.hallo_inputs import WAV2VEC_CONFIG
-from tests.parity.hallo_nets import load
+from tests.parity.networks import load
 from tests.support.reference import reference
 
 pytestmark = pytest.mark.unit
