@@ -1,4 +1,4 @@
-"""Finds the repository's own files for the tests of the house: what git tracks, and its imports."""
+"""Lists the files that git tracks and the names that each module imports."""
 
 from __future__ import annotations
 
