@@ -15,6 +15,7 @@ from tests.support.tracked import PACKAGES, ROOT, imports, modules, tracked, use
 pytestmark = pytest.mark.unit
 
 MAX_LINES = 400
+MAX_README_LINES = 130
 MAX_REPOSITORY_BYTES = 80_000_000
 MAX_EQUAL_NAMES = 3
 # File names that a folder per model, or a package, has by rule.
@@ -124,6 +125,11 @@ def test_documented_tree_says_each_job_in_a_few_words() -> None:
         path: words for path, words in documented_tree().items() if not 2 <= len(words.split()) <= 9
     }
     assert not wrong, f"two to nine words for each line of docs/architecture.md's tree: {wrong}"
+
+
+def test_readme_is_two_screens() -> None:
+    lines = len((text_of(Path("README.md")) or "").splitlines())
+    assert lines <= MAX_README_LINES, f"{lines} lines; what is for engineers belongs in docs/"
 
 
 def test_every_module_says_what_it_is_for() -> None:

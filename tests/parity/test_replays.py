@@ -24,6 +24,7 @@ def test_names_and_shapes_are_the_published_ones(model: str) -> None:
     assert len(report.items) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_every_stored_value_is_reproduced(model: str) -> None:
     folder = reference(model)

@@ -105,6 +105,7 @@ def test_comparison_has_its_references_and_controls(
     assert f"{PLAN} placed by drift" in compared.role(short(control.by_drift))
 
 
+@pytest.mark.slow
 def test_command_tells_the_controls(
     generator: DiffusionGenerator[Any, Any],
     tmp_path: Path,

@@ -116,6 +116,7 @@ def case(monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case(reference("hallo"), monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_stream_of_chunks_is_the_published_run(case: Case) -> None:
     generator = case.generator()
     stream = case.open(generator)
@@ -129,6 +130,7 @@ def test_the_stream_of_chunks_is_the_published_run(case: Case) -> None:
         assert -VIDEO[later] <= gap.min() and gap.max() <= LEVEL + VIDEO[later]
 
 
+@pytest.mark.slow
 def test_streams_opened_apart_share_a_batch_and_keep_their_own_chunks(case: Case) -> None:
     generator = case.generator()
     ahead = case.open(generator)
@@ -142,6 +144,7 @@ def test_streams_opened_apart_share_a_batch_and_keep_their_own_chunks(case: Case
         assert float((both[row : row + 1] - stored).abs().max()) <= LATENTS[k]
 
 
+@pytest.mark.slow
 def test_a_second_chunk_sees_the_frames_of_the_first(case: Case) -> None:
     generator = case.generator()
     stream = case.open(generator)
