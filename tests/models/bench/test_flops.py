@@ -14,7 +14,7 @@ from models.errors import LiveheadError
 from models.lightning.plan import parse
 from models.registry import PaperFlops, find_card
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 # NOTES of the published models: GMAC of one step at 512x512 and the published number of frames.
 PUBLISHED = {"hallo": 26975.9, "echomimic": 16086.6, "echomimic-acc": 7522.3, "memo": 29760.0}
@@ -122,7 +122,6 @@ def test_labels_name_the_kind_and_the_resolution(path: str, label: tuple[str, in
     assert label_of(path, 4) == label
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_steps_cost_what_the_publishers_code_costs(name: str) -> None:
     costs = costs_of(name)
@@ -158,7 +157,6 @@ def test_a_light_step_costs_what_the_publishers_last_layer_does_less_its_waste(n
     assert total(costs.plain_light) / 1e9 == pytest.approx(LIGHT[name] - waste / 1e9, rel=0.02)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_layer_without_the_reference_costs_less_at_key_and_light_steps(name: str) -> None:
     whole = probe(name)(128, 4, 0.5)
@@ -194,7 +192,6 @@ def test_the_plan_that_a_model_brings_gives_at_least_the_papers_gain(name: str) 
     assert promised.lightning_dfa >= paper_of(name).ratio
 
 
-@pytest.mark.slow
 def test_a_whole_foreground_saves_nothing() -> None:
     costs = probe("echomimic-acc")(128, 4, 1.0)
     assert costs.light == costs.plain_light

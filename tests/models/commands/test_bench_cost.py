@@ -12,7 +12,7 @@ from models.commands import bench_cost as cost_command
 from models.errors import LiveheadError
 from models.registry import find_card
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 SMALL = ("--size", "128", "--frames", "4")
 
@@ -30,7 +30,6 @@ def reported(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.slow
 def test_the_record_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     found = reported(capsys, "--model", "echomimic", *SMALL, "--plan", "10:0,5,9+dfa")
     gmac, ratio = found["gmac"], found["ratio"]
@@ -46,13 +45,11 @@ def test_the_record_adds_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert ratio["paper"] == 3.37
 
 
-@pytest.mark.slow
 def test_without_a_plan_it_counts_the_papers_steps(capsys: pytest.CaptureFixture[str]) -> None:
     found = reported(capsys, "--model", "echomimic-acc", *SMALL, "--foreground", "0.3")
     assert (found["steps"], found["keys"], found["foreground"]) == (6, 4, 0.3)
 
 
-@pytest.mark.slow
 def test_leaving_the_reference_out_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
     words = ("--model", "echomimic-acc", *SMALL)
     whole = reported(capsys, *words)

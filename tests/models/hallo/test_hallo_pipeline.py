@@ -23,7 +23,7 @@ from tests.parity.hallo_inputs import WAV2VEC_CONFIG
 from tests.parity.hallo_nets import load
 from tests.support.reference import reference
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 LATENTS, VIDEO = (2e-4, 2e-3), (1e-3, 3e-3)  # first chunk, second; as the stored values' notes say
 LEVEL = 1 / 255  # frames are truncated to whole levels
@@ -116,7 +116,6 @@ def case(monkeypatch: pytest.MonkeyPatch) -> Case:
     return Case(reference("hallo"), monkeypatch)
 
 
-@pytest.mark.slow
 def test_the_stream_of_chunks_is_the_published_run(case: Case) -> None:
     generator = case.generator()
     stream = case.open(generator)
@@ -130,7 +129,6 @@ def test_the_stream_of_chunks_is_the_published_run(case: Case) -> None:
         assert -VIDEO[later] <= gap.min() and gap.max() <= LEVEL + VIDEO[later]
 
 
-@pytest.mark.slow
 def test_streams_opened_apart_share_a_batch_and_keep_their_own_chunks(case: Case) -> None:
     generator = case.generator()
     ahead = case.open(generator)
@@ -144,7 +142,6 @@ def test_streams_opened_apart_share_a_batch_and_keep_their_own_chunks(case: Case
         assert float((both[row : row + 1] - stored).abs().max()) <= LATENTS[k]
 
 
-@pytest.mark.slow
 def test_a_second_chunk_sees_the_frames_of_the_first(case: Case) -> None:
     generator = case.generator()
     stream = case.open(generator)
