@@ -3,10 +3,10 @@
 A real server (its own process, one worker process) is started on a free port, and the Python client
 holds one session with it over the WebSocket, on this machine. The first-frame delay runs from the
 moment the first sound of an utterance is pushed to the moment the first frame marked as speaking
-has arrived. It holds: waiting for the sound of a chunk and its look-ahead, the model, the encoders,
-the pacing of the picture that plays meanwhile, and two local sockets. Utterances are pushed in two
-ways, alternating: all at once, as a text-to-speech engine does, and in steps of 20 ms in real time,
-as a microphone does; the second cannot be faster than the sound itself.
+has arrived. It includes waiting for the sound of a chunk and its look-ahead, the model, the
+encoders, the pacing of the picture that plays meanwhile, and two local sockets. Utterances are
+pushed in two ways, alternating: all at once, as a text-to-speech engine does, and in steps of 20 ms
+in real time, as a microphone does; the second cannot be faster than the sound itself.
 """
 
 from __future__ import annotations

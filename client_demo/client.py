@@ -37,7 +37,7 @@ NORMAL_CLOSURE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A text message of the server: its type, and the whole JSON object."""
+    """A text message of the server: its type, and the JSON object with all its fields."""
 
     type: str
     data: dict[str, Any] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class ClientSession:
         await self._write(pcm)
 
     async def commit(self) -> None:
-        """End the segment: what was pushed is said to its end without waiting for more."""
+        """End the segment: what was pushed is spoken to its end without waiting for more."""
         await self.send({"type": "input_audio_buffer.commit"})
 
     async def interrupt(self) -> None:
@@ -129,7 +129,7 @@ class ClientSession:
         await self.send({"type": "response.cancel"})
 
     async def say(self, pcm: bytes, rate: int, *, realtime: bool = False) -> None:
-        """Push a whole utterance and commit it.
+        """Push an utterance and commit it.
 
         Args:
             pcm: s16le mono.

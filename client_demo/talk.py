@@ -16,7 +16,7 @@ from client_demo.saving import SavedRecording
 from models.io import console
 
 LATE_S = 0.04  # a frame's time
-TAIL_S = 0.4  # kept after the last word, so that the mouth is seen to close
+TAIL_S = 0.4  # saved after the last word, so that the mouth is seen to close
 
 
 @dataclasses.dataclass
@@ -110,7 +110,7 @@ async def record_talk(
     realtime: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Talk:
-    """Open the session, say s16le mono speech, save what arrives until it has been said.
+    """Open the session, say s16le mono speech, save what arrives until it was spoken.
 
     Raises:
         RequestFailed: the server refuses, vanishes, or ends the session before the speech did.
@@ -134,7 +134,7 @@ async def record_talk(
 async def _receive(
     session: ClientSession, recorder: TalkRecorder, saying: asyncio.Task[None]
 ) -> None:
-    """Receive until the speech was said and ``TAIL_S`` more of frames have come."""
+    """Receive until the speech was spoken and ``TAIL_S`` more of frames have come."""
     tail: int | None = None
     with console.bar("saying", recorder.talk.speech_s, unit="s") as bar:
         async for message in session:

@@ -29,14 +29,14 @@ RATE = 48_000
 
 
 def png(side: int) -> bytes:
-    """A plain picture."""
+    """A picture of one colour, encoded."""
     sink = io.BytesIO()
     Image.new("RGB", (side, side), (200, 120, 60)).save(sink, "PNG")
     return sink.getvalue()
 
 
 async def receive_answer(session: ClientSession) -> list[ReceivedFrame | Event]:
-    """Everything from now until what was pushed has been said."""
+    """Every message from now until what was pushed was spoken."""
     messages: list[ReceivedFrame | Event] = []
     async for message in session:
         messages.append(message)
@@ -129,11 +129,11 @@ def test_the_command_saves_what_was_said(
     out = tmp_path / "out.mp4"
     result = run("--url", server.url, "--audio", speech, "--out", out, "--json", *pace)
     assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout.splitlines()[-1])
-    assert facts["speaking_frames"] == 50 and facts["missing_units"] == 0
-    assert facts["saved_s"] == pytest.approx(2.4 + facts["lead_in_ms"] / 1000, abs=0.09)
+    record = json.loads(result.stdout.splitlines()[-1])
+    assert record["speaking_frames"] == 50 and record["missing_units"] == 0
+    assert record["saved_s"] == pytest.approx(2.4 + record["lead_in_ms"] / 1000, abs=0.09)
     times, numbers, flashes = read_video(out)
-    assert len(times) == facts["frames"]
+    assert len(times) == record["frames"]
     steps = np.diff(numbers) % 2**COUNTER_BITS
     assert (steps == 1).mean() > 0.9
     flash_s = [times[k] for k in onsets(np.array(flashes), 5)]
