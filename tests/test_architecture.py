@@ -5,11 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.support.import_graph import module_imports
+from tests.support.import_graph import (
+    find_cycle,
+    imports_between_units,
+    module_imports,
+    unit_of,
+)
 from tests.support.tracked import PACKAGES, ROOT, imports, modules, tracked, uses
 
 pytestmark = pytest.mark.unit
@@ -31,6 +37,33 @@ COMMON_NAMES = {
 }
 # Lowest first: a package imports only packages before it.
 PACKAGE_ORDER = (*PACKAGES, "tests")
+# Lowest first: folders, and files beside them, import only from rows before their own. What stands
+# in one row does not know the rest of its row.
+LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "models": (
+        ("errors", "generator"),
+        ("audio", "options", "spec"),
+        ("io", "registry", "runtime", "weights"),
+        ("lightning", "nn"),
+        ("checkpoints", "face", "fake", "pipeline"),
+        ("sd15",),
+        ("echomimic", "hallo", "memo", "mini"),
+        ("dataset",),
+        ("synth",),
+        ("bench", "evaluation", "training"),
+        ("commands",),
+    ),
+    "server": (
+        ("clock", "errors", "settings"),
+        ("assets", "media"),
+        ("session",),
+        ("outputs", "webrtc", "worker"),
+        ("api",),
+        ("app",),
+        ("serve",),
+        ("cli",),
+    ),
+}
 DATA = {".bin", ".jpg", ".npz", ".onnx", ".ort", ".png", ".safetensors", ".tflite", ".wav"}
 
 # What models must not know: event loops and the network.
@@ -132,6 +165,17 @@ def test_readme_is_two_screens() -> None:
     assert lines <= MAX_README_LINES, f"{lines} lines; what is for engineers belongs in docs/"
 
 
+def test_pages_name_files_that_exist() -> None:
+    pages = [path for path in tracked() if path.suffix == ".md"]
+    absent = {
+        f"{page}: {name}"
+        for page in pages
+        for name in re.findall(r"`([\w./-]+/[\w.-]+\.(?:md|py|yml|toml))`", text_of(page) or "")
+        if not any((ROOT / up / name).exists() for up in (page.parent, "", "models"))
+    }
+    assert not absent, f"pages name what is not there: {sorted(absent)}"
+
+
 def test_every_module_says_what_it_is_for() -> None:
     ours = modules(*PACKAGES, "tests")
     bare = [str(path) for path in ours if not ast.get_docstring(ast.parse(text_of(path) or ""))]
@@ -166,6 +210,58 @@ def test_packages_import_only_packages_below_them() -> None:
         if order[edge.imported.split(".")[0]] > order[edge.importer.split(".")[0]]
     ]
     assert not wrong, f"imports that run up, expected {' < '.join(PACKAGE_ORDER)}: {wrong}"
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_layers_hold_every_folder_once(package: str) -> None:
+    placed = Counter(name for layer in LAYERS[package] for name in layer)
+    there = {
+        path.parts[1].removesuffix(".py")
+        for path in modules(package)
+        if path.name != "__init__.py" or len(path.parts) > 2
+    }
+    assert set(placed) == there, (
+        f"LAYERS misses {sorted(there - set(placed))}, and names {sorted(set(placed) - there)},"
+        " which are not there"
+    )
+    assert max(placed.values()) == 1, f"placed twice: {placed.most_common(3)}"
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_folders_import_only_folders_below_them(package: str) -> None:
+    order = {f"{package}.{name}": k for k, row in enumerate(LAYERS[package]) for name in row}
+    top = len(order)  # what has no place may be imported by nothing
+    wrong = [
+        str(edge)
+        for edge in imports_between_units(package)
+        if order.get(unit_of(edge.imported), top) >= order.get(unit_of(edge.importer), top)
+    ]
+    assert not wrong, "imports that run up or sideways:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", [str, unit_of], ids=["modules", "folders"])
+def test_no_imports_run_in_a_circle(name: Callable[[str], str]) -> None:
+    cycle = find_cycle(module_imports(*PACKAGES), name)
+    assert not cycle, f"a circle of imports: {' -> '.join(cycle)}"
+
+
+def test_only_commands_of_models_parse_arguments() -> None:
+    wrong = [
+        str(path)
+        for path in modules("models")
+        if uses(imports(path), "argparse") and path.parts[1] != "commands"
+    ]
+    assert not wrong, f"argparse belongs into models/commands: {wrong}"
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for path in modules(*PACKAGES):
+        for node in ast.parse(text_of(path) or "").body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path))
+    wrong = {name: where for name, where in places.items() if len(where) > 1}
+    assert not wrong, f"one name for several classes: {wrong}"
 
 
 def test_only_the_console_prints() -> None:
