@@ -69,6 +69,7 @@ def test_every_section_is_tested(model: str) -> None:
     assert list(ITEMS[model]) == list(sections_of(model))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("model", "section"), sections(runs=False))
 def test_stored_values_are_reproduced(model: str, section: str, subtests: pytest.Subtests) -> None:
     check_section(model, section, subtests)

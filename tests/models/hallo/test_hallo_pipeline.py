@@ -23,7 +23,7 @@ from tests.parity.hallo_inputs import WAV2VEC_CONFIG
 from tests.parity.networks import load
 from tests.support.reference import reference
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 LATENTS, VIDEO = (2e-4, 2e-3), (1e-3, 3e-3)  # first chunk, second; as the stored values' notes say
 LEVEL = 1 / 255  # frames are truncated to whole levels
