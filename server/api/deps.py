@@ -1,4 +1,4 @@
-"""What routes are given: the parts of the running server, and the session whose token came."""
+"""Dependencies of routes: the running server's components, and the session that a token opens."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ QUERY_TOKEN = APIKeyQuery(
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts of one application."""
+    """The components of one application."""
 
     settings: Settings
     workers: Workers
@@ -45,7 +45,7 @@ class Context:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """The parts behind the request or socket."""
+    """The components behind the request or socket."""
     context: Context = connection.app.state.context
     return context
 
