@@ -12,7 +12,7 @@ from models.dataset.clips import FPS, is_finished
 from models.errors import LiveheadError
 from models.io import console
 from models.synth.assets import open_assets
-from models.synth.dataset import ClipPlan, Studio, clip_folder, plan_clips
+from models.synth.clip_writer import ClipPlan, Studio, clip_folder, plan_clips
 
 _POLL_SECONDS = 0.5
 _studio: Studio | None = None

@@ -16,11 +16,11 @@ from models.lightning.plan import parse
 from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import load_mini_networks, read_manifest, save_mini
 from models.mini.config import CARD
-from models.training import speech
-from models.training.codec import train_codec
+from models.training import speech_features
+from models.training.autoencoder import train_codec
+from models.training.denoiser import train_mini
 from models.training.latents import encode_all
-from models.training.loop import Start
-from models.training.mini import train_mini
+from models.training.run import Start
 
 TRAININGS = (
     ("codec", 20.0, "train the latent codec"),
@@ -107,9 +107,9 @@ def _train_mini(args: argparse.Namespace) -> int:
     codec = _codec(args.out)
     variants = encode_all(codec, train, args.out / "latents", augmented=args.variants)
     unseen = encode_all(codec, held_out, args.out / "latents", augmented=0)
-    recordings = speech.listen(train, args.out / "speech")
-    unheard = speech.listen(held_out, args.out / "speech")
-    reader, heard, report = speech.hear_all(recordings, unheard)
+    recordings = speech_features.listen(train, args.out / "speech")
+    unheard = speech_features.listen(held_out, args.out / "speech")
+    reader, heard, report = speech_features.hear_all(recordings, unheard)
     torch.save(reader.state_dict(), args.out / "reader.pt")
     say("mouth units heard in held-out speech, correlation with the truth:")
     emit_json(dict(report))

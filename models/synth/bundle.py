@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from models.errors import LiveheadError
 from models.io import console
 from models.mini.motion import MOTION, MOUTH_UNITS
+from models.synth.appearance import draw_look
 from models.synth.assets import Assets, open_assets
-from models.synth.looks import draw_look
 from models.synth.renderer import Renderer
-from models.synth.speech import RATE, Speaker
+from models.synth.text_to_speech import RATE, Speaker
 
 AVATAR_SIZE = 512
 _LEAD_SECONDS = 0.15

@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 from trimesh.ray.ray_pyembree import RayMeshIntersector
 
-from models.synth.figure import DRIVEN, Figure, Material
+from models.synth.character import DRIVEN, Figure, Material
 from models.synth.mesh import Floats
 
 RAYS = 40

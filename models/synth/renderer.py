@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.mini.motion import MOTION
+from models.synth.appearance import Look
 from models.synth.assets import Assets
+from models.synth.baking import mottle
 from models.synth.camera import Matrix, look_at, ortho, perspective, rotation
-from models.synth.figure import COLLAR, Figure
-from models.synth.lights import Light, read_light
-from models.synth.looks import Look
+from models.synth.character import COLLAR, Figure
+from models.synth.character_builder import Wardrobe
+from models.synth.gl_renderer import Scene, Stage
+from models.synth.lighting import Light, read_light
 from models.synth.mesh import Floats
 from models.synth.occlusion import openness
-from models.synth.stage import Scene, Stage
-from models.synth.surface import mottle
-from models.synth.wardrobe import Wardrobe
 
 FACE_SHARE = 0.455
 """Height from chin to brows, as a share of the picture's height."""

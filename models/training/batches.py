@@ -13,7 +13,7 @@ from models.mini.config import MiniSpec
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
 from models.training.latents import Variant
-from models.training.speech import Heard
+from models.training.speech_features import Heard
 
 POSE = 3  # the first entries of MOTION are the head's rotation
 MIRROR = torch.tensor([-1.0 if name in ("yaw", "roll", "gaze_yaw") else 1.0 for name in MOTION])

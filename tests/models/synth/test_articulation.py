@@ -7,7 +7,7 @@ import pytest
 
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.synth.articulation import Phoneme, fold, mouth_track
-from models.synth.units import FACE_UNITS, to_arkit
+from models.synth.blendshapes import FACE_UNITS, to_arkit
 
 pytestmark = pytest.mark.unit
 

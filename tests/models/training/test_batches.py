@@ -23,8 +23,7 @@ from models.training.batches import (
     loss_weight,
     usable_chunks,
 )
-from models.training.latents import Variant
-from models.training.mini import (
+from models.training.denoiser import (
     FIRST,
     FURTHER,
     NOISE,
@@ -38,7 +37,8 @@ from models.training.mini import (
     stage_at,
     v_loss,
 )
-from models.training.speech import Heard
+from models.training.latents import Variant
+from models.training.speech_features import Heard
 
 pytestmark = pytest.mark.unit
 

@@ -8,11 +8,11 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from models.synth.assets import Assets
-from models.synth.figure import DRIVEN, Figure, Landmarks, Material, Outfit, below_collar
-from models.synth.head import BaseHead, Person
+from models.synth.blendshapes import parts_of
+from models.synth.character import DRIVEN, Figure, Landmarks, Material, Outfit, below_collar
 from models.synth.mesh import Floats, Garment, read_garment, subdivide
-from models.synth.parts import Part, join, make_part, normal_sum, seen, turning
-from models.synth.units import parts_of
+from models.synth.mesh_parts import Part, join, make_part, normal_sum, seen, turning
+from models.synth.morphable_head import BaseHead, Person
 
 REST_FACE = (
     ("browInnerUp", 0.35),

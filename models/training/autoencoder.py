@@ -12,7 +12,7 @@ from torch import Tensor
 from models.dataset.clips import Clip, list_clips, load_clip
 from models.io.console import say
 from models.mini.autoencoder import Autoencoder
-from models.training.loop import Ema, Run, Start
+from models.training.run import Ema, Run, Start
 
 CROP = 128
 BATCH = 16

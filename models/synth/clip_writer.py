@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from models.audio import SAMPLE_RATE
 from models.dataset.clips import FPS, MASK_SIZE, SIZE, Split, is_finished
 from models.mini.motion import MOTION, MOUTH_UNITS, IdleMotion
-from models.synth import speech
+from models.synth import text_to_speech
+from models.synth.appearance import draw_look
 from models.synth.articulation import mouth_track
 from models.synth.assets import Assets
-from models.synth.looks import draw_look
 from models.synth.renderer import Renderer
 from models.synth.sentences import HELD_OUT, TRAINING
-from models.synth.speech import Recital, Speaker
+from models.synth.text_to_speech import Recital, Speaker
 
 FIRST_HELD_OUT = 900
 HELD_OUT_SECONDS = 60.0
@@ -56,21 +56,21 @@ def plan_clips(
     Raises:
         ValueError: a number is negative, or more than two clips are held out.
     """
-    if identities < 0 or not 0 <= held_out <= len(speech.VOICES_HELD_OUT):
+    if identities < 0 or not 0 <= held_out <= len(text_to_speech.VOICES_HELD_OUT):
         raise ValueError(
-            f"expected identities >= 0 and 0 <= held-out <= {len(speech.VOICES_HELD_OUT)}, "
+            f"expected identities >= 0 and 0 <= held-out <= {len(text_to_speech.VOICES_HELD_OUT)}, "
             f"got {identities} and {held_out}"
         )
     whole = max(seconds, speech_seconds)
     plans = []
     for k in range(identities):
-        voices = speech.VOICES_MALE if k % 2 else speech.VOICES_FEMALE
+        voices = text_to_speech.VOICES_MALE if k % 2 else text_to_speech.VOICES_FEMALE
         pace = float(np.random.default_rng([k, 5]).uniform(0.9, 1.12))
         voice = voices[(k // 2) % len(voices)]
         plans.append(ClipPlan(k, "train", voice, round(pace, 3), seconds, whole))
     extra = [
         ClipPlan(FIRST_HELD_OUT + k, "held_out", voice, 1.0, HELD_OUT_SECONDS, HELD_OUT_SECONDS)
-        for k, voice in enumerate(speech.VOICES_HELD_OUT[:held_out])
+        for k, voice in enumerate(text_to_speech.VOICES_HELD_OUT[:held_out])
     ]
     return plans[:_HELD_OUT_PLACE] + extra + plans[_HELD_OUT_PLACE:]
 

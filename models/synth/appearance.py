@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.synth.figure import Outfit
-from models.synth.head import Person
-from models.synth.lights import Rgb, rgb
+from models.synth.character import Outfit
+from models.synth.lighting import Rgb, rgb
+from models.synth.morphable_head import Person
 
 HAIR_FEMALE = ("long01", "braid01", "long01", "braid01", "ponytail01")
 HAIR_MALE = ("short01", "short02", "short04")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from models.training.loop import Ema, Run, learning_rate
+from models.training.run import Ema, Run, learning_rate
 
 pytestmark = pytest.mark.unit
 

@@ -21,7 +21,7 @@ from models.mini.checkpoint import BUNDLED, load_mini, load_mini_networks, read_
 from models.mini.config import MINI
 from models.mini.motion import MOUTH_UNITS
 from models.mini.unet import MiniUNet
-from models.training import speech
+from models.training import speech_features
 from models.training.latents import encode_all
 from server.cli import main
 from tests.models.dataset.test_clips import write_sound
@@ -80,7 +80,7 @@ def spread(a: nn.Module, b: nn.Module) -> float:
 def short() -> Iterator[None]:
     """Little of what takes most of the time otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speech, "STEPS", 2)
+        patch.setattr(speech_features, "STEPS", 2)
         yield
 
 

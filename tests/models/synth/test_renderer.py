@@ -15,10 +15,10 @@ pytest.importorskip("moderngl", reason="the renderer needs the extra `train`")
 pytest.importorskip("OpenEXR", reason="the renderer needs the extra `train`")
 
 from models.commands.data import parse_part  # noqa: E402
-from models.synth import speech  # noqa: E402
+from models.synth import text_to_speech  # noqa: E402
+from models.synth.appearance import draw_look  # noqa: E402
 from models.synth.assets import SOURCES, AssetsError, open_assets  # noqa: E402
-from models.synth.dataset import plan_clips  # noqa: E402
-from models.synth.looks import draw_look  # noqa: E402
+from models.synth.clip_writer import plan_clips  # noqa: E402
 from models.synth.renderer import Renderer  # noqa: E402
 from models.synth.sentences import HELD_OUT, TRAINING  # noqa: E402
 
@@ -49,7 +49,11 @@ def test_plan_spreads_voices_and_keeps_held_out_ones_apart() -> None:
 
 
 def test_voices_are_28() -> None:
-    voices = {*speech.VOICES_FEMALE, *speech.VOICES_MALE, *speech.VOICES_HELD_OUT}
+    voices = {
+        *text_to_speech.VOICES_FEMALE,
+        *text_to_speech.VOICES_MALE,
+        *text_to_speech.VOICES_HELD_OUT,
+    }
     assert len(voices) == 28
 
 

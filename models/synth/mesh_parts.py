@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from models.synth.figure import Landmarks, Material, below_collar
+from models.synth.character import Landmarks, Material, below_collar
 from models.synth.mesh import Floats, Ints
 
 _HIDDEN = -0.35

@@ -17,11 +17,11 @@ from models.mini.conditioning import Reference
 from models.mini.config import MINI, MiniSpec
 from models.mini.prior import Prior
 from models.mini.unet import MiniUNet
+from models.training.autoencoder import reconstruction_loss
 from models.training.batches import Batch, Sampler, Stage, Window
-from models.training.codec import reconstruction_loss
 from models.training.latents import Variant
-from models.training.loop import Ema, Run, Start
-from models.training.speech import Heard
+from models.training.run import Ema, Run, Start
+from models.training.speech_features import Heard
 
 FIRST = (
     Stage(share=0.6, size=16, apart=True, window=16),

@@ -10,10 +10,10 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from models.synth import shading
-from models.synth.figure import TRANSLUCENT, Figure, Material
+from models.synth import shaders
+from models.synth.baking import MASK_SIZE, NOISE_SIZE, make_noise, read_masks
+from models.synth.character import TRANSLUCENT, Figure, Material
 from models.synth.mesh import Floats, Ints
-from models.synth.surface import MASK_SIZE, NOISE_SIZE, make_noise, read_masks
 
 SUPERSAMPLE = 2
 _SHADOW_SIZE = 640
@@ -36,9 +36,9 @@ class Stage:
         # The library's types do not tell its uniforms, attributes and blocks apart.
         self.context: Any = open_context()
         self.programs: dict[Material, Any] = {
-            kind: self.context.program(shading.VERTEX, shading.fragment(kind)) for kind in Material
+            kind: self.context.program(shaders.VERTEX, shaders.fragment(kind)) for kind in Material
         }
-        self.depth: Any = self.context.program(shading.SHADOW_VERTEX, shading.SHADOW_FRAGMENT)
+        self.depth: Any = self.context.program(shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT)
         self._noise_texture = self._make_noise_texture()
         self._masks = self._make_mask_texture(textures)
         self._shadow = self.context.depth_texture((_SHADOW_SIZE, _SHADOW_SIZE))
