@@ -1,4 +1,4 @@
-"""The command `data synth`: makes the synthetic data set with several processes."""
+"""``livehead data synth``: writes the synthetic data set with several processes."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from models.dataset.clips import FPS, is_finished
 from models.errors import LiveheadError
 from models.io import console
 from models.synth.assets import open_assets
-from models.synth.clip_writer import ClipPlan, Studio, clip_folder, plan_clips
+from models.synth.clip_writer import ClipPlan, ClipWriter, clip_folder, plan_clips
 
 _POLL_SECONDS = 0.5
-_studio: Studio | None = None
-_done: Synchronized[int] | None = None
+_writer: ClipWriter | None = None
+_frames_done: Synchronized[int] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command."""
+    """Add the command's options."""
     parser.add_argument("--assets", type=Path, required=True, help="folder of source files")
     parser.add_argument("--out", type=Path, required=True, help="data folder to write or resume")
     parser.add_argument("--identities", type=int, default=30, help="clips to train on")
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make all clips that are not finished; 0 when every one is there."""
+    """Write all clips that are not finished; returns the exit status."""
     try:
         plans = plan_clips(args.identities, args.held_out, args.seconds, args.speech_seconds)
         first, step = parse_part(args.part)
@@ -42,10 +42,10 @@ def run(args: argparse.Namespace) -> int:
     except (LiveheadError, ValueError) as error:
         console.warn(str(error))
         return 2
-    todo = [p for p in plans[first::step] if not is_finished(clip_folder(args.out, p))]
-    console.say(f"{len(todo)} of {len(plans[first::step])} clips to make in {args.out}")
-    if todo:
-        _make_all(todo, args.assets, args.out, max(1, args.workers))
+    pending = [p for p in plans[first::step] if not is_finished(clip_folder(args.out, p))]
+    console.say(f"{len(pending)} of {len(plans[first::step])} clips to make in {args.out}")
+    if pending:
+        _write_all(pending, args.assets, args.out, max(1, args.workers))
     return 0
 
 
@@ -61,41 +61,41 @@ def parse_part(text: str) -> tuple[int, int]:
     raise ValueError(f"--part: expected i/n with 0 <= i < n, got {text!r}")
 
 
-def _make_all(todo: list[ClipPlan], assets: Path, out: Path, workers: int) -> None:
+def _write_all(pending: list[ClipPlan], assets: Path, out: Path, workers: int) -> None:
     context = multiprocessing.get_context("spawn")
-    done = context.Value("q", 0)
-    frames = sum(round(plan.seconds * FPS) for plan in todo)
+    frames_done = context.Value("q", 0)
+    frames = sum(round(plan.seconds * FPS) for plan in pending)
     with (
-        context.Pool(min(workers, len(todo)), _start, (assets, done)) as pool,
+        context.Pool(min(workers, len(pending)), _start_worker, (assets, frames_done)) as pool,
         console.bar("frames", frames, "frame") as bar,
     ):
-        results = [pool.apply_async(_work, (plan, out)) for plan in todo]
+        results = [pool.apply_async(_write_clip, (plan, out)) for plan in pending]
         for result in results:
             while not result.ready():
                 result.wait(_POLL_SECONDS)
-                _show(bar, done.value)
+                _update(bar, frames_done.value)
             result.get()
-        _show(bar, done.value)
+        _update(bar, frames_done.value)
 
 
-def _show(bar: Any, value: int) -> None:
+def _update(bar: Any, value: int) -> None:
     bar.update(value - bar.n)
 
 
-def _start(assets: Path, done: Synchronized[int]) -> None:
-    global _studio, _done
-    _studio, _done = Studio(open_assets(assets)), done
+def _start_worker(assets: Path, frames_done: Synchronized[int]) -> None:
+    global _writer, _frames_done
+    _writer, _frames_done = ClipWriter(open_assets(assets)), frames_done
 
 
-def _work(plan: ClipPlan, out: Path) -> bool:
-    assert _studio is not None
-    return _studio.make(plan, out, _tick)
+def _write_clip(plan: ClipPlan, out: Path) -> bool:
+    assert _writer is not None
+    return _writer.write(plan, out, _count_frame)
 
 
-def _tick() -> None:
-    assert _done is not None
-    with _done.get_lock():
-        _done.value += 1
+def _count_frame() -> None:
+    assert _frames_done is not None
+    with _frames_done.get_lock():
+        _frames_done.value += 1
 
 
 if __name__ == "__main__":

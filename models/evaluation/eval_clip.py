@@ -17,7 +17,7 @@ from models.face.geometry import Similarity, cut
 from models.face.portrait import find_face
 from models.generator import AnyGenerator, frame_count, generate_all
 from models.io.console import progress
-from models.synth.articulation import LATENESS, LIPS
+from models.synth.articulation import BILABIALS, PHONEME_DELAY
 
 _DILATION = 9
 """Pixels around the head that count neither as head nor as background."""
@@ -147,6 +147,8 @@ def lip_frames(clip: Clip, frames: int) -> NDArray[np.intp]:
         spoken = [(str(s), float(a), float(b)) for s, a, b in record["phonemes"]]
     except (OSError, ValueError, KeyError, TypeError):
         return np.zeros(0, np.intp)
-    middles = [(begin + end) / 2 - LATENESS for symbol, begin, end in spoken if symbol in LIPS]
+    middles = [
+        (begin + end) / 2 - PHONEME_DELAY for symbol, begin, end in spoken if symbol in BILABIALS
+    ]
     numbers = np.floor(np.array(middles) * FPS).astype(np.intp)
     return np.unique(numbers[(numbers >= 0) & (numbers < frames)])

@@ -1,4 +1,4 @@
-"""Draws looks: shape, colours, hair, clothes, light and framing of an identity."""
+"""Samples an identity's appearance: head shape, colours, hair, clothes, light and framing."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from models.synth.character import Outfit
-from models.synth.lighting import Rgb, rgb
-from models.synth.morphable_head import Person
+from models.synth.lighting import Rgb, to_rgb
+from models.synth.morphable_head import HeadShape
 
 HAIR_FEMALE = ("long01", "braid01", "long01", "braid01", "ponytail01")
 HAIR_MALE = ("short01", "short02", "short04")
 BROWS_FEMALE = ("eyebrow001", "eyebrow002", "eyebrow004", "eyebrow010")
 BROWS_MALE = ("eyebrow001", "eyebrow003", "eyebrow004", "eyebrow010")
-CLOTHS: tuple[Rgb, ...] = (
+CLOTH_COLOURS: tuple[Rgb, ...] = (
     (0.03, 0.03, 0.04),
     (0.05, 0.08, 0.16),
     (0.36, 0.35, 0.34),
@@ -41,20 +41,22 @@ _GREY_AGE = 0.45
 
 
 @dataclass(frozen=True)
-class Look:
-    """Everything about an identity besides what moves.
+class Appearance:
+    """Everything about an identity that does not move.
 
     Attributes:
+        skin, lips, hair, iris, cloth: linear RGB, 0..1.
         lashes: how dark the lashes are, 0..1.
-        skin, lips, hair, iris, cloth: linear colours.
-        environment: name of its map; turn: of the map, share of a full turn.
-        blur: of the background, larger is sharper.
-        blush, stubble: 0..1; seed: shifts the noise, 0..1.
+        blush, stubble: 0..1.
+        seed: shifts the noise, 0..1.
+        environment: file name of the environment map.
+        environment_turn: share of a full turn of that map about the vertical axis.
+        background_sharpness: picture width over blur radius.
         camera_yaw, camera_pitch: where the camera stands, radians.
         shift: offset of the picture, shares of its height (right, up).
     """
 
-    person: Person
+    head_shape: HeadShape
     outfit: Outfit
     skin: Rgb
     lips: Rgb
@@ -66,15 +68,15 @@ class Look:
     lashes: float
     seed: float
     environment: str
-    turn: float
-    blur: float
+    environment_turn: float
+    background_sharpness: float
     camera_yaw: float
     camera_pitch: float
     shift: tuple[float, float]
 
 
-def draw_look(identity: int, lights: Path) -> Look:
-    """The look of identity number ``identity``: gender alternates, peoples and lights rotate.
+def sample_appearance(identity: int, lights: Path) -> Appearance:
+    """Appearance of an identity: gender alternates, ethnicities and environment maps take turns.
 
     Args:
         identity: any number from 0; even ones are women.
@@ -83,45 +85,45 @@ def draw_look(identity: int, lights: Path) -> Look:
     rng = np.random.default_rng([identity, 2024])
     female = identity % 2 == 0
     group = (identity // 2 + 2 - identity % 2) % 3
-    person = _person(rng, identity, female, group)
+    head_shape = _head_shape(rng, identity, female, group)
     melanin = float(np.clip(_MELANIN[group] + 0.10 * rng.standard_normal(), 0.0, 0.95))
     skin = _PALE ** (1 - melanin) * _DEEP**melanin
     light_hair = group == 2
     hair = _pick(rng, _HAIR_LIGHT if light_hair else _HAIR_DARK)
-    if person.age > _GREY_AGE:
+    if head_shape.age > _GREY_AGE:
         hair = (0.26, 0.25, 0.245)
     names = sorted(path.name for path in lights.glob("*.exr") if path.stem != "night")
     environment = names[identity % len(names)]
-    turn = float(rng.random())
-    return Look(
-        person=person,
+    environment_turn = float(rng.random())
+    return Appearance(
+        head_shape=head_shape,
         outfit=_outfit(rng, female, identity),
-        skin=rgb(skin),
-        lips=rgb(skin * np.array([0.86, 0.56, 0.56]) if female else skin * (0.84, 0.62, 0.60)),
+        skin=to_rgb(skin),
+        lips=to_rgb(skin * np.array([0.86, 0.56, 0.56]) if female else skin * (0.84, 0.62, 0.60)),
         hair=hair,
         iris=_pick(rng, _IRIS_LIGHT if light_hair else _IRIS_DARK),
-        cloth=_pick(rng, CLOTHS),
+        cloth=_pick(rng, CLOTH_COLOURS),
         blush=float(rng.uniform(0.25, 0.6)),
         stubble=0.0 if female else float(rng.uniform(0.0, 0.55)),
         lashes=0.62 if female else 0.38,
         seed=float(rng.random()),
         environment=environment,
-        turn=turn,
-        blur=float(rng.uniform(110.0, 260.0)),
+        environment_turn=environment_turn,
+        background_sharpness=float(rng.uniform(110.0, 260.0)),
         camera_yaw=float(0.05 * rng.standard_normal()),
         camera_pitch=float(0.025 * rng.standard_normal()),
         shift=(float(0.012 * rng.standard_normal()), float(0.006 * rng.standard_normal())),
     )
 
 
-def _person(rng: np.random.Generator, identity: int, female: bool, group: int) -> Person:
-    peoples = np.eye(3)[group] * 0.68 + rng.dirichlet([2.0] * 3) * 0.32
+def _head_shape(rng: np.random.Generator, identity: int, female: bool, group: int) -> HeadShape:
+    ethnicities = np.eye(3)[group] * 0.68 + rng.dirichlet([2.0] * 3) * 0.32
     age = float((0.04, 0.14, 0.30, 0.50)[rng.choice(4, p=(0.35, 0.35, 0.2, 0.1))])
-    return Person(
+    return HeadShape(
         seed=identity,
         gender=0.0 if female else 0.93,
         age=age,
-        peoples=(float(peoples[0]), float(peoples[1]), float(peoples[2])),
+        ethnicities=(float(ethnicities[0]), float(ethnicities[1]), float(ethnicities[2])),
     )
 
 
@@ -140,4 +142,4 @@ def _choice(rng: np.random.Generator, names: tuple[str, ...]) -> str:
 
 def _pick(rng: np.random.Generator, colours: tuple[Rgb, ...]) -> Rgb:
     base = np.asarray(colours[int(rng.integers(len(colours)))])
-    return rgb(base * rng.uniform(0.85, 1.2))
+    return to_rgb(base * rng.uniform(0.85, 1.2))

@@ -1,4 +1,4 @@
-"""Turns timed phonemes into mouth units: poses blended over time, lips closed reliably."""
+"""Turns timed phonemes into mouth blendshapes: poses blended over time, lips that close."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
 from models.mini.motion import MOUTH_UNITS
 
-LATENESS = 0.065
+PHONEME_DELAY = 0.065
 """Seconds by which the speech model's phoneme times are late."""
 
-_BRIEF = {
+_ABBREVIATIONS = {
     "j": "jawOpen",
     "fun": "mouthFunnel",
     "puc": "mouthPucker",
@@ -30,14 +30,14 @@ _BRIEF = {
     "to": "tongueOut",
 }
 
-LIPS = "pbm"
+BILABIALS = "pbm"
 """Phonemes that close the lips."""
-LIP_AND_TEETH = "fv"
-"""Phonemes that put the lower lip to the upper teeth."""
+LABIODENTALS = "fv"
+"""Phonemes with the lower lip at the upper teeth."""
 
 _POSES: tuple[tuple[str, dict[str, float]], ...] = (
-    (LIPS, {"pr": 0.5, "rl": 0.3, "ru": 0.25}),
-    (LIP_AND_TEETH, {"j": 0.06, "rl": 0.7, "up": 0.35}),
+    (BILABIALS, {"pr": 0.5, "rl": 0.3, "ru": 0.25}),
+    (LABIODENTALS, {"j": 0.06, "rl": 0.7, "up": 0.35}),
     ("θð", {"j": 0.16, "up": 0.15, "lo": 0.3, "to": 0.2}),
     ("tdnszlɾ", {"j": 0.14, "st": 0.2, "lo": 0.3, "up": 0.12}),
     ("ʃʒʧʤ", {"j": 0.13, "fun": 0.55, "puc": 0.1, "up": 0.25, "lo": 0.25}),
@@ -55,33 +55,33 @@ _POSES: tuple[tuple[str, dict[str, float]], ...] = (
     ("uʊ", {"j": 0.17, "fun": 0.25, "puc": 0.65}),
 )
 _DIPHTHONGS = {"A": "eɪ", "I": "aɪ", "W": "aʊ", "Y": "ɔɪ", "O": "oʊ", "Q": "əʊ"}
-_STRESS = "ˈˌ"
-_LENGTH = "ː"
+_STRESS_MARKS = "ˈˌ"
+_LENGTH_MARK = "ː"
 _SPREAD = 0.034
 _LIP_SPREAD = 0.015
 _LIP_STRENGTH = 4.0
 _REST_STRENGTH = 0.03
 _SPACE_STRENGTH = 0.25
-_QUIET = 0.02
-_TEXTURE = (0.72, 0.42)
-"""Jaw and lips open with loudness: share kept in silence, share added at full energy."""
+_SILENCE = 0.02
+_LOUDNESS_GAIN = (0.72, 0.42)
+"""Opening of jaw and lips: share in silence, share added at full energy."""
 
 
 @dataclass(frozen=True)
 class Phoneme:
-    """One symbol of speech and when it sounds, seconds."""
+    """One IPA symbol and when it sounds, seconds."""
 
     symbol: str
     start: float
     end: float
 
 
-def mouth_track(
+def blendshape_track(
     phonemes: Sequence[Phoneme],
     frames: int,
     fps: float = 25.0,
     energy: NDArray[np.float32] | None = None,
-    lateness: float = LATENESS,
+    delay: float = PHONEME_DELAY,
 ) -> NDArray[np.float32]:
     """Blend the poses of the phonemes around each frame's middle.
 
@@ -89,9 +89,9 @@ def mouth_track(
         phonemes: in order of time; symbols without a pose (spaces, punctuation) are silence.
         frames: T, length of the track.
         fps: frames per second.
-        energy: loudness of each frame, about 0..1, float32 [T]; opens the jaw
-            more or less, and rests it in silence.
-        lateness: seconds that all phonemes are moved to the front.
+        energy: loudness of each frame, about 0..1, float32 [T]; scales the opening of the jaw
+            and closes it in silence.
+        delay: seconds by which the phonemes' times are late.
 
     Returns:
         float32 [T, 13] in 0..1, columns ``MOUTH_UNITS``; exactly zero away from speech.
@@ -101,99 +101,100 @@ def mouth_track(
     """
     if energy is not None and energy.shape != (frames,):
         raise ValueError(f"energy: expected [{frames}], got {list(energy.shape)}")
-    track, lips = _blend(fold(phonemes), frames, fps, lateness)
+    track, lips = _blend(merge_marks(phonemes), frames, fps, delay)
     if energy is not None:
-        loud = _TEXTURE[0] + _TEXTURE[1] * np.clip(energy, 0.0, 1.1)
+        opening = _LOUDNESS_GAIN[0] + _LOUDNESS_GAIN[1] * np.clip(energy, 0.0, 1.1)
         for name in ("jawOpen", "mouthLowerDown"):
-            track[:, MOUTH_UNITS.index(name)] *= loud
-        track *= _voiced(energy)[:, None]
+            track[:, MOUTH_UNITS.index(name)] *= opening
+        track *= _voice_gate(energy)[:, None]
     track = _close_lips(track, lips)
     track[np.abs(track).max(1) < 0.012] = 0.0
     return np.clip(track, 0.0, 1.0).astype(np.float32)
 
 
 def _blend(
-    phonemes: Sequence[Phoneme], frames: int, fps: float, lateness: float
+    phonemes: Sequence[Phoneme], frames: int, fps: float, delay: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Poses weighted by dominance [T, 13], and how far each frame closes the lips [T]."""
+    """Poses weighted by dominance [T, 13], and lip closure of each frame, 0..1, [T]."""
     times = (np.arange(frames, dtype=np.float64) + 0.5) / fps
-    total = np.zeros((frames, len(MOUTH_UNITS)))
+    weighted_poses = np.zeros((frames, len(MOUTH_UNITS)))
     weight = np.full(frames, _REST_STRENGTH)
     lips = np.zeros(frames)
-    for item in phonemes:
-        pose = _POSE_OF.get(item.symbol)
-        bell = _bell(times, item, lateness)
-        weight += bell
+    for phoneme in phonemes:
+        pose = _POSE_OF.get(phoneme.symbol)
+        dominance = _dominance(times, phoneme, delay)
+        weight += dominance
         if pose is not None:
-            total += bell[:, None] * pose
-        if item.symbol in LIPS:
-            lips = np.maximum(lips, bell / _LIP_STRENGTH)
-    return total / weight[:, None], lips
+            weighted_poses += dominance[:, None] * pose
+        if phoneme.symbol in BILABIALS:
+            lips = np.maximum(lips, dominance / _LIP_STRENGTH)
+    return weighted_poses / weight[:, None], lips
 
 
-def _voiced(energy: NDArray[np.float32]) -> NDArray[np.float64]:
-    """1 near sound, 0 from some frames after its end to some frames before its start."""
-    heard = maximum_filter1d((energy > _QUIET).astype(np.float64), 7)
-    gate: NDArray[np.float64] = np.clip(1.1 * gaussian_filter1d(heard, 0.8) - 0.05, 0.0, 1.0)
+def _voice_gate(energy: NDArray[np.float32]) -> NDArray[np.float64]:
+    """1 near sound, 0 in pauses, [T]."""
+    sounding = maximum_filter1d((energy > _SILENCE).astype(np.float64), 7)
+    gate: NDArray[np.float64] = np.clip(1.1 * gaussian_filter1d(sounding, 0.8) - 0.05, 0.0, 1.0)
     return gate
 
 
 def _close_lips(track: NDArray[np.float64], lips: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Take back whatever would part the lips, as far as lip closing holds (0..1)."""
-    hold = np.clip(1.4 * lips, 0.0, 1.0)
+    """Reduce the blendshapes that part the lips by lip closure (0..1)."""
+    closing = np.clip(1.4 * lips, 0.0, 1.0)
     out = track.copy()
     for name in ("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel", "tongueOut"):
-        out[:, MOUTH_UNITS.index(name)] *= 1.0 - hold
+        out[:, MOUTH_UNITS.index(name)] *= 1.0 - closing
     press = MOUTH_UNITS.index("mouthPress")
-    out[:, press] = np.maximum(out[:, press], 0.5 * hold)
+    out[:, press] = np.maximum(out[:, press], 0.5 * closing)
     return out
 
 
-def fold(phonemes: Sequence[Phoneme]) -> list[Phoneme]:
-    """Give stress marks' time to the next phoneme, length marks' to the last; split diphthongs."""
+def merge_marks(phonemes: Sequence[Phoneme]) -> list[Phoneme]:
+    """Give the time of stress marks to the next phoneme, of length marks to the last; split
+    diphthongs."""
     out: list[Phoneme] = []
-    waiting: float | None = None
-    for item in phonemes:
-        if item.symbol in _STRESS:
-            waiting = item.start if waiting is None else waiting
+    pending_start: float | None = None
+    for phoneme in phonemes:
+        if phoneme.symbol in _STRESS_MARKS:
+            pending_start = phoneme.start if pending_start is None else pending_start
             continue
-        if item.symbol == _LENGTH:
+        if phoneme.symbol == _LENGTH_MARK:
             if out:
-                out[-1] = Phoneme(out[-1].symbol, out[-1].start, item.end)
+                out[-1] = Phoneme(out[-1].symbol, out[-1].start, phoneme.end)
             continue
-        start = item.start if waiting is None else waiting
-        waiting = None
-        num_branches = _DIPHTHONGS.get(item.symbol)
-        if num_branches is None:
-            out.append(Phoneme(item.symbol, start, item.end))
+        start = phoneme.start if pending_start is None else pending_start
+        pending_start = None
+        diphthong = _DIPHTHONGS.get(phoneme.symbol)
+        if diphthong is None:
+            out.append(Phoneme(phoneme.symbol, start, phoneme.end))
             continue
-        middle = start + 0.6 * (item.end - start)
-        out.append(Phoneme(num_branches[0], start, middle))
-        out.append(Phoneme(num_branches[1], middle, item.end))
+        middle = start + 0.6 * (phoneme.end - start)
+        out.append(Phoneme(diphthong[0], start, middle))
+        out.append(Phoneme(diphthong[1], middle, phoneme.end))
     return out
 
 
-def _bell(times: NDArray[np.float64], item: Phoneme, lateness: float) -> NDArray[np.float64]:
-    """Dominance of one phoneme over time: flat in its core, Gaussian flanks."""
-    start, end = item.start - lateness, item.end - lateness
+def _dominance(times: NDArray[np.float64], phoneme: Phoneme, delay: float) -> NDArray[np.float64]:
+    """Dominance of one phoneme over time [T]: a flat core with Gaussian flanks."""
+    start, end = phoneme.start - delay, phoneme.end - delay
     half = max((end - start) / 2.0, 0.012)
-    if item.symbol in LIPS + LIP_AND_TEETH:
+    if phoneme.symbol in BILABIALS + LABIODENTALS:
         # A frame lasts 40 ms: the core reaches at least one frame's middle.
         core, spread, strength = max(0.6 * half, 0.021), _LIP_SPREAD, _LIP_STRENGTH
     else:
         core, spread, strength = 0.6 * half, _SPREAD + 0.2 * half, 1.0
-        if item.symbol == " ":
+        if phoneme.symbol == " ":
             strength = _SPACE_STRENGTH
-    away = np.maximum(np.abs(times - (start + end) / 2.0) - core, 0.0)
-    bell: NDArray[np.float64] = strength * np.exp(-0.5 * (away / spread) ** 2)
-    return bell
+    distance = np.maximum(np.abs(times - (start + end) / 2.0) - core, 0.0)
+    dominance: NDArray[np.float64] = strength * np.exp(-0.5 * (distance / spread) ** 2)
+    return dominance
 
 
-def _pose(brief: dict[str, float]) -> NDArray[np.float64]:
+def _pose(weights: dict[str, float]) -> NDArray[np.float64]:
     pose = np.zeros(len(MOUTH_UNITS))
-    for key, value in brief.items():
-        pose[MOUTH_UNITS.index(_BRIEF[key])] = value
+    for key, value in weights.items():
+        pose[MOUTH_UNITS.index(_ABBREVIATIONS[key])] = value
     return pose
 
 
-_POSE_OF = {symbol: _pose(brief) for symbols, brief in _POSES for symbol in symbols}
+_POSE_OF = {symbol: _pose(weights) for symbols, weights in _POSES for symbol in symbols}

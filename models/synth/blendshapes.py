@@ -1,4 +1,4 @@
-"""The 52 face units, and mouth and motion tracks expressed in them."""
+"""The 52 ARKit blendshapes, and mouth and motion tracks expressed in them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from models.mini.motion import MOTION, MOUTH_UNITS
 
-FACE_UNITS = (
+ARKIT_BLENDSHAPES = (
     "browDownLeft",
     "browDownRight",
     "browInnerUp",
@@ -61,49 +61,49 @@ FACE_UNITS = (
     "noseSneerRight",
     "tongueOut",
 )
-"""The 52 face units, in alphabetical order."""
+"""In alphabetical order."""
 
-LOOK_RANGE = 0.5
-"""Radians of gaze that a full eyeLook unit stands for."""
+GAZE_RANGE = 0.5
+"""Radians of gaze at weight 1 of an eyeLook blendshape."""
 
 
-def parts_of(unit: str) -> tuple[tuple[str, float], ...]:
-    """Face units that a mouth unit, or blink or brow of the motion track, stands for."""
-    if unit == "blink":
+def arkit_weights(blendshape: str) -> tuple[tuple[str, float], ...]:
+    """ARKit blendshapes and weights of one mouth blendshape, or of blink or brow of ``MOTION``."""
+    if blendshape == "blink":
         return (("eyeBlinkLeft", 1.0), ("eyeBlinkRight", 1.0))
-    if unit == "brow":
+    if blendshape == "brow":
         return (("browInnerUp", 1.0), ("browOuterUpLeft", 0.6), ("browOuterUpRight", 0.6))
-    if unit in FACE_UNITS:
-        return ((unit, 1.0),)
-    return ((unit + "Left", 1.0), (unit + "Right", 1.0))
+    if blendshape in ARKIT_BLENDSHAPES:
+        return ((blendshape, 1.0),)
+    return ((blendshape + "Left", 1.0), (blendshape + "Right", 1.0))
 
 
 def to_arkit(mouth: NDArray[np.float32], motion: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Express tracks in the 52 face units; head pose is no face unit and is left out.
+    """Express tracks in ARKit blendshapes; head pose is none of them and is left out.
 
     Args:
         mouth: [T, 13], columns ``MOUTH_UNITS``.
         motion: [T, 7], columns ``MOTION``.
 
     Returns:
-        float32 [T, 52], columns ``FACE_UNITS``.
+        float32 [T, 52], columns ``ARKIT_BLENDSHAPES``.
 
     Raises:
         ValueError: the tracks have other shapes or lengths.
     """
-    want = ((len(mouth), len(MOUTH_UNITS)), (len(mouth), len(MOTION)))
-    if (mouth.shape, motion.shape) != want:
-        raise ValueError(f"expected tracks {want}, got {mouth.shape} and {motion.shape}")
-    out = np.zeros((len(mouth), len(FACE_UNITS)), np.float32)
+    expected = ((len(mouth), len(MOUTH_UNITS)), (len(mouth), len(MOTION)))
+    if (mouth.shape, motion.shape) != expected:
+        raise ValueError(f"expected tracks {expected}, got {mouth.shape} and {motion.shape}")
+    out = np.zeros((len(mouth), len(ARKIT_BLENDSHAPES)), np.float32)
     sources = [(name, mouth[:, k]) for k, name in enumerate(MOUTH_UNITS)]
     sources += [(name, motion[:, MOTION.index(name)]) for name in ("blink", "brow")]
     for name, values in sources:
-        for unit, share in parts_of(name):
-            out[:, FACE_UNITS.index(unit)] = share * values
-    yaw = motion[:, MOTION.index("gaze_yaw")] / LOOK_RANGE
-    down = motion[:, MOTION.index("gaze_pitch")] / LOOK_RANGE
+        for blendshape, share in arkit_weights(name):
+            out[:, ARKIT_BLENDSHAPES.index(blendshape)] = share * values
+    yaw = motion[:, MOTION.index("gaze_yaw")] / GAZE_RANGE
+    down = motion[:, MOTION.index("gaze_pitch")] / GAZE_RANGE
     # The person's left is the picture's right, so yaw > 0 turns the left eye outwards.
-    looks = {
+    gaze = {
         "eyeLookOutLeft": yaw,
         "eyeLookInRight": yaw,
         "eyeLookInLeft": -yaw,
@@ -113,6 +113,6 @@ def to_arkit(mouth: NDArray[np.float32], motion: NDArray[np.float32]) -> NDArray
         "eyeLookUpLeft": -down,
         "eyeLookUpRight": -down,
     }
-    for name, values in looks.items():
-        out[:, FACE_UNITS.index(name)] = np.clip(values, 0.0, 1.0)
+    for name, values in gaze.items():
+        out[:, ARKIT_BLENDSHAPES.index(name)] = np.clip(values, 0.0, 1.0)
     return out

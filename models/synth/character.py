@@ -1,4 +1,4 @@
-"""A person as one animated mesh: what moves, what turns, where the landmarks are."""
+"""A character: one mesh with blendshapes, head rotation weights and landmarks."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scipy import sparse
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.synth.mesh import Floats, Ints
 
-DRIVEN = (*MOUTH_UNITS, "blink", "brow")
-"""What moves the skin, in the order of ``Figure.moves``."""
-COLLAR = (-0.16, -0.40, 0.06)
-"""Neckline: height over the neck joint, slope to the front, flare to the sides."""
+ANIMATED = (*MOUTH_UNITS, "blink", "brow")
+"""What deforms the mesh, in the order of ``Character.blendshapes``."""
+NECKLINE = (-0.16, -0.40, 0.06)
+"""Height over the neck joint, slope to the front, flare to the sides; decimetres."""
 
 
 class Material(IntEnum):
-    """How a part is shaded."""
+    """How a mesh part is shaded; the numbers are those in ``shaders``."""
 
     SKIN = 0
     EYE = 1
@@ -36,7 +36,7 @@ TRANSLUCENT = (Material.BROW, Material.LASH)
 
 @dataclass(frozen=True)
 class Outfit:
-    """Names of hair and brow meshes; no hair for a bald head."""
+    """Names of the hair mesh (None for a bald head) and the brow mesh, and an added smile 0..1."""
 
     hair: str | None
     brows: str
@@ -44,13 +44,12 @@ class Outfit:
 
 
 @dataclass(frozen=True)
-class Landmarks:
-    """Points of a person at rest, decimetres [3]."""
+class HeadLandmarks:
+    """Points of a head in its rest pose, [3], and heights; decimetres."""
 
     neck: Floats
     skull: Floats
     eyes: tuple[Floats, Floats]
-    eye_radius: float
     mouth: Floats
     chin: Floats
     brow_height: float
@@ -58,48 +57,53 @@ class Landmarks:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A person ready to be animated and drawn. N points.
+class Character:
+    """A mesh of N points that can be animated and drawn.
 
     Attributes:
-        rest: [N, 3]; moves: [15, N, 3], for each of ``DRIVEN``.
-        triangles: [F, 3]; texture: [N, 2]; material: [N]; turns: [N], share of head rotation.
-        normal_sum: sparse [welded points, F]; weld: [N].
-        mouth_points: indices around the lips.
+        rest: points in the rest pose, [N, 3].
+        blendshapes: displacements [15, N, 3], one for each of ``ANIMATED``.
+        triangles: [F, 3].
+        texture: coordinates [N, 2].
+        material: [N], numbers of ``Material``.
+        head_rotation_weights: share of the head's rotation, 0..1, [N].
+        normal_accumulator: sums face normals at welded points, sparse [welded points, F].
+        weld: index of the welded point, [N].
+        mouth_points: indices of the points around the lips.
     """
 
     rest: Floats
-    moves: Floats
+    blendshapes: Floats
     triangles: Ints
     texture: Floats
     material: NDArray[np.int64]
-    turns: Floats
-    normal_sum: sparse.csr_matrix
+    head_rotation_weights: Floats
+    normal_accumulator: sparse.csr_matrix
     weld: Ints
     mouth_points: Ints
-    landmarks: Landmarks
+    landmarks: HeadLandmarks
 
-    def posed(self, mouth: Floats, motion: Floats) -> Floats:
-        """Points [N, 3] for one row of each track, before the head turns."""
-        drive = np.concatenate(
+    def deform(self, mouth: Floats, motion: Floats) -> Floats:
+        """Points [N, 3] for one frame, mouth [13] and motion [7], before the head turns."""
+        weights = np.concatenate(
             [mouth, motion[[MOTION.index("blink"), MOTION.index("brow")]]]
         ).astype(np.float32)
-        moved: Floats = self.rest + np.tensordot(drive, self.moves, 1)
-        return moved
+        points: Floats = self.rest + np.tensordot(weights, self.blendshapes, 1)
+        return points
 
     def normals(self, points: Floats) -> Floats:
-        """Smooth unit normals [N, 3]."""
+        """Smooth unit normals [N, 3] of points [N, 3]."""
         corners = points[self.triangles]
-        area = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-        summed = (self.normal_sum @ area)[self.weld]
-        length = np.linalg.norm(summed, axis=1, keepdims=True)
-        unit: Floats = (summed / np.maximum(length, 1e-9)).astype(np.float32)
+        face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+        vertex_normals = (self.normal_accumulator @ face_normals)[self.weld]
+        length = np.linalg.norm(vertex_normals, axis=1, keepdims=True)
+        unit: Floats = (vertex_normals / np.maximum(length, 1e-9)).astype(np.float32)
         return unit
 
 
-def below_collar(points: Floats, neck: Floats) -> NDArray[np.bool_]:
-    """Whether points [..., 3] lie under the neckline, as the cloth's shading cuts it."""
-    height, slope, flare = COLLAR
+def is_below_neckline(points: Floats, neck: Floats) -> NDArray[np.bool_]:
+    """Whether points [..., 3] lie under the neckline, where the cloth's shader cuts it."""
+    height, slope, flare = NECKLINE
     edge = neck[1] + height + slope * (points[..., 2] - neck[2]) + flare * np.abs(points[..., 0])
-    under: NDArray[np.bool_] = points[..., 1] < edge
-    return under
+    below: NDArray[np.bool_] = points[..., 1] < edge
+    return below

@@ -1,4 +1,4 @@
-"""Plans and writes the data set: one folder per identity, finished when ``meta.json`` is there."""
+"""Plans and writes clips: one folder per identity, finished when ``meta.json`` is there."""
 
 from __future__ import annotations
 
@@ -15,22 +15,27 @@ from numpy.typing import NDArray
 from models.audio import SAMPLE_RATE
 from models.dataset.clips import FPS, MASK_SIZE, SIZE, Split, is_finished
 from models.mini.motion import MOTION, MOUTH_UNITS, IdleMotion
-from models.synth import text_to_speech
-from models.synth.appearance import draw_look
-from models.synth.articulation import mouth_track
+from models.synth.appearance import sample_appearance
+from models.synth.articulation import blendshape_track
 from models.synth.assets import Assets
 from models.synth.renderer import Renderer
 from models.synth.sentences import HELD_OUT, TRAINING
-from models.synth.text_to_speech import Recital, Speaker
+from models.synth.text_to_speech import (
+    VOICES_FEMALE,
+    VOICES_HELD_OUT,
+    VOICES_MALE,
+    SpokenText,
+    TextToSpeech,
+)
 
 FIRST_HELD_OUT = 900
 HELD_OUT_SECONDS = 60.0
-_HELD_OUT_PLACE = 7
+_HELD_OUT_POSITION = 7
 
 
 @dataclass(frozen=True)
 class ClipPlan:
-    """What one clip will hold; ``identity`` names its folder."""
+    """What one clip will hold; ``identity`` is the number of its folder."""
 
     identity: int
     split: Split
@@ -41,8 +46,8 @@ class ClipPlan:
 
 
 @dataclass(frozen=True)
-class Track:
-    """Truth for all frames: mouth [N, 13] and motion [N, 7]."""
+class GroundTruth:
+    """True tracks of all N frames: mouth [N, 13] and motion [N, 7]."""
 
     mouth: NDArray[np.float32]
     motion: NDArray[np.float32]
@@ -51,73 +56,76 @@ class Track:
 def plan_clips(
     identities: int, held_out: int, seconds: float, speech_seconds: float
 ) -> list[ClipPlan]:
-    """All clips in the order in which they are made; held-out ones come about 8th.
+    """All clips in the order in which they are written; the held-out ones follow the 7th.
 
     Raises:
         ValueError: a number is negative, or more than two clips are held out.
     """
-    if identities < 0 or not 0 <= held_out <= len(text_to_speech.VOICES_HELD_OUT):
+    if identities < 0 or not 0 <= held_out <= len(VOICES_HELD_OUT):
         raise ValueError(
-            f"expected identities >= 0 and 0 <= held-out <= {len(text_to_speech.VOICES_HELD_OUT)}, "
+            f"expected identities >= 0 and 0 <= held-out <= {len(VOICES_HELD_OUT)}, "
             f"got {identities} and {held_out}"
         )
-    whole = max(seconds, speech_seconds)
+    speech_length = max(seconds, speech_seconds)
     plans = []
     for k in range(identities):
-        voices = text_to_speech.VOICES_MALE if k % 2 else text_to_speech.VOICES_FEMALE
-        pace = float(np.random.default_rng([k, 5]).uniform(0.9, 1.12))
+        voices = VOICES_MALE if k % 2 else VOICES_FEMALE
+        speed = float(np.random.default_rng([k, 5]).uniform(0.9, 1.12))
         voice = voices[(k // 2) % len(voices)]
-        plans.append(ClipPlan(k, "train", voice, round(pace, 3), seconds, whole))
-    extra = [
+        plans.append(ClipPlan(k, "train", voice, round(speed, 3), seconds, speech_length))
+    held_out_plans = [
         ClipPlan(FIRST_HELD_OUT + k, "held_out", voice, 1.0, HELD_OUT_SECONDS, HELD_OUT_SECONDS)
-        for k, voice in enumerate(text_to_speech.VOICES_HELD_OUT[:held_out])
+        for k, voice in enumerate(VOICES_HELD_OUT[:held_out])
     ]
-    return plans[:_HELD_OUT_PLACE] + extra + plans[_HELD_OUT_PLACE:]
+    return plans[:_HELD_OUT_POSITION] + held_out_plans + plans[_HELD_OUT_POSITION:]
 
 
 def clip_folder(out: Path, plan: ClipPlan) -> Path:
-    """Where a clip lies."""
+    """Folder of a clip inside the data folder ``out``."""
     return out / "clips" / f"{plan.identity:03d}"
 
 
-class Studio:
-    """Renderer and speech model, loaded once for many clips."""
+class ClipWriter:
+    """Writes clips with a renderer and a speech model that are loaded once."""
 
     def __init__(self, assets: Assets) -> None:
         self._assets = assets
         self._renderer = Renderer(assets, SIZE)
-        self._speaker = Speaker(assets)
+        self._text_to_speech = TextToSpeech(assets)
 
-    def make(self, plan: ClipPlan, out: Path, tick: Callable[[], None]) -> bool:
-        """Write one clip unless it is finished; ``tick`` is called after each frame.
+    def write(self, plan: ClipPlan, out: Path, on_frame: Callable[[], None]) -> bool:
+        """Write one clip unless it is finished; ``on_frame`` is called after each frame.
 
         Returns:
-            Whether it was made now.
+            Whether it was written now.
         """
         folder = clip_folder(out, plan)
         if is_finished(folder):
             return False
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        recital = self._recite(plan)
-        track = make_track(plan, recital)
-        _write_audio(folder / "audio.wav", recital.audio)
-        _write_speech(folder / "speech.json", plan, recital)
-        self._render(plan, track, folder, tick)
+        spoken = self._speak(plan)
+        truth = make_ground_truth(plan, spoken)
+        _write_audio(folder / "audio.wav", spoken.audio)
+        _write_speech(folder / "speech.json", plan, spoken)
+        self._render(plan, truth, folder, on_frame)
         _write_meta(folder / "meta.json", plan)
         return True
 
-    def _recite(self, plan: ClipPlan) -> Recital:
+    def _speak(self, plan: ClipPlan) -> SpokenText:
         rng = np.random.default_rng([plan.identity, 77])
         texts = TRAINING if plan.split == "train" else HELD_OUT
         order = rng.permutation(len(texts)).tolist()
-        return self._speaker.recite(
+        return self._text_to_speech.synthesize_all(
             [texts[k] for k in order], plan.voice, plan.speed, plan.speech_seconds, rng, FPS
         )
 
-    def _render(self, plan: ClipPlan, track: Track, folder: Path, tick: Callable[[], None]) -> None:
-        model = self._renderer.model(draw_look(plan.identity, self._assets.lights))
-        still = model.frame(
+    def _render(
+        self, plan: ClipPlan, truth: GroundTruth, folder: Path, on_frame: Callable[[], None]
+    ) -> None:
+        appearance = sample_appearance(plan.identity, self._assets.lights)
+        character = self._renderer.load(appearance)
+        neutral = character.render(
             np.zeros(len(MOUTH_UNITS), np.float32), np.zeros(len(MOTION), np.float32)
         )
         count = round(plan.seconds * FPS)
@@ -128,28 +136,28 @@ class Studio:
         mouth_xy = np.zeros((count, 2), np.float32)
         eyes_xy = np.zeros((count, 4), np.float32)
         for f in range(count):
-            frame = model.frame(track.mouth[f], track.motion[f])
+            frame = character.render(truth.mouth[f], truth.motion[f])
             video[f], mask[f] = frame.rgb, frame.mask
             mouth_xy[f], eyes_xy[f] = frame.mouth, frame.eyes
-            tick()
+            on_frame()
         video.flush()
-        model.release()
+        character.release()
         np.save(folder / "mask.npy", mask)
         np.savez(
             folder / "track.npz",
-            mouth=track.mouth,
-            motion=track.motion,
+            mouth=truth.mouth,
+            motion=truth.motion,
             mouth_xy=mouth_xy,
             eyes_xy=eyes_xy,
-            neutral=still.rgb,
+            neutral=neutral.rgb,
         )
 
 
-def make_track(plan: ClipPlan, recital: Recital) -> Track:
-    """Mouth from the speech, motion from the identity's number."""
+def make_ground_truth(plan: ClipPlan, spoken: SpokenText) -> GroundTruth:
+    """Mouth from the speech; motion from the identity's number."""
     count = round(plan.speech_seconds * FPS)
-    mouth = mouth_track(recital.phonemes, count, FPS, recital.energy)
-    return Track(mouth, IdleMotion(plan.identity, FPS).frames(count))
+    mouth = blendshape_track(spoken.phonemes, count, FPS, spoken.energy)
+    return GroundTruth(mouth, IdleMotion(plan.identity, FPS).frames(count))
 
 
 def _write_audio(path: Path, audio: NDArray[np.float32]) -> None:
@@ -160,15 +168,15 @@ def _write_audio(path: Path, audio: NDArray[np.float32]) -> None:
         file.writeframes(np.round(np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
 
 
-def _write_speech(path: Path, plan: ClipPlan, recital: Recital) -> None:
+def _write_speech(path: Path, plan: ClipPlan, spoken: SpokenText) -> None:
     record = {
         "voice": plan.voice,
         "speed": plan.speed,
         "sentences": [
             {"text": text, "start": round(a, 3), "end": round(b, 3)}
-            for text, a, b in recital.sentences
+            for text, a, b in spoken.sentences
         ],
-        "phonemes": [[p.symbol, round(p.start, 4), round(p.end, 4)] for p in recital.phonemes],
+        "phonemes": [[p.symbol, round(p.start, 4), round(p.end, 4)] for p in spoken.phonemes],
     }
     path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
 

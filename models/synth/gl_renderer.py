@@ -1,4 +1,4 @@
-"""OpenGL on the processor, without a screen: programs, textures, buffers, one draw call."""
+"""OpenGL without a screen: programs, textures, vertex buffers and one draw call."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from models.synth import shaders
 from models.synth.baking import MASK_SIZE, NOISE_SIZE, make_noise, read_masks
-from models.synth.character import TRANSLUCENT, Figure, Material
+from models.synth.character import TRANSLUCENT, Character, Material
 from models.synth.mesh import Floats, Ints
 
 SUPERSAMPLE = 2
 _SHADOW_SIZE = 640
-_STILL = {"in_rest": 3, "in_uv": 2, "in_open": 1, "in_mottle": 4}
+_STATIC_ATTRIBUTES = {"in_rest": 3, "in_uv": 2, "in_ambient": 1, "in_mottle": 4}
 """What the static vertex buffer holds, and how many numbers of each."""
-_CASTERS = (Material.SKIN, Material.HAIR)
+_SHADOW_CASTERS = (Material.SKIN, Material.HAIR)
 
 
-class Stage:
-    """One OpenGL context with the programs, textures and targets that all figures share.
+class GlRenderer:
+    """One OpenGL context with the programs, textures and framebuffers that all characters share.
 
     Raises:
         RuntimeError: no OpenGL 3.3 context without a screen (EGL) can be made.
@@ -34,13 +34,16 @@ class Stage:
         self.noise = make_noise()
         self._pixels = size * SUPERSAMPLE
         # The library's types do not tell its uniforms, attributes and blocks apart.
-        self.context: Any = open_context()
+        self.context: Any = create_headless_context()
         self.programs: dict[Material, Any] = {
-            kind: self.context.program(shaders.VERTEX, shaders.fragment(kind)) for kind in Material
+            material: self.context.program(shaders.VERTEX, shaders.fragment(material))
+            for material in Material
         }
-        self.depth: Any = self.context.program(shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT)
+        self.depth_program: Any = self.context.program(
+            shaders.SHADOW_VERTEX, shaders.SHADOW_FRAGMENT
+        )
         self._noise_texture = self._make_noise_texture()
-        self._masks = self._make_mask_texture(textures)
+        self._mask_texture = self._make_mask_texture(textures)
         self._shadow = self.context.depth_texture((_SHADOW_SIZE, _SHADOW_SIZE))
         self._shadow.compare_func = "<="
         self._shadow_target = self.context.framebuffer(depth_attachment=self._shadow)
@@ -50,43 +53,44 @@ class Stage:
         )
 
     def draw(
-        self, scene: Scene, points: Floats, normals: Floats, uniforms: dict[str, Any]
+        self, buffers: CharacterBuffers, points: Floats, normals: Floats, uniforms: dict[str, Any]
     ) -> NDArray[np.uint8]:
-        """Colour and cover, premultiplied, uint8 [S, S, 4].
+        """Draw one picture: RGBA with premultiplied alpha, uint8 [S, S, 4].
 
         Args:
-            scene: the figure's buffers; points, normals: [N, 3] now.
-            uniforms: values for the programs; ``lamp`` and ``view`` are matrices [4, 4].
+            buffers: of the character.
+            points, normals: of this frame, [N, 3].
+            uniforms: values for the programs; ``key_view`` and ``view`` are matrices [4, 4].
         """
         context = self.context
-        scene.dynamic.write(np.concatenate([points, normals], 1).astype("f4").tobytes())
+        buffers.dynamic.write(np.concatenate([points, normals], 1).astype("f4").tobytes())
         context.enable_only(moderngl.DEPTH_TEST)
         context.depth_func = "<="
         self._shadow_target.use()
         context.viewport = (0, 0, _SHADOW_SIZE, _SHADOW_SIZE)
         self._shadow_target.clear(depth=1.0)
-        self.depth["view"].write(uniforms["lamp"].T.astype("f4").tobytes())
-        scene.casters.render()
+        self.depth_program["view"].write(uniforms["key_view"].T.astype("f4").tobytes())
+        buffers.shadow_casters.render()
         self._target.use()
         context.viewport = (0, 0, self._pixels, self._pixels)
         self._target.clear(0.0, 0.0, 0.0, 0.0, depth=1.0)
-        for unit, texture in enumerate((self._noise_texture, self._masks, self._shadow)):
+        for unit, texture in enumerate((self._noise_texture, self._mask_texture, self._shadow)):
             texture.use(unit)
-        self._set(uniforms)
-        for array in scene.solid:
+        self._set_uniforms(uniforms)
+        for array in buffers.opaque:
             array.render()
         context.enable(moderngl.BLEND)
         gl = moderngl
         context.blend_func = (gl.SRC_ALPHA, gl.ONE_MINUS_SRC_ALPHA, gl.ZERO, gl.ONE)
-        for array in scene.sheer:
+        for array in buffers.translucent:
             array.render()
         context.disable(moderngl.BLEND)
         data = np.frombuffer(self._target.read(components=4), np.uint8)
-        picture = data.reshape(self._pixels, self._pixels, 4)[::-1]
-        small = cv2.resize(picture, (self.size, self.size), interpolation=cv2.INTER_AREA)
+        supersampled = data.reshape(self._pixels, self._pixels, 4)[::-1]
+        small = cv2.resize(supersampled, (self.size, self.size), interpolation=cv2.INTER_AREA)
         return np.asarray(small, np.uint8)
 
-    def _set(self, uniforms: dict[str, Any]) -> None:
+    def _set_uniforms(self, uniforms: dict[str, Any]) -> None:
         values = {"noise": 0, "masks": 1, "shadow": 2, **uniforms}
         for program in self.programs.values():
             for name in program:
@@ -112,55 +116,59 @@ class Stage:
         return texture
 
 
-class Scene:
-    """One figure's buffers.
+class CharacterBuffers:
+    """Vertex buffers of one character, N points.
 
     Attributes:
-        dynamic: positions and normals; solid, sheer: arrays to draw, by material.
-        casters: what throws shadows.
+        dynamic: positions and normals, written for each frame.
+        opaque, translucent: vertex arrays to draw, one for each material.
+        shadow_casters: vertex array of the shadow pass.
     """
 
-    def __init__(self, stage: Stage, figure: Figure, still: Floats) -> None:
-        """``still``: rest position, texture, openness and mottle of each point, [N, 10]."""
-        self._stage = stage
-        context = stage.context
-        self._still = context.buffer(still.astype("f4").tobytes())
-        self.dynamic = context.buffer(reserve=len(figure.rest) * 24)
-        kinds = figure.material[figure.triangles[:, 0]]
+    def __init__(self, gl: GlRenderer, character: Character, static: Floats) -> None:
+        """Upload ``static``: rest position, texture, ambient light and mottle, [N, 10]."""
+        self._gl = gl
+        context = gl.context
+        self._static = context.buffer(static.astype("f4").tobytes())
+        self.dynamic = context.buffer(reserve=len(character.rest) * 24)
+        materials = character.material[character.triangles[:, 0]]
         arrays = {
-            kind: self._array(kind, figure.triangles[kinds == kind])
+            kind: self._vertex_array(kind, character.triangles[materials == kind])
             for kind in Material
-            if (kinds == kind).any()
+            if (materials == kind).any()
         }
-        self.solid = [array for kind, array in arrays.items() if kind not in TRANSLUCENT]
-        self.sheer = [array for kind, array in arrays.items() if kind in TRANSLUCENT]
-        self.casters = self._array(None, figure.triangles[np.isin(kinds, _CASTERS)])
+        self.opaque = [array for kind, array in arrays.items() if kind not in TRANSLUCENT]
+        self.translucent = [array for kind, array in arrays.items() if kind in TRANSLUCENT]
+        casting = np.isin(materials, _SHADOW_CASTERS)
+        self.shadow_casters = self._vertex_array(None, character.triangles[casting])
 
     def release(self) -> None:
-        """Free the buffers; the scene cannot be drawn any more."""
-        for item in (*self.solid, *self.sheer, self.casters):
+        """Free the buffers; the character cannot be drawn any more."""
+        for item in (*self.opaque, *self.translucent, self.shadow_casters):
             item.index_buffer.release()
             item.release()
-        self._still.release()
+        self._static.release()
         self.dynamic.release()
 
-    def _array(self, kind: Material | None, triangles: Ints) -> Any:
-        """The triangles with the program of their material, or of the depth pass."""
-        context = self._stage.context
+    def _vertex_array(self, material: Material | None, triangles: Ints) -> Any:
+        """Triangles with the program of their material; None is the shadow pass."""
+        context = self._gl.context
         index = context.buffer(triangles.astype("i4").tobytes())
-        if kind is None:
+        if material is None:
             layout: list[Any] = [(self.dynamic, "3f 12x", "in_pos")]
-            return context.vertex_array(self._stage.depth, layout, index)
-        program = self._stage.programs[kind]
-        names = [name for name in _STILL if name in program]
-        form = " ".join(f"{n}f" if name in program else f"{4 * n}x" for name, n in _STILL.items())
-        lit = "in_nrm" in program
-        moving = ("3f 3f", "in_pos", "in_nrm") if lit else ("3f 12x", "in_pos")
-        layout = [(self.dynamic, *moving), (self._still, form, *names)]
+            return context.vertex_array(self._gl.depth_program, layout, index)
+        program = self._gl.programs[material]
+        names = [name for name in _STATIC_ATTRIBUTES if name in program]
+        static_format = " ".join(
+            f"{n}f" if name in program else f"{4 * n}x" for name, n in _STATIC_ATTRIBUTES.items()
+        )
+        has_normals = "in_normal" in program
+        dynamic_layout = ("3f 3f", "in_pos", "in_normal") if has_normals else ("3f 12x", "in_pos")
+        layout = [(self.dynamic, *dynamic_layout), (self._static, static_format, *names)]
         return context.vertex_array(program, layout, index)
 
 
-def open_context() -> moderngl.Context:
+def create_headless_context() -> moderngl.Context:
     """An OpenGL context without a screen.
 
     Raises:

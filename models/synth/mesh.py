@@ -1,4 +1,4 @@
-"""Reads meshes, shape targets and fitted garments, and subdivides quads."""
+"""Reads meshes, morph targets and fitted meshes (MakeHuman's formats), and subdivides quads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
-Target = tuple[Ints, Floats]
+MorphTarget = tuple[Ints, Floats]
 """Indices of the vertices that move [M], and how far [M, 3] (decimetres)."""
 
 
@@ -66,8 +66,8 @@ def read_obj(path: Path) -> Mesh:
     )
 
 
-def read_target(path: Path) -> Target:
-    """Read a shape target: lines of `index dx dy dz`, plain or gzip-compressed."""
+def read_morph_target(path: Path) -> MorphTarget:
+    """Read a morph target: lines of `index dx dy dz`, plain or gzip-compressed."""
     if path.suffix == ".gz":
         with gzip.open(path, "rt", encoding="utf-8") as file:
             text = file.read()
@@ -75,12 +75,12 @@ def read_target(path: Path) -> Target:
         text = path.read_text(encoding="utf-8")
     rows = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
     index = np.array([int(row[0]) for row in rows], np.int64)
-    moved = np.array([[float(x) for x in row[1:4]] for row in rows], np.float32)
-    return index, moved.reshape(-1, 3)
+    displacement = np.array([[float(x) for x in row[1:4]] for row in rows], np.float32)
+    return index, displacement.reshape(-1, 3)
 
 
 @dataclass(frozen=True)
-class Garment:
+class FittedMesh:
     """A mesh whose points are weighted sums of body points plus scaled offsets.
 
     Attributes:
@@ -108,7 +108,7 @@ class Garment:
         return fitted
 
 
-def read_garment(folder: Path, body_points: int) -> Garment:
+def read_fitted_mesh(folder: Path, body_points: int) -> FittedMesh:
     """Read `NAME/NAME.mhclo` and `NAME/NAME.obj`."""
     path = folder / f"{folder.name}.mhclo"
     rows: list[int] = []
@@ -116,7 +116,7 @@ def read_garment(folder: Path, body_points: int) -> Garment:
     values: list[float] = []
     offsets: list[list[float]] = []
     measures: dict[int, tuple[int, int, float]] = {}
-    reading = False
+    in_vertices = False
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         words = line.split()
         if not words or words[0] == "#":
@@ -124,19 +124,19 @@ def read_garment(folder: Path, body_points: int) -> Garment:
         if words[0] in ("x_scale", "y_scale", "z_scale"):
             measures["xyz".index(words[0][0])] = (int(words[1]), int(words[2]), float(words[3]))
         elif words[0] == "verts":
-            reading = True
-        elif reading and words[0].lstrip("-").isdigit():
+            in_vertices = True
+        elif in_vertices and words[0].lstrip("-").isdigit():
             n = len(offsets)
             count = 1 if len(words) == 1 else 3
             rows += [n] * count
             columns += [int(word) for word in words[:count]]
             values += [1.0] if count == 1 else [float(word) for word in words[3:6]]
             offsets.append([0.0] * 3 if count == 1 else [float(word) for word in words[6:9]])
-        elif reading and offsets:
-            reading = False
+        elif in_vertices and offsets:
+            in_vertices = False
     weights = sparse.csr_matrix((values, (rows, columns)), shape=(len(offsets), body_points))
     mesh = read_obj(folder / f"{folder.name}.obj")
-    return Garment(mesh, weights.astype(np.float32), np.array(offsets, np.float32), measures)
+    return FittedMesh(mesh, weights.astype(np.float32), np.array(offsets, np.float32), measures)
 
 
 @dataclass(frozen=True)
@@ -194,10 +194,10 @@ def _ones(rows: Ints, columns: Ints, shape: tuple[int, int]) -> sparse.csr_matri
 
 def _smooth_points(faces: Ints, edges: Ints, edge_of: Ints, points: int) -> sparse.spmatrix:
     count = len(edges)
-    identity_id = np.repeat(np.arange(len(faces)), 4)
+    face_index = np.repeat(np.arange(len(faces)), 4)
     face_points = _average(faces, points)
     edge_middles = _average(edges, points)
-    edge_faces = _ones(edge_of.ravel(), identity_id, (count, len(faces)))
+    edge_faces = _ones(edge_of.ravel(), face_index, (count, len(faces)))
     shared = np.asarray(edge_faces.sum(1)).ravel()
     border = shared < 2
     near = sparse.diags(1.0 / np.maximum(shared, 1)) @ edge_faces @ face_points
@@ -205,7 +205,7 @@ def _smooth_points(faces: Ints, edges: Ints, edge_of: Ints, points: int) -> spar
     edge_points = sparse.diags(np.where(border, 1.0, 0.5)) @ edge_middles + inner @ near
     both = np.repeat(np.arange(count), 2)
     point_edges = _ones(edges.ravel(), both, (points, count))
-    point_faces = _ones(faces.ravel(), identity_id, (points, len(faces)))
+    point_faces = _ones(faces.ravel(), face_index, (points, len(faces)))
     valence = np.maximum(np.asarray(point_edges.sum(1)).ravel(), 1)
     around = np.maximum(np.asarray(point_faces.sum(1)).ravel(), 1)
     smooth = (
@@ -218,8 +218,8 @@ def _smooth_points(faces: Ints, edges: Ints, edge_of: Ints, points: int) -> spar
     rim = sparse.diags(np.full(points, 0.5)) + 0.25 * (rim_ones @ edge_middles)
     on_rim = np.zeros(points)
     on_rim[edges[border].ravel()] = 1.0
-    moved = sparse.diags(1.0 - on_rim) @ smooth + sparse.diags(on_rim) @ rim
-    return sparse.vstack([moved, edge_points, face_points])
+    displacement = sparse.diags(1.0 - on_rim) @ smooth + sparse.diags(on_rim) @ rim
+    return sparse.vstack([displacement, edge_points, face_points])
 
 
 def _split(faces: Ints, edge_points: Ints, first_face_point: int) -> Ints:

@@ -1,4 +1,4 @@
-"""Speaks sentences and says when each phoneme sounds."""
+"""Text to speech with phoneme times: Kokoro-82M after espeak-ng."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from models.audio import SAMPLE_RATE
 from models.synth.articulation import Phoneme
 from models.synth.assets import Assets, AssetsError
 
-RATE = 24_000
+MODEL_SAMPLE_RATE = 24_000
 """Of the speech model, Hz."""
 VOICES_FEMALE = (
     "af_heart",
@@ -92,7 +92,7 @@ class Utterance:
 
 
 @dataclass(frozen=True)
-class Recital:
+class SpokenText:
     """Several sentences with pauses, cut to an exact length.
 
     Attributes:
@@ -106,8 +106,8 @@ class Recital:
     energy: NDArray[np.float32]
 
 
-class Speaker:
-    """The speech model in memory.
+class TextToSpeech:
+    """The speech model, loaded.
 
     Raises:
         AssetsError: the phonemiser is not installed.
@@ -127,8 +127,8 @@ class Speaker:
             str(graph), options, providers=["CPUExecutionProvider"]
         )
 
-    def say(self, text: str, voice: str, speed: float = 1.0) -> Utterance:
-        """Speak one sentence.
+    def synthesize(self, text: str, voice: str, speed: float = 1.0) -> Utterance:
+        """Synthesize one sentence.
 
         Raises:
             ValueError: there is no such voice.
@@ -150,14 +150,14 @@ class Speaker:
         )
         audio, durations = audio.reshape(-1), durations.reshape(-1)
         times = np.concatenate([[0.0], np.cumsum(durations)]) / durations.sum()
-        times = times * len(audio) / RATE
+        times = times * len(audio) / MODEL_SAMPLE_RATE
         phonemes = [
             Phoneme(symbol, float(times[k]), float(times[k + 1]))
             for k, symbol in enumerate([".", *symbols, "."])
         ]
         return Utterance(audio.astype(np.float32), phonemes)
 
-    def recite(
+    def synthesize_all(
         self,
         texts: Sequence[str],
         voice: str,
@@ -165,29 +165,35 @@ class Speaker:
         seconds: float,
         rng: np.random.Generator,
         fps: float = 25.0,
-    ) -> Recital:
-        """Speak texts in turn, with pauses, until ``seconds`` are full; the end is cut."""
-        pieces = [np.zeros(int(0.3 * RATE), np.float32)]
+    ) -> SpokenText:
+        """Synthesize texts in turn, with pauses, until ``seconds`` are full; the end is cut."""
+        segments = [np.zeros(int(0.3 * MODEL_SAMPLE_RATE), np.float32)]
         phonemes: list[Phoneme] = []
         sentences: list[tuple[str, float, float]] = []
-        samples, k = len(pieces[0]), 0
-        while samples < seconds * RATE:
+        samples, k = len(segments[0]), 0
+        while samples < seconds * MODEL_SAMPLE_RATE:
             text = texts[k % len(texts)]
             k += 1
-            spoken = self.say(text, voice, speed)
-            start = samples / RATE
-            phonemes += [Phoneme(p.symbol, p.start + start, p.end + start) for p in spoken.phonemes]
-            end = start + len(spoken.audio) / RATE
+            utterance = self.synthesize(text, voice, speed)
+            start = samples / MODEL_SAMPLE_RATE
+            phonemes += [
+                Phoneme(p.symbol, p.start + start, p.end + start) for p in utterance.phonemes
+            ]
+            end = start + len(utterance.audio) / MODEL_SAMPLE_RATE
             sentences.append((text, start, end))
-            pieces += [spoken.audio, np.zeros(int(_pause(rng) * RATE), np.float32)]
-            samples += len(pieces[-1]) + len(pieces[-2])
-        whole = np.concatenate(pieces)[: round(seconds * RATE)]
-        audio = resample_poly(whole, 2, 3).astype(np.float32)[: round(seconds * SAMPLE_RATE)]
+            silence = np.zeros(int(_pause(rng) * MODEL_SAMPLE_RATE), np.float32)
+            segments += [utterance.audio, silence]
+            samples += len(segments[-1]) + len(segments[-2])
+        joined = np.concatenate(segments)[: round(seconds * MODEL_SAMPLE_RATE)]
+        audio = resample_poly(joined, 2, 3).astype(np.float32)[: round(seconds * SAMPLE_RATE)]
         peak = float(np.abs(audio).max())
         audio *= 0.7 / max(peak, 1e-3)
-        kept = [p for p in phonemes if p.start < seconds]
-        told = [(text, a, min(b, seconds)) for text, a, b in sentences]
-        return Recital(audio, kept, told, loudness(audio, round(seconds * fps), fps))
+        return SpokenText(
+            audio=audio,
+            phonemes=[p for p in phonemes if p.start < seconds],
+            sentences=[(text, a, min(b, seconds)) for text, a, b in sentences],
+            energy=loudness(audio, round(seconds * fps), fps),
+        )
 
 
 def _pause(rng: np.random.Generator) -> float:
@@ -208,28 +214,28 @@ def loudness(audio: NDArray[np.float32], frames: int, fps: float) -> NDArray[np.
 
 
 def phonemise(text: str, language: str) -> str:
-    """Phonemes of a text in the speech model's symbols, punctuation kept."""
+    """Phonemes of a text in the speech model's symbols, with its punctuation."""
     out = ""
-    for piece in re.findall(r"[^,.!?;:]+|[,.!?;:]", text):
-        if re.match(r"[,.!?;:]", piece):
-            out = out.rstrip() + piece + " "
-        elif piece.strip():
-            command = ["espeak-ng", "-q", "--ipa=3", "-v", language, piece.strip()]
-            said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-            said = " ".join(said.split())
-            out += re.sub("[_\u200d\u0361]", "", said) + " "
+    for clause in re.findall(r"[^,.!?;:]+|[,.!?;:]", text):
+        if re.match(r"[,.!?;:]", clause):
+            out = out.rstrip() + clause + " "
+        elif clause.strip():
+            command = ["espeak-ng", "-q", "--ipa=3", "-v", language, clause.strip()]
+            ipa = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+            ipa = " ".join(ipa.split())
+            out += re.sub("[_\u200d\u0361]", "", ipa) + " "
     for old, new in _SYMBOLS:
         out = out.replace(old, new)
     return out.strip()
 
 
 def _with_durations(graph: Path) -> Path:
-    """A copy of the graph that also puts out how long each symbol lasts."""
+    """Write a copy of the graph that also outputs the duration of each symbol."""
     path = graph.with_name("kokoro_durations.onnx")
     if not path.is_file():
         model = onnx.load(str(graph))
-        kind = onnx.TensorProto.FLOAT
-        model.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, kind, None))
+        float32 = onnx.TensorProto.FLOAT
+        model.graph.output.append(onnx.helper.make_tensor_value_info(_DURATIONS, float32, None))
         scratch = path.with_suffix(f".part{os.getpid()}")  # several workers may start at once
         onnx.save(model, str(scratch))
         scratch.rename(path)

