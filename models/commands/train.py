@@ -17,10 +17,10 @@ from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import load_mini_networks, read_manifest, save_mini
 from models.mini.config import CARD
 from models.training import speech_features
-from models.training.autoencoder import train_codec
-from models.training.denoiser import train_mini
+from models.training.autoencoder import train_autoencoder
+from models.training.denoiser import train_denoiser
 from models.training.latents import encode_all
-from models.training.run import Start
+from models.training.run import InitFrom
 
 TRAININGS = (
     ("codec", 20.0, "train the latent codec"),
@@ -29,7 +29,7 @@ TRAININGS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Sub-commands and their options."""
+    """Add the sub-commands and their options."""
     what = parser.add_subparsers(dest="what", required=True)
     for name, minutes, text in TRAININGS:
         sub = what.add_parser(name, help=text)
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run one sub-command; parts lie in OUT/codec and OUT/mini."""
+    """Run one sub-command; it keeps its files in OUT/codec and OUT/mini."""
     if args.what == "export":
         return _export(args)
     if args.threads < 1 or not args.minutes > 0:
@@ -85,62 +85,62 @@ def run(args: argparse.Namespace) -> int:
     if getattr(args, "variants", 0) < 0:
         raise LiveheadError(f"expected --variants >= 0, got {args.variants}", code="bad_option")
     torch.set_num_threads(args.threads)
-    return _train_codec(args) if args.what == "codec" else _train_mini(args)
+    return _train_autoencoder(args) if args.what == "codec" else _train_denoiser(args)
 
 
-def _train_codec(args: argparse.Namespace) -> int:
-    _clips(args.data, "train", 1)
-    train_codec(
+def _train_autoencoder(args: argparse.Namespace) -> int:
+    _list_clips(args.data, "train", 1)
+    train_autoencoder(
         args.data,
         args.out / "codec",
         minutes=args.minutes,
         resume=not args.restart,
-        start=_start(args.start, "codec"),
+        init=_init_from(args.start, "codec"),
     )
     return 0
 
 
-def _train_mini(args: argparse.Namespace) -> int:
-    train, held_out = _clips(args.data, "train", 2), _clips(args.data, "held_out", 1)
+def _train_denoiser(args: argparse.Namespace) -> int:
+    train, held_out = _list_clips(args.data, "train", 2), _list_clips(args.data, "held_out", 1)
     if args.codec is not None:
-        _borrow_codec(args.codec, args.out / "codec")
-    codec = _codec(args.out)
-    variants = encode_all(codec, train, args.out / "latents", augmented=args.variants)
-    unseen = encode_all(codec, held_out, args.out / "latents", augmented=0)
-    recordings = speech_features.listen(train, args.out / "speech")
-    unheard = speech_features.listen(held_out, args.out / "speech")
-    reader, heard, report = speech_features.hear_all(recordings, unheard)
-    torch.save(reader.state_dict(), args.out / "reader.pt")
+        _copy_autoencoder(args.codec, args.out / "codec")
+    autoencoder = _load_autoencoder(args.out)
+    variants = encode_all(autoencoder, train, args.out / "latents", augmented=args.variants)
+    held_out_variants = encode_all(autoencoder, held_out, args.out / "latents", augmented=0)
+    recordings = speech_features.encode_speech(train, args.out / "speech")
+    held_out_recordings = speech_features.encode_speech(held_out, args.out / "speech")
+    regressor, speech, report = speech_features.predict_blendshapes(recordings, held_out_recordings)
+    torch.save(regressor.state_dict(), args.out / "reader.pt")
     say("mouth units heard in held-out speech, correlation with the truth:")
     emit_json(dict(report))
-    train_mini(
-        codec.requires_grad_(False),
+    train_denoiser(
+        autoencoder.requires_grad_(False),
         variants,
-        unseen,
-        heard,
+        held_out_variants,
+        speech,
         args.out / "mini",
         minutes=args.minutes,
         reach=args.reach,
         resume=not args.restart,
-        start=_start(args.start, "unet"),
+        init=_init_from(args.start, "unet"),
     )
     return 0
 
 
-def _clips(data: Path, split: Split, least: int) -> list[Path]:
-    """The clips of one split, enough of them."""
+def _list_clips(data: Path, split: Split, minimum: int) -> list[Path]:
+    """List the clips of one split, at least ``minimum``."""
     clips = list_clips(data, split)
-    if len(clips) < least:
+    if len(clips) < minimum:
         raise LiveheadError(
-            f"expected at least {least} finished clips ({split}) in {data}, got {len(clips)};"
+            f"expected at least {minimum} finished clips ({split}) in {data}, got {len(clips)};"
             " make more with `livehead data synth`",
             code="bad_option",
         )
     return clips
 
 
-def _part(out: Path, name: str) -> dict[str, Any]:
-    """What an earlier command left in a training's folder."""
+def _load_artifact(out: Path, name: str) -> dict[str, Any]:
+    """Load a file that an earlier sub-command left in the folder of a training."""
     path = out / name
     if not path.exists():
         raise LiveheadError(
@@ -148,44 +148,45 @@ def _part(out: Path, name: str) -> dict[str, Any]:
             " `livehead train mini`, with the same --out",
             code="missing_weights",
         )
-    part: dict[str, Any] = torch.load(path, weights_only=True)
-    return part
+    artifact: dict[str, Any] = torch.load(path, weights_only=True)
+    return artifact
 
 
-def _codec(out: Path) -> Autoencoder:
-    """The trained codec of a training's folder."""
-    codec: Autoencoder = Autoencoder().eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    codec.load_state_dict(_part(out, "codec/ema.pt"))
-    if bool((codec.std == 1).all()):  # measured when the training ends
+def _load_autoencoder(out: Path) -> Autoencoder:
+    """Load the trained autoencoder from the folder of a training."""
+    autoencoder: Autoencoder = Autoencoder().eval()
+    autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    autoencoder.load_state_dict(_load_artifact(out, "codec/ema.pt"))
+    if bool((autoencoder.std == 1).all()):  # measured when the training ends
         raise LiveheadError(
             f"expected a finished codec in {out / 'codec'}, got one whose training was stopped;"
             " run the same `livehead train codec` again, it goes on",
             code="missing_weights",
         )
-    return codec
+    return autoencoder
 
 
-def _start(weights: Path | None, name: str) -> Start | None:
-    """One network of a weights folder to begin with, and what is recorded of it."""
+def _init_from(weights: Path | None, name: str) -> InitFrom | None:
+    """Initial weights: one network of a weights folder, with its provenance."""
     if weights is None:
         return None
     record = read_manifest(weights)
     network = getattr(load_mini_networks(weights), name)
     origin = {"sha256": record["sha256"][name], **record["training"]}
-    return Start(network.state_dict(), origin)
+    return InitFrom(network.state_dict(), origin)
 
 
-def _borrow_codec(weights: Path, out: Path) -> None:
-    """Put a weights folder's codec where a trained one would lie."""
+def _copy_autoencoder(weights: Path, out: Path) -> None:
+    """Copy a weights folder's autoencoder to where a trained one would be."""
     out.mkdir(parents=True, exist_ok=True)
     torch.save(load_mini_networks(weights).codec.state_dict(), out / "ema.pt")
 
 
 def _export(args: argparse.Namespace) -> int:
     states = {
-        "codec": _part(args.out, "codec/ema.pt"),
-        "unet": _part(args.out, "mini/ema.pt"),
-        "reader": _part(args.out, "reader.pt"),
+        "codec": _load_artifact(args.out, "codec/ema.pt"),
+        "unet": _load_artifact(args.out, "mini/ema.pt"),
+        "reader": _load_artifact(args.out, "reader.pt"),
     }
     save_mini(args.weights, states, parse(args.plan), {"denoiser": _record(args.out)})
     say(f"wrote {args.weights}")
@@ -193,7 +194,7 @@ def _export(args: argparse.Namespace) -> int:
 
 
 def _record(out: Path) -> dict[str, Any]:
-    """Steps and minutes of the denoiser's training, and what it began with."""
-    last = _part(out, "mini/last.pt")
+    """Steps and minutes of the denoiser's training, and what it started from."""
+    last = _load_artifact(out, "mini/last.pt")
     record = {"steps": last["step"], "minutes": round(last["spent"] / 60, 1)}
     return record if last["origin"] is None else {**record, "began_with": last["origin"]}

@@ -1,4 +1,4 @@
-"""Draw training batches for ``mini``: chunks, their references, loss weights and windows."""
+"""Samples training batches for ``mini``: chunks, references, loss weights and windows."""
 
 from __future__ import annotations
 
@@ -13,192 +13,219 @@ from models.mini.config import MiniSpec
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
 from models.training.latents import Variant
-from models.training.speech_features import Heard
+from models.training.speech_features import ClipSpeech
 
 POSE = 3  # the first entries of MOTION are the head's rotation
 MIRROR = torch.tensor([-1.0 if name in ("yaw", "roll", "gaze_yaw") else 1.0 for name in MOTION])
-NEAREST = 4  # the reference is one of so many frames at rest whose head pose is nearest
-HEARD_SHARE = 0.15  # of the mouth units are those heard in the speech, the others the truth
-SILENT_SHARE = 0.08  # of the chunks have no speech features: the units alone must do
-WIDE_SHARE, CHANCES = 0.5, 3  # of such places, the widest opening of so many
-JAW = MOUTH_UNITS.index("jawOpen")
-COARSEST = 4  # cells of the latent in one cell of the lowest resolution: windows start on these
+NEAREST = 4  # neutral frames with the nearest head pose, of which the reference is one
+PREDICTED_SHARE = 0.15  # of the chunks take predicted blendshapes, the others true ones
+SILENT_SHARE = 0.08  # of the chunks have no speech features, only blendshapes
+WIDE_OPENING_SHARE = 0.5  # of the frames (or chunks) are the widest opening of CANDIDATES
+CANDIDATES = 3
+JAW_OPEN = MOUTH_UNITS.index("jawOpen")
+WINDOW_STRIDE = 4  # latent pixels in one of the lowest resolution, on which windows start
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One part of the training.
+class Phase:
+    """One phase of the training curriculum.
 
     Attributes:
         share: of the training time.
-        size: chunks in a batch.
-        apart: the frames of a chunk are drawn apart from each other, near the same reference: the
-            network first learns what a frame looks like, from more different ones.
-        window: side of the square of cells that the loss sees, mostly around the mouth; None for
-            the whole picture.
-        wide: half of the places are drawn as the one of three whose mouth is open widest: speech
-            has few wide openings, and a network that sees them seldom makes them too small.
-        picture: weight of the loss on decoded pictures of the mouth.
+        batch_size: chunks in a batch.
+        independent_frames: the frames of a chunk are drawn independently, near the same reference:
+            the network first learns what a frame looks like, from more different ones.
+        window: side, in latent pixels, of the square that the loss sees, mostly around the mouth;
+            None for the whole picture.
+        wide_mouths: half of the frames (or chunks) are the one of three whose mouth is open widest:
+            speech has few wide openings, and a network that sees them seldom makes them too small.
+        image_weight: weight of the loss on decoded images of the mouth.
     """
 
     share: float
-    size: int
-    apart: bool
+    batch_size: int
+    independent_frames: bool
     window: int | None
-    wide: bool = False
-    picture: float = 0.0
+    wide_mouths: bool = False
+    image_weight: float = 0.0
 
 
 class Window(NamedTuple):
-    """A square of latent cells."""
+    """A square of latent pixels."""
 
     top: int
     left: int
     side: int
 
-    def cut(self, cells: Tensor, shrink: int = 1) -> Tensor:
-        """The square of a map [..., H, W] whose cells are ``shrink`` latent cells wide."""
-        top, left, side = (n // shrink for n in self)
-        return cells[..., top : top + side, left : left + side]
+    def crop(self, feature_map: Tensor, stride: int = 1) -> Tensor:
+        """The square of a map [..., H, W] whose pixels are ``stride`` latent pixels wide."""
+        top, left, side = (n // stride for n in self)
+        return feature_map[..., top : top + side, left : left + side]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B chunks with everything the loss needs; latents [B, C, F, H, W]."""
+    """B chunks with everything the loss needs.
 
-    x: Tensor
-    anchor: Prior
+    Attributes:
+        x0: clean latents [B, C, F, H, W].
+        prior, geometry: of the reference frames.
+        features: of the speech, normalised, [B, F, W, D].
+        mouth: blendshapes [B, F, U]; motion: relative to the reference, [B, F, M].
+        weight: of the loss, [B, 1, F, H, W], mean 1.
+        window: what the loss sees; None for the whole picture.
+    """
+
+    x0: Tensor
+    prior: Prior
     geometry: Tensor
     features: Tensor
     mouth: Tensor
     motion: Tensor
-    weight: Tensor  # [B, 1, F, H, W], mean 1
-    window: Window | None = None  # what the loss sees
+    weight: Tensor
+    window: Window | None = None
 
 
-def condition_motion(motion: Tensor, reference: Tensor) -> Tensor:
-    """Head pose relative to the reference frame, the rest as it is; [..., M] and [M]."""
+def relative_motion(motion: Tensor, reference: Tensor) -> Tensor:
+    """Motion [..., M] with the head pose relative to a reference frame's motion [M]."""
     relative = motion.clone()
     relative[..., :POSE] -= reference[:POSE]
     return relative
 
 
-class Sampler:
-    """Draws batches of chunks from encoded clips and the speech heard in them."""
+class BatchSampler:
+    """Samples batches of chunks from encoded clips and their speech."""
 
     def __init__(
         self,
         variants: list[Variant],
-        heard: dict[str, Heard],
+        speech: dict[str, ClipSpeech],
         spec: MiniSpec,
         seed: int,
         *,
         reach: float,
     ) -> None:
-        self.variants, self.heard, self.spec = variants, heard, spec
+        self.variants, self.speech, self.spec = variants, speech, spec
         self.rng = np.random.default_rng(seed)
         frames = {v.clip: len(v.latents) for v in variants}
-        self.chunks = {name: usable_chunks(heard[name], n, reach) for name, n in frames.items()}
-        self.beside = {name: by_reference(chunks) for name, chunks in self.chunks.items()}
+        self.chunks = {name: usable_chunks(speech[name], n, reach) for name, n in frames.items()}
+        self.chunks_of_reference = {
+            name: group_by_reference(chunks) for name, chunks in self.chunks.items()
+        }
 
-    def batch(self, stage: Stage) -> Batch:
-        """Draw the chunks of one training step."""
-        rows = [self._draw(stage) for _ in range(stage.size)]
-        x, latent, mask, mouth_xy, eyes_xy, features, mouth, motion, weight = (
-            torch.stack([row[k] for row in rows]).float() for k in range(len(rows[0]))
+    def batch(self, phase: Phase) -> Batch:
+        """Sample the chunks of one training step."""
+        samples = [self._sample_chunk(phase) for _ in range(phase.batch_size)]
+        x0, reference_latent, mask, mouth_xy, eyes_xy, features, mouth, motion, weight = (
+            torch.stack([sample[k] for sample in samples]).float() for k in range(len(samples[0]))
         )
         sigma = sigma_map(mask, mouth_xy, eyes_xy, self.spec)
         geometry = geometry_planes(mask, mouth_xy, eyes_xy)
-        anchor = Prior(latent[:, None], sigma[:, None])
-        window = None if stage.window is None else self._window(mouth_xy, stage.window)
-        x, weight = x.transpose(1, 2), weight.transpose(1, 2)
-        return Batch(x, anchor, geometry, features, mouth, motion, weight, window)
+        prior = Prior(reference_latent[:, None], sigma[:, None])
+        window = None if phase.window is None else self._window(mouth_xy, phase.window)
+        x0, weight = x0.transpose(1, 2), weight.transpose(1, 2)
+        return Batch(x0, prior, geometry, features, mouth, motion, weight, window)
 
     def _window(self, mouth_xy: Tensor, side: int) -> Window:
-        """Three times out of four around the mouths of the batch, else anywhere."""
+        """A window: three times out of four around the mouths of the batch, else anywhere."""
         _, height, width = self.spec.latent
-        middle = mouth_xy.mean(0) - side / 2 + torch.from_numpy(self.rng.normal(0, 3, 2))
+        centre = mouth_xy.mean(0) - side / 2 + torch.from_numpy(self.rng.normal(0, 3, 2))
         if self.rng.random() < 0.25:
-            middle = torch.from_numpy(self.rng.uniform(0, (width - side, height - side)))
+            centre = torch.from_numpy(self.rng.uniform(0, (width - side, height - side)))
         left, top = (
-            int((value / COARSEST).round().clamp(0, (limit - side) // COARSEST)) * COARSEST
-            for value, limit in zip(middle, (width, height), strict=True)
+            int((value / WINDOW_STRIDE).round().clamp(0, (limit - side) // WINDOW_STRIDE))
+            * WINDOW_STRIDE
+            for value, limit in zip(centre, (width, height), strict=True)
         )
         return Window(top, left, side)
 
-    def _draw(self, stage: Stage) -> tuple[Tensor, ...]:
+    def _sample_chunk(self, phase: Phase) -> tuple[Tensor, ...]:
         variant = self.variants[self.rng.integers(len(self.variants))]
-        heard = self.heard[variant.clip]
+        speech = self.speech[variant.clip]
         chunks = self.chunks[variant.clip]
         frames = self.spec.chunk_frames
-        wide = stage.wide and not stage.apart
-        chosen, _ = self._place(heard, [(v, k) for v, k, *_ in chunks], wide=wide)
-        version, k, *near = chunks[chosen]
-        at = near[self.rng.integers(len(near))]
-        places = [(version, k, f) for f in range(frames)]
-        if stage.apart:
-            beside = self.beside[variant.clip][at]
-            drawn = [self._place(heard, beside, wide=stage.wide) for _ in range(frames)]
-            places = [(*beside[chunk], frame) for chunk, frame in drawn]
-        span = torch.tensor([heard.start(v, k) + f for v, k, f in places])
-        motion = condition_motion(heard.motion[span], heard.motion[at])
+        wide_chunks = phase.wide_mouths and not phase.independent_frames
+        versions = [(v, k) for v, k, *_ in chunks]
+        chosen, _ = self._sample_position(speech, versions, wide_mouths=wide_chunks)
+        version, k, *references = chunks[chosen]
+        reference = references[self.rng.integers(len(references))]
+        positions = [(version, k, f) for f in range(frames)]
+        if phase.independent_frames:
+            candidates = self.chunks_of_reference[variant.clip][reference]
+            sampled = [
+                self._sample_position(speech, candidates, wide_mouths=phase.wide_mouths)
+                for _ in range(frames)
+            ]
+            positions = [(*candidates[chunk], frame) for chunk, frame in sampled]
+        index = torch.tensor([speech.start(v, k) + f for v, k, f in positions])
+        motion = relative_motion(speech.motion[index], speech.motion[reference])
         if variant.mirrored:
             motion = motion * MIRROR
-        mouth = heard.mouth[span]
-        if self.rng.random() < HEARD_SHARE:
-            mouth = torch.stack([heard.units[place] for place in places])
-        features = torch.stack([heard.features[place] for place in places]).float()
+        mouth = speech.mouth[index]
+        if self.rng.random() < PREDICTED_SHARE:
+            mouth = torch.stack([speech.predicted[position] for position in positions])
+        features = torch.stack([speech.features[position] for position in positions]).float()
         if self.rng.random() < SILENT_SHARE:
             features = torch.zeros_like(features)
-        weight = loss_weight(
-            variant.mask[span].float(), variant.mouth_xy[span], variant.eyes_xy[span]
+        return (
+            variant.latents[index],
+            variant.latents[reference],
+            variant.mask[reference],
+            variant.mouth_xy[reference],
+            variant.eyes_xy[reference],
+            features,
+            mouth,
+            motion,
+            loss_weight(
+                variant.mask[index].float(), variant.mouth_xy[index], variant.eyes_xy[index]
+            ),
         )
-        reference = (variant.latents[at], variant.mask[at], variant.mouth_xy[at])
-        told = (variant.eyes_xy[at], features, mouth, motion, weight)
-        return (variant.latents[span], *reference, *told)
 
-    def _place(self, heard: Heard, chunks: list[tuple[int, int]], *, wide: bool) -> tuple[int, int]:
-        """Any frame of any chunk: the chunk's place in the list, and the frame inside it."""
-        chances = CHANCES if wide and self.rng.random() < WIDE_SHARE else 1
-        picks = self.rng.integers((len(chunks), self.spec.chunk_frames), size=(chances, 2)).tolist()
+    def _sample_position(
+        self, speech: ClipSpeech, chunks: list[tuple[int, int]], *, wide_mouths: bool
+    ) -> tuple[int, int]:
+        """Any frame of any chunk: the chunk's index in the list, and the frame inside it."""
+        count = CANDIDATES if wide_mouths and self.rng.random() < WIDE_OPENING_SHARE else 1
+        limits = (len(chunks), self.spec.chunk_frames)
+        candidates = self.rng.integers(limits, size=(count, 2)).tolist()
 
-        def opening(pick: list[int]) -> float:
-            version, k = chunks[pick[0]]
-            return float(heard.mouth[heard.start(version, k) + pick[1], JAW])
+        def opening(candidate: list[int]) -> float:
+            version, k = chunks[candidate[0]]
+            return float(speech.mouth[speech.start(version, k) + candidate[1], JAW_OPEN])
 
-        chunk, frame = max(picks, key=opening) if chances > 1 else picks[0]
+        chunk, frame = max(candidates, key=opening) if count > 1 else candidates[0]
         return chunk, frame
 
 
-def usable_chunks(heard: Heard, frames: int, reach: float) -> list[tuple[int, ...]]:
+def usable_chunks(speech: ClipSpeech, frames: int, reach: float) -> list[tuple[int, ...]]:
     """Chunks of the first ``frames`` frames and their references: (version, chunk, frame, ...).
 
-    A reference is a frame at rest (lips closed, eyes open) whose head pose is within ``reach``
+    A reference is a neutral frame (lips closed, eyes open) whose head pose is within ``reach``
     radians of the chunk's: the head then moves as little as it does at run time. Chunks without
     such a frame are left out.
     """
-    mouth, motion = heard.mouth[:frames], heard.motion[:frames]
-    calm = (mouth.abs().sum(1) < 0.15) & (motion[:, MOTION.index("blink")] < 0.05)
-    rest = calm.nonzero()[:, 0]
+    mouth, motion = speech.mouth[:frames], speech.motion[:frames]
+    neutral = (mouth.abs().sum(1) < 0.15) & (motion[:, MOTION.index("blink")] < 0.05)
+    neutral_frames = neutral.nonzero()[:, 0]
     chunks = []
-    for version in range(len(heard.features)):
-        for k in range(heard.chunks(frames)):
-            pose = motion[heard.start(version, k) + 1, :POSE]
-            distance = (motion[rest, :POSE] - pose).norm(dim=1)
+    for version in range(len(speech.features)):
+        for k in range(speech.chunks(frames)):
+            pose = motion[speech.start(version, k) + 1, :POSE]
+            distance = (motion[neutral_frames, :POSE] - pose).norm(dim=1)
             order = distance.argsort()[:NEAREST]
             if len(order) and distance[order[0]] < reach:
-                near = order[distance[order] < reach]
-                chunks.append((version, k, *rest[near].tolist()))
+                references = order[distance[order] < reach]
+                chunks.append((version, k, *neutral_frames[references].tolist()))
     return chunks
 
 
-def by_reference(chunks: list[tuple[int, ...]]) -> dict[int, list[tuple[int, int]]]:
-    """For each reference frame the chunks (version, chunk) that may take it."""
-    beside: dict[int, list[tuple[int, int]]] = {}
-    for version, k, *near in chunks:
-        for at in near:
-            beside.setdefault(at, []).append((version, k))
-    return beside
+def group_by_reference(chunks: list[tuple[int, ...]]) -> dict[int, list[tuple[int, int]]]:
+    """For each reference frame, the chunks (version, chunk) that may use it."""
+    chunks_of_reference: dict[int, list[tuple[int, int]]] = {}
+    for version, k, *references in chunks:
+        for reference_frame in references:
+            chunks_of_reference.setdefault(reference_frame, []).append((version, k))
+    return chunks_of_reference
 
 
 def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Train the denoiser of ``mini``: v-prediction on chunks of latents, pictures of the mouth."""
+"""Trains the denoiser of ``mini``: v-prediction on chunks of latents, and decoded mouths."""
 
 from __future__ import annotations
 
@@ -18,188 +18,199 @@ from models.mini.config import MINI, MiniSpec
 from models.mini.prior import Prior
 from models.mini.unet import MiniUNet
 from models.training.autoencoder import reconstruction_loss
-from models.training.batches import Batch, Sampler, Stage, Window
+from models.training.batches import Batch, BatchSampler, Phase, Window
 from models.training.latents import Variant
-from models.training.run import Ema, Run, Start
-from models.training.speech_features import Heard
+from models.training.run import ExponentialMovingAverage, InitFrom, TrainingRun
+from models.training.speech_features import ClipSpeech
 
-FIRST = (
-    Stage(share=0.6, size=16, apart=True, window=16),
-    Stage(share=0.4, size=8, apart=False, window=None),
+PHASES = (
+    Phase(share=0.6, batch_size=16, independent_frames=True, window=16),
+    Phase(share=0.4, batch_size=8, independent_frames=False, window=None),
 )
-FURTHER = (
-    Stage(share=0.7, size=16, apart=True, window=16, wide=True, picture=15.0),
-    Stage(share=0.3, size=8, apart=False, window=None, wide=True, picture=15.0),
+FINETUNE_PHASES = (
+    replace(PHASES[0], share=0.7, wide_mouths=True, image_weight=15.0),
+    replace(PHASES[1], share=0.3, wide_mouths=True, image_weight=15.0),
 )
-"""Of a training that begins with trained weights."""
-PATCH = 8  # cells each way of the pictures that the loss sees
-LOOKED_AT = 2  # frames of a chunk that are decoded for it
-CHECK = Stage(share=1.0, size=24, apart=False, window=None)  # the held-out chunks of ``validate``
-PEAK = 1e-3  # of the learning rate
-NOISE = (0.3, 0.8)  # least and largest deviation of the noise that is trained on
-GRID_SHARE = 0.7  # of the training steps lie on the sampler's own grid
-GRID_ODDS = (8.0, 2.5, 1.5, 1.2)  # of its first steps, where the mouth is decided; the others 1
+"""Phases of a training that starts from trained weights."""
+VALIDATION = Phase(share=1.0, batch_size=24, independent_frames=False, window=None)
+"""The held-out chunks of ``validate``."""
+PATCH_SIZE = 8  # latent pixels, side of the square that the image loss decodes
+PATCH_FRAMES = 2  # of a chunk that are decoded for it
+PEAK_LR = 1e-3
+NOISE_STD = (0.3, 0.8)  # least and largest deviation of the training noise
+GRID_SHARE = 0.7  # of the timesteps lie on the sampler's own grid
+GRID_WEIGHTS = (8.0, 2.5, 1.5, 1.2)  # of its first steps, where the mouth is decided; the others 1
 
 
-def draw_steps(n: int, spec: MiniSpec) -> Tensor:
-    """Training steps [n]: mostly on the sampling grid, the noisiest ones most often."""
+def sample_timesteps(n: int, spec: MiniSpec) -> Tensor:
+    """Timesteps [n]: mostly on the sampling grid, the noisiest ones most often."""
     grid = torch.tensor(trailing_steps(spec.schedule.train_steps, spec.steps))
-    odds = torch.ones(spec.steps)
-    odds[: len(GRID_ODDS)] = torch.tensor(GRID_ODDS)
-    on_grid = grid[torch.multinomial(odds, n, replacement=True)]
+    weights = torch.ones(spec.steps)
+    weights[: len(GRID_WEIGHTS)] = torch.tensor(GRID_WEIGHTS)
+    on_grid = grid[torch.multinomial(weights, n, replacement=True)]
     anywhere = torch.randint(0, spec.schedule.train_steps, (n,))
     return torch.where(torch.rand(n) < GRID_SHARE, on_grid, anywhere)
 
 
-def draw_noise(x: Tensor) -> Tensor:
-    """Noise like [B, C, F, H, W]; frames share half of it or nearly all, half of the time each.
+def sample_noise(x0: Tensor) -> Tensor:
+    """Noise like x0 [B, C, F, H, W]; frames share 50 % or 95 % of its variance, half the time each.
 
-    Its deviation is one of ``NOISE``, as sampling does not start from 1 either: with noise n of any
-    deviation z = a x + s n and v = a n - s x give x = a z - s v, so that nothing else changes.
+    Its deviation lies in ``NOISE_STD``, as sampling does not start from 1 either: with noise eps of
+    any deviation, z = alpha x0 + sigma eps and v = alpha eps - sigma x0 give
+    x0 = alpha z - sigma v, so that nothing else changes.
     """
-    low, high = NOISE
-    deviation = low + (high - low) * torch.rand(len(x), 1, 1, 1, 1)
-    share = torch.where(torch.rand(len(x), 1, 1, 1, 1) < 0.5, 0.5, 0.95)
-    common, own = torch.randn_like(x[:, :, :1]), torch.randn_like(x)
-    return deviation * (share.sqrt() * common + (1 - share).sqrt() * own)
+    lowest, highest = NOISE_STD
+    deviation = lowest + (highest - lowest) * torch.rand(len(x0), 1, 1, 1, 1)
+    share = torch.where(torch.rand(len(x0), 1, 1, 1, 1) < 0.5, 0.5, 0.95)
+    shared, per_frame = torch.randn_like(x0[:, :, :1]), torch.randn_like(x0)
+    return deviation * (share.sqrt() * shared + (1 - share).sqrt() * per_frame)
 
 
 class Prediction(NamedTuple):
-    """What the network made of a batch inside its window, [B, C, F, H, W] or [B, 1, F, H, W].
+    """The network's prediction of a batch inside its window.
 
     Attributes:
-        v, target: the velocity as predicted and as it is; weight: how much each cell of it counts.
-        made, true: clean latents, as they follow from v and as they are.
+        v, target: predicted and true velocity, [B, C, F, H, W].
+        weight: of the loss, [B, 1, F, H, W].
+        predicted_x0, x0: clean latents that follow from v, and true ones, [B, C, F, H, W].
     """
 
     v: Tensor
     target: Tensor
     weight: Tensor
-    made: Tensor
-    true: Tensor
+    predicted_x0: Tensor
+    x0: Tensor
 
 
 def predict(net: MiniUNet, batch: Batch, t: Tensor, noise: Tensor) -> Prediction:
-    """One call of the network at steps t [B] with a batch's conditions."""
+    """Call the network at timesteps t [B] with a batch's conditioning and noise like its x0."""
     shape = (-1, 1, 1, 1, 1)
-    a, s = net.signal[t].view(shape), net.noise[t].view(shape)
-    x, z, target = batch.x, a * batch.x + s * noise, a * noise - s * batch.x
+    alpha, sigma = net.signal[t].view(shape), net.noise[t].view(shape)
+    x0, z, target = batch.x0, alpha * batch.x0 + sigma * noise, alpha * noise - sigma * batch.x0
     weight, identity_ids = batch.weight, [""] * len(t)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        reference = net.reference(identity_ids, batch.anchor, batch.geometry)
+        reference = net.reference(identity_ids, batch.prior, batch.geometry)
         if batch.window is not None:
-            x, z, target, weight = (batch.window.cut(whole) for whole in (x, z, target, weight))
-            reference = cut_reference(reference, batch.window)
+            x0, z, target, weight = (batch.window.crop(a) for a in (x0, z, target, weight))
+            reference = crop_reference(reference, batch.window)
         cond = net.condition(reference, batch.features, batch.mouth, batch.motion)
         v, _ = net.full(z, t, cond)
-    return Prediction(v, target, weight, a * z - s * v, x)
+    return Prediction(v, target, weight, alpha * z - sigma * v, x0)
 
 
-def v_loss(made: Prediction) -> Tensor:
+def v_loss(prediction: Prediction) -> Tensor:
     """Weighted squared error of the v-prediction, [B]."""
-    return ((made.v - made.target) ** 2 * made.weight).mean((1, 2, 3, 4))
+    return ((prediction.v - prediction.target) ** 2 * prediction.weight).mean((1, 2, 3, 4))
 
 
-def picture_loss(codec: Autoencoder, made: Prediction, frames: Tensor) -> Tensor:
-    """Distance of decoded pictures from those of the true latents, where most weight is.
+def image_loss(autoencoder: Autoencoder, prediction: Prediction, frames: Tensor) -> Tensor:
+    """Distance of decoded images from those of the true latents, in the heaviest window.
 
-    The mean squared error of latents is content with a blur between the places where a lip may be;
-    L1, gradients and SSIM of pictures (``reconstruction_loss``) are not.
+    The mean squared error of latents is minimised by a blur between the positions where a lip may
+    be; L1, gradients and SSIM of images (``reconstruction_loss``) are not.
 
     Args:
-        frames: indices of the frames that are looked at, of each chunk.
+        frames: indices of the frames of each chunk that are decoded.
     """
-    patch = _heaviest(made.weight)
-    pair = [
-        patch.cut(latents[:, :, frames]).transpose(1, 2).flatten(0, 1)
-        for latents in (made.true, made.made)
-    ]
+    window = _heaviest_window(prediction.weight)
+    true, predicted = (
+        window.crop(latents[:, :, frames]).transpose(1, 2).flatten(0, 1)
+        for latents in (prediction.x0, prediction.predicted_x0)
+    )
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        true, shown = (codec.decode(latents) for latents in pair)
-    loss, _ = reconstruction_loss(true.float(), shown.float(), torch.ones_like(true[:, :1]).float())
+        target, decoded = autoencoder.decode(true).float(), autoencoder.decode(predicted).float()
+    loss, _ = reconstruction_loss(target, decoded, torch.ones_like(target[:, :1]))
     return loss
 
 
-def _heaviest(weight: Tensor) -> Window:
-    """The square of ``PATCH`` cells with the most weight, of a batch's weights [B, 1, F, H, W]."""
-    sums = F.avg_pool2d(weight.mean((0, 2)), PATCH, 1)[0]
+def _heaviest_window(weight: Tensor) -> Window:
+    """The square of side ``PATCH_SIZE`` with the most weight, of weights [B, 1, F, H, W]."""
+    sums = F.avg_pool2d(weight.mean((0, 2)), PATCH_SIZE, 1)[0]
     top, left = divmod(int(sums.argmax()), sums.shape[1])
-    return Window(top, left, PATCH)
+    return Window(top, left, PATCH_SIZE)
 
 
-def cut_reference(reference: Reference, window: Window) -> Reference:
-    """The anchor, the maps and places inside ``window``; what is attended to stays whole."""
-    anchor = Prior(*(window.cut(field) for field in reference.anchor))
-    maps = tuple(window.cut(level, 2**k) for k, level in enumerate(reference.maps))
-    return replace(reference, anchor=anchor, maps=maps, places=window.cut(reference.places))
+def crop_reference(reference: Reference, window: Window) -> Reference:
+    """Crop what is per pixel (prior, maps, positions); what is attended to stays whole."""
+    prior = Prior(*(window.crop(field) for field in reference.anchor))
+    maps = tuple(window.crop(level, 2**k) for k, level in enumerate(reference.maps))
+    return replace(reference, anchor=prior, maps=maps, places=window.crop(reference.places))
 
 
-def stage_at(stages: Sequence[Stage], fraction: float) -> Stage:
-    """The stage that a training is in after a fraction of its time."""
-    for stage in stages:
-        fraction -= stage.share
+def phase_at(phases: Sequence[Phase], fraction: float) -> Phase:
+    """The phase after a fraction of the training time."""
+    for phase in phases:
+        fraction -= phase.share
         if fraction < 0:
-            return stage
-    return stages[-1]
+            return phase
+    return phases[-1]
 
 
-def train_mini(
-    codec: Autoencoder,
+def train_denoiser(
+    autoencoder: Autoencoder,
     variants: list[Variant],
     held_out: list[Variant],
-    heard: dict[str, Heard],
+    speech: dict[str, ClipSpeech],
     out: Path,
     *,
     minutes: float,
     reach: float,
     seed: int = 0,
     resume: bool = True,
-    start: Start | None = None,
+    init: InitFrom | None = None,
 ) -> None:
     """Train for ``minutes`` of wall time; ``out/ema.pt`` holds the weights to use.
 
-    A training that begins with trained weights has stages of its own. ``codec`` is the one that
-    made the latents of ``variants``.
+    Args:
+        autoencoder: the one that encoded ``variants``.
+        variants, held_out: encoded clips to train on and to validate on.
+        speech: of each clip, by name.
+        out: folder of the run.
+        reach: largest distance of head poses, radians, between a chunk and its reference.
+        init: weights to start from, with ``FINETUNE_PHASES``; random ones with ``PHASES`` if None.
 
     Raises:
-        LiveheadError: the training to resume did not begin with ``start``.
+        LiveheadError: the run to resume did not start from ``init``.
     """
     torch.manual_seed(seed)
     net = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.AdamW(net.parameters(), PEAK, weight_decay=0.01, betas=(0.9, 0.98))
-    run = Run(out, net, optimiser, Ema(net, 0.998), peak=PEAK, minutes=minutes)
-    run.begin(start, resume=resume)
-    stages = FIRST if run.origin is None else FURTHER
+    optimizer = torch.optim.AdamW(net.parameters(), PEAK_LR, weight_decay=0.01, betas=(0.9, 0.98))
+    ema = ExponentialMovingAverage(net, 0.998)
+    run = TrainingRun(out, net, optimizer, ema, peak=PEAK_LR, minutes=minutes)
+    run.start(init, resume=resume)
+    phases = PHASES if run.origin is None else FINETUNE_PHASES
     torch.manual_seed(seed + run.step)
-    sampler = Sampler(variants, heard, MINI, seed + run.step, reach=reach)
-    check = Sampler(held_out, heard, MINI, 7, reach=reach).batch(CHECK)
-    average = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sampler = BatchSampler(variants, speech, MINI, seed + run.step, reach=reach)
+    validation_batch = BatchSampler(held_out, speech, MINI, 7, reach=reach).batch(VALIDATION)
+    ema_net = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for step in run.steps("mini"):
-        stage = stage_at(stages, run.spent / (60 * minutes))
-        batch = sampler.batch(stage)
+        phase = phase_at(phases, run.spent / (60 * minutes))
+        batch = sampler.batch(phase)
         batch.mouth.add_(0.02 * torch.randn_like(batch.mouth))
-        made = predict(net, batch, draw_steps(stage.size, MINI), draw_noise(batch.x))
-        loss = v_loss(made).mean()
-        run.note(loss=loss.item())
-        if stage.picture:
-            picture = picture_loss(codec, made, torch.randperm(MINI.chunk_frames)[:LOOKED_AT])
-            run.note(picture=picture.item())
-            loss = loss + stage.picture * picture
-        run.descend(loss)
+        t = sample_timesteps(phase.batch_size, MINI)
+        prediction = predict(net, batch, t, sample_noise(batch.x0))
+        loss = v_loss(prediction).mean()
+        run.log(loss=loss.item())
+        if phase.image_weight:
+            frames = torch.randperm(MINI.chunk_frames)[:PATCH_FRAMES]
+            picture = image_loss(autoencoder, prediction, frames)
+            run.log(picture=picture.item())
+            loss = loss + phase.image_weight * picture
+        run.optimizer_step(loss)
         if step % 500 == 499:
-            average.load_state_dict(run.ema.state)
-            run.log(**validate(average, codec, check))
+            ema_net.load_state_dict(run.ema.state)
+            run.write_curve(**validate(ema_net, autoencoder, validation_batch))
 
 
 @torch.no_grad()
-def validate(net: MiniUNet, codec: Autoencoder, batch: Batch) -> dict[str, float]:
-    """Mean losses on fixed chunks, steps and noise."""
+def validate(net: MiniUNet, autoencoder: Autoencoder, batch: Batch) -> dict[str, float]:
+    """Mean losses on fixed chunks, timesteps and noise."""
     generator = torch.Generator().manual_seed(3)
-    noise = MINI.schedule.start_noise * torch.randn(batch.x.shape, generator=generator)
-    t = torch.arange(len(batch.x)) * MINI.schedule.train_steps // len(batch.x) + 20
-    made = predict(net, batch, t, noise)
-    picture = picture_loss(codec, made, torch.arange(MINI.chunk_frames))
+    noise = MINI.schedule.start_noise * torch.randn(batch.x0.shape, generator=generator)
+    t = torch.arange(len(batch.x0)) * MINI.schedule.train_steps // len(batch.x0) + 20
+    prediction = predict(net, batch, t, noise)
+    picture = image_loss(autoencoder, prediction, torch.arange(MINI.chunk_frames))
     return {
-        "held_out": round(float(v_loss(made).mean()), 5),
+        "held_out": round(float(v_loss(prediction).mean()), 5),
         "held_out_picture": round(float(picture), 5),
     }

@@ -1,8 +1,9 @@
-"""Encode clips once for training: latents of each frame, as it is and in augmented variants."""
+"""Encodes clips once for training: latents of each frame, original and augmented."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,14 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.dataset.clips import Clip, fingerprint, load_clip
 from models.io.console import progress
 from models.mini.autoencoder import Autoencoder
-from models.training.cache import fingerprint_of, kept
+from models.training.run import load_or_compute
 
-CELL = 8  # pixels a latent cell
+LATENT_STRIDE = 8  # image pixels a latent pixel
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,10 @@ class Variant:
 
     Attributes:
         clip: name of the clip.
-        latents: float16 [T, C, H, W]; ``neutral`` float16 [C, H, W] is the frame at rest.
+        latents: float16 [T, C, H, W].
+        neutral: latents of the neutral frame, float16 [C, H, W].
         mask: float16 [T, H, W] in [0, 1].
-        mouth_xy: float32 [T, 2]; eyes_xy: float32 [T, 4]; in latent cells.
+        mouth_xy: float32 [T, 2]; eyes_xy: float32 [T, 4]; latent pixels.
         mirrored: left and right are swapped, and with them yaw, roll and horizontal gaze.
     """
 
@@ -42,38 +44,38 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class _Change:
-    """A similarity of the picture plane and a colour gain."""
+class _Augmentation:
+    """A similarity transform [2, 3] of the image plane, and gain and offset [3] of its colours."""
 
     matrix: NDArray[np.float32]
     gain: NDArray[np.float32]
     offset: NDArray[np.float32]
     mirrored: bool
 
-    def picture(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def transform_image(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
         side = frame.shape[0]
-        moved = cv2.warpAffine(frame, self.matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
-        coloured = moved.astype(np.float32) * self.gain + self.offset
-        clipped: NDArray[np.uint8] = np.clip(coloured, 0, 255).astype(np.uint8)
+        warped = cv2.warpAffine(frame, self.matrix, (side, side), borderMode=cv2.BORDER_REFLECT_101)
+        recoloured = warped.astype(np.float32) * self.gain + self.offset
+        clipped: NDArray[np.uint8] = np.clip(recoloured, 0, 255).astype(np.uint8)
         return clipped
 
-    def mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def transform_mask(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         scale = 256 / mask.shape[0]
         matrix = self.matrix.copy()
         matrix[:, 2] /= scale
         return np.asarray(cv2.warpAffine(mask, matrix, mask.shape[::-1]), np.uint8)
 
-    def points(self, xy: NDArray[np.float32]) -> NDArray[np.float32]:
-        moved = xy @ self.matrix[:, :2].T + self.matrix[:, 2]
-        return np.asarray(moved, np.float32)
+    def transform_points(self, xy: NDArray[np.float32]) -> NDArray[np.float32]:
+        warped = xy @ self.matrix[:, :2].T + self.matrix[:, 2]
+        return np.asarray(warped, np.float32)
 
 
-def _original() -> _Change:
+def _no_augmentation() -> _Augmentation:
     identity = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
-    return _Change(identity, np.ones(3, np.float32), np.zeros(3, np.float32), False)
+    return _Augmentation(identity, np.ones(3, np.float32), np.zeros(3, np.float32), False)
 
 
-def _random(rng: np.random.Generator, mirrored: bool) -> _Change:
+def _random_augmentation(rng: np.random.Generator, mirrored: bool) -> _Augmentation:
     zoom = rng.uniform(0.94, 1.06)
     shift = rng.uniform(-6, 6, 2) + 128 * (1 - zoom)
     matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]], np.float32)
@@ -81,60 +83,68 @@ def _random(rng: np.random.Generator, mirrored: bool) -> _Change:
         matrix[0] = (-zoom, 0, 255 - shift[0])
     gain = rng.uniform(0.85, 1.15) * rng.uniform(0.93, 1.07, 3)
     offset = rng.uniform(-12, 12, 3).astype(np.float32)
-    return _Change(matrix, gain.astype(np.float32), offset, mirrored)
+    return _Augmentation(matrix, gain.astype(np.float32), offset, mirrored)
 
 
 @torch.no_grad()
-def encode_clip(codec: Autoencoder, clip: Clip, name: str, change: _Change) -> Variant:
-    """Encode every frame of a clip after one change of picture."""
-    pictures = [change.picture(frame) for frame in clip.video]
-    pictures.append(change.picture(clip.neutral))
+def encode_clip(
+    autoencoder: Autoencoder, clip: Clip, name: str, augmentation: _Augmentation
+) -> Variant:
+    """Encode every frame of a clip after one augmentation."""
+    images = [augmentation.transform_image(frame) for frame in clip.video]
+    images.append(augmentation.transform_image(clip.neutral))
     latents = []
-    for start in range(0, len(pictures), 32):
-        batch = torch.from_numpy(np.stack(pictures[start : start + 32]))
+    for start in range(0, len(images), 32):
+        batch = torch.from_numpy(np.stack(images[start : start + 32]))
         batch = batch.permute(0, 3, 1, 2).float() / 255
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            latents.append(codec.encode(batch).half())
+            latents.append(autoencoder.encode(batch).half())
     encoded = torch.cat(latents)
-    masks = np.stack(
-        [cv2.resize(change.mask(m), (32, 32), interpolation=cv2.INTER_AREA) for m in clip.mask]
-    )
-    mouth = change.points(clip.mouth_xy) / CELL
-    eyes = change.points(clip.eyes_xy.reshape(-1, 2, 2)) / CELL
-    if change.mirrored:
+    masks = [augmentation.transform_mask(mask) for mask in clip.mask]
+    small = np.stack([cv2.resize(m, (32, 32), interpolation=cv2.INTER_AREA) for m in masks])
+    mouth = augmentation.transform_points(clip.mouth_xy) / LATENT_STRIDE
+    eyes = augmentation.transform_points(clip.eyes_xy.reshape(-1, 2, 2)) / LATENT_STRIDE
+    if augmentation.mirrored:
         eyes = eyes[:, ::-1]
     return Variant(
         name,
         encoded[:-1],
         encoded[-1],
-        torch.from_numpy(masks).half() / 255,
+        torch.from_numpy(small).half() / 255,
         torch.from_numpy(mouth),
         torch.from_numpy(np.ascontiguousarray(eyes.reshape(-1, 4))),
-        change.mirrored,
+        augmentation.mirrored,
     )
 
 
 def encode_all(
-    codec: Autoencoder, paths: list[Path], cache: Path, *, augmented: int
+    autoencoder: Autoencoder, paths: list[Path], cache: Path, *, augmented: int
 ) -> list[Variant]:
-    """Encode clips, or load what the same codec made of the same clips and left in ``cache``.
+    """Encode clips, or load what the same autoencoder encoded of the same clips from ``cache``.
 
     Each clip gives its original and ``augmented`` variants with colour, zoom and shift changed,
     every other one mirrored.
     """
-    maker = fingerprint_of(codec)
+    weights = _fingerprint_weights(autoencoder)
     variants = []
     for path in progress(paths, "encoding clips"):
 
         def encode(path: Path = path) -> dict[str, Any]:
             number, clip = int(path.name), load_clip(path)
-            rng, changes = np.random.default_rng(number), [_original()]
+            rng, augmentations = np.random.default_rng(number), [_no_augmentation()]
             for k in range(number, number + augmented):
-                changes.append(_random(rng, mirrored=k % 2 == 0))
-            made = [encode_clip(codec, clip, path.name, change) for change in changes]
-            return {"variants": [vars(variant) for variant in made]}
+                augmentations.append(_random_augmentation(rng, mirrored=k % 2 == 0))
+            encoded = [encode_clip(autoencoder, clip, path.name, one) for one in augmentations]
+            return {"variants": [vars(variant) for variant in encoded]}
 
-        made_of = f"{maker} {fingerprint(path)} {augmented}"
-        stored = kept(cache / f"{path.name}.pt", made_of, encode)
+        made_of = f"{weights} {fingerprint(path)} {augmented}"
+        stored = load_or_compute(cache / f"{path.name}.pt", made_of, encode)
         variants += [Variant(**fields) for fields in stored["variants"]]
     return variants
+
+
+def _fingerprint_weights(module: nn.Module) -> str:
+    digest = sha256()
+    for value in module.state_dict().values():
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,11 +1,11 @@
-"""What every training run shares: moving averages, learning rate, checkpoints and curves."""
+"""What the trainings share: a resumable run with its EMA and curve, and results kept on disk."""
 
 from __future__ import annotations
 
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,23 +16,23 @@ from torch import nn
 from models.errors import LiveheadError
 from models.io.console import bar
 
-AGAIN = 0.5
-"""A training that begins with trained weights has this share of the usual peak learning rate."""
+FINETUNE_LR_SCALE = 0.5
+"""Scale of the peak learning rate of a run that starts from trained weights."""
 
 Origin = dict[str, Any]
-"""What is recorded of the weights that a training began with: their sha256 and own training."""
+"""Provenance of the initial weights: their sha256 and the record of their own training."""
 
 
 @dataclass(frozen=True)
-class Start:
-    """Trained weights to begin with."""
+class InitFrom:
+    """Trained weights that a run starts from."""
 
     state: dict[str, torch.Tensor]
     origin: Origin
 
 
-class Ema:
-    """An exponential moving average of a module's state, with a warm-up of its decay."""
+class ExponentialMovingAverage:
+    """Exponential moving average of a module's state, with a warm-up of its decay."""
 
     def __init__(self, module: nn.Module, decay: float = 0.998) -> None:
         self.decay = decay
@@ -40,7 +40,7 @@ class Ema:
         self.state = {k: v.detach().clone() for k, v in module.state_dict().items()}
 
     def update(self, module: nn.Module) -> None:
-        """Move towards the module's present weights."""
+        """Move towards the module's weights."""
         self.updates += 1
         rate = 1 - min(self.decay, 1 - 1 / (self.updates / 5 + 2))
         for key, value in module.state_dict().items():
@@ -56,43 +56,43 @@ def learning_rate(peak: float, fraction: float, step: int, *, warm: int = 100) -
 
 
 @dataclass
-class Run:
+class TrainingRun:
     """One training run in a folder: ``last.pt`` to resume, ``ema.pt`` to use, ``curve.jsonl``.
 
     A run is as long as ``minutes`` of training time, summed over resumes; the learning rate
-    follows that clock, so that the same recipe suits machines of any speed. Its ``origin`` is None
-    if it began with random weights; otherwise it learns at the share ``AGAIN`` of ``peak``.
+    follows that clock, so that the same recipe suits machines of any speed. ``origin`` is None if
+    it started from random weights; otherwise ``peak`` is scaled by ``FINETUNE_LR_SCALE``.
     """
 
     folder: Path
     module: nn.Module
-    optimiser: torch.optim.Optimizer
-    ema: Ema
+    optimizer: torch.optim.Optimizer
+    ema: ExponentialMovingAverage
     peak: float
     minutes: float
     origin: Origin | None = None
     step: int = 0
     spent: float = 0.0
-    totals: dict[str, list[float]] = field(default_factory=dict)
+    pending: dict[str, list[float]] = field(default_factory=dict)
 
-    def begin(self, start: Start | None, *, resume: bool) -> None:
-        """Go on where the folder's run stopped, else begin with ``start`` if given.
+    def start(self, init: InitFrom | None, *, resume: bool) -> None:
+        """Resume the folder's run if there is one, else start from ``init`` if given.
 
         Raises:
-            LiveheadError: the run to go on with began with other weights than ``start``.
+            LiveheadError: the run to resume started from other weights than ``init``.
         """
-        if start is not None:
-            self.module.load_state_dict(start.state)
-            self.ema = Ema(self.module, self.ema.decay)
-            self.origin = start.origin
+        if init is not None:
+            self.module.load_state_dict(init.state)
+            self.ema = ExponentialMovingAverage(self.module, self.ema.decay)
+            self.origin = init.origin
         if resume:
             self.resume()
 
     def resume(self) -> bool:
-        """Continue from ``last.pt`` when there is one.
+        """Load ``last.pt`` if there is one, and say whether there was.
 
         Raises:
-            LiveheadError: it did not begin with the weights of ``origin``.
+            LiveheadError: that run did not start from the weights of ``origin``.
         """
         path = self.folder / "last.pt"
         if not path.exists():
@@ -106,17 +106,17 @@ class Run:
             )
         self.origin = state["origin"]
         self.module.load_state_dict(state["module"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimizer.load_state_dict(state["optimiser"])
         self.ema.state, self.ema.updates = state["ema"], state["updates"]
         self.step, self.spent = state["step"], state["spent"]
         return True
 
     def save(self) -> None:
-        """Write both checkpoints; each appears whole or not at all."""
+        """Write both checkpoints, each atomically."""
         self.folder.mkdir(parents=True, exist_ok=True)
         last = {
             "module": self.module.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimizer.state_dict(),
             "ema": self.ema.state,
             "updates": self.ema.updates,
             "step": self.step,
@@ -124,50 +124,64 @@ class Run:
             "origin": self.origin,
         }
         for name, state in (("last.pt", last), ("ema.pt", self.ema.state)):
-            temporary = self.folder / (name + ".part")
-            torch.save(state, temporary)
-            temporary.replace(self.folder / name)
+            partial = self.folder / (name + ".part")
+            torch.save(state, partial)
+            partial.replace(self.folder / name)
 
     def steps(self, label: str, *, every: int = 100, save_every: int = 500) -> Iterator[int]:
-        """Yield step numbers until the time is spent; logs, saves and shows a progress bar."""
-        peak = self.peak if self.origin is None else AGAIN * self.peak
-        began, before = time.monotonic(), self.spent
-        with bar(label, total=self.minutes, unit="min") as shown:
-            shown.update(min(self.spent / 60, self.minutes))
+        """Yield step numbers until the time is spent; log, save and show a progress bar."""
+        peak = self.peak if self.origin is None else FINETUNE_LR_SCALE * self.peak
+        started_at, spent_before = time.monotonic(), self.spent
+        with bar(label, total=self.minutes, unit="min") as progress_bar:
+            progress_bar.update(min(self.spent / 60, self.minutes))
             while self.spent < self.minutes * 60:
-                rate = learning_rate(peak, self.spent / 60 / self.minutes, self.step)
-                for group in self.optimiser.param_groups:
-                    group["lr"] = rate
+                lr = learning_rate(peak, self.spent / 60 / self.minutes, self.step)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = lr
                 yield self.step
                 self.step += 1
-                spent = before + time.monotonic() - began
-                shown.update(min(spent, self.minutes * 60) / 60 - shown.n)
+                spent = spent_before + time.monotonic() - started_at
+                progress_bar.update(min(spent, self.minutes * 60) / 60 - progress_bar.n)
                 self.spent = spent
                 if self.step % every == 0:
-                    shown.set_postfix(self.log(), refresh=False)
+                    progress_bar.set_postfix(self.write_curve(), refresh=False)
                 if self.step % save_every == 0:
                     self.save()
         self.save()
 
-    def descend(self, loss: torch.Tensor) -> None:
-        """One optimiser step with clipped gradients, and the moving average after it."""
-        self.optimiser.zero_grad(set_to_none=True)
+    def optimizer_step(self, loss: torch.Tensor) -> None:
+        """Take one optimizer step with clipped gradients and update the EMA."""
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
-        self.optimiser.step()
+        self.optimizer.step()
         self.ema.update(self.module)
 
-    def note(self, **values: float) -> None:
-        """Remember values of this step for the next line of the curve."""
+    def log(self, **values: float) -> None:
+        """Log values of this step for the next line of the curve."""
         for key, value in values.items():
-            self.totals.setdefault(key, []).append(value)
+            self.pending.setdefault(key, []).append(value)
 
-    def log(self, **extra: Any) -> dict[str, Any]:
-        """Append the means since the last call to ``curve.jsonl`` and return them."""
-        means = {key: round(sum(v) / len(v), 5) for key, v in self.totals.items() if v}
-        self.totals.clear()
+    def write_curve(self, **extra: Any) -> dict[str, Any]:
+        """Append the means since the last call to ``curve.jsonl``; return them."""
+        means = {key: round(sum(v) / len(v), 5) for key, v in self.pending.items() if v}
+        self.pending.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         record = {"step": self.step, "minutes": round(self.spent / 60, 2), **means, **extra}
         with (self.folder / "curve.jsonl").open("a") as file:
             file.write(json.dumps(record) + "\n")
         return means
+
+
+def load_or_compute(
+    path: Path, made_of: str, compute: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Load what ``path`` holds if it was computed from ``made_of``, else compute and save it."""
+    if path.exists():
+        stored = torch.load(path, weights_only=True)
+        if isinstance(stored, dict) and stored.get("made_of") == made_of:
+            return stored
+    result = {"made_of": made_of, **compute()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(result, path)
+    return result

@@ -14,53 +14,53 @@ from models.mini.config import MINI
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.mini.unet import MiniUNet
 from models.training.batches import (
-    JAW,
+    JAW_OPEN,
     MIRROR,
-    Sampler,
-    Stage,
+    BatchSampler,
+    Phase,
     Window,
-    condition_motion,
     loss_weight,
+    relative_motion,
     usable_chunks,
 )
 from models.training.denoiser import (
-    FIRST,
-    FURTHER,
-    NOISE,
-    PATCH,
+    FINETUNE_PHASES,
+    NOISE_STD,
+    PATCH_SIZE,
+    PHASES,
     Prediction,
-    cut_reference,
-    draw_noise,
-    draw_steps,
-    picture_loss,
+    crop_reference,
+    image_loss,
+    phase_at,
     predict,
-    stage_at,
+    sample_noise,
+    sample_timesteps,
     v_loss,
 )
 from models.training.latents import Variant
-from models.training.speech_features import Heard
+from models.training.speech_features import ClipSpeech
 
 pytestmark = pytest.mark.unit
 
 FRAMES = 40
 
 
-def whole(size: int) -> Stage:
-    return Stage(share=1.0, size=size, apart=False, window=None)
+def whole(batch_size: int) -> Phase:
+    return Phase(share=1.0, batch_size=batch_size, independent_frames=False, window=None)
 
 
-def make_heard() -> Heard:
+def make_speech() -> ClipSpeech:
     chunks = FRAMES // 4 - 1
     number = torch.arange(float(FRAMES))
     features = torch.zeros(2, chunks, 4, 7, 288, dtype=torch.float16)
-    units = torch.zeros(2, chunks, 4, len(MOUTH_UNITS))
+    predicted = torch.zeros(2, chunks, 4, len(MOUTH_UNITS))
     for version in range(2):
         for k in range(chunks):
-            first = Heard.start(version, k)
-            units[version, k] = torch.arange(first, first + 4.0)[:, None]
+            first = ClipSpeech.start(version, k)
+            predicted[version, k] = torch.arange(first, first + 4.0)[:, None]
     mouth = number[:, None].expand(-1, len(MOUTH_UNITS)).clone()
     motion = number[:, None].expand(-1, len(MOTION)).clone()
-    return Heard(features, units, mouth, motion)
+    return ClipSpeech(features, predicted, mouth, motion)
 
 
 def make_variant(mirrored: bool) -> Variant:
@@ -76,10 +76,17 @@ def make_variant(mirrored: bool) -> Variant:
     )
 
 
+def make_sampler(
+    speech: ClipSpeech | None = None, *, mirrored: bool = False, reach: float = math.inf
+) -> BatchSampler:
+    clips = {"000": speech or make_speech()}
+    return BatchSampler([make_variant(mirrored)], clips, MINI, seed=1, reach=reach)
+
+
 def test_latents_mouth_and_motion_of_a_chunk_are_the_same_frames() -> None:
-    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
+    sampler = make_sampler()
     batch = sampler.batch(whole(32))
-    shown = batch.x[:, 0, :, 0, 0]
+    shown = batch.x0[:, 0, :, 0, 0]
     assert torch.equal(batch.mouth[:, :, 0], shown)
     assert torch.equal(batch.motion[:, :, 3], shown)  # blink is absolute
     assert torch.all(shown[:, 1:] - shown[:, :-1] == 1)
@@ -87,22 +94,22 @@ def test_latents_mouth_and_motion_of_a_chunk_are_the_same_frames() -> None:
 
 
 def test_frames_drawn_apart_share_their_reference_and_keep_their_own_conditions() -> None:
-    heard = make_heard()
-    heard.mouth[20], heard.motion[20, 3] = 0.0, 0.0
-    sampler = Sampler([make_variant(False)], {"000": heard}, MINI, seed=1, reach=8.0)
-    batch = sampler.batch(Stage(share=1.0, size=64, apart=True, window=16))
-    shown = batch.x[:, 0, :, 0, 0]
+    speech = make_speech()
+    speech.mouth[20], speech.motion[20, 3] = 0.0, 0.0
+    sampler = make_sampler(speech, reach=8.0)
+    batch = sampler.batch(Phase(share=1.0, batch_size=64, independent_frames=True, window=16))
+    shown = batch.x0[:, 0, :, 0, 0]
     speaking = shown != 20
     assert torch.equal(batch.mouth[:, :, 0][speaking], shown[speaking])
     assert torch.any(shown[:, 1:] - shown[:, :-1] != 1)
-    reference = batch.anchor.latent[:, 0, 0, 0, 0]
+    reference = batch.prior.latent[:, 0, 0, 0, 0]
     assert torch.all((shown - reference[:, None]).abs() <= 8)
 
 
 def test_a_window_starts_on_the_coarsest_grid_and_lies_inside() -> None:
-    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
-    stage = Stage(share=1.0, size=2, apart=True, window=16)
-    windows = [sampler.batch(stage).window for _ in range(40)]
+    sampler = make_sampler()
+    phase = Phase(share=1.0, batch_size=2, independent_frames=True, window=16)
+    windows = [sampler.batch(phase).window for _ in range(40)]
     assert all(w and w.top % 4 == w.left % 4 == 0 and w.side == 16 for w in windows)
     assert all(w and 0 <= w.top <= 16 and 0 <= w.left <= 16 for w in windows)
     assert len(set(windows)) > 1
@@ -111,97 +118,99 @@ def test_a_window_starts_on_the_coarsest_grid_and_lies_inside() -> None:
 def test_the_loss_in_a_window_sees_what_lies_in_it_alone() -> None:
     torch.manual_seed(0)
     net = MiniUNet(MINI)
-    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
-    batch = sampler.batch(Stage(share=1.0, size=2, apart=False, window=16))
+    sampler = make_sampler()
+    batch = sampler.batch(Phase(share=1.0, batch_size=2, independent_frames=False, window=16))
     assert batch.window is not None
-    noise, t = torch.randn_like(batch.x), torch.tensor([999, 500])
+    noise, t = torch.randn_like(batch.x0), torch.tensor([999, 500])
     loss = v_loss(predict(net, batch, t, noise))
-    outside = batch.x.clone()
-    batch.window.cut(outside)[:] = 0
-    moved = replace(batch, x=batch.x + outside)
+    outside = batch.x0.clone()
+    batch.window.crop(outside)[:] = 0
+    moved = replace(batch, x0=batch.x0 + outside)
     assert torch.equal(v_loss(predict(net, moved, t, noise)), loss)
-    reference = net.reference(["", ""], batch.anchor, batch.geometry)
-    cut = cut_reference(reference, Window(8, 4, 16))
-    assert [level.shape[-1] for level in cut.maps] == [16, 8, 4]
-    assert torch.equal(cut.maps[1], reference.maps[1][..., 4:12, 2:10])
+    reference = net.reference(["", ""], batch.prior, batch.geometry)
+    crop = crop_reference(reference, Window(8, 4, 16))
+    assert [level.shape[-1] for level in crop.maps] == [16, 8, 4]
+    assert torch.equal(crop.maps[1], reference.maps[1][..., 4:12, 2:10])
 
 
-def test_what_was_made_is_the_clean_latents_when_the_velocity_is_right() -> None:
+def test_predicted_x0_is_the_clean_latents_when_the_velocity_is_right() -> None:
     net = MiniUNet(MINI)
-    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
+    sampler = make_sampler()
     batch = sampler.batch(whole(3))
-    made = predict(net, batch, torch.tensor([999, 500, 20]), 0.3 * torch.randn_like(batch.x))
-    s = net.noise[torch.tensor([999, 500, 20])].view(-1, 1, 1, 1, 1)
-    assert torch.allclose(made.made + s * (made.v - made.target), made.true, atol=1e-4)
-    assert torch.equal(made.true, batch.x)
+    prediction = predict(net, batch, torch.tensor([999, 500, 20]), 0.3 * torch.randn_like(batch.x0))
+    sigma = net.noise[torch.tensor([999, 500, 20])].view(-1, 1, 1, 1, 1)
+    error = prediction.v - prediction.target
+    assert torch.allclose(prediction.predicted_x0 + sigma * error, prediction.x0, atol=1e-4)
+    assert torch.equal(prediction.x0, batch.x0)
 
 
-def test_pictures_are_judged_where_most_weight_is_and_in_the_frames_asked_for() -> None:
+def test_images_are_compared_where_most_weight_is_and_in_the_frames_asked_for() -> None:
     torch.manual_seed(0)
-    codec = Autoencoder().requires_grad_(False)
+    autoencoder = Autoencoder().requires_grad_(False)
     true = torch.randn(2, 12, 4, 16, 16)
     weight = torch.full((2, 1, 4, 16, 16), 0.1)
     weight[..., 4:12, 6:14] = 1.0
 
-    def judged(change: tuple[int, int, int]) -> float:
+    def loss_of(change: tuple[int, int, int]) -> float:
         frame, row, column = change
-        made = true.clone()
-        made[:, :, frame, row, column] += 3.0
-        frames = torch.tensor([0, 2])
-        return float(picture_loss(codec, Prediction(made, true, weight, made, true), frames))
+        changed = true.clone()
+        changed[:, :, frame, row, column] += 3.0
+        prediction = Prediction(changed, true, weight, changed, true)
+        return float(image_loss(autoencoder, prediction, torch.tensor([0, 2])))
 
-    assert PATCH == 8
-    assert judged((2, 4, 6)) > 1e-4
-    assert judged((1, 4, 6)) == pytest.approx(0.0, abs=1e-6)
-    assert judged((2, 3, 6)) == pytest.approx(0.0, abs=1e-6)
+    assert PATCH_SIZE == 8
+    assert loss_of((2, 4, 6)) > 1e-4
+    assert loss_of((1, 4, 6)) == pytest.approx(0.0, abs=1e-6)
+    assert loss_of((2, 3, 6)) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_wide_openings_are_drawn_more_often_where_asked() -> None:
-    sampler = Sampler([make_variant(False)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
-    for apart in (False, True):
-        stage = replace(whole(200), apart=apart)
+    sampler = make_sampler()
+    for independent_frames in (False, True):
+        phase = replace(whole(200), independent_frames=independent_frames)
         fair, wide = (
-            sampler.batch(replace(stage, wide=wide)).mouth[..., JAW] for wide in (False, True)
+            sampler.batch(replace(phase, wide_mouths=wide)).mouth[..., JAW_OPEN]
+            for wide in (False, True)
         )
         assert wide.mean() > fair.mean() + 2  # the jaw of frame k is k
         assert wide.min() <= 4  # and no opening is never seen
 
 
-@pytest.mark.parametrize("stages", [FIRST, FURTHER])
-def test_stages_follow_each_other_and_the_last_one_lasts(stages: tuple[Stage, ...]) -> None:
-    first, last = stages
+@pytest.mark.parametrize("phases", [PHASES, FINETUNE_PHASES])
+def test_phases_follow_each_other_and_the_last_one_lasts(phases: tuple[Phase, ...]) -> None:
+    first, last = phases
     assert first.share + last.share == pytest.approx(1.0)
     times = (0.0, first.share - 0.01, first.share + 0.01, 0.999, 1.0)
-    assert [stage_at(stages, time) for time in times] == [first, first, last, last, last]
-    assert not last.apart and last.window is None
+    assert [phase_at(phases, time) for time in times] == [first, first, last, last, last]
+    assert not last.independent_frames and last.window is None
 
 
 def test_a_mirrored_variant_turns_the_other_way() -> None:
-    sampler = Sampler([make_variant(True)], {"000": make_heard()}, MINI, seed=1, reach=math.inf)
+    sampler = make_sampler(mirrored=True)
     batch = sampler.batch(whole(16))
-    assert torch.equal(batch.motion[:, :, 3], batch.x[:, 0, :, 0, 0])
-    assert torch.equal(batch.motion[:, :, 4], -batch.x[:, 0, :, 0, 0])  # gaze_yaw
+    assert torch.equal(batch.motion[:, :, 3], batch.x0[:, 0, :, 0, 0])
+    assert torch.equal(batch.motion[:, :, 4], -batch.x0[:, 0, :, 0, 0])  # gaze_yaw
     assert [MOTION[k] for k in (MIRROR < 0).nonzero()[:, 0]] == ["yaw", "roll", "gaze_yaw"]
 
 
 def test_head_pose_is_relative_to_the_reference_and_nothing_else_is() -> None:
     motion, reference = torch.ones(4, len(MOTION)), torch.full((len(MOTION),), 0.25)
-    relative = condition_motion(motion, reference)
+    relative = relative_motion(motion, reference)
     assert torch.equal(relative[:, :3], torch.full((4, 3), 0.75))
     assert torch.equal(relative[:, 3:], motion[:, 3:])
 
 
 def test_references_are_at_rest_and_near() -> None:
-    heard = make_heard()
-    heard.mouth[20:24] = 0.0  # at rest again, far from frame 0
-    heard.motion[20:24, 3] = 0.0
-    everything = usable_chunks(heard, FRAMES, math.inf)
-    assert {at for _, _, *near in everything for at in near} <= {0, 20, 21, 22, 23}
-    near_ones = usable_chunks(heard, FRAMES, 2.0)
-    assert 0 < len(near_ones) < len(everything)
-    for version, k, *near in near_ones:
-        middle = heard.motion[heard.start(version, k) + 1, :3]
-        assert all((heard.motion[at, :3] - middle).norm() < 2.0 for at in near)
+    speech = make_speech()
+    speech.mouth[20:24] = 0.0  # at rest again, far from frame 0
+    speech.motion[20:24, 3] = 0.0
+    all_chunks = usable_chunks(speech, FRAMES, math.inf)
+    assert {frame for _, _, *frames in all_chunks for frame in frames} <= {0, 20, 21, 22, 23}
+    near_chunks = usable_chunks(speech, FRAMES, 2.0)
+    assert 0 < len(near_chunks) < len(all_chunks)
+    for version, k, *references in near_chunks:
+        middle = speech.motion[speech.start(version, k) + 1, :3]
+        assert all((speech.motion[at, :3] - middle).norm() < 2.0 for at in references)
 
 
 def test_weights_have_mean_one_and_favour_the_mouth() -> None:
@@ -216,7 +225,7 @@ def test_weights_have_mean_one_and_favour_the_mouth() -> None:
 
 def test_steps_are_mostly_those_that_sampling_visits() -> None:
     torch.manual_seed(0)
-    steps = draw_steps(4000, MINI)
+    steps = sample_timesteps(4000, MINI)
     grid = torch.tensor(trailing_steps(1000, MINI.steps))
     assert 0.65 < torch.isin(steps, grid).float().mean() < 0.78
     assert (steps == 999).float().mean() > 0.1
@@ -224,9 +233,9 @@ def test_steps_are_mostly_those_that_sampling_visits() -> None:
 
 def test_noise_is_what_sampling_may_start_from_and_has_shared_parts() -> None:
     torch.manual_seed(0)
-    noise = draw_noise(torch.empty(64, 8, 4, 16, 16))
+    noise = sample_noise(torch.empty(64, 8, 4, 16, 16))
     deviation = noise.std((1, 2, 3, 4))
-    assert NOISE[0] <= MINI.schedule.start_noise <= NOISE[1]
-    assert deviation.min() > NOISE[0] - 0.02 and deviation.max() < NOISE[1] + 0.02
+    assert NOISE_STD[0] <= MINI.schedule.start_noise <= NOISE_STD[1]
+    assert deviation.min() > NOISE_STD[0] - 0.02 and deviation.max() < NOISE_STD[1] + 0.02
     shared = (noise[:, :, 0] * noise[:, :, 1]).mean((1, 2, 3)) / deviation**2
     assert set((shared * 2).round().int().tolist()) == {1, 2}

@@ -9,35 +9,37 @@ import pytest
 import torch
 from torch import nn
 
-from models.training.run import Ema, Run, learning_rate
+from models.training.run import ExponentialMovingAverage, TrainingRun, learning_rate
 
 pytestmark = pytest.mark.unit
 
 
-def make_run(folder: Path, minutes: float = 1e-4) -> Run:
+def make_run(folder: Path, minutes: float = 1e-4) -> TrainingRun:
     torch.manual_seed(0)
     module = nn.Linear(3, 2)
-    optimiser = torch.optim.AdamW(module.parameters(), 1e-2)
-    return Run(folder, module, optimiser, Ema(module), peak=1e-2, minutes=minutes)
+    optimizer = torch.optim.AdamW(module.parameters(), 1e-2)
+    return TrainingRun(
+        folder, module, optimizer, ExponentialMovingAverage(module), peak=1e-2, minutes=minutes
+    )
 
 
-def take_step(run: Run) -> None:
+def take_step(run: TrainingRun) -> None:
     loss = run.module(torch.ones(4, 3)).pow(2).mean()
-    run.descend(loss)
-    run.note(loss=loss.item())
+    run.optimizer_step(loss)
+    run.log(loss=loss.item())
 
 
 def test_average_moves_towards_the_weights_and_never_past_them() -> None:
     module = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(module.weight)
-    ema = Ema(module, decay=0.9)
+    ema = ExponentialMovingAverage(module, decay=0.9)
     nn.init.ones_(module.weight)
-    seen = []
+    averages = []
     for _ in range(200):
         ema.update(module)
-        seen.append(float(ema.state["weight"].mean()))
-    assert seen == sorted(seen)
-    assert 0.99 < seen[-1] <= 1.0
+        averages.append(float(ema.state["weight"].mean()))
+    assert averages == sorted(averages)
+    assert 0.99 < averages[-1] <= 1.0
 
 
 def test_learning_rate_warms_up_and_ends_at_two_per_cent() -> None:
