@@ -1,4 +1,4 @@
-"""Reads finished synthetic clips from disk, and refuses unfinished or misshapen ones."""
+"""Reads finished clips from disk and checks their shapes."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ class ClipError(LiveheadError):
 
 @dataclass(frozen=True)
 class Clip:
-    """One identity that speaks. T video frames; the sound and its track may be longer (N frames).
+    """One speaking identity: T video frames; its audio and tracks may be longer (N frames).
 
     Attributes:
         path: the clip's folder.
         video: RGB uint8 [T, 256, 256, 3], memory-mapped, read-only.
-        mask: cover of head, hair and shoulders, uint8 [T, 64, 64], memory-mapped, read-only.
-        audio: mono float32 in [-1, 1] at 16 kHz; frame f sounds from sample 640 f to 640 (f + 1).
+        mask: coverage by head, hair and shoulders, uint8 [T, 64, 64], memory-mapped, read-only.
+        audio: mono float32 in [-1, 1] at 16 kHz; frame f is samples [640 f, 640 (f + 1)).
         mouth: float32 [N, 13], columns ``models.mini.motion.MOUTH_UNITS``.
         motion: float32 [N, 7], columns ``models.mini.motion.MOTION``.
         mouth_xy: centre of the mouth, float32 [T, 2], pixels (x, y).
         eyes_xy: centres of the picture's left and right eye, float32 [T, 4], pixels.
-        neutral: the identity at rest (motion zero, mouth at rest), RGB uint8 [256, 256, 3].
-        meta: what ``meta.json`` says: split, identity_seed, voice, speed, fps, ...
+        neutral: the identity with zero motion and a neutral mouth, RGB uint8 [256, 256, 3].
+        meta: the content of ``meta.json``: split, identity_seed, voice, speed, fps, ...
     """
 
     path: Path
@@ -60,7 +60,7 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The clip's number as written on its folder."""
+        """The name of the clip's folder, its number in three digits."""
         return self.path.name
 
     @property
@@ -70,7 +70,7 @@ class Clip:
 
 
 def list_clips(data_dir: Path, split: Split | None = None) -> list[Path]:
-    """Folders of finished clips, in order of their number; of one split or of both.
+    """Folders of finished clips in order of their numbers, of one split or of both.
 
     Raises:
         ClipError: the folder holds no ``clips``.
@@ -88,7 +88,7 @@ def list_clips(data_dir: Path, split: Split | None = None) -> list[Path]:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the clip's last file, ``meta.json``, is there and says complete."""
+    """Whether ``meta.json``, the file written last, exists and says complete."""
     try:
         return read_meta(folder).get("complete") is True
     except ClipError:
@@ -96,7 +96,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The clip's ``meta.json``.
+    """Read a clip's ``meta.json``.
 
     Raises:
         ClipError: the file is missing or unreadable, so the clip is not finished.
@@ -115,7 +115,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def fingerprint(folder: Path) -> str:
-    """Names what a clip holds: equal for copies, another for clips made anew."""
+    """Hash of a clip's content: equal for copies, different once a clip is written again."""
     digest = sha256()
     for name in ("meta.json", "track.npz", "audio.wav"):
         digest.update((folder / name).read_bytes())
@@ -149,9 +149,9 @@ def load_clip(path: Path) -> Clip:
 
 def _read_wave(path: Path) -> NDArray[np.float32]:
     with wave.open(str(path), "rb") as file:
-        form = (file.getframerate(), file.getnchannels(), file.getsampwidth())
-        if form != (SAMPLE_RATE, 1, 2):
-            raise ClipError(f"{path}: expected 16 kHz, mono, 16 bit; got {form}")
+        audio_format = (file.getframerate(), file.getnchannels(), file.getsampwidth())
+        if audio_format != (SAMPLE_RATE, 1, 2):
+            raise ClipError(f"{path}: expected 16 kHz, mono, 16 bit; got {audio_format}")
         data = file.readframes(file.getnframes())
     return np.frombuffer(data, "<i2").astype(np.float32) / 32768.0
 
@@ -159,7 +159,7 @@ def _read_wave(path: Path) -> NDArray[np.float32]:
 def _check(clip: Clip) -> None:
     frames = clip.video.shape[0] if clip.video.ndim else 0
     count = clip.mouth.shape[0] if clip.mouth.ndim else 0
-    want: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+    expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
         "video": ((frames, SIZE, SIZE, 3), np.uint8),
         "mask": ((frames, MASK_SIZE, MASK_SIZE), np.uint8),
         "mouth": ((count, len(MOUTH_UNITS)), np.float32),
@@ -168,7 +168,7 @@ def _check(clip: Clip) -> None:
         "eyes_xy": ((frames, 4), np.float32),
         "neutral": ((SIZE, SIZE, 3), np.uint8),
     }
-    for name, (shape, dtype) in want.items():
+    for name, (shape, dtype) in expected.items():
         array = getattr(clip, name)
         if array.shape != shape or array.dtype != dtype:
             raise ClipError(

@@ -118,7 +118,7 @@ class CharacterBuilder:
 
     def _fitted_mesh(self, name: str) -> FittedMesh:
         if name not in self._fitted_meshes:
-            self._fitted_meshes[name] = read_fitted_mesh(self._meshes / name, self.head.points)
+            self._fitted_meshes[name] = read_fitted_mesh(self._meshes / name, self.head.num_points)
         return self._fitted_meshes[name]
 
     def _fitted_part(
@@ -222,7 +222,7 @@ class CharacterBuilder:
         )
 
     def _blendshape(self, name: str, weights: sparse.csr_matrix) -> Floats:
-        body = np.zeros((self.head.points, 3), np.float32)
+        body = np.zeros((self.head.num_points, 3), np.float32)
         for arkit_name, weight in arkit_weights(name):
             index, displacement = self.head.blendshape(arkit_name)
             body[index] += np.float32(weight) * displacement

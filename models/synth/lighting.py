@@ -34,7 +34,6 @@ class Lighting:
 
 
 def to_rgb(values: NDArray[np.floating[Any]]) -> Rgb:
-    """Three numbers as a tuple."""
     return float(values[0]), float(values[1]), float(values[2])
 
 

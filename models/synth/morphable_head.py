@@ -63,8 +63,8 @@ class MorphableHead:
         self._lash_links: dict[str, tuple[Ints, Ints, Floats]] = {}
 
     @property
-    def points(self) -> int:
-        """Number of points of the mesh."""
+    def num_points(self) -> int:
+        """V, the number of points of the mesh."""
         return len(self.mesh.points)
 
     def group_faces(self, *names: str) -> NDArray[np.bool_]:
@@ -72,7 +72,7 @@ class MorphableHead:
         return np.isin(self.mesh.groups, names)
 
     def group_points(self, name: str) -> Ints:
-        """Indices of the points of a group."""
+        """Indices of the points of a group, int64 [K]."""
         index: Ints = np.unique(self.mesh.faces[self.group_faces(name)])
         return index
 
@@ -133,7 +133,7 @@ class MorphableHead:
     def _with_lashes(self, index: Ints, displacement: Floats, side: str) -> MorphTarget:
         """Add the lash points, each moved as the three nearest points of the lid."""
         lash_points, near, share = self._lash_link(side)
-        dense = np.zeros((self.points, 3), np.float32)
+        dense = np.zeros((self.num_points, 3), np.float32)
         dense[index] = displacement
         dense[lash_points] = (dense[near] * share[..., None]).sum(1)
         affected = np.union1d(index, lash_points)

@@ -1,1 +1,1 @@
-"""Synthetic data and training: everything that reproduces the bundled weights."""
+"""Training of the bundled weights: autoencoder, blendshape regressor and denoiser."""

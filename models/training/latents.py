@@ -137,8 +137,8 @@ def encode_all(
             encoded = [encode_clip(autoencoder, clip, path.name, one) for one in augmentations]
             return {"variants": [vars(variant) for variant in encoded]}
 
-        made_of = f"{weights} {fingerprint(path)} {augmented}"
-        stored = load_or_compute(cache / f"{path.name}.pt", made_of, encode)
+        cache_key = f"{weights} {fingerprint(path)} {augmented}"
+        stored = load_or_compute(cache / f"{path.name}.pt", cache_key, encode)
         variants += [Variant(**fields) for fields in stored["variants"]]
     return variants
 

@@ -174,14 +174,14 @@ class TrainingRun:
 
 
 def load_or_compute(
-    path: Path, made_of: str, compute: Callable[[], dict[str, Any]]
+    path: Path, cache_key: str, compute: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Load what ``path`` holds if it was computed from ``made_of``, else compute and save it."""
+    """Load what ``path`` holds if it was saved under ``cache_key``, else compute and save it."""
     if path.exists():
         stored = torch.load(path, weights_only=True)
-        if isinstance(stored, dict) and stored.get("made_of") == made_of:
+        if isinstance(stored, dict) and stored.get("made_of") == cache_key:
             return stored
-    result = {"made_of": made_of, **compute()}
+    result = {"made_of": cache_key, **compute()}
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(result, path)
     return result
