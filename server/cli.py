@@ -67,7 +67,7 @@ def _run(name: str, command: Command, given: list[str]) -> int:
         if error.name is None or not command.module.startswith(error.name):
             console.warn(
                 f"livehead {name} needs the package {error.name}, which is not installed;"
-                " install livehead with the extra that brings it, for example livehead[train]"
+                " install livehead with the extra that brings it, for example livehead[synth]"
             )
         else:
             console.warn(f"livehead {name} is not part of this installation")

@@ -21,8 +21,9 @@ from tests.support.tracked import PACKAGES, ROOT, imports, modules, tracked
 
 pytestmark = pytest.mark.unit
 
-# Modules that may need the extra `train` or `published`; all others run without either.
-TRAINING = ("models/commands/", "models/evaluation/", "models/synth/", "models/training/")
+# Modules that may need the extra `synth`, `train` or `published`; all others run without any.
+SYNTHESIS = ("models/synth/",)
+TRAINING = ("models/commands/", "models/evaluation/", "models/training/")
 PUBLISHED = (
     "models/audio/",
     "models/checkpoints/",
@@ -83,22 +84,23 @@ def distributions_by_import() -> Mapping[str, list[str]]:
 
 def test_every_import_is_a_declared_dependency() -> None:
     for path in modules(*PACKAGES, "tests"):
-        extras = ["train"] if str(path).startswith(TRAINING) else []
+        extras = ["synth"] if str(path).startswith(SYNTHESIS) else []
+        extras += ["train"] if str(path).startswith(TRAINING) else []
         extras += ["published"] if str(path).startswith(PUBLISHED) else []
-        extras += ["train", "published", "dev"] if path.parts[0] == "tests" else []
+        extras += ["synth", "train", "published", "dev"] if path.parts[0] == "tests" else []
         unknown = third_parties(path) - declared(*extras)
         assert not unknown, f"{path} imports {sorted(unknown)}; declare them in pyproject.toml"
 
 
 def test_every_declared_dependency_is_used() -> None:
     used = set().union(*(third_parties(path) for path in modules(*PACKAGES)))
-    idle = declared("train", "published") - used - set(UNIMPORTED)
+    idle = declared("synth", "train", "published") - used - set(UNIMPORTED)
     assert not idle, f"pyproject.toml declares what nothing imports: {sorted(idle)}"
 
 
 @pytest.mark.parametrize(
     ("lock", "extras"),
-    [("requirements.lock", []), ("requirements-dev.lock", ["train", "published", "dev"])],
+    [("requirements.lock", []), ("requirements-dev.lock", ["synth", "train", "published", "dev"])],
 )
 def test_lock_pins_what_is_declared(lock: str, extras: list[str]) -> None:
     pins = locked(lock)

@@ -21,6 +21,10 @@ FRAME_SAMPLES = SAMPLE_RATE // FPS
 SIZE = 256
 MASK_SIZE = 64
 Split = Literal["train", "held_out"]
+PHONEME_DELAY = 0.065
+"""Seconds by which the phoneme times in ``speech.json`` are late."""
+BILABIALS = "pbm"
+"""Phonemes that close the lips."""
 
 
 class ClipError(LiveheadError):

@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.dataset.clips import FPS, FRAME_SAMPLES, Clip
+from models.dataset.clips import BILABIALS, FPS, FRAME_SAMPLES, PHONEME_DELAY, Clip
 from models.face.crop import crop_portrait
 from models.face.geometry import Similarity, cut
 from models.face.portrait import find_face
 from models.generator import AnyGenerator, frame_count, generate_all
 from models.io.console import progress
-from models.synth.articulation import BILABIALS, PHONEME_DELAY
 
 _DILATION = 9
 """Pixels around the head that count neither as head nor as background."""

@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
+from models.dataset.clips import BILABIALS, PHONEME_DELAY
 from models.mini.motion import MOUTH_UNITS
-
-PHONEME_DELAY = 0.065
-"""Seconds by which the speech model's phoneme times are late."""
 
 _ABBREVIATIONS = {
     "j": "jawOpen",
@@ -30,8 +28,6 @@ _ABBREVIATIONS = {
     "to": "tongueOut",
 }
 
-BILABIALS = "pbm"
-"""Phonemes that close the lips."""
 LABIODENTALS = "fv"
 """Phonemes with the lower lip at the upper teeth."""
 

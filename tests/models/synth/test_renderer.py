@@ -1,4 +1,4 @@
-"""Tests the data set's plan, its sources and, where they are at hand, the renderer itself."""
+"""Tests the plan of the clips, the assets and, where those are at hand, the renderer."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from models.mini.motion import MOTION, MOUTH_UNITS
 
-pytest.importorskip("moderngl", reason="the renderer needs the extra `train`")
-pytest.importorskip("OpenEXR", reason="the renderer needs the extra `train`")
+pytest.importorskip("moderngl", reason="the renderer needs the extra `synth`")
+pytest.importorskip("OpenEXR", reason="the renderer needs the extra `synth`")
 
 from models.commands.data import parse_part  # noqa: E402
 from models.synth import text_to_speech  # noqa: E402
