@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.bench.cost import Costs, Probe
+from models.bench.cost import CostCounter, Costs
 from models.bench.flops import count_flops, on_meta, total
 from models.bench.hallo_probe import count_hallo
 from models.bench.memo_probe import count_memo
@@ -41,7 +41,7 @@ class _PublishedOrder(EchoMimicCall):
 def _echomimic(
     num_branches: int, size: int, frames: int, share: float, without: frozenset[str] = frozenset()
 ) -> Costs:
-    """See ``Probe``; with two halves guided."""
+    """See ``CostCounter``; with two halves guided."""
     cells = size // STRIDE
     with on_meta():
         made = echomimic.networks()
@@ -87,7 +87,7 @@ def _echomimic(
     return Costs(frames, published, key, light, plain, once)
 
 
-PROBES: dict[str, Probe] = {
+PROBES: dict[str, CostCounter] = {
     "echomimic": partial(_echomimic, 2),
     "echomimic-acc": partial(_echomimic, 1),
     "hallo": count_hallo,
