@@ -50,8 +50,8 @@ def variants(plan: StepPlan) -> dict[str, StepPlan]:
 
 def timed_calls(target: BenchTarget, encode: Encode | None) -> dict[str, Call]:
     """All calls to time, by name; each is for one chunk, ``portrait_encode`` for a portrait."""
-    wholes = {name: _whole(target, plan, encode) for name, plan in variants(target.plan).items()}
-    return {**wholes, **_parts(target, encode)}
+    paths = {name: _full_path(target, plan, encode) for name, plan in variants(target.plan).items()}
+    return {**paths, **_parts(target, encode)}
 
 
 def gflop_per_frame(target: BenchTarget) -> dict[str, float]:
@@ -73,7 +73,7 @@ def gflop_per_frame(target: BenchTarget) -> dict[str, float]:
     return {**plans, **counts}
 
 
-def _whole(target: BenchTarget, plan: StepPlan, encode: Encode | None) -> Call:
+def _full_path(target: BenchTarget, plan: StepPlan, encode: Encode | None) -> Call:
     """One chunk from sound to frames, encoded if ``encode`` is given; has its own stream."""
     pipeline, speech = target.pipeline, target.speech()
     stream = pipeline.new_stream(target.identity, seed=0)

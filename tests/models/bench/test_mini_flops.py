@@ -46,7 +46,7 @@ PLANS = {
     ("10:0,4,8+dfa", True): 127_642_368,
     ("6:0,3+parallel+dfa", True): 81_742_848,
 }
-"""Of whole plans at the tiny size."""
+"""Of all steps of a plan, at the tiny size."""
 AUTOENCODER = {"mini": (794_689_536, 1_706_033_152), "tiny": (10_305_536, 11_575_296)}
 """Decoding one frame's latents, and encoding one portrait."""
 
