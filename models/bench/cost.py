@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.bench.flops import Label, by_kind, total
-from models.errors import LiveheadError
 
 
 @dataclass(frozen=True)
@@ -90,22 +89,6 @@ class CostCounter(Protocol):
             without: paths of transformers that do not attend to the reference in our steps.
         """
         ...
-
-
-def cost_counter(name: str) -> CostCounter:
-    """The counter of one model.
-
-    Raises:
-        LiveheadError: no published model has this name (``unknown_model``).
-    """
-    from models.bench import probes
-
-    if name not in probes.PROBES:
-        raise LiveheadError(
-            f"expected a published model out of {', '.join(probes.PROBES)}; got {name!r}",
-            code="unknown_model",
-        )
-    return probes.PROBES[name]
 
 
 def rows_by_kind(macs: Counter[Label]) -> list[list[object]]:

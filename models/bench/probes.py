@@ -17,6 +17,7 @@ from models.bench.memo_probe import count_memo
 from models.bench.waste import WastefulReading
 from models.echomimic import networks as echomimic
 from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
+from models.errors import LiveheadError
 from models.lightning.focus import Focus
 from models.sd15.attention import Reads
 from models.sd15.cfg import check_transformers
@@ -93,3 +94,17 @@ PROBES: dict[str, CostCounter] = {
     "hallo": count_hallo,
     "memo": count_memo,
 }
+
+
+def cost_counter(name: str) -> CostCounter:
+    """The counter of one model.
+
+    Raises:
+        LiveheadError: no published model has this name (``unknown_model``).
+    """
+    if name not in PROBES:
+        raise LiveheadError(
+            f"expected a published model out of {', '.join(PROBES)}; got {name!r}",
+            code="unknown_model",
+        )
+    return PROBES[name]

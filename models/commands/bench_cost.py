@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from models.bench.cost import Costs, Gain, cost_counter, gain, rows_by_kind
+from models.bench.cost import Costs, Gain, gain, rows_by_kind
 from models.bench.flops import by_kind, total
+from models.bench.probes import cost_counter
 from models.errors import LiveheadError
 from models.io import console
 from models.lightning.plan import StepPlan, parse

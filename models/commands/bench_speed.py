@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.bench.cost import Costs, cost_counter
+from models.bench.cost import Costs
 from models.bench.flops import total
+from models.bench.probes import cost_counter
 from models.bench.timing import hardware
 from models.commands.generator import load_diffusion_generator
 from models.errors import LiveheadError

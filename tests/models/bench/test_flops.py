@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.bench.cost import HOISTED, Costs, cost_counter, gain
+from models.bench.cost import HOISTED, Costs, gain
 from models.bench.flops import by_kind, count_flops, label_of, on_meta, total
+from models.bench.probes import cost_counter
 from models.errors import LiveheadError
 from models.lightning.plan import parse
 from models.registry import PaperFlops, find_card
