@@ -1,7 +1,7 @@
 """``livehead bench model``: milliseconds per frame of the model and the video encoder.
 
-Adds the H.264 encoder, which sessions use, to what ``models/bench/model.py`` measures; the physics
-of it is told there.
+Adds the H.264 encoder, which sessions use, to what ``models/bench/model.py`` measures and
+explains.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from models.bench.hardware import hardware
-from models.bench.model import measure, parts_of, summary
+from models.bench.model import summary, timed_calls
 from models.bench.target import RANDOM, load_target
+from models.bench.timing import hardware, time_in_turns
 from models.errors import LiveheadError
 from models.io import console
 from server.media.encoders import VideoEncoder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the bench."""
     parser.add_argument("--threads", type=int, default=2, help="for tensors (default %(default)s)")
     parser.add_argument(
         "--weights", metavar="DIR", help=f"default: the bundled ones; {RANDOM}SEED for random ones"
@@ -48,33 +47,33 @@ def run(args: argparse.Namespace) -> int:
 def bench(
     weights: str | None, plan: str | None, threads: int, frames: int, engine: str = "auto"
 ) -> dict[str, Any]:
-    """Load, measure in turns, and say on what; the record that is printed.
+    """Load and measure in turns; the record to print.
 
     Raises:
         LiveheadError: weights or plan cannot be used.
     """
-    subject = load_target(weights, plan, threads, engine)
-    if subject.random:
+    target = load_target(weights, plan, threads, engine)
+    if target.random:
         console.warn("RANDOM WEIGHTS: the times are those of the model, the pictures are noise")
-    spec = subject.pipeline.spec
-    encoder = VideoEncoder(subject.pipeline.size, spec.fps)
+    spec = target.pipeline.spec
+    encoder = VideoEncoder(target.pipeline.size, spec.fps)
     rounds = max(1, frames // spec.chunk_frames)
     try:
-        parts = parts_of(subject, encoder.encode)
-        spent = measure(parts, console.progress(range(rounds), "measuring", rounds))
+        calls = timed_calls(target, encoder.encode)
+        spent = time_in_turns(calls, console.progress(range(rounds), "measuring", rounds))
     finally:
         encoder.close()
     return {
-        **summary(subject, spent),
+        **summary(target, spent),
         "threads": threads,
-        "engine": subject.pipeline.engine.name if subject.pipeline.engine else "eager",
+        "engine": target.pipeline.engine.name if target.pipeline.engine else "eager",
         "frames": rounds * spec.chunk_frames,
         "hardware": hardware(),
     }
 
 
 def show(record: dict[str, Any]) -> None:
-    """The same for a person."""
+    """Print the record as a table."""
     times, quartiles, flops = (
         record[key] for key in ("ms_per_frame", "quartiles_ms", "gflop_per_frame")
     )

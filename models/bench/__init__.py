@@ -1,1 +1,1 @@
-"""Measures how fast the model is, part by part and as a whole."""
+"""Benchmarks: latency, memory and FLOPs, by part and as a whole."""

@@ -1,12 +1,13 @@
-"""What the published models cost: operations of every part, and the gain that a plan promises.
+"""Operations of the SD 1.5 models by part, and the ratio by which a step plan reduces them.
 
-Everything is counted through the networks' own code on shapes alone. Three ways to run a step:
+The networks run on the meta device under a counter. Four kinds of step:
 
-    published  as the publishers' code runs it, with work that it throws away (``waste.py``)
-    key        the same result without that work: what Livehead runs at key steps
-    light      conv_in, the last layer and the head, with attention on face tokens only (DFA)
+    published  as in the publisher's code, including redundant work
+    key        the same result without redundant work: a key step of Livehead
+    light      conv_in, the last layer and the head
+    light_dfa  the same with attention on face tokens only (DFA)
 
-The gain of a plan is T published steps over its K key steps and T - K light ones.
+The gain of a plan is the cost of T published steps divided by that of K key and T - K light steps.
 """
 
 from __future__ import annotations
@@ -16,66 +17,65 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from models.bench.flops import Label, by_kind, total
-from models.errors import LiveheadError
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Operations of one chunk, in MAC.
+    """Operations of one chunk, in MACs.
 
     Attributes:
         frames: F of the chunk.
-        published, key, light: of one step.
-        plain_light: of a light step with attention everywhere.
-        once: what runs once for a chunk or an identity, by name; what the publishers' code does
-            again at every step is named in ``MOVED``.
+        published, key, light_dfa, light: of one step.
+        once: of what runs once for a chunk or an identity, by name; ``HOISTED`` names what the
+            publisher's code repeats at every step.
     """
 
     frames: int
     published: Counter[Label]
     key: Counter[Label]
+    light_dfa: Counter[Label]
     light: Counter[Label]
-    plain_light: Counter[Label]
     once: dict[str, int]
 
 
-MOVED = ("reference keys", "face keys", "audio keys", "memory")
-"""Of what runs once: what a published step holds, and a step of ours does not."""
+HOISTED = ("reference keys", "face keys", "audio keys", "memory")
+"""Keys of ``Costs.once`` that a published step computes again and a step of Livehead does not."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """One plan's promise.
+    """Ratios of operations, published over ours, of one plan.
 
     Attributes:
         steps, keys: T and K.
-        lightning: ratio with light steps that attend everywhere; lightning_dfa: on the face only.
-        lean: what leaving out discarded and repeated work alone gives, all steps key steps.
+        lightning: with light steps that attend to all tokens.
+        lightning_dfa: with light steps that attend to face tokens only.
+        redundant: of key steps alone, which leave out redundant work.
     """
 
     steps: int
     keys: int
     lightning: float
     lightning_dfa: float
-    lean: float
+    redundant: float
 
 
 def gain(costs: Costs, steps: int, keys: int) -> Gain:
-    """Plain published steps over those of a plan with ``keys`` key steps out of ``steps``."""
-    plain = steps * total(costs.published)
-    moved = sum(costs.once.get(what, 0) for what in MOVED)
-    head, lights = moved + keys * total(costs.key), steps - keys
+    """Gain of a plan with ``keys`` key steps out of ``steps``."""
+    published = steps * total(costs.published)
+    hoisted = sum(costs.once.get(what, 0) for what in HOISTED)
+    keys_cost, lights = hoisted + keys * total(costs.key), steps - keys
     return Gain(
         steps,
         keys,
-        plain / (head + lights * total(costs.plain_light)),
-        plain / (head + lights * total(costs.light)),
-        plain / (moved + steps * total(costs.key)),
+        published / (keys_cost + lights * total(costs.light)),
+        published / (keys_cost + lights * total(costs.light_dfa)),
+        published / (hoisted + steps * total(costs.key)),
     )
 
 
-class Probe(Protocol):
-    """Counts one model."""
+class CostCounter(Protocol):
+    """Counts the operations of one model."""
 
     def __call__(
         self, size: int, frames: int, share: float, without: frozenset[str] = frozenset()
@@ -83,30 +83,16 @@ class Probe(Protocol):
         """Costs of one chunk.
 
         Args:
-            size: pixels; frames: F; share: face tokens in all tokens.
-            without: paths of transformers that, in our steps, do not read the reference.
+            size: of frames, pixels.
+            frames: F.
+            share: of face tokens in all tokens.
+            without: paths of transformers that do not attend to the reference in our steps.
         """
         ...
 
 
-def probe(name: str) -> Probe:
-    """The counter of one model.
-
-    Raises:
-        LiveheadError: no published model has this name (``unknown_model``).
-    """
-    from models.bench import probes
-
-    if name not in probes.PROBES:
-        raise LiveheadError(
-            f"expected a published model out of {', '.join(probes.PROBES)}; got {name!r}",
-            code="unknown_model",
-        )
-    return probes.PROBES[name]
-
-
-def table(macs: Counter[Label]) -> list[list[object]]:
-    """Rows for people: kind, GMAC at every level, and their sum."""
+def rows_by_kind(macs: Counter[Label]) -> list[list[object]]:
+    """Table rows: kind, GMAC at every level, and their sum."""
     return [
         [kind, *(f"{value / 1e9:.1f}" for value in values), f"{sum(values) / 1e9:.1f}"]
         for kind, values in by_kind(macs).items()

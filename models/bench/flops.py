@@ -1,8 +1,8 @@
-"""Counts operations of a network by kind of module and by resolution, through its own code.
+"""Counts the operations of a network by running it under torch's counter.
 
-Tensors on the meta device have shapes and no values, so that a network of any size is counted in
-no memory. Counted as torch counts: convolutions, matrix products and attention, in multiplications
-with an addition (MAC); norms, activations and softmax are not.
+Tensors on the meta device have shapes and no values, so that a network of any size is counted
+without memory. Counted are convolutions, matrix products and attention; norms, activations and
+softmax are not. One multiplication with its addition is one MAC, or two floating-point operations.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LAYERS = re.compile(r"\.(transformer_blocks|net|to_out)\.\d+|\.\d+|\.temporal_t
 
 
 class _Meter:
-    """Gives what was counted since the last change of label to the label before it."""
+    """Attributes operations to the label of the innermost running module."""
 
     def __init__(self, counter: FlopCounterMode) -> None:
         self.counter = counter
@@ -36,29 +36,27 @@ class _Meter:
         self._before = 0
 
     def settle(self) -> None:
-        """Book what was counted since the last call."""
+        """Attribute the operations since the last call to the current label."""
         now = self.counter.get_total_flops()
         if now > self._before:
             self.macs[self.stack[-1]] += (now - self._before) // 2
         self._before = now
 
     def push(self, label: Label) -> None:
-        """A module starts."""
         self.settle()
         self.stack.append(label)
 
     def pop(self) -> None:
-        """A module ends."""
         self.settle()
         self.stack.pop()
 
 
 def count_flops(network: nn.Module, run: Callable[[], object], levels: int = 4) -> Counter[Label]:
-    """Operations of ``run`` in MAC, by the network's module that was running.
+    """MACs of ``run``, by the module of ``network`` that was running.
 
     Args:
-        network: whose modules give the labels; what runs outside of them is ``OTHER``.
-        run: the calls to count.
+        network: its modules give the labels; operations outside of them are ``OTHER``.
+        run: executes the network.
         levels: resolutions of the network; up block k is at level ``levels - 1 - k``.
     """
     with FlopCounterMode(display=False) as counter:
@@ -70,7 +68,7 @@ def count_flops(network: nn.Module, run: Callable[[], object], levels: int = 4) 
 
 
 def label_of(path: str, levels: int) -> Label:
-    """Label of the module at ``path``: block and numbers left out, the level from the block."""
+    """Label of the module at ``path``: its kind without numbers, and the level of its block."""
     found = _BLOCK.match(path)
     if found is None:
         return _LAYERS.sub("", path), 0
@@ -81,17 +79,24 @@ def label_of(path: str, levels: int) -> Label:
     return ".".join(_LAYERS.sub("", rest).split(".")[:2]), level
 
 
+def flops_of(run: Callable[[], object]) -> int:
+    """Floating-point operations of ``run``."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        run()
+    flops: int = counter.get_total_flops()
+    return flops
+
+
 @contextmanager
 def _labelled(network: nn.Module, levels: int, meter: _Meter) -> Iterator[None]:
-    """Tell ``meter`` which module is running."""
+    """Report to ``meter`` which module is running."""
     handles = []
     for path, module in network.named_modules():
         if not path:
             continue
-
-        enter = partial(_enter, meter, label_of(path, levels))
-        handles.append(module.register_forward_pre_hook(enter))
-        handles.append(module.register_forward_hook(partial(_leave, meter), always_call=True))
+        before = partial(_push, meter, label_of(path, levels))
+        handles.append(module.register_forward_pre_hook(before))
+        handles.append(module.register_forward_hook(partial(_pop, meter), always_call=True))
     try:
         yield
     finally:
@@ -99,29 +104,29 @@ def _labelled(network: nn.Module, levels: int, meter: _Meter) -> Iterator[None]:
             handle.remove()
 
 
-def _enter(meter: _Meter, label: Label, _module: nn.Module, _inputs: Any) -> None:
+def _push(meter: _Meter, label: Label, _module: nn.Module, _inputs: Any) -> None:
     meter.push(label)
 
 
-def _leave(meter: _Meter, _module: nn.Module, _inputs: Any, _output: Any) -> None:
+def _pop(meter: _Meter, _module: nn.Module, _inputs: Any, _output: Any) -> None:
     meter.pop()
 
 
 def total(macs: Mapping[Label, int]) -> int:
-    """All operations."""
+    """Sum over all labels."""
     return sum(macs.values())
 
 
 def by_kind(macs: Mapping[Label, int], levels: int = 4) -> dict[str, list[int]]:
-    """Kinds in the order they were first seen, each with its count at every level."""
-    table: dict[str, list[int]] = {}
-    for (kind, level), macs_there in macs.items():
-        table.setdefault(kind, [0] * levels)[level] += macs_there
-    return table
+    """Counts at every level, by kind in the order of execution."""
+    kinds: dict[str, list[int]] = {}
+    for (kind, level), count in macs.items():
+        kinds.setdefault(kind, [0] * levels)[level] += count
+    return kinds
 
 
 @contextmanager
 def on_meta() -> Iterator[None]:
-    """New tensors and modules have shapes alone."""
+    """New tensors and modules are on the meta device."""
     with torch.device("meta"), torch.inference_mode():
         yield

@@ -40,7 +40,7 @@ class _PublishedOrder(HalloCall):
 def count_hallo(
     size: int, frames: int, share: float, without: frozenset[str] = frozenset()
 ) -> Costs:
-    """See ``Probe``."""
+    """See ``CostCounter``."""
     cells = size // STRIDE
     with on_meta():
         made = build.networks()

@@ -39,7 +39,7 @@ class _PublishedOrder(MemoCall):
 def count_memo(
     size: int, frames: int, share: float, without: frozenset[str] = frozenset()
 ) -> Costs:
-    """See ``Probe``."""
+    """See ``CostCounter``."""
     cells = size // STRIDE
     with on_meta():
         made = build.networks()

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.bench.cost import Costs, Probe
+from models.bench.cost import CostCounter, Costs
 from models.bench.flops import count_flops, on_meta, total
 from models.bench.hallo_probe import count_hallo
 from models.bench.memo_probe import count_memo
 from models.bench.waste import WastefulReading
 from models.echomimic import networks as echomimic
 from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
+from models.errors import LiveheadError
 from models.lightning.focus import Focus
 from models.sd15.attention import Reads
 from models.sd15.cfg import check_transformers
@@ -41,7 +42,7 @@ class _PublishedOrder(EchoMimicCall):
 def _echomimic(
     num_branches: int, size: int, frames: int, share: float, without: frozenset[str] = frozenset()
 ) -> Costs:
-    """See ``Probe``; with two halves guided."""
+    """See ``CostCounter``; with two halves guided."""
     cells = size // STRIDE
     with on_meta():
         made = echomimic.networks()
@@ -87,9 +88,23 @@ def _echomimic(
     return Costs(frames, published, key, light, plain, once)
 
 
-PROBES: dict[str, Probe] = {
+PROBES: dict[str, CostCounter] = {
     "echomimic": partial(_echomimic, 2),
     "echomimic-acc": partial(_echomimic, 1),
     "hallo": count_hallo,
     "memo": count_memo,
 }
+
+
+def cost_counter(name: str) -> CostCounter:
+    """The counter of one model.
+
+    Raises:
+        LiveheadError: no published model has this name (``unknown_model``).
+    """
+    if name not in PROBES:
+        raise LiveheadError(
+            f"expected a published model out of {', '.join(PROBES)}; got {name!r}",
+            code="unknown_model",
+        )
+    return PROBES[name]

@@ -1,4 +1,4 @@
-"""What the bench runs: networks, one identity, and a few seconds of speech that never end."""
+"""The target of ``livehead bench model``: networks, one identity, and endless speech."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ RANDOM = "random:"
 
 @dataclass(frozen=True)
 class BenchTarget:
-    """Everything that is measured.
+    """What is measured.
 
     Attributes:
-        family: networks around the backbone.
+        pipeline: with its networks.
         identity: of the first bundled avatar.
-        plan: chosen by the user, or stored beside the weights.
-        weights: where they came from, for the record.
-        random: the weights were never trained; times are right, pictures are not.
+        plan: chosen by the user, or stored with the weights.
+        weights: their source, for the record.
+        random: whether the weights are random; the times are right, the frames are noise.
     """
 
     pipeline: MiniPipeline
@@ -56,7 +56,7 @@ class BenchTarget:
         return 1.0 if foreground is None else foreground.shape[1] / (height * width)
 
     def speech(self) -> Iterator[NDArray[np.float32]]:
-        """Audio of one chunk after another, each with its look-ahead; endless."""
+        """Audio chunks, each with its look-ahead; endless."""
         spec = self.pipeline.spec
         samples = read_speech(min((WEIGHTS / "clips").glob("*.wav")))
         step, ahead = spec.chunk_frames * FRAME_SAMPLES, spec.lookahead_frames * FRAME_SAMPLES
@@ -68,9 +68,9 @@ class BenchTarget:
 def load_target(
     weights: str | None, plan: str | None, threads: int, engine: str = "auto"
 ) -> BenchTarget:
-    """Networks from a folder, the bundled ones (None), or random ones (``random:SEED``).
+    """Load weights from a folder, the bundled ones (None), or random ones (``random:SEED``).
 
-    An installation without bundled weights is measured with random ones: they take as long.
+    Without bundled weights in the installation, random ones are used: they take as long.
 
     Raises:
         WeightsError: weights are missing or do not fit.

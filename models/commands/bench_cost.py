@@ -1,12 +1,13 @@
-"""``livehead bench cost``: a published model's operations by kind and resolution, and its gains."""
+"""``livehead bench cost``: operations of an SD 1.5 model by kind and resolution, and its gains."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from models.bench.cost import Costs, Gain, gain, probe, table
+from models.bench.cost import Costs, Gain, gain, rows_by_kind
 from models.bench.flops import by_kind, total
+from models.bench.probes import cost_counter
 from models.errors import LiveheadError
 from models.io import console
 from models.lightning.plan import StepPlan, parse
@@ -16,7 +17,6 @@ LEVELS = ("1/8", "1/16", "1/32", "1/64")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
     parser.add_argument("--model", required=True, help=" or ".join(measured_models()))
     parser.add_argument("--size", type=int, default=512, help="pixels (default %(default)s)")
     parser.add_argument("--frames", type=int, help="of a chunk (default: as published)")
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         LiveheadError: an option makes no sense (``bad_option``, ``unknown_model``).
         PlanError: the plan cannot be read.
     """
-    counter = probe(args.model)
+    counter = cost_counter(args.model)
     claim = find_card(args.model).paper
     assert claim is not None, "whoever is counted is measured by the paper"
     share = claim.face_share if args.foreground is None else args.foreground
@@ -76,19 +76,19 @@ def _gain(costs: Costs, claim: PaperFlops, plan: StepPlan | None) -> Gain:
 
 def _show(name: str, costs: Costs, claim: PaperFlops, promised: Gain) -> None:
     console.say(f"{name}: one key step of {costs.frames} frames, GMAC by kind and resolution")
-    console.table(("kind", *LEVELS, "all"), table(costs.key))
+    console.table(("kind", *LEVELS, "all"), rows_by_kind(costs.key))
     rows = [
-        ("step as published", _giga(total(costs.published))),
-        ("key step", _giga(total(costs.key))),
-        ("light step", _giga(total(costs.plain_light))),
-        ("light step with DFA", _giga(total(costs.light))),
-        *((f"once: {what}", _giga(value)) for what, value in costs.once.items()),
+        ("step as published", _gmac(total(costs.published))),
+        ("key step", _gmac(total(costs.key))),
+        ("light step", _gmac(total(costs.light))),
+        ("light step with DFA", _gmac(total(costs.light_dfa))),
+        *((f"once: {what}", _gmac(value)) for what, value in costs.once.items()),
     ]
     console.table(("what", "GMAC"), rows)
     console.say(
         f"{promised.keys} key steps of {promised.steps}: {promised.lightning:.2f} times fewer"
-        f" operations, {promised.lightning_dfa:.2f} with DFA, of it {promised.lean:.3f} by leaving"
-        f" out discarded and repeated work; the paper: {claim.ratio} ({claim.key_steps} of"
+        f" operations, {promised.lightning_dfa:.2f} with DFA, of it {promised.redundant:.3f} by"
+        f" leaving out discarded and repeated work; the paper: {claim.ratio} ({claim.key_steps} of"
         f" {claim.steps})"
     )
 
@@ -105,8 +105,8 @@ def _record(
         "gmac": {
             "published": total(costs.published) / 1e9,
             "key": total(costs.key) / 1e9,
-            "light": total(costs.plain_light) / 1e9,
-            "light_dfa": total(costs.light) / 1e9,
+            "light": total(costs.light) / 1e9,
+            "light_dfa": total(costs.light_dfa) / 1e9,
             "once": {what: value / 1e9 for what, value in costs.once.items()},
         },
         "key_by_kind": {
@@ -117,11 +117,11 @@ def _record(
         "ratio": {
             "lightning": promised.lightning,
             "lightning_dfa": promised.lightning_dfa,
-            "lean": promised.lean,
+            "lean": promised.redundant,
             "paper": claim.ratio,
         },
     }
 
 
-def _giga(macs: int) -> str:
+def _gmac(macs: int) -> str:
     return f"{macs / 1e9:.1f}"

@@ -22,7 +22,6 @@ GIGABYTE = 1e9
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the bench."""
     parser.add_argument(
         "--model", choices=measured_models(), default="hallo", help="default: %(default)s"
     )
@@ -35,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Load, run one chunk of ``--steps`` steps, and say the peaks.
+    """Load, run one chunk of ``--steps`` steps, and report the peaks.
 
     Raises:
         LiveheadError: the weights or an option cannot be used.
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def one_chunk(generator: DiffusionGenerator[Any, Any]) -> int:
-    """Prepare a bundled avatar and make one chunk of silence; the frames made."""
+    """Generate one chunk of silence with a bundled avatar; returns the number of frames."""
     identity = generator.prepare(load_image(avatar_picture()))
     silence = np.zeros(chunk_samples(generator), np.float32)
     (frames,) = generator.generate([generator.open(identity)], [silence])
@@ -82,7 +81,7 @@ def one_chunk(generator: DiffusionGenerator[Any, Any]) -> int:
 
 
 def peak_bytes() -> int:
-    """The most memory this process has had resident, mapped files included."""
+    """Peak resident memory of this process, mapped files included."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

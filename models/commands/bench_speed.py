@@ -1,7 +1,7 @@
 """``livehead bench speed``: a published model's plain and accelerated sampling, in one run.
 
-Both plans take turns, so that a busy machine slows both alike. What the operations promise
-(``livehead bench cost``) stands beside what was measured.
+Both plans take turns, so that other load on the machine slows both equally. The measured ratio is
+reported with the ratio of operations (``livehead bench cost``).
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.bench.cost import Costs, probe
+from models.bench.cost import Costs
 from models.bench.flops import total
-from models.bench.hardware import hardware
+from models.bench.probes import cost_counter
+from models.bench.timing import hardware
 from models.commands.generator import load_diffusion_generator
 from models.errors import LiveheadError
 from models.generator import chunk_samples
@@ -36,7 +37,6 @@ DEFAULT_PLAN = "4:0+dfa+parallel"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the bench."""
     parser.add_argument("--model", choices=measured_models(), required=True)
     parser.add_argument("--weights", default="random:0", help="folder, or random:SEED (default)")
     parser.add_argument("--size", type=int, default=256, help="pixels (default %(default)s)")
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, compare with the promise, report.
+    """Measure and report.
 
     Raises:
         LiveheadError: an option or the weights cannot be used.
@@ -75,11 +75,11 @@ def run(args: argparse.Namespace) -> int:
     if args.weights.startswith(RANDOM):
         console.warn("random weights: the times are those of the model, the picture is noise")
     generator = load_diffusion_generator(options)
-    subject = make_subject(generator)
-    costs = probe(args.model)(args.size, args.frames, subject.share)
+    target = make_speed_target(generator)
+    costs = cost_counter(args.model)(args.size, args.frames, target.share)
     plans = {"plain": full_plan(plan.steps), "accelerated": plan}
-    times = time_plans(subject, plans, args.rounds)
-    record = _record(args, plan, subject, costs, times)
+    times = time_sampling(target, plans, args.rounds)
+    record = _record(args, plan, target, costs, times)
     _show(record)
     if args.json:
         console.emit_json(record)
@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One chunk to sample: the model, start noise, condition; share: of tokens that are face."""
+class SpeedTarget:
+    """One chunk to sample: generator, initial latents, conditioning, share of face tokens."""
 
     generator: DiffusionGenerator[Any, Any]
     z: Tensor
@@ -96,29 +96,29 @@ class Subject:
     share: float
 
 
-def make_subject(generator: DiffusionGenerator[Any, Any]) -> Subject:
-    """The bundled portrait with a second of soft noise as its speech."""
+def make_speed_target(generator: DiffusionGenerator[Any, Any]) -> SpeedTarget:
+    """The bundled portrait with one chunk of soft noise as speech."""
     pipeline: Any = generator.pipeline
     stream = generator.open(generator.prepare(load_image(avatar_picture())), seed=0)
     random = np.random.default_rng(0)
     speech = (0.1 * random.standard_normal(chunk_samples(generator))).astype(np.float32)
     condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, speech)])
     z = pipeline.init_latents([stream])
-    return Subject(generator, z, condition, condition.foreground.shape[1] / z[0, 0, 0].numel())
+    return SpeedTarget(generator, z, condition, condition.foreground.shape[1] / z[0, 0, 0].numel())
 
 
-def time_plans(
-    subject: Subject,
+def time_sampling(
+    target: SpeedTarget,
     plans: dict[str, StepPlan],
     rounds: int,
     clock: Callable[[], float] = perf_counter,
 ) -> dict[str, float]:
-    """Seconds of one chunk's sampling by each plan, medians; plans take turns.
+    """Seconds to sample one chunk by each plan, medians; plans take turns.
 
-    Devices share the light steps that are predicted at once.
+    Devices share the parallel light steps.
     """
-    pipeline: Any = subject.generator.pipeline
-    lanes = subject.generator.lanes
+    pipeline: Any = target.generator.pipeline
+    lanes = target.generator.lanes
     samplers = {
         name: Sampler(pipeline.spec.schedule, plan, lanes=lanes if plan.parallel else ())
         for name, plan in plans.items()
@@ -129,46 +129,46 @@ def time_plans(
         for _ in range(rounds):
             for name, sampler in samplers.items():
                 began = clock()
-                sampler(pipeline.backbone, subject.z, subject.condition)
-                _finish(subject.z)
+                sampler(pipeline.backbone, target.z, target.condition)
+                _synchronize(target.z)
                 spent[name].append(clock() - began)
                 bar.update(1)
     return {name: median(times) for name, times in spent.items()}
 
 
-def _finish(z: Tensor) -> None:
+def _synchronize(z: Tensor) -> None:
     if z.is_cuda:
         torch.cuda.synchronize(z.device)
 
 
-def promised(costs: Costs, plan: StepPlan) -> float:
-    """Operations of T key steps over those of the plan."""
-    key, light = total(costs.key), total(costs.light if plan.foreground else costs.plain_light)
+def promised_ratio(costs: Costs, plan: StepPlan) -> float:
+    """Operations of T key steps divided by those of the plan."""
+    key, light = total(costs.key), total(costs.light_dfa if plan.foreground else costs.light)
     return plan.steps * key / plan.cost(key, light)
 
 
 def _record(
     args: argparse.Namespace,
     plan: StepPlan,
-    subject: Subject,
+    target: SpeedTarget,
     costs: Costs,
     times: dict[str, float],
 ) -> dict[str, Any]:
-    measured, expected = times["plain"] / times["accelerated"], promised(costs, plan)
+    measured, expected = times["plain"] / times["accelerated"], promised_ratio(costs, plan)
     return {
         "model": args.model,
         "size": args.size,
         "frames": args.frames,
         "plan": str(plan),
         "devices": args.devices,
-        "foreground": round(subject.share, 3),
+        "foreground": round(target.share, 3),
         "seconds": {name: round(value, 3) for name, value in times.items()},
         "ratio": {
             "measured": round(measured, 3),
             "operations": round(expected, 3),
             "share": round(measured / expected, 3),
         },
-        "dtype": str(subject.generator.pipeline.backbone.network.conv_in.weight.dtype)[6:],
+        "dtype": str(target.generator.pipeline.backbone.network.conv_in.weight.dtype)[6:],
         "threads": args.threads,
         "hardware": hardware(),
     }

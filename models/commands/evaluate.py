@@ -1,4 +1,4 @@
-"""``livehead evaluate``: held-out clips against the truth, plans side by side, real speech."""
+"""``livehead evaluate``: measures held-out clips, step plans side by side, and recordings."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from models.commands.generator import make_generator
 from models.dataset.clips import FPS, Clip, list_clips, load_clip
 from models.errors import LiveheadError
-from models.evaluation.controls import Controls
-from models.evaluation.plans import short
-from models.evaluation.plots import need_matplotlib
+from models.evaluation.baselines import Baselines
+from models.evaluation.figures import need_matplotlib
+from models.evaluation.plans import plan_name
 from models.evaluation.recordings import evaluate_speech
-from models.evaluation.report import metrics_of, plain, record, table_rows
+from models.evaluation.report import metric_names, record, table_rows, to_jsonable
 from models.evaluation.tasks import (
-    Setting,
+    EvalContext,
     compare_plans,
     evaluate_clips,
-    find_ruler,
+    find_mouth_metric,
 )
 from models.io.console import emit_json, say, table
 from models.io.image import load_image
@@ -59,7 +59,6 @@ class OptionError(LiveheadError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
     parser.add_argument("--data", type=Path, help="folder of `livehead data synth`")
     parser.add_argument("--clips", nargs="+", metavar="NAME", help="default: the held-out ones")
     add_model_arguments(parser, MODELS)
@@ -97,22 +96,22 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     plans = [parse(text) for text in args.compare or ()]
     clips = _clips(args) if args.data else []
-    ruler = find_ruler(args.data, args.ruler) if args.data or args.ruler else None
-    setting = Setting(make_generator(args), ruler, args.seconds, args.out)
-    if clips and setting.generator.fps != FPS:
+    mouth_metric = find_mouth_metric(args.data, args.ruler) if args.data or args.ruler else None
+    context = EvalContext(make_generator(args), mouth_metric, args.seconds, args.out)
+    if clips and context.generator.fps != FPS:
         raise OptionError(
             f"expected a model of {FPS} frames per second, as clips have, got"
-            f" {setting.generator.fps:g} of {args.model}; give --speech without --data"
+            f" {context.generator.fps:g} of {args.model}; give --speech without --data"
         )
     result: dict[str, Any] = {"model": args.model, "seconds": args.seconds}
     if clips:
-        result["motion"] = "of the clips"  # heads, eyes and brows are told to move as the true ones
+        result["motion"] = "of the clips"  # heads, eyes and brows get the true motion
     if plans:
-        result.update(_plans(setting, clips, plans))
+        result.update(_compare_plans(context, clips, plans))
     elif clips:
-        result.update(_truth(setting, clips))
+        result.update(_evaluate_clips(context, clips))
     if args.speech:
-        result["speech"] = _speech(setting, _picture(args, clips), args.speech)
+        result["speech"] = _evaluate_speech(context, _picture(args, clips), args.speech)
     if args.out:
         (args.out / "report.json").write_text(json.dumps(result, indent=1) + "\n")
         say(f"pictures and report.json are in {args.out}")
@@ -122,7 +121,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before anything is computed."""
+    """Check the options before anything is computed.
+
+    Raises:
+        OptionError: an option is impossible or unfit for the others.
+    """
     if args.data is None and not args.speech:
         raise OptionError("expected --data DIR or --speech FILE, got neither; give one of them")
     if args.data is None and (args.compare or args.clips):
@@ -165,25 +168,27 @@ def _clips(args: argparse.Namespace) -> list[Clip]:
 
 
 def _picture(args: argparse.Namespace, clips: list[Clip]) -> NDArray[np.uint8]:
-    """Who speaks the recordings: the options' choice, else the first clip, else an avatar."""
+    """Portrait for the recordings: of the options, else of the first clip, else an avatar's."""
     if clips and not (args.portrait or args.avatar):
         return clips[0].neutral
     return load_image(args.portrait or avatar_picture(args.avatar))
 
 
-def _truth(setting: Setting, clips: list[Clip]) -> dict[str, Any]:
-    metrics = evaluate_clips(setting, clips)
+def _evaluate_clips(context: EvalContext, clips: list[Clip]) -> dict[str, Any]:
+    metrics = evaluate_clips(context, clips)
     headings, rows = table_rows(metrics)
     table(headings, rows)
     return record(metrics)
 
 
-def _plans(setting: Setting, clips: list[Clip], plans: list[StepPlan]) -> dict[str, Any]:
-    if not isinstance(setting.generator, DiffusionGenerator):
+def _compare_plans(
+    context: EvalContext, clips: list[Clip], plans: list[StepPlan]
+) -> dict[str, Any]:
+    if not isinstance(context.generator, DiffusionGenerator):
         raise OptionError("expected a diffusion model with --compare, got another")
-    compared = compare_plans(setting, setting.generator, clips, plans)
+    compared = compare_plans(context, context.generator, clips, plans)
     found = compared.metrics
-    columns = [(metrics_of(name, list(found.values()))[0], title) for name, title in PLAN_COLUMNS]
+    columns = [(metric_names(name, list(found.values()))[0], title) for name, title in PLAN_COLUMNS]
     table(
         ["plan", "keys", "light", *(title for _, title in columns), "compared as"],
         [
@@ -194,25 +199,25 @@ def _plans(setting: Setting, clips: list[Clip], plans: list[StepPlan]) -> dict[s
         ],
     )
     return {
-        "plans": {name: plain(metrics) for name, metrics in found.items()},
-        "controls": {short(one.plan): _control(one) for one in compared.controls},
+        "plans": {name: to_jsonable(metrics) for name, metrics in found.items()},
+        "controls": {plan_name(one.plan): _baselines_record(one) for one in compared.baselines},
     }
 
 
-def _control(one: Controls) -> dict[str, Any]:
-    """A plan's controls for machines; times are of one chunk."""
+def _baselines_record(one: Baselines) -> dict[str, Any]:
+    """Baselines of a plan as JSON; times in ms of one chunk."""
     return {
-        "equal_cost": short(one.equal_cost),
-        "placed_by_drift": short(one.by_drift),
+        "equal_cost": plan_name(one.equal_cost),
+        "placed_by_drift": plan_name(one.by_drift),
         "key_ms": round(one.key_ms, 3),
         "light_ms": round(one.light_ms, 3),
     }
 
 
-def _speech(
-    setting: Setting, picture: NDArray[np.uint8], files: list[Path]
+def _evaluate_speech(
+    context: EvalContext, picture: NDArray[np.uint8], files: list[Path]
 ) -> dict[str, dict[str, dict[str, float | None]]]:
-    found = evaluate_speech(setting, picture, files)
+    found = evaluate_speech(context, picture, files)
     for file, channels in found.items():
         names = list(dict.fromkeys(name for metrics in channels.values() for name in metrics))
         table(
@@ -223,6 +228,6 @@ def _speech(
             ],
         )
     return {
-        file: {channel: plain(metrics) for channel, metrics in channels.items()}
+        file: {channel: to_jsonable(metrics) for channel, metrics in channels.items()}
         for file, channels in found.items()
     }

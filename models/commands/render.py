@@ -1,4 +1,4 @@
-"""``livehead render``: a portrait and a speech file in, a video file out, without a server."""
+"""``livehead render``: makes a video file from a portrait and a speech file, without a server."""
 
 from __future__ import annotations
 
@@ -45,23 +45,22 @@ class OutputError(LiveheadError):
 
 @dataclass(frozen=True)
 class Rendered:
-    """What one rendering gave.
+    """Result of one rendering.
 
     Attributes:
-        frames: how many were written.
+        frames: number of frames written.
         computing: seconds inside the generator.
-        kept: the frames for a contact sheet, by number.
-        place: of the portrait's mouth.
+        sampled: frames for a contact sheet, by number.
+        mouth_box: mouth position in the frames.
     """
 
     frames: int
     computing: float
-    kept: dict[int, NDArray[np.uint8]]
-    place: MouthBox
+    sampled: dict[int, NDArray[np.uint8]]
+    mouth_box: MouthBox
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of the command."""
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--avatar", metavar="ID", help="bundled avatar (default: the first one)")
     who.add_argument("--portrait", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP of a face")
@@ -96,10 +95,10 @@ def run(args: argparse.Namespace) -> int:
     frames = frame_count(generator, samples)
     every = args.strip_every or -(-frames // STRIP_PICTURES)
     with _writer(args, generator, sound, rate) as writer:
-        done = render(generator, picture, speech, writer, args.seed, every if args.strip else 0)
+        rendered = render(generator, picture, speech, writer, args.seed, every if args.strip else 0)
     if args.strip:
-        save_image(args.strip, strip_of(done, generator.fps))
-    _report(args, done, generator.fps)
+        save_image(args.strip, contact_sheet_of(rendered, generator.fps))
+    _report(args, rendered, generator.fps)
     return 0
 
 
@@ -109,17 +108,17 @@ def render(
     speech: NDArray[np.float32],
     writer: FrameWriter,
     seed: int = 0,
-    keep_every: int = 0,
+    sample_every: int = 0,
 ) -> Rendered:
-    """Generate a portrait that speaks, frame by frame into a writer.
+    """Generate a speaking portrait, frame by frame into a writer.
 
     Args:
-        generator: what makes the frames.
+        generator: makes the frames.
         picture: RGB uint8 [H, W, 3] with one face.
         speech: float32 [N] mono at the generator's rate.
-        writer: takes the frames, the last one partly silent.
-        seed: names the motion.
-        keep_every: keep each such frame; none if 0.
+        writer: receives the frames; the last one may be partly silent.
+        seed: of the procedural motion.
+        sample_every: keep every such frame for a contact sheet; none if 0.
 
     Raises:
         PortraitError: the picture cannot be used.
@@ -127,31 +126,38 @@ def render(
     timed = TimedGenerator(generator)
     identity = timed.prepare(picture)
     stream = timed.open(identity, seed=seed, speech=speech)
-    kept: dict[int, NDArray[np.uint8]] = {}
+    sampled: dict[int, NDArray[np.uint8]] = {}
     written = 0
-    with bar("rendering", total=frame_count(generator, speech.size), unit="frame") as shown:
+    with bar("rendering", total=frame_count(generator, speech.size), unit="frame") as progress:
         for chunk in generate_all(timed, stream, speech):
             for frame in chunk:
                 writer.write(frame)
-                if keep_every and written % keep_every == 0:
-                    kept[written] = frame
+                if sample_every and written % sample_every == 0:
+                    sampled[written] = frame
                 written += 1
-            shown.update(len(chunk))
-    return Rendered(written, timed.watch.seconds, kept, mouth_box_of(identity, generator.size))
+            progress.update(len(chunk))
+    return Rendered(written, timed.watch.seconds, sampled, mouth_box_of(identity, generator.size))
 
 
-def strip_of(done: Rendered, fps: float) -> NDArray[np.uint8]:
-    """The kept frames, whole and around the mouth, with their times; RGB uint8 [H, W, 3]."""
-    labels = [f"{number / fps:.2f} s" for number in done.kept]
+def contact_sheet_of(rendered: Rendered, fps: float) -> NDArray[np.uint8]:
+    """Contact sheet of the sampled frames and their mouths, with times; RGB uint8 [H, W, 3]."""
+    labels = [f"{number / fps:.2f} s" for number in rendered.sampled]
     rows = [
-        ("whole", [thumbnail(frame) for frame in done.kept.values()]),
-        ("mouth", [mouth_closeup(frame, done.place) for frame in done.kept.values()]),
+        ("whole", [thumbnail(frame) for frame in rendered.sampled.values()]),
+        (
+            "mouth",
+            [mouth_closeup(frame, rendered.mouth_box) for frame in rendered.sampled.values()],
+        ),
     ]
     return contact_sheet(rows, labels)
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what cannot work before anything is computed."""
+    """Check the options before anything is computed.
+
+    Raises:
+        LiveheadError: an option cannot be used.
+    """
     if args.out.suffix.lower() not in KINDS:
         raise OutputError(
             f"expected --out to end with {' or '.join(KINDS)}, got {args.out.name!r}; rename it"
@@ -185,18 +191,18 @@ def _writer(
     return Mp4Writer(args.out, generator.size, generator.fps, sound, rate)
 
 
-def _report(args: argparse.Namespace, done: Rendered, fps: float) -> None:
-    seconds = done.frames / fps
-    ratio = done.computing / seconds
+def _report(args: argparse.Namespace, rendered: Rendered, fps: float) -> None:
+    seconds = rendered.frames / fps
+    ratio = rendered.computing / seconds
     say(f"{args.out}: {seconds:.2f} s of video, {ratio:.2f} s of computing per second")
     if args.json:
         emit_json(
             {
                 "out": str(args.out),
-                "frames": done.frames,
+                "frames": rendered.frames,
                 "video_s": round(seconds, 3),
-                "computing_s": round(done.computing, 3),
+                "computing_s": round(rendered.computing, 3),
                 "computing_per_second": round(ratio, 4),
-                "ms_per_frame": round(1000 * done.computing / done.frames, 2),
+                "ms_per_frame": round(1000 * rendered.computing / rendered.frames, 2),
             }
         )

@@ -1,1 +1,1 @@
-"""Measures generated video against the truth: one set of tools for both, bars, and pictures."""
+"""Evaluation: generated video against true video and speech, step plans, acceptance bars."""

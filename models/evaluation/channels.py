@@ -1,7 +1,7 @@
-"""Speech as other devices pass it on: another microphone in a room, and a telephone.
+"""Simulates devices that degrade speech: a distant microphone in a room, and a telephone.
 
-Both keep the timing, so that what a generator makes of them can be held against what it makes of
-the recording itself. Sound is mono float32 [N] in [-1, 1]; the same sound always comes out alike.
+Both keep the timing, so that the generated mouth can be compared with that of the unprocessed
+recording. Sound is mono float32 [N] in [-1, 1]; results are deterministic.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ Sound = NDArray[np.float32]
 TELEPHONE_RATE = 8_000
 TELEPHONE_BAND = (300.0, 3400.0)
 _EDGE = 50.0
-"""Hz over which the telephone's band begins and ends."""
+"""Width of the transition at both ends of the telephone band, Hz."""
 _MU = 255.0
 
 _RESPONSE_HZ = (50, 120, 250, 1000, 3000, 5000, 8000)
 _RESPONSE_DB = (-30, -12, 0, 0, 6, 0, -15)
-"""A small microphone: no bass, sharp in the middle, dull above."""
+"""Frequency response of a small microphone: weak bass, a peak at 3 kHz, weak treble."""
 _DIRECT_MS = 5.0
-"""The room answers this much later than the voice itself arrives."""
+"""Delay of the first reflection after the direct sound, ms."""
 _ROOM_SECONDS = 0.3
 _ROOM_DB = -6.0
 _NOISE_DB = -30.0
@@ -38,12 +38,12 @@ def telephone(sound: Sound, rate: int) -> Sound:
     band = _filtered(sound, rate, lambda hz: np.interp(hz, frequencies, gains))
     narrow = np.clip(soxr.resample(band, rate, TELEPHONE_RATE), -1, 1)
     code = np.round(127 * np.log1p(_MU * np.abs(narrow)) / np.log1p(_MU)) / 127
-    heard = np.sign(narrow) * np.expm1(code * np.log1p(_MU)) / _MU
-    return _fitted(np.asarray(soxr.resample(heard, TELEPHONE_RATE, rate)), sound.size)
+    decoded = np.sign(narrow) * np.expm1(code * np.log1p(_MU)) / _MU
+    return _fitted(np.asarray(soxr.resample(decoded, TELEPHONE_RATE, rate)), sound.size)
 
 
 def microphone(sound: Sound, rate: int) -> Sound:
-    """A laptop across a table: its own colour, a room's echo, noise 30 dB below, half as loud."""
+    """A laptop across a table: coloured, with reverberation, noise at -30 dB, and half as loud."""
     coloured = _filtered(sound, rate, _small_microphone)
     random = np.random.default_rng(7)
     times = np.arange(round(_ROOM_SECONDS * rate)) / rate
@@ -60,7 +60,7 @@ CHANNELS: dict[str, Callable[[Sound, int], Sound]] = {
     "microphone": microphone,
     "telephone": telephone,
 }
-"""What a recording is passed through, by name: (sound, rate in Hz) -> sound; itself first."""
+"""Simulated channels by name: (sound, rate in Hz) -> sound. The identity comes first."""
 
 
 def _small_microphone(hz: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -71,7 +71,7 @@ def _small_microphone(hz: NDArray[np.float64]) -> NDArray[np.float64]:
 def _filtered(
     sound: Sound, rate: int, gain: Callable[[NDArray[np.float64]], NDArray[np.float64]]
 ) -> NDArray[np.float64]:
-    """Multiply the spectrum by a gain that depends on the frequency; no delay."""
+    """Zero-phase filter: the spectrum times ``gain`` of the frequency in Hz."""
     spectrum = np.fft.rfft(sound.astype(np.float64))
     frequencies = np.asarray(np.fft.rfftfreq(sound.size, 1 / rate), np.float64)
     return np.fft.irfft(spectrum * gain(frequencies), sound.size)
@@ -84,6 +84,6 @@ def _convolved(sound: NDArray[np.float64], response: NDArray[np.float64]) -> NDA
 
 
 def _fitted(sound: NDArray[np.floating], size: int) -> Sound:
-    """``size`` samples within [-1, 1]."""
+    """Cut or pad to ``size`` samples and clip to [-1, 1]."""
     padded = np.pad(sound[:size], (0, max(0, size - sound.size)))
     return np.clip(padded, -1, 1).astype(np.float32)

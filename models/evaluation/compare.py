@@ -1,4 +1,4 @@
-"""Compares generated frames with the truth: reads both with the same rulers, then measures."""
+"""Compares generated frames with true frames: tracks both with the same tools, then measures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from models.dataset.clips import FPS
 from models.evaluation.eval_clip import EvalClip
-from models.evaluation.faces import FaceTrack, track_face
+from models.evaluation.face_track import FaceTrack, track_face
 from models.evaluation.measure import (
     amplitude,
     blinks,
@@ -23,20 +23,20 @@ from models.evaluation.measure import (
     sync_offset,
 )
 from models.evaluation.mouth_metric import (
-    READINGS,
+    MOUTH_TRACKS,
     MouthMetric,
     Pose,
     pose_of,
-    read_frames,
-    truth_readings,
+    track_mouth,
+    true_mouth_tracks,
 )
 
 CLOSED_SHARE = 0.25
-"""Lips count as closed when they are this near to their own rest, in deviations of the truth."""
-REST_FRAMES = 10
-"""Fewer silent frames than this do not show a mouth at rest."""
+"""Lips count as closed up to this far above their neutral opening, in deviations of the truth."""
+NEUTRAL_FRAMES = 10
+"""Fewer silent frames than this do not show a neutral mouth."""
 
-MOUTH = (
+MOUTH_METRICS = (
     "mouth_correlation",
     "sync_offset_frames",
     "mouth_amplitude_percent",
@@ -46,10 +46,10 @@ MOUTH = (
     "closure_chance_percent",
     "rest_excess_percent",
 )
-"""What is measured on a mouth-opening track, by each tool.
+"""Metrics of a mouth-opening track, by each tool.
 
-The amplitude is all movement against the truth's, the slope that part of it which goes with the
-truth: amplitude times correlation.
+The amplitude is all movement relative to the truth's, the slope the part of it that is correlated
+with the truth: amplitude times correlation.
 """
 
 Signal = NDArray[np.float64]
@@ -57,153 +57,165 @@ Metrics = dict[str, float]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """One video read by both rulers.
+class VideoTracks:
+    """What both tools measured in one video of T frames.
 
     Attributes:
         face: landmark track, None if no face was found.
-        mouth: the ruler's readings [T, 3], None without a ruler.
+        mouth: mouth tracks of the metric model [T, 3], None without the model.
     """
 
     face: FaceTrack | None
     mouth: Signal | None
 
     def jaw(self) -> Signal | None:
-        """How far the mouth is open as the ruler reads it, [T]."""
-        return None if self.mouth is None else self.mouth[:, READINGS.index("jaw")]
+        """Mouth opening by the metric model, [T]."""
+        return None if self.mouth is None else self.mouth[:, MOUTH_TRACKS.index("jaw")]
 
     def gap(self) -> Signal | None:
-        """How far the lips are apart as landmarks show it, [T]."""
+        """Distance between the lips by landmarks, [T]."""
         return None if self.face is None else self.face.gap
 
 
-def read_video(
-    frames: NDArray[np.uint8], subject: EvalClip, ruler: MouthMetric | None, label: str
-) -> Reading:
-    """Read frames [T, H, W, 3]; without landmarks the true places of eyes and mouth serve."""
+def track_video(
+    frames: NDArray[np.uint8], eval_clip: EvalClip, mouth_metric: MouthMetric | None, label: str
+) -> VideoTracks:
+    """Measure frames [T, H, W, 3]; without landmarks, eyes and mouth are where the truth has them.
+
+    Args:
+        label: of the progress bar.
+    """
     face = track_face(frames, f"landmarks, {label}")
-    if ruler is None:
-        return Reading(face, None)
+    if mouth_metric is None:
+        return VideoTracks(face, None)
     pose: Pose = (
-        pose_of(subject.eyes_xy, subject.mouth_xy)
+        pose_of(eval_clip.eyes_xy, eval_clip.mouth_xy)
         if face is None
         else pose_of(face.eyes_xy, face.mouth_xy)
     )
-    return Reading(face, read_frames(ruler, frames, pose))
+    return VideoTracks(face, track_mouth(mouth_metric, frames, pose))
 
 
 def compare(
-    generated: NDArray[np.uint8], made: Reading, subject: EvalClip, true: Reading, chunk: int
+    generated: NDArray[np.uint8],
+    tracks: VideoTracks,
+    eval_clip: EvalClip,
+    truth: VideoTracks,
+    chunk: int,
 ) -> Metrics:
-    """Every metric of one subject, by name; NaN where it cannot be had.
+    """Every metric of one clip, by name; NaN where it cannot be measured.
 
     Args:
-        generated: RGB uint8 [T, H, W, 3]; made: how it reads; true: how the truth reads.
+        generated: RGB uint8 [T, H, W, 3].
+        tracks: of the generated frames.
+        truth: tracks of the true frames.
         chunk: frames in a chunk.
     """
     return {
-        **_mouth("ruler", made.jaw(), true.jaw(), subject),
-        **_mouth("landmarks", made.gap(), true.gap(), subject),
-        **_known(made, true, subject),
-        **_eyes(made.face, true.face),
-        **_head(made.face, true.face),
-        **_movement(generated, subject, chunk),
-        **_distance(generated, subject),
+        **_mouth("ruler", tracks.jaw(), truth.jaw(), eval_clip),
+        **_mouth("landmarks", tracks.gap(), truth.gap(), eval_clip),
+        **_against_blendshapes(tracks, truth, eval_clip),
+        **_eyes(tracks.face, truth.face),
+        **_head(tracks.face, truth.face),
+        **_movement(generated, eval_clip, chunk),
+        **_distance(generated, eval_clip),
     }
 
 
-def _mouth(tool: str, made: Signal | None, true: Signal | None, subject: EvalClip) -> Metrics:
-    """Agreement of two mouth-opening tracks that one tool read."""
-    if made is None or true is None:
-        return {f"{name}.{tool}": float("nan") for name in MOUTH}
-    spread = max(float(np.nanstd(true)), 1e-6)
-    rest_made, rest_true = (rest_of(track, subject.silent) for track in (made, true))
-    near_made, near_true = (rest + CLOSED_SHARE * spread for rest in (rest_made, rest_true))
-    agreement, size = correlation(made, true), 100 * amplitude(made, true)
+def _mouth(tool: str, opening: Signal | None, truth: Signal | None, eval_clip: EvalClip) -> Metrics:
+    """Agreement of two mouth-opening tracks measured by one tool."""
+    if opening is None or truth is None:
+        return {f"{name}.{tool}": float("nan") for name in MOUTH_METRICS}
+    spread = max(float(np.nanstd(truth)), 1e-6)
+    neutral, neutral_truth = (neutral_opening(one, eval_clip.silent) for one in (opening, truth))
+    closed, closed_truth = (one + CLOSED_SHARE * spread for one in (neutral, neutral_truth))
+    agreement, size = correlation(opening, truth), 100 * amplitude(opening, truth)
     values = (
         agreement,
-        sync_offset(made, true),
+        sync_offset(opening, truth),
         size,
         size * agreement,
-        100 * closed_share(made, subject.lips, near_made),
-        100 * closed_share(true, subject.lips, near_true),
-        100 * closed_share(made, np.flatnonzero(~subject.silent), near_made),
-        100 * (rest_made - rest_true) / spread,
+        100 * closed_share(opening, eval_clip.lips, closed),
+        100 * closed_share(truth, eval_clip.lips, closed_truth),
+        100 * closed_share(opening, np.flatnonzero(~eval_clip.silent), closed),
+        100 * (neutral - neutral_truth) / spread,
     )
-    return {f"{name}.{tool}": value for name, value in zip(MOUTH, values, strict=True)}
+    return {f"{name}.{tool}": value for name, value in zip(MOUTH_METRICS, values, strict=True)}
 
 
-def rest_of(opening: Signal, silent: NDArray[np.bool_]) -> float:
-    """How far a mouth is open at rest: in silence, or where it is most closed if there is none."""
-    seen = np.isfinite(opening)
-    if not seen.any():
+def neutral_opening(opening: Signal, silent: NDArray[np.bool_]) -> float:
+    """Median opening in silence, or the 5th percentile of all frames if there is too little."""
+    finite = np.isfinite(opening)
+    if not finite.any():
         return float("nan")
-    quiet = opening[silent & seen]
-    if quiet.size >= REST_FRAMES:
+    quiet = opening[silent & finite]
+    if quiet.size >= NEUTRAL_FRAMES:
         return float(np.median(quiet))
-    return float(np.percentile(opening[seen], 5))
+    return float(np.percentile(opening[finite], 5))
 
 
-def _known(made: Reading, true: Reading, subject: EvalClip) -> Metrics:
-    """Generated lips against the exact mouth units, and how well each tool reads the truth."""
-    known = truth_readings(subject.clip.mouth[: subject.frames])
+def _against_blendshapes(tracks: VideoTracks, truth: VideoTracks, eval_clip: EvalClip) -> Metrics:
+    """Correlation with the clip's exact blendshapes: of the generated frames, and of the true
+    frames, which is the upper bound of each tool."""
+    exact = true_mouth_tracks(eval_clip.clip.mouth[: eval_clip.frames])
+    videos = (("known", tracks), ("ceiling", truth))
     metrics: Metrics = {}
-    for k, name in enumerate(READINGS):
-        for kind, reading in (("known", made), ("ceiling", true)):
+    for k, name in enumerate(MOUTH_TRACKS):
+        for kind, video in videos:
             value = float("nan")
-            if reading.mouth is not None:
-                value = correlation(reading.mouth[:, k], known[:, k])
+            if video.mouth is not None:
+                value = correlation(video.mouth[:, k], exact[:, k])
             metrics[f"{name}_{kind}.ruler"] = value
-    jaw = known[:, READINGS.index("jaw")]
-    for kind, reading in (("known", made), ("ceiling", true)):
-        gap = reading.gap()
+    jaw = exact[:, MOUTH_TRACKS.index("jaw")]
+    for kind, video in videos:
+        gap = video.gap()
         metrics[f"jaw_{kind}.landmarks"] = float("nan") if gap is None else correlation(gap, jaw)
     return metrics
 
 
-def _eyes(made: FaceTrack | None, true: FaceTrack | None) -> Metrics:
+def _eyes(face: FaceTrack | None, truth: FaceTrack | None) -> Metrics:
     metrics: Metrics = {}
-    for end, face in (("", made), ("_truth", true)):
-        found = None if face is None else blinks(face.eyes, FPS)
-        metrics[f"blinks_per_minute{end}"] = float("nan") if found is None else found.per_minute
-        metrics[f"blink_depth{end}"] = float("nan") if found is None else found.depth
+    for suffix, track in (("", face), ("_truth", truth)):
+        found = None if track is None else blinks(track.eyes, FPS)
+        metrics[f"blinks_per_minute{suffix}"] = float("nan") if found is None else found.per_minute
+        metrics[f"blink_depth{suffix}"] = float("nan") if found is None else found.depth
     return metrics
 
 
-def _head(made: FaceTrack | None, true: FaceTrack | None) -> Metrics:
-    """Whether the head goes where the true one goes: by the middle of the eyes, across and down."""
-    if made is None or true is None:
+def _head(face: FaceTrack | None, truth: FaceTrack | None) -> Metrics:
+    """Head movement against the truth: of the point between the eyes, mean of x and y."""
+    if face is None or truth is None:
         return {"head_correlation": float("nan"), "head_amplitude_percent": float("nan")}
-    ways = [(made.eyes_xy.mean(1)[:, axis], true.eyes_xy.mean(1)[:, axis]) for axis in range(2)]
+    axes = [(face.eyes_xy.mean(1)[:, k], truth.eyes_xy.mean(1)[:, k]) for k in range(2)]
     return {
-        "head_correlation": float(np.mean([correlation(*way) for way in ways])),
-        "head_amplitude_percent": 100 * float(np.mean([amplitude(*way) for way in ways])),
+        "head_correlation": float(np.mean([correlation(*pair) for pair in axes])),
+        "head_amplitude_percent": 100 * float(np.mean([amplitude(*pair) for pair in axes])),
     }
 
 
-def _movement(generated: NDArray[np.uint8], subject: EvalClip, chunk: int) -> Metrics:
-    """Restlessness, chunk borders and drift, each beside the same of the truth."""
+def _movement(generated: NDArray[np.uint8], eval_clip: EvalClip, chunk: int) -> Metrics:
+    """Frame changes, chunk borders and drift, each with the same of the truth."""
     metrics: Metrics = {}
     changes = {}
-    for end, frames in (("", generated), ("_truth", subject.truth)):
-        changes[end] = frame_changes(frames, subject.head)
-        metrics[f"border_ratio{end}"] = border_ratio(changes[end], chunk)
-        metrics[f"drift_background{end}"] = picture_drift(frames, subject.background, FPS)
-        metrics[f"drift_colour{end}"] = colour_drift(frames, subject.head, FPS)
-    still = changes["_truth"].mean()
-    metrics["frame_change"] = float(changes[""].mean() / still) if still else float("nan")
+    for suffix, frames in (("", generated), ("_truth", eval_clip.truth)):
+        changes[suffix] = frame_changes(frames, eval_clip.head)
+        metrics[f"border_ratio{suffix}"] = border_ratio(changes[suffix], chunk)
+        metrics[f"drift_background{suffix}"] = picture_drift(frames, eval_clip.background, FPS)
+        metrics[f"drift_colour{suffix}"] = colour_drift(frames, eval_clip.head, FPS)
+    expected = changes["_truth"].mean()
+    metrics["frame_change"] = float(changes[""].mean() / expected) if expected else float("nan")
     for name in ("border_ratio", "drift_background", "drift_colour"):
         metrics[f"{name}_excess"] = metrics[name] - metrics[f"{name}_truth"]
     return metrics
 
 
-def _distance(generated: NDArray[np.uint8], subject: EvalClip) -> Metrics:
-    """PSNR against the truth, beside that of a portrait that never moves; dB."""
-    boxes = subject.boxes
-    still = np.broadcast_to(subject.still, subject.truth.shape)
+def _distance(generated: NDArray[np.uint8], eval_clip: EvalClip) -> Metrics:
+    """PSNR against the truth, and that of the still portrait; dB."""
+    boxes = eval_clip.boxes
+    still = np.broadcast_to(eval_clip.portrait, eval_clip.truth.shape)
     return {
-        "psnr": psnr(generated, subject.truth),
-        "psnr_still": psnr(still, subject.truth),
-        "psnr_mouth": psnr(generated, subject.truth, boxes),
-        "psnr_mouth_still": psnr(still, subject.truth, boxes),
+        "psnr": psnr(generated, eval_clip.truth),
+        "psnr_still": psnr(still, eval_clip.truth),
+        "psnr_mouth": psnr(generated, eval_clip.truth, boxes),
+        "psnr_mouth_still": psnr(still, eval_clip.truth, boxes),
     }

@@ -1,4 +1,4 @@
-"""Makes ready what is compared: the true frames of a clip beside a generator's frames of it."""
+"""Prepares what is compared: the true frames of a clip and a generator's frames of it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ from models.io.console import progress
 
 _DILATION = 9
 """Pixels around the head that count neither as head nor as background."""
-_AT_REST = 0.01
-"""No mouth unit is above this in a mouth at rest."""
+_NEUTRAL = 0.01
+"""No blendshape of a neutral mouth is above this."""
 _MOUTH_HALF = (32, 24)
 """Half width and height of the box around the mouth in which distances are measured, pixels."""
 
 
 @dataclass(frozen=True)
 class EvalClip:
-    """One clip as a generator is asked to make it: T frames of H x W.
+    """One clip at the size and framing of a generator: T frames of H x W.
 
     Attributes:
-        clip: the clip; its first T frames count.
-        truth: RGB uint8 [T, H, W, 3]; still: the portrait, uint8 [H, W, 3].
+        clip: on disk; its first T frames count.
+        truth: RGB uint8 [T, H, W, 3].
+        portrait: RGB uint8 [H, W, 3].
         audio: mono float32 [T * 640].
-        head, background: weights [H, W], 1 inside; what lies between them belongs to neither.
+        head, background: weights [H, W], 1 inside; pixels near the border are in neither.
         mouth_xy: [T, 2]; eyes_xy: [T, 2, 2]; pixels.
         lips: frames in the middle of p, b and m.
-        silent: frames in which the true mouth is at rest, bool [T].
+        silent: frames in which the true mouth is neutral, bool [T].
     """
 
     clip: Clip
     truth: NDArray[np.uint8]
-    still: NDArray[np.uint8]
+    portrait: NDArray[np.uint8]
     audio: NDArray[np.float32]
     head: NDArray[np.float32]
     background: NDArray[np.float32]
@@ -53,13 +54,13 @@ class EvalClip:
 
     @property
     def frames(self) -> int:
-        """T."""
+        """T, the number of frames."""
         return len(self.truth)
 
     @property
     def boxes(self) -> NDArray[np.intp]:
-        """Left, top, right and bottom of the mouth in each frame, inside the frame, [T, 4]."""
-        height, width = self.still.shape[:2]
+        """Mouth box of each frame, clipped to it: left, top, right, bottom, pixels, [T, 4]."""
+        height, width = self.portrait.shape[:2]
         low = np.round(self.mouth_xy - _MOUTH_HALF).astype(np.intp)
         high = low + 2 * np.array(_MOUTH_HALF)
         edges = np.concatenate([low, high], 1)
@@ -67,7 +68,7 @@ class EvalClip:
 
 
 def make_eval_clip(clip: Clip, generator: AnyGenerator, identity: Any, seconds: float) -> EvalClip:
-    """Cut the first ``seconds`` of a clip, framed as the generator framed the portrait."""
+    """The first ``seconds`` of a clip, framed like the portrait of ``identity``."""
     frames = min(clip.frames, max(1, round(seconds * FPS)))
     to_frame = _framing(clip, generator, identity)
     height, width = generator.size
@@ -88,17 +89,17 @@ def make_eval_clip(clip: Clip, generator: AnyGenerator, identity: Any, seconds: 
         mouth,
         eyes,
         lip_frames(clip, frames),
-        np.asarray(clip.mouth[:frames]).max(1) < _AT_REST,
+        np.asarray(clip.mouth[:frames]).max(1) < _NEUTRAL,
     )
 
 
 def _framing(clip: Clip, generator: AnyGenerator, identity: Any) -> Similarity:
-    """From the clip's pixels to those of the generator's frames."""
+    """Maps the clip's pixels to those of the generator's frames."""
     scale = generator.size[0] / clip.neutral.shape[0]
-    plain = Similarity(scale * np.eye(2, 3))
+    scaled = Similarity(scale * np.eye(2, 3))
     portrait = getattr(identity, "portrait", None)
     if portrait is None or np.array_equal(portrait.crop, clip.neutral):
-        return plain
+        return scaled
     return crop_portrait(clip.neutral, find_face(clip.neutral)).to_crop
 
 
@@ -117,30 +118,33 @@ def _frame(
 
 
 def generate(
-    generator: AnyGenerator, identity: Any, subject: EvalClip, label: str
+    generator: AnyGenerator, identity: Any, eval_clip: EvalClip, label: str
 ) -> NDArray[np.uint8]:
-    """The generator's frames for a subject, chunk by chunk as in a session, [T, H, W, 3].
+    """Frames of a generator for a clip, chunk by chunk as in a session, RGB uint8 [T, H, W, 3].
 
-    The stream's seed is the clip's identity, so that a procedural motion track is the true one.
+    The clip's identity seeds the stream, so that procedural head motion equals the true one.
+
+    Args:
+        label: of the progress bar.
     """
-    stream = generator.open(identity, seed=int(subject.clip.meta.get("identity_seed", 0)))
-    chunks = generate_all(generator, stream, subject.audio)
-    total = -(-frame_count(generator, subject.audio.size) // generator.chunk_frames)
-    return gather(progress(chunks, label, total), subject.truth.shape)
+    stream = generator.open(identity, seed=int(eval_clip.clip.meta.get("identity_seed", 0)))
+    chunks = generate_all(generator, stream, eval_clip.audio)
+    total = -(-frame_count(generator, eval_clip.audio.size) // generator.chunk_frames)
+    return gather(progress(chunks, label, total), eval_clip.truth.shape)
 
 
 def gather(chunks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Chunks one after another in one array of the given shape, cut to it."""
-    frames, at = np.zeros(shape, np.uint8), 0
+    """Concatenate chunks of frames into an array of the given shape; the excess is cut off."""
+    frames, filled = np.zeros(shape, np.uint8), 0
     for chunk in chunks:
-        piece = chunk[: len(frames) - at]
-        frames[at : at + len(piece)] = piece
-        at += len(piece)
+        piece = chunk[: len(frames) - filled]
+        frames[filled : filled + len(piece)] = piece
+        filled += len(piece)
     return frames
 
 
 def lip_frames(clip: Clip, frames: int) -> NDArray[np.intp]:
-    """Frames in the middle of p, b and m, as ``speech.json`` times them; empty without one."""
+    """Frame numbers at the middle of p, b and m by the times in ``speech.json``; else empty."""
     try:
         record = json.loads((clip.path / "speech.json").read_text(encoding="utf-8"))
         spoken = [(str(s), float(a), float(b)) for s, a, b in record["phonemes"]]

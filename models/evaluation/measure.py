@@ -1,7 +1,7 @@
-"""Numbers from signals and frames: agreement, lag, blinks, change, drift, borders, distance.
+"""Metrics of signals and frames: correlation, lag, blinks, change, drift, borders, PSNR.
 
-Every function treats truth and generated material alike. A number that cannot be had (a track that
-does not move, too few frames) is NaN, never a guess. Frames are RGB uint8 [T, H, W, 3]; changes and
+Every function treats true and generated frames alike. A metric that cannot be computed (a constant
+track, too few frames) is NaN. Frames are RGB uint8 [T, H, W, 3]; changes and
 drifts are in levels of 0..255.
 """
 
@@ -18,7 +18,7 @@ Frames = NDArray[np.uint8]
 MAX_LAG = 8
 """Lags are searched from -MAX_LAG to MAX_LAG frames."""
 STILL = 1e-6
-"""A signal with less deviation than this does not move."""
+"""A signal with less standard deviation than this is constant."""
 DRIFT_SECONDS = 5.0
 BLINK_DEPTH = 0.25
 """A blink closes the eye by at least this share of its open height."""
@@ -30,7 +30,7 @@ _BLINK_GAP = 2
 
 
 def correlation(a: Signal, b: Signal) -> float:
-    """Pearson correlation of two signals [T] where both are finite; NaN if one does not move."""
+    """Pearson correlation of two signals [T] where both are finite; NaN if one is constant."""
     both = np.isfinite(a) & np.isfinite(b)
     x, y = a[both].astype(np.float64), b[both].astype(np.float64)
     if x.size < 3 or x.std() < STILL or y.std() < STILL:
@@ -48,7 +48,7 @@ def lagged_correlation(late: Signal, reference: Signal, lag: int) -> float:
 
 
 def sync_offset(signal: Signal, reference: Signal, reach: int = MAX_LAG) -> float:
-    """By how many frames ``signal`` [T] follows ``reference`` [T]; negative where it leads.
+    """Lag of ``signal`` [T] behind ``reference`` [T] in frames; negative where it leads.
 
     The lag of the highest correlation within +-reach, refined by a parabola; NaN when there is
     none, and the bare lag at an end of the range.
@@ -69,7 +69,7 @@ def sync_offset(signal: Signal, reference: Signal, reach: int = MAX_LAG) -> floa
 
 
 def amplitude(signal: Signal, reference: Signal) -> float:
-    """Ratio of standard deviations; NaN if the reference does not move."""
+    """Ratio of standard deviations; NaN if the reference is constant."""
     below = float(np.nanstd(reference)) if np.isfinite(reference).any() else 0.0
     if below < STILL or not np.isfinite(signal).any():
         return float("nan")
@@ -91,14 +91,14 @@ def closed_share(signal: Signal, instants: NDArray[np.intp], threshold: float) -
 
 @dataclass(frozen=True)
 class Blinks:
-    """Blinks of an eye-openness track: how many a minute, and how far the eye closes (0..1)."""
+    """Blinks of an eye-openness track: rate, and mean closing of the eye (0..1)."""
 
     per_minute: float
     depth: float
 
 
 def blinks(openness: Signal, fps: float) -> Blinks:
-    """Count short, deep dips below the eye's own slowly changing open height, [T]."""
+    """Count short, deep dips of ``openness`` [T] below the slowly changing open height."""
     if openness.size < 3 or not np.isfinite(openness).all():
         return Blinks(float("nan"), float("nan"))
     closing = 1 - openness / np.maximum(open_height(openness, fps), 1e-6)
@@ -112,10 +112,10 @@ def blinks(openness: Signal, fps: float) -> Blinks:
 
 
 def open_height(openness: Signal, fps: float) -> Signal:
-    """How open the eye is when it does not blink, [T].
+    """Openness of the eye without blinks, [T].
 
-    The lower of what it usually (at three quarters) was during ``EYE_SECONDS`` before and will be
-    after: a blink lies below both, a gaze that sinks and stays does not.
+    The lower of the 75th percentiles over ``EYE_SECONDS`` before and after: a blink lies below
+    both, a gaze that stays lowered does not.
     """
     span = max(1, round(EYE_SECONDS * fps))
     padded = np.pad(openness, span, mode="edge")
@@ -149,9 +149,9 @@ def border_ratio(changes: Signal, chunk: int) -> float:
 
 
 def picture_drift(frames: Frames, weight: NDArray[np.floating], fps: float) -> float:
-    """Mean absolute difference, pixel by pixel, of the mean pictures of both ends, under a weight.
+    """Weighted mean absolute difference between the mean frames of both ends of a video.
 
-    The ends are ``DRIFT_SECONDS`` long, or half of a shorter video. For what stands still.
+    The ends are ``DRIFT_SECONDS`` long, or half of a shorter video. For regions without movement.
     """
     first, last = _ends(frames, fps)
     difference = np.abs(first - last).mean(-1)
@@ -159,7 +159,7 @@ def picture_drift(frames: Frames, weight: NDArray[np.floating], fps: float) -> f
 
 
 def colour_drift(frames: Frames, weight: NDArray[np.floating], fps: float) -> float:
-    """Difference of the mean colour under a weight [H, W] between both ends. For what moves."""
+    """Difference of the mean colour under a weight [H, W] between both ends; for moving regions."""
     share = (weight / weight.sum())[..., None]
     first, last = ((end * share).sum((0, 1)) for end in _ends(frames, fps))
     return float(np.abs(first - last).mean())

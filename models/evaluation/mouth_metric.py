@@ -1,7 +1,8 @@
-"""The second ruler: a small network that reads mouth units from a crop of the mouth.
+"""The mouth metric: a small network that regresses the mouth's shape from a crop of each frame.
 
-Landmark networks are rough on small mouths; this one is trained on the synthetic training clips,
-whose mouth units are known, and says itself how well it reads clips that it never saw.
+Landmark networks are inaccurate on small mouths. This network is trained on the synthetic training
+clips, whose blendshapes are exact; its correlation with the blendshapes of held-out clips is part
+of the evaluation.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from models.errors import WeightsError
 from models.io.console import progress
 from models.mini.motion import MOUTH_UNITS
 
-READINGS = ("jaw", "rounding", "closure")
-"""jawOpen; mouthFunnel + mouthPucker; mouthPress."""
+MOUTH_TRACKS = ("jaw", "rounding", "closure")
+"""Columns of mouth tracks [T, 3]: jawOpen; mouthFunnel + mouthPucker; mouthPress."""
 SIZE = (64, 96)
 """Height and width of a crop."""
 SPAN = 1.5
 """Width of a crop in eye-to-mouth distances."""
 LOWER = 0.08
-"""The crop's middle lies this far below the mouth, so that the chin is seen."""
+"""The crop is centred this far below the mouth, in eye-to-mouth distances, to show the chin."""
 SMOOTH_FRAMES = 2.0
 STEPS = 1000
 BATCH = 64
@@ -38,12 +39,17 @@ FRAMES_PER_CLIP = 240
 JITTERS = 2
 _JITTER_SHIFT, _JITTER_TURN, _JITTER_SCALE = 0.06, 0.05, 0.08
 _BLURS = (0.0, 0.6, 1.2)
-"""Generated pictures are softer than rendered ones; the ruler must not read that."""
+"""Standard deviations of blur in training: generated frames are softer than rendered ones."""
 
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the mouth's crop lies: middle [T, 2] in pixels, turn [T] in radians, unit in pixels."""
+    """Placement of the mouth crops.
+
+    Attributes:
+        middle: [T, 2], pixels; turn: [T], radians.
+        unit: eye-to-mouth distance, pixels.
+    """
 
     middle: NDArray[np.float64]
     turn: NDArray[np.float64]
@@ -51,33 +57,36 @@ class Pose:
 
 
 class MouthMetric(nn.Module):
-    """Crops [N, 3, 64, 96] in [0, 1] -> readings [N, 3]; ``scale`` is their training deviation."""
+    """Crops [N, 3, 64, 96] in [0, 1] -> mouth tracks [N, 3].
+
+    ``scale`` holds the standard deviations of the training targets.
+    """
 
     scale: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("scale", torch.ones(len(READINGS)))
+        self.register_buffer("scale", torch.ones(len(MOUTH_TRACKS)))
         widths = (3, 16, 32, 64, 64)
         layers: list[nn.Module] = []
         for before, after in zip(widths, widths[1:], strict=False):
             layers += [nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(8, after), nn.SiLU()]
         self.look = nn.Sequential(*layers)
-        cells = (SIZE[0] // 16) * (SIZE[1] // 16)
+        pixels = (SIZE[0] // 16) * (SIZE[1] // 16)
         self.read = nn.Sequential(
-            nn.Linear(64 * cells, 64), nn.SiLU(), nn.Dropout(0.2), nn.Linear(64, len(READINGS))
+            nn.Linear(64 * pixels, 64), nn.SiLU(), nn.Dropout(0.2), nn.Linear(64, len(MOUTH_TRACKS))
         )
 
     def forward(self, crops: Tensor) -> Tensor:
-        """Readings in mouth units, not clamped."""
+        """Mouth tracks [N, 3] in blendshape units, not clamped."""
         level = crops.mean((1, 2, 3), keepdim=True)
         spread = crops.std((1, 2, 3), keepdim=True) + 0.05
-        readings: Tensor = self.read(self.look((crops - level) / spread).flatten(1)) * self.scale
-        return readings
+        tracks: Tensor = self.read(self.look((crops - level) / spread).flatten(1)) * self.scale
+        return tracks
 
 
 def pose_of(eyes_xy: NDArray[np.floating], mouth_xy: NDArray[np.floating]) -> Pose:
-    """Crops that follow the eyes, not the mouth: what the mouth does stays visible in them.
+    """Crop placement that follows the eyes, so that mouth movement stays visible in the crops.
 
     Args:
         eyes_xy: [T, 2, 2] (or [T, 4]) middles of both eyes, pixels; mouth_xy: [T, 2].
@@ -97,7 +106,7 @@ def pose_of(eyes_xy: NDArray[np.floating], mouth_xy: NDArray[np.floating]) -> Po
 
 
 def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gaussian over time, [T, ...]; frames without a value take their neighbours'."""
+    """Gaussian over time, [T, ...]."""
     reach = round(3 * SMOOTH_FRAMES)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / SMOOTH_FRAMES) ** 2)
     flat = np.pad(values.reshape(len(values), -1), ((reach, reach), (0, 0)), mode="edge")
@@ -109,7 +118,7 @@ def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
 def crop(
     frame: NDArray[np.uint8], middle: NDArray[np.floating], turn: float, unit: float
 ) -> NDArray[np.uint8]:
-    """The mouth of one frame, RGB uint8 [64, 96, 3]."""
+    """Mouth crop of one frame, RGB uint8 [64, 96, 3]; arguments as in ``Pose``."""
     height, width = SIZE
     scale = width / (SPAN * unit)
     cosine, sine = scale * np.cos(turn), scale * np.sin(turn)
@@ -122,60 +131,60 @@ def crop(
 
 
 @torch.no_grad()
-def read_frames(ruler: MouthMetric, frames: NDArray[np.uint8], pose: Pose) -> NDArray[np.float64]:
-    """Readings of a video RGB uint8 [T, H, W, 3]: [T, 3], columns ``READINGS``."""
-    ruler.eval()
-    parts = []
+def track_mouth(metric: MouthMetric, frames: NDArray[np.uint8], pose: Pose) -> NDArray[np.float64]:
+    """Mouth tracks of a video RGB uint8 [T, H, W, 3]: [T, 3], columns ``MOUTH_TRACKS``."""
+    metric.eval()
+    batches = []
     for begin in range(0, len(frames), BATCH):
         crops = [
             crop(frames[k], pose.middle[k], float(pose.turn[k]), pose.unit)
             for k in range(begin, min(begin + BATCH, len(frames)))
         ]
-        parts.append(ruler(_to_batch(np.stack(crops))))
-    return torch.cat(parts).double().numpy()
+        batches.append(metric(_to_batch(np.stack(crops))))
+    return torch.cat(batches).double().numpy()
 
 
-def truth_readings(mouth: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Known readings of a mouth track [T, 13]: [T, 3], columns ``READINGS``."""
+def true_mouth_tracks(mouth: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Exact mouth tracks [T, 3] from blendshapes [T, 13], columns ``MOUTH_TRACKS``."""
     column = {name: mouth[:, k].astype(np.float64) for k, name in enumerate(MOUTH_UNITS)}
     rounding = column["mouthFunnel"] + column["mouthPucker"]
     return np.stack([column["jawOpen"], rounding, column["mouthPress"]], 1)
 
 
 def train_mouth_metric(clips: Sequence[Clip], *, steps: int = STEPS, seed: int = 0) -> MouthMetric:
-    """Fit a ruler on training clips; about a minute of one core at the usual ``steps``."""
+    """Fit the network to training clips; about a minute on one core by default."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     pairs = [_samples(clip, rng) for clip in progress(clips, "cutting mouths", len(clips))]
     crops = torch.from_numpy(np.concatenate([crops for crops, _ in pairs]))
     targets = torch.from_numpy(np.concatenate([targets for _, targets in pairs])).float()
-    ruler = MouthMetric()
-    ruler.scale.copy_(targets.std(0) + 1e-3)
-    optimiser = torch.optim.AdamW(ruler.parameters(), PEAK, weight_decay=0.02)
+    metric = MouthMetric()
+    metric.scale.copy_(targets.std(0) + 1e-3)
+    optimiser = torch.optim.AdamW(metric.parameters(), PEAK, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, 1e-5)
-    ruler.train()
-    for rows in progress(_draws(len(crops), steps), "ruler", steps):
-        read = ruler(_vary(crops[rows].permute(0, 3, 1, 2).float() / 255))
-        loss = F.smooth_l1_loss(read / ruler.scale, targets[rows] / ruler.scale)
+    metric.train()
+    for batch in progress(_batches(len(crops), steps), "ruler", steps):
+        predicted = metric(_augment(crops[batch].permute(0, 3, 1, 2).float() / 255))
+        loss = F.smooth_l1_loss(predicted / metric.scale, targets[batch] / metric.scale)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         schedule.step()
-    return ruler.eval()
+    return metric.eval()
 
 
-def _draws(count: int, steps: int) -> Iterator[Tensor]:
+def _batches(count: int, steps: int) -> Iterator[Tensor]:
     for _ in range(steps):
         yield torch.randint(0, count, (BATCH,))
 
 
 def _samples(clip: Clip, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Crops of evenly spread frames, each several times a little misplaced, and what they show."""
+    """Crops of evenly spread frames with jittered placement, and their exact mouth tracks."""
     pose = pose_of(clip.eyes_xy, clip.mouth_xy)
-    known = truth_readings(clip.mouth)
-    rows = np.unique(np.linspace(0, clip.frames - 1, FRAMES_PER_CLIP).astype(int))
+    exact = true_mouth_tracks(clip.mouth)
+    numbers = np.unique(np.linspace(0, clip.frames - 1, FRAMES_PER_CLIP).astype(int))
     crops, targets = [], []
-    for k in rows:
+    for k in numbers:
         frame = np.asarray(clip.video[k])
         for _ in range(JITTERS):
             shift = rng.normal(0, _JITTER_SHIFT * pose.unit, 2)
@@ -184,12 +193,12 @@ def _samples(clip: Clip, rng: np.random.Generator) -> tuple[NDArray[np.uint8], N
             cut = crop(frame, pose.middle[k] + shift, turn, unit)
             blur = float(rng.choice(_BLURS))
             crops.append(cv2.GaussianBlur(cut, (0, 0), blur) if blur else cut)
-            targets.append(known[k])
+            targets.append(exact[k])
     return np.stack(crops).astype(np.uint8), np.stack(targets)
 
 
-def _vary(crops: Tensor) -> Tensor:
-    """Mirror half of the crops; change colours; add one noise, in different strength."""
+def _augment(crops: Tensor) -> Tensor:
+    """Mirror half of the crops, scale colours, and add the same noise at different strengths."""
     half = len(crops) // 2
     crops = torch.cat([crops[:half].flip(3), crops[half:]])
     gain = 1 + 0.1 * torch.randn(len(crops), 3, 1, 1)
@@ -201,23 +210,23 @@ def _to_batch(crops: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
 
 
-def save_mouth_metric(ruler: MouthMetric, path: Path, clips: Sequence[str]) -> None:
-    """Write a ruler and the names of the clips that it was trained on."""
+def save_mouth_metric(metric: MouthMetric, path: Path, clips: Sequence[str]) -> None:
+    """Write the weights and the names of the training clips."""
     temporary = path.with_name(path.name + ".part")
-    torch.save({"state": ruler.state_dict(), "clips": list(clips)}, temporary)
+    torch.save({"state": metric.state_dict(), "clips": list(clips)}, temporary)
     temporary.replace(path)
 
 
 def load_mouth_metric(path: Path) -> tuple[MouthMetric, list[str]]:
-    """Read what ``save_mouth_metric`` wrote.
+    """The network and the names of its training clips, as ``save_mouth_metric`` wrote them.
 
     Raises:
-        WeightsError: the file is missing or no ruler.
+        WeightsError: the file is missing or holds something else.
     """
-    ruler = MouthMetric()
+    metric = MouthMetric()
     try:
         record = torch.load(path, weights_only=True)
-        ruler.load_state_dict(record["state"])
+        metric.load_state_dict(record["state"])
         names = [str(name) for name in record["clips"]]
     except FileNotFoundError as error:
         raise WeightsError(
@@ -229,4 +238,4 @@ def load_mouth_metric(path: Path) -> tuple[MouthMetric, list[str]]:
             f"expected a ruler at {path}, got {type(error).__name__}; delete the file",
             code="bad_weights",
         ) from error
-    return ruler.eval(), names
+    return metric.eval(), names

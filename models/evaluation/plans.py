@@ -1,4 +1,4 @@
-"""Runs several step plans on the same inputs and says how far each is from the plain sampler."""
+"""Runs step plans on the same inputs and measures their distance from full sampling."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from models.mini.pipeline import MiniPipeline
 from models.pipeline import DiffusionGenerator
 
 TIMED_CHUNKS = 12
-"""Chunks on which plans are timed in turn, so that a busy machine slows all of them alike."""
+"""Chunks on which plans take turns, so that other load on the machine slows all equally."""
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """All that the sampler needs for one subject.
+class SamplerInputs:
+    """What the sampler needs for one clip.
 
     Attributes:
-        family: networks and everything around them.
-        chunks: condition and start noise of each chunk.
-        open: starts a stream like the one that the conditions come from, to join chunks in.
+        pipeline: networks and everything around them.
+        chunks: conditioning and initial latents of each chunk.
+        open: starts a new stream of the same seed, to smooth chunk boundaries in.
     """
 
     pipeline: MiniPipeline
@@ -43,57 +43,57 @@ class Inputs:
 
 
 @dataclass(frozen=True)
-class Output:
-    """What one plan makes of the inputs: latents float16 [N, C, F, H, W] and frames [T, ...]."""
+class PlanOutput:
+    """Result of one plan: latents float16 [N, C, F, H, W] of N chunks, frames [T, H, W, 3]."""
 
     plan: StepPlan
     latents: Tensor
     frames: NDArray[np.uint8]
 
 
-def make_inputs(
-    generator: DiffusionGenerator[Any, Any], identity: Any, subject: EvalClip
-) -> Inputs:
-    """What every plan starts from, as ``DiffusionGenerator.generate`` makes it."""
+def prepare_inputs(
+    generator: DiffusionGenerator[Any, Any], identity: Any, eval_clip: EvalClip
+) -> SamplerInputs:
+    """Conditioning and initial latents of every chunk, as in ``DiffusionGenerator.generate``."""
     pipeline = generator.pipeline
     assert isinstance(pipeline, MiniPipeline)
-    seed = int(subject.clip.meta.get("identity_seed", 0))
+    seed = int(eval_clip.clip.meta.get("identity_seed", 0))
     stream = generator.open(identity, seed=seed)
-    audio = list(audio_chunks(generator, subject.audio))
+    audio = list(audio_chunks(generator, eval_clip.audio))
     chunks = []
     for samples in progress(audio, "conditions", len(audio)):
         condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, samples)])
         chunks.append((condition, pipeline.init_latents([stream])))
-    return Inputs(pipeline, chunks, lambda: generator.open(identity, seed=seed))
+    return SamplerInputs(pipeline, chunks, lambda: generator.open(identity, seed=seed))
 
 
-def short(plan: StepPlan) -> str:
-    """A plan as ``parse`` reads it, a plain one by its number of steps."""
+def plan_name(plan: StepPlan) -> str:
+    """A plan as ``parse`` reads it; full sampling as its number of steps."""
     return str(plan) if plan.light_steps else str(plan.steps)
 
 
 @torch.inference_mode()
-def run_plan(inputs: Inputs, plan: StepPlan, subject: EvalClip) -> Output:
+def run_plan(inputs: SamplerInputs, plan: StepPlan, eval_clip: EvalClip) -> PlanOutput:
     """Sample and decode every chunk by one plan."""
     pipeline, stream = inputs.pipeline, inputs.open()
     sampler = Sampler(pipeline.spec.schedule, plan)
     latents: list[Tensor] = []
 
-    def chunk(given: tuple[Any, Tensor]) -> NDArray[np.uint8]:
-        condition, start = given
+    def run_chunk(chunk: tuple[Any, Tensor]) -> NDArray[np.uint8]:
+        condition, start = chunk
         sampled = pipeline.smooth_boundary([stream], sampler(pipeline.backbone, start, condition))
         latents.append(sampled.half())
         decoded: NDArray[np.uint8] = pipeline.decode([stream], sampled)[0].numpy()
         return decoded
 
-    chunks = progress(inputs.chunks, f"plan {short(plan)}", len(inputs.chunks))
-    frames = gather(map(chunk, chunks), subject.truth.shape)
-    return Output(plan, torch.cat(latents), frames)
+    chunks = progress(inputs.chunks, f"plan {plan_name(plan)}", len(inputs.chunks))
+    frames = gather(map(run_chunk, chunks), eval_clip.truth.shape)
+    return PlanOutput(plan, torch.cat(latents), frames)
 
 
 @torch.inference_mode()
 def time_plans(
-    inputs: Inputs,
+    inputs: SamplerInputs,
     plans: Sequence[StepPlan],
     frames: int,
     clock: Callable[[], float] = perf_counter,
@@ -101,10 +101,10 @@ def time_plans(
     """Milliseconds per frame for sampling and decoding by each plan, medians over chunks.
 
     Args:
-        inputs: the first chunks of which are used; the very first warms up.
+        inputs: its first chunks are used; the very first warms up.
         plans: take turns chunk by chunk.
         frames: in a chunk.
-        clock: gives seconds.
+        clock: returns seconds.
     """
     samplers = [Sampler(inputs.pipeline.spec.schedule, plan) for plan in plans]
     stream = inputs.open()
@@ -118,11 +118,11 @@ def time_plans(
     return [1000 * median(times[1:] or times) / frames for times in spent]
 
 
-def distance(output: Output, reference: Output, subject: EvalClip) -> Metrics:
-    """How far a plan's result is from a plain one's, by the reference's number of steps."""
+def distance(output: PlanOutput, reference: PlanOutput, eval_clip: EvalClip) -> Metrics:
+    """Distance of a result from full sampling; metric names end with the latter's steps."""
     steps = reference.plan.steps
     squares = (output.latents.float() - reference.latents.float()).square().mean()
     return {
         f"latent_rmse_{steps}": float(squares.sqrt()),
-        f"psnr_mouth_{steps}": psnr(output.frames, reference.frames, subject.boxes),
+        f"psnr_mouth_{steps}": psnr(output.frames, reference.frames, eval_clip.boxes),
     }

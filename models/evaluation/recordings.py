@@ -1,4 +1,4 @@
-"""Evaluates recordings without a true video: as they are, and as other devices pass them on."""
+"""Evaluates recordings without a true video, each also through simulated devices."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.channels import CHANNELS
-from models.evaluation.compare import Metrics, Reading, Signal
+from models.evaluation.compare import Metrics, Signal, VideoTracks
 from models.evaluation.eval_clip import gather
-from models.evaluation.faces import track_face
-from models.evaluation.mouth_metric import MouthMetric, pose_of, read_frames
-from models.evaluation.pictures import draw_speech
-from models.evaluation.speech import calm, compare_with_clean, compare_with_sound, loudness
-from models.evaluation.tasks import Setting
+from models.evaluation.face_track import track_face
+from models.evaluation.figures import draw_speech
+from models.evaluation.mouth_metric import MouthMetric, pose_of, track_mouth
+from models.evaluation.speech import (
+    compare_with_clean,
+    compare_with_sound,
+    loudness_track,
+    metrics_without_truth,
+)
+from models.evaluation.tasks import EvalContext
 from models.evaluation.timing import TimedGenerator
 from models.generator import frame_count, generate_all
 from models.io.audio import read_speech
@@ -27,38 +32,40 @@ Sound = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Speaker:
-    """Who speaks the recordings: an identity, where its mouth is, and how its portrait reads."""
+class SpeakingPortrait:
+    """The portrait that speaks the recordings: its identity, mouth position and own tracks."""
 
     identity: object
-    place: MouthBox
-    still: Reading
+    mouth_box: MouthBox
+    tracks: VideoTracks
 
 
 def evaluate_speech(
-    setting: Setting, picture: NDArray[np.uint8], files: Sequence[Path]
+    context: EvalContext, picture: NDArray[np.uint8], files: Sequence[Path]
 ) -> dict[str, dict[str, Metrics]]:
     """Let a portrait speak recordings; metrics by file name, then by channel (``CHANNELS``).
 
-    Every channel is held against the loudness of the recording itself, and against the mouth that
-    was made of the recording itself.
+    The mouth of every channel is compared with the loudness of the unprocessed recording and with
+    the mouth generated from it.
     """
-    identity = setting.generator.prepare(picture)
-    place = mouth_box_of(identity, setting.generator.size)
-    speaker = Speaker(identity, place, _still(identity, setting.ruler))
-    return {path.name: _evaluate_file(setting, speaker, path) for path in files}
+    identity = context.generator.prepare(picture)
+    mouth_box = mouth_box_of(identity, context.generator.size)
+    speaker = SpeakingPortrait(identity, mouth_box, _track_portrait(identity, context.mouth_metric))
+    return {path.name: _evaluate_file(context, speaker, path) for path in files}
 
 
-def _evaluate_file(setting: Setting, speaker: Speaker, path: Path) -> dict[str, Metrics]:
-    rate = setting.generator.sample_rate
-    speech = read_speech(path, rate)[: round(setting.seconds * rate)]
+def _evaluate_file(
+    context: EvalContext, speaker: SpeakingPortrait, path: Path
+) -> dict[str, Metrics]:
+    rate = context.generator.sample_rate
+    speech = read_speech(path, rate)[: round(context.seconds * rate)]
     clean: dict[str, Signal] = {}
     found: dict[str, Metrics] = {}
-    for channel, passed_on in CHANNELS.items():
+    for channel, transmit in CHANNELS.items():
         name = path.stem if not found else f"{path.stem}_{channel}"
-        reading, metrics = _speak(setting, speaker, passed_on(speech, rate), name)
-        for tool, opening, still in _openings(reading, speaker.still):
-            metrics |= compare_with_sound(opening, still, speech, tool, setting.generator.fps)
+        tracks, metrics = _speak(context, speaker, transmit(speech, rate), name)
+        for tool, opening, neutral in _openings(tracks, speaker.tracks):
+            metrics |= compare_with_sound(opening, neutral, speech, tool, context.generator.fps)
             if tool in clean:
                 metrics |= compare_with_clean(opening, clean[tool], tool)
             elif not found:
@@ -67,51 +74,58 @@ def _evaluate_file(setting: Setting, speaker: Speaker, path: Path) -> dict[str, 
     return found
 
 
-def _speak(setting: Setting, speaker: Speaker, heard: Sound, name: str) -> tuple[Reading, Metrics]:
-    """Make the video of what a generator hears; read it, draw it, and measure how calm it is."""
-    timed = TimedGenerator(setting.generator)
-    count = frame_count(timed, heard.size)
+def _speak(
+    context: EvalContext, speaker: SpeakingPortrait, sound: Sound, name: str
+) -> tuple[VideoTracks, Metrics]:
+    """Generate the video of a sound, track and draw it, and measure what needs no truth."""
+    timed = TimedGenerator(context.generator)
+    count = frame_count(timed, sound.size)
     chunks = progress(
-        generate_all(timed, timed.open(speaker.identity), heard),
+        generate_all(timed, timed.open(speaker.identity), sound),
         f"frames of {name}",
         -(-count // timed.chunk_frames),
     )
     frames = gather(chunks, (count, *timed.size, 3))
-    reading = _read_alone(frames, setting.ruler, name)
-    eyes = None if reading.face is None else reading.face.eyes
-    metrics = calm(frames, eyes, timed.chunk_frames, timed.fps)
+    tracks = _track_alone(frames, context.mouth_metric, name)
+    eyes = None if tracks.face is None else tracks.face.eyes
+    metrics = metrics_without_truth(frames, eyes, timed.chunk_frames, timed.fps)
     metrics["ms_per_frame"] = 1000 * timed.watch.seconds / count
-    if setting.out:
-        curve = {"loudness": loudness(heard, timed.fps)}
-        draw_speech(setting.out, name, frames, speaker.place, reading, curve, timed.fps)
-    return reading, metrics
+    if context.out:
+        curve = {"loudness": loudness_track(sound, timed.fps)}
+        draw_speech(context.out, name, frames, speaker.mouth_box, tracks, curve, timed.fps)
+    return tracks, metrics
 
 
-def _read_alone(frames: NDArray[np.uint8], ruler: MouthMetric | None, label: str) -> Reading:
-    """Read a video without truth; the ruler needs landmarks to know where the mouth is."""
+def _track_alone(
+    frames: NDArray[np.uint8], mouth_metric: MouthMetric | None, label: str
+) -> VideoTracks:
+    """Track a video without truth; the mouth metric needs landmarks to find the mouth."""
     face = track_face(frames, f"landmarks, {label}")
-    if ruler is None or face is None:
-        return Reading(face, None)
-    return Reading(face, read_frames(ruler, frames, pose_of(face.eyes_xy, face.mouth_xy)))
+    if mouth_metric is None or face is None:
+        return VideoTracks(face, None)
+    pose = pose_of(face.eyes_xy, face.mouth_xy)
+    return VideoTracks(face, track_mouth(mouth_metric, frames, pose))
 
 
-def _still(identity: object, ruler: MouthMetric | None) -> Reading:
-    """How the portrait itself reads; as nothing where an identity does not show it."""
+def _track_portrait(identity: object, mouth_metric: MouthMetric | None) -> VideoTracks:
+    """Tracks of the portrait itself; none where the identity does not hold its picture."""
     picture = getattr(getattr(identity, "portrait", None), "crop", None)
-    return Reading(None, None) if picture is None else _read_alone(picture[None], ruler, "portrait")
+    if picture is None:
+        return VideoTracks(None, None)
+    return _track_alone(picture[None], mouth_metric, "portrait")
 
 
-def _openings(reading: Reading, still: Reading) -> list[tuple[str, Signal, float]]:
-    """Tool, mouth opening [T] and the portrait's opening, for each tool that saw something.
+def _openings(tracks: VideoTracks, portrait: VideoTracks) -> list[tuple[str, Signal, float]]:
+    """Tool, mouth opening [T] and neutral opening, for each tool that found a face.
 
-    Where the portrait cannot be read, the most closed twentieth of the video stands for it.
+    The neutral opening is the portrait's, or else the 5th percentile of the video.
     """
     found = []
-    for tool, opening, rest in (
-        ("ruler", reading.jaw(), still.jaw()),
-        ("landmarks", reading.gap(), still.gap()),
+    for tool, opening, neutral in (
+        ("ruler", tracks.jaw(), portrait.jaw()),
+        ("landmarks", tracks.gap(), portrait.gap()),
     ):
         if opening is not None:
-            value = np.nanpercentile(opening, 5) if rest is None else rest[0]
+            value = np.nanpercentile(opening, 5) if neutral is None else neutral[0]
             found.append((tool, opening, float(value)))
     return found

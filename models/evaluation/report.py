@@ -1,4 +1,4 @@
-"""The verdict: metrics of all clips with their means, held against bars; a table and a record."""
+"""Judges metrics of all clips and their means by acceptance bars; a table and a JSON record."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from models.evaluation.compare import Metrics
 
 TOOLS = ("ruler", "landmarks")
-"""The ruler follows more closely; landmarks see shapes where the ruler may see mere darkness."""
+"""The mouth metric (``ruler``) correlates more closely; landmarks measure shape where it may
+measure darkness alone."""
 CHANGE_LIMIT = 1.3
 BACKGROUND_LIMIT = 1.0
 COLOUR_LIMIT = 2.0
@@ -21,12 +22,12 @@ BORDER_LIMIT = 0.10
 
 @dataclass(frozen=True)
 class Bar:
-    """One thing that is asked of a generator.
+    """One acceptance criterion.
 
     Attributes:
         name: of the metric, without the tool where several measure it.
-        asks: in words.
-        holds: whether a value of it, among a clip's other metrics, is good enough.
+        asks: the criterion in words.
+        holds: whether a value passes, given all metrics of the clip.
     """
 
     name: str
@@ -35,7 +36,7 @@ class Bar:
 
 
 def _blinks(rate: float, metrics: Metrics) -> bool:
-    """Blinking as often and as far as the truth, give or take a half."""
+    """Blink rate within half of the truth's, and at least half of its depth."""
     truth = metrics["blinks_per_minute_truth"]
     often = 0.5 * truth <= rate <= 1.5 * truth
     return rate > 0 and often and metrics["blink_depth"] >= 0.5 * metrics["blink_depth_truth"]
@@ -60,31 +61,31 @@ BARS = (
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What one metric came to; ``passed`` is None where it could not be measured."""
+class BarVerdict:
+    """Result of one bar on one metric; ``passed`` is None where it could not be measured."""
 
     bar: Bar
     metric: str
     passed: bool | None
 
 
-def metrics_of(name: str, clips: Sequence[Metrics]) -> list[str]:
-    """The metrics behind a name: of every tool that measured it in some clip, else the first's."""
+def metric_names(name: str, clips: Sequence[Metrics]) -> list[str]:
+    """Full names of a metric: for every tool that measured it in some clip, or the first tool."""
     if any(name in metrics for metrics in clips):
         return [name]
     full = [f"{name}.{tool}" for tool in TOOLS]
     return [one for one in full if any(_measured(metrics, one) for metrics in clips)] or full[:1]
 
 
-def judge(clips: Sequence[Metrics]) -> list[Verdict]:
-    """Hold every bar against every clip and their mean, by every tool; all of them must pass."""
+def judge(clips: Sequence[Metrics]) -> list[BarVerdict]:
+    """Apply every bar to every clip and their mean, by every tool; all of them must pass."""
     verdicts = []
-    cases = [*clips, mean_of(clips)] if clips else []
+    cases = [*clips, mean_metrics(clips)] if clips else []
     for bar in BARS:
-        for metric in metrics_of(bar.name, clips):
-            known = bool(cases) and all(_measured(case, metric) for case in cases)
-            passed = all(bar.holds(case[metric], case) for case in cases) if known else None
-            verdicts.append(Verdict(bar, metric, passed))
+        for metric in metric_names(bar.name, clips):
+            measured = bool(cases) and all(_measured(case, metric) for case in cases)
+            passed = all(bar.holds(case[metric], case) for case in cases) if measured else None
+            verdicts.append(BarVerdict(bar, metric, passed))
     return verdicts
 
 
@@ -92,8 +93,8 @@ def _measured(metrics: Metrics, name: str) -> bool:
     return math.isfinite(metrics.get(name, math.nan))
 
 
-def mean_of(clips: Sequence[Metrics]) -> Metrics:
-    """Each metric's mean over the clips in which it could be had."""
+def mean_metrics(clips: Sequence[Metrics]) -> Metrics:
+    """Mean of each metric over the clips in which it was measured."""
     names = [name for metrics in clips for name in metrics]
     means = {}
     for name in dict.fromkeys(names):
@@ -103,25 +104,27 @@ def mean_of(clips: Sequence[Metrics]) -> Metrics:
 
 
 def table_rows(clips: Mapping[str, Metrics]) -> tuple[list[str], list[list[object]]]:
-    """Headings and rows for people: one metric a row, one clip a column."""
+    """Headings and rows of a table: one metric a row, one clip a column."""
     verdicts = {verdict.metric: verdict for verdict in judge(list(clips.values()))}
-    mean = mean_of(list(clips.values()))
+    mean = mean_metrics(list(clips.values()))
     rows: list[list[object]] = []
     for name in mean:
-        values: list[object] = [_shown(metrics.get(name, math.nan)) for metrics in clips.values()]
+        values: list[object] = [_cell(metrics.get(name, math.nan)) for metrics in clips.values()]
         verdict = verdicts.get(name)
-        said = ["", ""] if verdict is None else [verdict.bar.asks, word(verdict.passed)]
-        rows.append([name, *values, _shown(mean[name]), *said])
+        verdict_cells = (
+            ["", ""] if verdict is None else [verdict.bar.asks, verdict_text(verdict.passed)]
+        )
+        rows.append([name, *values, _cell(mean[name]), *verdict_cells])
     return ["metric", *clips, "mean", "bar", "verdict"], rows
 
 
-def word(passed: bool | None) -> str:
-    """A verdict in a word or two."""
+def verdict_text(passed: bool | None) -> str:
+    """``passed`` in a word or two."""
     return "not measured" if passed is None else "pass" if passed else "FAIL"
 
 
 def record(clips: Mapping[str, Metrics]) -> dict[str, Any]:
-    """The same for machines; what could not be measured is null."""
+    """The same as JSON; what could not be measured is null."""
     verdicts = judge(list(clips.values()))
     return {
         "passed": all(verdict.passed for verdict in verdicts),
@@ -129,17 +132,17 @@ def record(clips: Mapping[str, Metrics]) -> dict[str, Any]:
             verdict.metric: {"asks": verdict.bar.asks, "passed": verdict.passed}
             for verdict in verdicts
         },
-        "mean": plain(mean_of(list(clips.values()))),
-        "clips": {name: plain(metrics) for name, metrics in clips.items()},
+        "mean": to_jsonable(mean_metrics(list(clips.values()))),
+        "clips": {name: to_jsonable(metrics) for name, metrics in clips.items()},
     }
 
 
-def plain(metrics: Metrics) -> dict[str, float | None]:
-    """Metrics as JSON can hold them: rounded, null instead of NaN or infinity."""
+def to_jsonable(metrics: Metrics) -> dict[str, float | None]:
+    """Metrics rounded to 4 digits, null instead of NaN and infinity."""
     return {
         name: round(value, 4) if math.isfinite(value) else None for name, value in metrics.items()
     }
 
 
-def _shown(value: float) -> object:
+def _cell(value: float) -> object:
     return "-" if math.isnan(value) else float(value)

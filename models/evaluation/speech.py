@@ -1,4 +1,4 @@
-"""Measures lips against real speech, where there is no true video: timing, and rest in pauses."""
+"""Compares mouth movement with speech where no true video exists: timing, and pauses."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ PAUSE_DB = 26.0
 """A frame this far below the loudest tenth of the recording is silent."""
 PAUSE_FRAMES = 10
 SETTLE_FRAMES = 4
-"""Silence counts as a pause from this long; its first frames, while lips still close, do not."""
+"""Silence of ``PAUSE_FRAMES`` is a pause; its first frames, while lips close, do not count."""
 
 Signal = NDArray[np.float64]
 
 
-def loudness(audio: NDArray[np.float32], fps: float = FPS) -> Signal:
+def loudness_track(audio: NDArray[np.float32], fps: float = FPS) -> Signal:
     """Loudness of each frame, square root of the RMS amplitude over three frames, [T].
 
     Args:
-        audio: mono float32 at 16 kHz; fps: frames a second.
+        audio: mono float32 at 16 kHz; fps: frames per second.
     """
     frames = math.ceil(audio.size * Fraction(fps).limit_denominator(1001) / SAMPLE_RATE)
     begins = np.round(np.arange(frames) * SAMPLE_RATE / fps).astype(np.intp)
@@ -46,7 +46,7 @@ def loudness(audio: NDArray[np.float32], fps: float = FPS) -> Signal:
 
 
 def pauses(envelope: Signal) -> NDArray[np.bool_]:
-    """Which frames lie in a pause and long enough after its begin, bool [T]."""
+    """Frames in a pause, without its first ``SETTLE_FRAMES``, bool [T]."""
     threshold = np.percentile(envelope, 90) * 10 ** (-PAUSE_DB / 40)
     quiet = envelope <= threshold
     inside = np.zeros(quiet.size, bool)
@@ -58,21 +58,21 @@ def pauses(envelope: Signal) -> NDArray[np.bool_]:
 
 
 def compare_with_sound(
-    opening: Signal, still: float, audio: NDArray[np.float32], tool: str, fps: float = FPS
+    opening: Signal, neutral: float, audio: NDArray[np.float32], tool: str, fps: float = FPS
 ) -> Metrics:
-    """Timing and rest of a mouth-opening track against the speech that it was made for.
+    """Timing and pauses of a mouth-opening track against the speech that it was generated from.
 
     Args:
-        opening: [T] as one tool reads it; ``still``: as it reads the portrait itself.
+        opening: [T], measured by one tool; neutral: the same of the portrait.
         audio: mono float32 at 16 kHz.
-        tool: names the tool in the metrics; fps: frames a second.
+        tool: suffix of the metric names; fps: frames per second.
 
     Returns:
         ``loudness_correlation`` at lag 0 and at the best lag, ``loudness_offset_frames`` (negative
         where lips lead), and, if there are pauses, in deviations of the speaking mouth:
-        ``pause_opening`` (how far it stays open beyond the portrait) and ``pause_movement``.
+        ``pause_opening`` (opening above neutral) and ``pause_movement``.
     """
-    envelope = loudness(audio, fps)[: opening.size]
+    envelope = loudness_track(audio, fps)[: opening.size]
     offset = sync_offset(opening, envelope)
     best = float("nan") if np.isnan(offset) else round(offset)
     metrics = {
@@ -88,17 +88,17 @@ def compare_with_sound(
     speaking = ~pauses(envelope) & np.isfinite(opening)
     if quiet.sum() >= PAUSE_FRAMES and speaking.sum() >= PAUSE_FRAMES:
         spread = max(float(opening[speaking].std()), 1e-6)
-        metrics["pause_opening"] = (float(opening[quiet].mean()) - still) / spread
+        metrics["pause_opening"] = (float(opening[quiet].mean()) - neutral) / spread
         metrics["pause_movement"] = amplitude(opening[quiet], opening[speaking])
     return {f"{name}.{tool}": value for name, value in metrics.items()}
 
 
 def compare_with_clean(opening: Signal, clean: Signal, tool: str) -> Metrics:
-    """A mouth made of speech that a device passed on, against that made of the speech itself.
+    """Compare a mouth generated from processed speech with that from the unprocessed speech.
 
     Args:
-        opening, clean: [T] as one tool reads them.
-        tool: names the tool in the metrics.
+        opening, clean: [T], measured by one tool.
+        tool: suffix of the metric names.
 
     Returns:
         ``clean_correlation`` at lag 0, ``clean_offset_frames`` (positive where the mouth is later)
@@ -112,8 +112,10 @@ def compare_with_clean(opening: Signal, clean: Signal, tool: str) -> Metrics:
     return {f"{name}.{tool}": value for name, value in metrics.items()}
 
 
-def calm(frames: NDArray[np.uint8], eyes: Signal | None, chunk: int, fps: float = FPS) -> Metrics:
-    """What needs no truth: movement of the whole picture, chunk borders, blinks."""
+def metrics_without_truth(
+    frames: NDArray[np.uint8], eyes: Signal | None, chunk: int, fps: float = FPS
+) -> Metrics:
+    """Metrics that need no truth: change of the whole frame, chunk borders, blinks."""
     changes = frame_changes(frames, np.ones(frames.shape[1:3], np.float32))
     found = None if eyes is None else blinks(eyes, fps)
     return {

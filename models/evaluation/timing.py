@@ -1,4 +1,4 @@
-"""Measures how long a generator computes, without changing what it makes."""
+"""Measures how long a generator computes, without changing its frames."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from models.generator import Generator, Identity, Stream
 
 
 class Stopwatch:
-    """Adds up the seconds of the calls made through it."""
+    """Accumulates seconds; ``clock`` returns seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self.seconds = 0.0
 
     def add(self, began: float) -> None:
-        """Count the time since ``began``, a reading of ``now``."""
+        """Add the time since ``began``, a value of ``now``."""
         self.seconds += self._clock() - began
 
     def now(self) -> float:
-        """The clock's reading, seconds."""
+        """Current time of the clock, seconds."""
         return self._clock()
 
 
 class TimedGenerator(Generic[Identity, Stream]):
-    """Implements ``Generator`` by another one; its watch counts the time inside ``generate``."""
+    """Wraps a ``Generator``; ``watch`` accumulates the time inside ``generate``."""
 
     def __init__(
         self, generator: Generator[Identity, Stream], watch: Stopwatch | None = None
@@ -43,19 +43,19 @@ class TimedGenerator(Generic[Identity, Stream]):
         self.sample_rate = generator.sample_rate
 
     def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
-        """As the inner generator does; not counted."""
+        """As the wrapped generator; not counted."""
         return self.inner.prepare(portrait)
 
     def open(
         self, identity: Identity, *, seed: int = 0, speech: NDArray[np.float32] | None = None
     ) -> Stream:
-        """As the inner generator does; not counted."""
+        """As the wrapped generator; not counted."""
         return self.inner.open(identity, seed=seed, speech=speech)
 
     def generate(
         self, streams: Sequence[Stream], audio: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.uint8]]:
-        """As the inner generator does; counted."""
+        """As the wrapped generator; counted."""
         began = self.watch.now()
         chunks = self.inner.generate(streams, audio)
         self.watch.add(began)

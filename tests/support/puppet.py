@@ -26,7 +26,7 @@ LOUDEST = 0.3
 
 @cache
 def portrait() -> Portrait:
-    """The photograph's portrait: the puppet at rest."""
+    """The photograph's portrait: the neutral puppet."""
     return prepare_portrait(load_image(PHOTO))
 
 
@@ -96,9 +96,9 @@ def write_clip(data: Path, name: str, split: str, frames: int = 50, seed: int = 
 
 @dataclass
 class PuppetStream:
-    """The openings of frames still to be shown, oldest first."""
+    """Mouth openings of the frames to come, oldest first."""
 
-    waiting: list[float]
+    openings: list[float]
 
 
 class PuppetGenerator:
@@ -113,7 +113,7 @@ class PuppetGenerator:
         self.sample_rate = SAMPLE_RATE
 
     def prepare(self, picture: NDArray[np.uint8]) -> None:
-        """Nothing is static but the puppet itself."""
+        """The puppet needs no identity."""
 
     def open(
         self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None
@@ -130,8 +130,8 @@ class PuppetGenerator:
         """The next four frames of each stream."""
         chunks = []
         for stream, samples in zip(streams, audio, strict=True):
-            own = samples[: self.chunk_frames * FRAME_SAMPLES]
-            stream.waiting += openings(own).tolist()
-            shown = [stream.waiting.pop(0) for _ in range(self.chunk_frames)]
-            chunks.append(np.stack([paint(self.scale * value) for value in shown]))
+            chunk = samples[: self.chunk_frames * FRAME_SAMPLES]
+            stream.openings += openings(chunk).tolist()
+            next_openings = [stream.openings.pop(0) for _ in range(self.chunk_frames)]
+            chunks.append(np.stack([paint(self.scale * value) for value in next_openings]))
         return chunks

@@ -1,4 +1,4 @@
-"""Operations are booked to the module and the resolution that they belong to."""
+"""Operations are attributed to their module and resolution; costs and gains of the models."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from models.bench.cost import MOVED, Costs, gain, probe
+from models.bench.cost import HOISTED, Costs, gain
 from models.bench.flops import by_kind, count_flops, label_of, on_meta, total
+from models.bench.probes import cost_counter
 from models.errors import LiveheadError
 from models.lightning.plan import parse
 from models.registry import PaperFlops, find_card
@@ -19,7 +20,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.slow]
 # NOTES of the published models: GMAC of one step at 512x512 and the published number of frames.
 PUBLISHED = {"hallo": 26975.9, "echomimic": 16086.6, "echomimic-acc": 7522.3, "memo": 29760.0}
 # The same without discarded work; of MEMO also what repeats is taken off.
-LEAN = {"hallo": 24197.0, "echomimic": 14156.1, "memo": 27186.0 - 1550.0 - 204.7}
+WITHOUT_REDUNDANT = {"hallo": 24197.0, "echomimic": 14156.1, "memo": 27186.0 - 1550.0 - 204.7}
 # conv_in, the last layer and the head with nothing left out; ours: less reference reading.
 LIGHT = {"hallo": 2624.9, "echomimic": 2 * 628.7 + 149.0, "echomimic-acc": 628.7, "memo": 2959.0}
 # The same tables by kind of module: at 1/8, 1/16, 1/32 and 1/64 of the picture's side.
@@ -80,7 +81,7 @@ def paper_of(name: str) -> PaperFlops:
 @cache
 def costs_of(name: str) -> Costs:
     """At the published size; counted once for all tests."""
-    return probe(name)(512, paper_of(name).frames, paper_of(name).face_share)
+    return cost_counter(name)(512, paper_of(name).frames, paper_of(name).face_share)
 
 
 class Net(nn.Module):
@@ -126,10 +127,10 @@ def test_labels_name_the_kind_and_the_resolution(path: str, label: tuple[str, in
 def test_steps_cost_what_the_publishers_code_costs(name: str) -> None:
     costs = costs_of(name)
     assert total(costs.published) / 1e9 == pytest.approx(PUBLISHED[name], rel=0.02)
-    assert total(costs.light) < total(costs.plain_light) < total(costs.key)
+    assert total(costs.light_dfa) < total(costs.light) < total(costs.key)
     assert total(costs.key) < total(costs.published)
-    if name in LEAN:
-        assert total(costs.key) / 1e9 == pytest.approx(LEAN[name], rel=0.02)
+    if name in WITHOUT_REDUNDANT:
+        assert total(costs.key) / 1e9 == pytest.approx(WITHOUT_REDUNDANT[name], rel=0.02)
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -142,30 +143,31 @@ def test_every_kind_costs_what_it_does_in_the_publishers_code(name: str) -> None
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_light_step_costs_what_the_publishers_last_layer_does_less_its_waste(name: str) -> None:
+def test_a_light_step_costs_the_publishers_last_layer_without_redundant_work(
+    name: str,
+) -> None:
     """What is left out there: the reference's keys and values, in attention of unconditional rows
     the discarded pass, and of MEMO what its memory holds."""
     costs, rows = costs_of(name), paper_of(name).frames * (1 if name == "echomimic-acc" else 2)
-    channels, places = 320, 64 * 64
-    waste = 2 * rows * places * channels**2  # projections of the reference
-    if (
-        rows > paper_of(name).frames
-    ):  # 2 of 5 products, and the bare pass's queries, keys, values, output
-        waste += paper_of(name).frames * (2 * 2 * places**2 * channels + 4 * places * channels**2)
+    channels, tokens = 320, 64 * 64
+    redundant = 2 * rows * tokens * channels**2  # projections of the reference
+    frames = paper_of(name).frames
+    if rows > frames:  # 2 of 5 products, and the bare pass's queries, keys, values, output
+        redundant += frames * (2 * 2 * tokens**2 * channels + 4 * tokens * channels**2)
     if name == "memo":  # queries, keys and values of two attentions and the way in, of past frames
-        waste += 7 * rows * places * channels**2
-    assert total(costs.plain_light) / 1e9 == pytest.approx(LIGHT[name] - waste / 1e9, rel=0.02)
+        redundant += 7 * rows * tokens * channels**2
+    assert total(costs.light) / 1e9 == pytest.approx(LIGHT[name] - redundant / 1e9, rel=0.02)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_layer_without_the_reference_costs_less_at_key_and_light_steps(name: str) -> None:
-    whole = probe(name)(128, 4, 0.5)
-    less = probe(name)(128, 4, 0.5, frozenset([LAST]))
+    whole = cost_counter(name)(128, 4, 0.5)
+    less = cost_counter(name)(128, 4, 0.5, frozenset([LAST]))
     assert less.published == whole.published
-    for step in ("key", "light", "plain_light"):
+    for step in ("key", "light_dfa", "light"):
         assert total(getattr(less, step)) < total(getattr(whole, step))
     with pytest.raises(LiveheadError, match=LAST):
-        probe(name)(128, 4, 0.5, frozenset(["up_blocks.3.resnets.2"]))
+        cost_counter(name)(128, 4, 0.5, frozenset(["up_blocks.3.resnets.2"]))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -174,15 +176,15 @@ def test_the_papers_number_of_key_steps_gives_at_least_its_gain(name: str) -> No
     promised = gain(costs_of(name), claim.steps, claim.key_steps)
     assert promised.lightning_dfa >= claim.ratio
     assert promised.lightning_dfa > promised.lightning > 1
-    assert promised.lean > 1.02
+    assert promised.redundant > 1.02
 
 
 def test_what_moved_out_of_the_steps_is_paid_once() -> None:
     costs = costs_of("memo")
-    assert set(MOVED) - set(costs.once) == {"audio keys"}
-    once = sum(costs.once[what] for what in MOVED if what in costs.once)
+    assert set(HOISTED) - set(costs.once) == {"audio keys"}
+    once = sum(costs.once[what] for what in HOISTED if what in costs.once)
     promised = gain(costs, 1, 1)
-    assert promised.lean == total(costs.published) / (once + total(costs.key))
+    assert promised.redundant == total(costs.published) / (once + total(costs.key))
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -193,10 +195,10 @@ def test_the_plan_that_a_model_brings_gives_at_least_the_papers_gain(name: str) 
 
 
 def test_a_whole_foreground_saves_nothing() -> None:
-    costs = probe("echomimic-acc")(128, 4, 1.0)
-    assert costs.light == costs.plain_light
+    costs = cost_counter("echomimic-acc")(128, 4, 1.0)
+    assert costs.light_dfa == costs.light
 
 
 def test_an_unknown_model_is_named() -> None:
     with pytest.raises(LiveheadError, match="echomimic-acc"):
-        probe("mini")
+        cost_counter("mini")

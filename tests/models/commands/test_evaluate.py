@@ -16,7 +16,7 @@ from PIL import Image
 from models.commands import evaluate as command
 from models.errors import LiveheadError, PortraitError
 from models.evaluation.mouth_metric import MouthMetric, load_mouth_metric, save_mouth_metric
-from models.evaluation.tasks import find_ruler
+from models.evaluation.tasks import find_mouth_metric
 from models.fake import FakeGenerator
 from tests.support.puppet import PHOTO, PuppetGenerator, babble, write_clip
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.unit
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One training clip, one held-out clip of two seconds, and a ruler that knows nothing."""
+    """One training clip, one held-out clip of two seconds, and an untrained mouth metric."""
     folder = tmp_path_factory.mktemp("data")
     write_clip(folder, "000", "train", frames=8)
     write_clip(folder, "900", "held_out", frames=50, seed=2)
@@ -64,15 +64,15 @@ def test_held_out_clip_end_to_end(
     pytest.importorskip("matplotlib")
     out = tmp_path / "report"
     assert evaluate("--data", str(data), "--out", str(out), "--json") == 0
-    told = last_line(capsys)
-    assert list(told["clips"]) == ["900"]
-    assert told["passed"] is False
-    metrics = told["clips"]["900"]
+    record = last_line(capsys)
+    assert list(record["clips"]) == ["900"]
+    assert record["passed"] is False
+    metrics = record["clips"]["900"]
     for name in ("mouth_correlation.ruler", "frame_change", "psnr_mouth", "border_ratio_excess"):
         assert isinstance(metrics[name], float), name
     assert metrics["ms_per_frame"] > 0
-    assert set(told["bars"]) >= {"mouth_correlation.ruler", "frame_change", "blinks_per_minute"}
-    assert json.loads((out / "report.json").read_text()) == told
+    assert set(record["bars"]) >= {"mouth_correlation.ruler", "frame_change", "blinks_per_minute"}
+    assert json.loads((out / "report.json").read_text()) == record
     for kind in ("long", "second", "curves"):
         with Image.open(out / f"clip_900_{kind}.png") as picture:
             assert picture.width > 800
@@ -90,8 +90,8 @@ def test_recordings_without_truth(
     data: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    out, ruler = tmp_path / "speech", str(data / "ruler.pt")
-    words = ("--speech", str(recording), "--portrait", str(PHOTO), "--ruler", ruler)
+    out, path = tmp_path / "speech", str(data / "ruler.pt")
+    words = ("--speech", str(recording), "--portrait", str(PHOTO), "--ruler", path)
     evaluate(*words, "--out", str(out), "--seconds", "1.3", "--json")
     channels = last_line(capsys)["speech"]["hello.wav"]
     assert list(channels) == ["clean", "microphone", "telephone"]
@@ -138,7 +138,7 @@ def test_recordings_have_any_frame_rate(
     assert last_line(capsys)["speech"]["hello.wav"]["telephone"]["frame_change_levels"] > 0
 
 
-def test_the_ruler_is_kept_until_its_clips_change(
+def test_the_mouth_metric_is_kept_until_its_clips_change(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = []
@@ -148,20 +148,20 @@ def test_the_ruler_is_kept_until_its_clips_change(
         return MouthMetric()
 
     monkeypatch.setattr("models.evaluation.tasks.train_mouth_metric", train)
-    assert find_ruler(data) is not None and not trained
+    assert find_mouth_metric(data) is not None and not trained
     for name in ("000", "001"):
         write_clip(tmp_path, name, "train", frames=4)
-        assert find_ruler(tmp_path) is not None
-    find_ruler(tmp_path)
+        assert find_mouth_metric(tmp_path) is not None
+    find_mouth_metric(tmp_path)
     assert trained == [["000"], ["000", "001"]]
     assert load_mouth_metric(tmp_path / "ruler.pt")[1] == ["000", "001"]
 
 
-def test_without_training_clips_there_is_no_ruler(
+def test_without_training_clips_there_is_no_mouth_metric(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_clip(tmp_path, "900", "held_out", frames=4)
-    assert find_ruler(tmp_path) is None
+    assert find_mouth_metric(tmp_path) is None
     assert "landmarks" in capsys.readouterr().err
 
 

@@ -90,19 +90,19 @@ def test_picture_and_sound_stay_together(
         == 0
     )
 
-    frames, times, heard, heard_rate = decode(out)
+    frames, times, decoded, decoded_rate = decode(out)
     # Lossy containers may add a packet's padding to the sound.
     assert math.ceil(SECONDS * FPS) <= len(frames) <= math.ceil((SECONDS + 0.06) * FPS)
     assert [read_counter(frame) for frame in frames] == list(range(len(frames)))
     assert times == pytest.approx([n / FPS for n in range(len(frames))], abs=1e-3)
-    assert heard.shape[1] == channels
-    assert heard_rate == (rate if rate in AAC_RATES else 48_000)
+    assert decoded.shape[1] == channels
+    assert decoded_rate == (rate if rate in AAC_RATES else 48_000)
     flash = np.array([frame[200:].mean() > 128 for frame in frames])
-    loud = np.abs(heard[:, 0]) > 0.15
+    loud = np.abs(decoded[:, 0]) > 0.15
     for begin in BEEPS:
         lit = times[int(np.flatnonzero(flash & (np.array(times) > begin - 0.2))[0])]
-        after = np.flatnonzero(loud & (np.arange(len(loud)) / heard_rate > begin - 0.2))
-        assert lit == pytest.approx(after[0] / heard_rate, abs=1 / FPS)
+        after = np.flatnonzero(loud & (np.arange(len(loud)) / decoded_rate > begin - 0.2))
+        assert lit == pytest.approx(after[0] / decoded_rate, abs=1 / FPS)
 
 
 def test_lengths_are_exact(tmp_path: Path, portrait: Path, speech: Path) -> None:

@@ -1,1 +1,1 @@
-"""Tests of the measuring tools."""
+"""Tests of ``models.evaluation``."""

@@ -9,31 +9,31 @@ import numpy as np
 import pytest
 
 from models.dataset.clips import load_clip
-from models.evaluation.compare import Reading, compare, read_video, rest_of
+from models.evaluation.compare import VideoTracks, compare, neutral_opening, track_video
 from models.evaluation.eval_clip import EvalClip, generate, lip_frames, make_eval_clip
-from models.evaluation.faces import track_face
+from models.evaluation.face_track import track_face
 from tests.support.puppet import PuppetGenerator, write_clip
 
 pytestmark = pytest.mark.unit
 
 
-Case = tuple[EvalClip, Reading]
+Case = tuple[EvalClip, VideoTracks]
 
 
 @pytest.fixture(scope="module")
 def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    """A small clip, and how landmarks read its truth."""
+    """A small clip, and the landmark tracks of its truth."""
     data = tmp_path_factory.mktemp("data")
     clip = load_clip(write_clip(data, "900", "held_out", frames=50))
-    subject = make_eval_clip(clip, PuppetGenerator(), None, 60.0)
-    return subject, read_video(subject.truth, subject, None, "truth")
+    eval_clip = make_eval_clip(clip, PuppetGenerator(), None, 60.0)
+    return eval_clip, track_video(eval_clip.truth, eval_clip, None, "truth")
 
 
 def measured(case: Case, generator: PuppetGenerator) -> dict[str, float]:
     """All metrics of one generator on the small clip, by landmarks alone."""
-    subject, true = case
-    frames = generate(generator, None, subject, "test")
-    return compare(frames, read_video(frames, subject, None, "test"), subject, true, 4)
+    eval_clip, truth = case
+    frames = generate(generator, None, eval_clip, "test")
+    return compare(frames, track_video(frames, eval_clip, None, "test"), eval_clip, truth, 4)
 
 
 def test_an_exact_generator_is_perfect(case: Case) -> None:
@@ -74,21 +74,21 @@ def test_lip_sounds_come_from_their_times(tmp_path: Path) -> None:
 
 def test_seconds_and_boxes_stay_inside(tmp_path: Path) -> None:
     clip = load_clip(write_clip(tmp_path, "000", "train", frames=50))
-    subject = make_eval_clip(clip, PuppetGenerator(), None, 1.0)
-    assert subject.truth.shape == (25, 256, 256, 3)
-    assert subject.audio.size == 25 * 640
-    assert (subject.boxes[:, 2:] > subject.boxes[:, :2]).all()
-    assert subject.boxes.min() >= 0 and subject.boxes.max() <= 256
-    assert not (subject.head * subject.background).any()
-    assert subject.background.sum() > 0
+    eval_clip = make_eval_clip(clip, PuppetGenerator(), None, 1.0)
+    assert eval_clip.truth.shape == (25, 256, 256, 3)
+    assert eval_clip.audio.size == 25 * 640
+    assert (eval_clip.boxes[:, 2:] > eval_clip.boxes[:, :2]).all()
+    assert eval_clip.boxes.min() >= 0 and eval_clip.boxes.max() <= 256
+    assert not (eval_clip.head * eval_clip.background).any()
+    assert eval_clip.background.sum() > 0
 
 
 def test_no_face_no_track() -> None:
     assert track_face(np.zeros((3, 256, 256, 3), np.uint8)) is None
 
 
-def test_rest_is_what_silence_shows() -> None:
+def test_neutral_opening_is_that_of_silence() -> None:
     opening = np.concatenate([np.full(20, 0.1), np.full(60, 0.9), np.full(20, 0.5)])
-    assert rest_of(opening, np.arange(100) < 20) == pytest.approx(0.1)
-    assert rest_of(opening[30:], np.zeros(70, bool)) == pytest.approx(0.5)
-    assert math.isnan(rest_of(np.full(9, np.nan), np.ones(9, bool)))
+    assert neutral_opening(opening, np.arange(100) < 20) == pytest.approx(0.1)
+    assert neutral_opening(opening[30:], np.zeros(70, bool)) == pytest.approx(0.5)
+    assert math.isnan(neutral_opening(np.full(9, np.nan), np.ones(9, bool)))

@@ -1,4 +1,4 @@
-"""The small network that reads mouths: geometry of its crops, learning, keeping."""
+"""The mouth metric: geometry of its crops, training, files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from models.evaluation.mouth_metric import (
     crop,
     load_mouth_metric,
     pose_of,
-    read_frames,
     save_mouth_metric,
+    track_mouth,
     train_mouth_metric,
-    truth_readings,
+    true_mouth_tracks,
 )
 from tests.support.puppet import paint, portrait, write_clip
 
@@ -48,36 +48,36 @@ def test_crops_turn_with_the_head() -> None:
     assert turned[32, 24].max() == 0 and turned[32, 72].min() == 255
 
 
-def test_readings_of_the_truth() -> None:
+def test_mouth_tracks_of_the_truth() -> None:
     mouth = np.zeros((2, 13), np.float32)
     mouth[1, :3] = (0.5, 0.2, 0.3)
     mouth[1, 7] = 0.4
-    assert truth_readings(mouth)[1] == pytest.approx([0.5, 0.5, 0.4])
+    assert true_mouth_tracks(mouth)[1] == pytest.approx([0.5, 0.5, 0.4])
 
 
 @pytest.mark.slow
 def test_learns_a_puppet(tmp_path: Path) -> None:
     clips = [load_clip(write_clip(tmp_path, "000", "train"))]
-    ruler = train_mouth_metric(clips, steps=60)
+    mouth_metric = train_mouth_metric(clips, steps=60)
     wide = np.linspace(0, 1, 30)[np.random.default_rng(1).permutation(30)]
     frames = np.stack([paint(float(value)) for value in wide])
     pose = pose_of(np.tile(portrait().eyes_xy, (30, 1)), np.tile(portrait().mouth_xy + 2, (30, 1)))
-    read = read_frames(ruler, frames, pose)
-    assert read.shape == (30, 3)
-    assert correlation(read[:, 0], wide) > 0.9
+    tracks = track_mouth(mouth_metric, frames, pose)
+    assert tracks.shape == (30, 3)
+    assert correlation(tracks[:, 0], wide) > 0.9
 
 
-def test_is_kept_and_found_again(tmp_path: Path) -> None:
+def test_a_file_gives_the_same_network(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    ruler, path = MouthMetric().eval(), tmp_path / "ruler.pt"
-    save_mouth_metric(ruler, path, ["000", "001"])
+    mouth_metric, path = MouthMetric().eval(), tmp_path / "ruler.pt"
+    save_mouth_metric(mouth_metric, path, ["000", "001"])
     again, names = load_mouth_metric(path)
     picture = torch.rand(2, 3, *SIZE)
-    assert torch.equal(ruler(picture), again(picture))
+    assert torch.equal(mouth_metric(picture), again(picture))
     assert names == ["000", "001"]
 
 
-def test_refuses_what_is_no_ruler(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         load_mouth_metric(tmp_path / "none.pt")
     assert caught.value.code == "missing_weights"

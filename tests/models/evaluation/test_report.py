@@ -8,7 +8,14 @@ import math
 import pytest
 
 from models.evaluation.compare import Metrics
-from models.evaluation.report import judge, mean_of, metrics_of, record, table_rows, word
+from models.evaluation.report import (
+    judge,
+    mean_metrics,
+    metric_names,
+    record,
+    table_rows,
+    verdict_text,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -68,7 +75,7 @@ def test_one_bad_clip_fails_its_bar(bar: str, changed: dict[str, float]) -> None
 def test_what_is_not_measured_does_not_pass() -> None:
     unknown = good(frame_change=math.nan)
     assert verdict_on("frame_change", unknown) is None
-    assert word(None) == "not measured"
+    assert verdict_text(None) == "not measured"
     assert record({"a": unknown})["passed"] is False
     assert judge([])[0].passed is None
 
@@ -76,15 +83,15 @@ def test_what_is_not_measured_does_not_pass() -> None:
 def test_every_tool_that_measured_must_agree() -> None:
     both = ["mouth_correlation.ruler", "mouth_correlation.landmarks"]
     blind = good(mouth_correlation__ruler=math.nan)
-    assert metrics_of("mouth_correlation", [good()]) == both
-    assert metrics_of("mouth_correlation", [blind]) == both[1:]
-    assert metrics_of("mouth_correlation", [{}]) == both[:1]
-    assert metrics_of("frame_change", [good()]) == ["frame_change"]
+    assert metric_names("mouth_correlation", [good()]) == both
+    assert metric_names("mouth_correlation", [blind]) == both[1:]
+    assert metric_names("mouth_correlation", [{}]) == both[:1]
+    assert metric_names("frame_change", [good()]) == ["frame_change"]
     assert verdict_on("mouth_correlation.ruler", good(), blind) is None
 
 
 def test_means_leave_out_what_is_missing() -> None:
-    means = mean_of([{"a": 1.0, "b": math.nan}, {"a": 3.0, "b": 5.0, "c": math.nan}])
+    means = mean_metrics([{"a": 1.0, "b": math.nan}, {"a": 3.0, "b": 5.0, "c": math.nan}])
     assert (means["a"], means["b"]) == (2, 5)
     assert math.isnan(means["c"])
 
@@ -94,6 +101,6 @@ def test_table_and_record() -> None:
     assert headings == ["metric", "900", "901", "mean", "bar", "verdict"]
     change = next(row for row in rows if row[0] == "frame_change")
     assert change == ["frame_change", 1.1, "-", 1.1, "<= 1.3", "not measured"]
-    told = json.loads(json.dumps(record({"901": good(frame_change=math.inf)}), allow_nan=False))
-    assert told["clips"]["901"]["frame_change"] is None
-    assert told["bars"]["mouth_correlation.ruler"] == {"asks": ">= 0.75", "passed": True}
+    parsed = json.loads(json.dumps(record({"901": good(frame_change=math.inf)}), allow_nan=False))
+    assert parsed["clips"]["901"]["frame_change"] is None
+    assert parsed["bars"]["mouth_correlation.ruler"] == {"asks": ">= 0.75", "passed": True}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from models.dataset.clips import FRAME_SAMPLES
 from models.evaluation.measure import correlation
 from models.evaluation.speech import (
-    calm,
     compare_with_clean,
     compare_with_sound,
-    loudness,
+    loudness_track,
+    metrics_without_truth,
     pauses,
 )
 from tests.support.puppet import babble, openings
@@ -31,21 +31,21 @@ def audio() -> NDArray[np.float32]:
 
 
 def test_loudness_has_one_value_a_frame(audio: NDArray[np.float32]) -> None:
-    assert loudness(audio).shape == (FRAMES,)
-    assert loudness(audio[:-1]).shape == (FRAMES,)
-    assert loudness(4 * audio) == pytest.approx(2 * loudness(audio))
+    assert loudness_track(audio).shape == (FRAMES,)
+    assert loudness_track(audio[:-1]).shape == (FRAMES,)
+    assert loudness_track(4 * audio) == pytest.approx(2 * loudness_track(audio))
 
 
 @pytest.mark.parametrize("fps", [24.0, 30.0])
 def test_loudness_follows_the_frame_rate(audio: NDArray[np.float32], fps: float) -> None:
-    slower = loudness(audio, fps)
+    slower = loudness_track(audio, fps)
     assert slower.size == FRAMES * fps / 25
     at = np.arange(slower.size) * 25 / fps
-    assert correlation(slower, np.interp(at, np.arange(FRAMES), loudness(audio))) > 0.9
+    assert correlation(slower, np.interp(at, np.arange(FRAMES), loudness_track(audio))) > 0.9
 
 
 def test_pauses_are_long_and_settled(audio: NDArray[np.float32]) -> None:
-    quiet = np.flatnonzero(pauses(loudness(audio)))
+    quiet = np.flatnonzero(pauses(loudness_track(audio)))
     assert 101 <= quiet[0] <= 106
     assert 136 <= quiet[-1] <= 139
     assert quiet.size == quiet[-1] - quiet[0] + 1
@@ -88,7 +88,7 @@ def test_a_mouth_against_that_of_the_clean_recording(audio: NDArray[np.float32])
 def test_calm_needs_no_truth() -> None:
     frames = np.zeros((20, 8, 8, 3), np.uint8)
     frames[::2] = 10
-    metrics = calm(frames, None, 4)
+    metrics = metrics_without_truth(frames, None, 4)
     assert metrics["frame_change_levels"] == pytest.approx(10)
     assert metrics["border_ratio"] == pytest.approx(1)
     assert math.isnan(metrics["blinks_per_minute"])

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from models.errors import LiveheadError
-from models.evaluation.pictures import liveliest
-from models.evaluation.plots import need_matplotlib, plot_tracks
+from models.evaluation.figures import liveliest_second, need_matplotlib, plot_tracks
 from models.io.contact_sheet import (
     CELL,
     COLUMNS,
@@ -64,9 +63,9 @@ def test_places() -> None:
 def test_liveliest_second() -> None:
     opening = np.zeros(300)
     opening[150:174:2] = 1
-    assert 145 <= liveliest(opening, 300) <= 152
-    assert liveliest(None, 300) == 0
-    assert liveliest(opening[:10], 10) == 0
+    assert 145 <= liveliest_second(opening, 300) <= 152
+    assert liveliest_second(None, 300) == 0
+    assert liveliest_second(opening[:10], 10) == 0
 
 
 def test_plots_are_written(tmp_path: Path) -> None:

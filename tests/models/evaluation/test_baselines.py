@@ -1,4 +1,4 @@
-"""Controls of a plan: as dear as it by measured times, keys where a known drift says."""
+"""Baselines of a plan: equal cost by measured times, keys placed by a known drift."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.evaluation.controls import controls_of, drift_of, step_times
-from models.evaluation.plans import Inputs
+from models.evaluation.baselines import feature_drift, find_baselines, step_times
+from models.evaluation.plans import SamplerInputs
 from models.lightning.cache import FeatureCache
 from models.lightning.plan import StepPlan, full_plan, parse
 from models.mini.config import MINI
@@ -23,7 +23,7 @@ LEVELS = (1.0, 1.1, 1.2, 4.0, 4.1, 4.2)  # of the cached feature at each step: o
 
 
 class Clock:
-    """Time that only networks spend."""
+    """Time that advances in networks alone."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -79,35 +79,37 @@ def backbone() -> Backbone:
 
 
 @pytest.fixture
-def inputs(backbone: Backbone) -> Inputs:
+def inputs(backbone: Backbone) -> SamplerInputs:
     """Three chunks."""
     pipeline: Any = SimpleNamespace(spec=SimpleNamespace(schedule=MINI.schedule), backbone=backbone)
-    return Inputs(pipeline, [(Condition(), torch.zeros(1, 2, 4, 3, 3))] * 3, lambda: None)
+    return SamplerInputs(pipeline, [(Condition(), torch.zeros(1, 2, 4, 3, 3))] * 3, lambda: None)
 
 
 @pytest.mark.parametrize(("plan", "batch"), [("6:0,4", 1), ("6:0,4+parallel", 3)])
-def test_steps_are_timed(inputs: Inputs, backbone: Backbone, plan: str, batch: int) -> None:
+def test_steps_are_timed(inputs: SamplerInputs, backbone: Backbone, plan: str, batch: int) -> None:
     assert step_times(inputs, parse(plan), backbone.clock) == (KEY, LIGHT)
     assert set(backbone.batches) == {batch}
 
 
-def test_drift_is_relative_and_zero_at_its_own_step(inputs: Inputs) -> None:
-    drift = drift_of(inputs, 6)
+def test_drift_is_relative_and_zero_at_its_own_step(inputs: SamplerInputs) -> None:
+    drift = feature_drift(inputs, 6)
     assert drift.shape == (6, 6)
     assert not drift.diagonal().any()
     assert drift[0] == pytest.approx([abs(level - 1) / level for level in LEVELS])
 
 
-def test_controls_cost_the_same_and_avoid_the_jump(inputs: Inputs, backbone: Backbone) -> None:
+def test_baselines_cost_the_same_and_avoid_the_jump(
+    inputs: SamplerInputs, backbone: Backbone
+) -> None:
     asked = parse("6:0,5+parallel+from2")
-    found = controls_of(inputs, [full_plan(4), asked], backbone.clock)
-    assert [one.plan for one in found] == [asked]  # a plain plan is its own control
+    found = find_baselines(inputs, [full_plan(4), asked], backbone.clock)
+    assert [one.plan for one in found] == [asked]  # full sampling is its own baseline
     assert found[0].equal_cost == full_plan(3)  # 2 keys and 4 light steps: 14 / 5 = 2.8 full steps
     assert found[0].by_drift == StepPlan(6, (0, 3), parallel=True, estimate_from=2)
     assert (found[0].key_ms, found[0].light_ms) == (1000 * KEY, 1000 * LIGHT)
 
 
-def test_drift_is_the_mean_over_chunks(inputs: Inputs, backbone: Backbone) -> None:
+def test_drift_is_the_mean_over_chunks(inputs: SamplerInputs, backbone: Backbone) -> None:
     backbone.levels = (*LEVELS, *[1.0] * 12)  # two of three chunks do not drift at all
     moved = np.array([abs(level - 1) / level for level in LEVELS])
-    assert drift_of(inputs, 6)[0] == pytest.approx(moved / 3)
+    assert feature_drift(inputs, 6)[0] == pytest.approx(moved / 3)

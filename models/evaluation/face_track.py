@@ -1,4 +1,4 @@
-"""The first ruler: face landmarks of every frame, as lip gap, lip width and eye openness."""
+"""Tracks a face through a video by landmarks: lip gap, lip width and eye openness."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ UPPER_LIP, LOWER_LIP = 13, 14
 LIP_CORNERS = (78, 308)
 EYELIDS = ((159, 145), (386, 374))
 MIN_PRESENCE = 0.5
-_SEARCHED = 5
-"""Frames, spread over the video, in which a face is looked for."""
+_SEARCHED_FRAMES = 5
+"""Number of frames, evenly spread, in which a face is searched."""
 
 Signal = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class FaceTrack:
-    """What landmarks say about a video of T frames; NaN where no face was seen.
+    """Landmark measurements of a video of T frames; NaN where no face was found.
 
     Attributes:
-        gap: between the inner lips; width: between the corners of the mouth; eyes: between the
-            lids, mean of both eyes; each [T] in units of ``unit``.
+        gap: between the inner lips, [T].
+        width: between the corners of the mouth, [T].
+        eyes: between the eyelids, mean of both eyes, [T].
         eyes_xy: middles of the picture's left and right eye, [T, 2, 2], pixels.
         mouth_xy: middle of the lips, [T, 2], pixels.
-        unit: median distance from the middle of the eyes to the mouth, pixels.
+        unit: median distance from the middle of the eyes to the mouth, pixels; the unit of ``gap``,
+            ``width`` and ``eyes``.
     """
 
     gap: Signal
@@ -44,24 +46,24 @@ class FaceTrack:
 def track_face(frames: NDArray[np.uint8], label: str = "landmarks") -> FaceTrack | None:
     """Measure RGB uint8 [T, H, W, 3]; None if no face is found in it.
 
-    The face is searched once and every frame starts from there, so that a frame's measure does not
-    depend on the frames before it.
+    The face is searched once and every frame starts from that position, so that no measurement
+    depends on earlier frames.
     """
     face = _first_face(frames)
     if face is None:
         return None
     marks = [locate_landmarks(frame, face) for frame in progress(frames, label, len(frames))]
-    seen = np.array([one.presence >= MIN_PRESENCE for one in marks])
-    if not seen.any():
+    found = np.array([one.presence >= MIN_PRESENCE for one in marks])
+    if not found.any():
         return None
     between = np.stack([one.eyes.mean(0) for one in marks])
     mouth = np.stack([one.mouth for one in marks])
-    unit = float(np.median(np.linalg.norm(mouth - between, axis=1)[seen]))
+    unit = float(np.median(np.linalg.norm(mouth - between, axis=1)[found]))
     lids = np.mean([_distances(marks, *pair) for pair in EYELIDS], axis=0)
     return FaceTrack(
-        np.where(seen, _distances(marks, UPPER_LIP, LOWER_LIP) / unit, np.nan),
-        np.where(seen, _distances(marks, *LIP_CORNERS) / unit, np.nan),
-        np.where(seen, lids / unit, np.nan),
+        np.where(found, _distances(marks, UPPER_LIP, LOWER_LIP) / unit, np.nan),
+        np.where(found, _distances(marks, *LIP_CORNERS) / unit, np.nan),
+        np.where(found, lids / unit, np.nan),
         np.stack([one.eyes for one in marks]).astype(np.float64),
         mouth.astype(np.float64),
         unit,
@@ -69,7 +71,7 @@ def track_face(frames: NDArray[np.uint8], label: str = "landmarks") -> FaceTrack
 
 
 def _first_face(frames: NDArray[np.uint8]) -> Face | None:
-    for k in np.linspace(0, len(frames) - 1, _SEARCHED).astype(int):
+    for k in np.linspace(0, len(frames) - 1, _SEARCHED_FRAMES).astype(int):
         found = detect_faces(frames[k])
         if found and locate_landmarks(frames[k], found[0]).presence >= MIN_PRESENCE:
             return found[0]

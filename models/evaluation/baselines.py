@@ -1,4 +1,4 @@
-"""What a step plan is held against: plain sampling of equal cost, and key steps placed by drift."""
+"""Baselines of a step plan: full sampling of equal cost, and key steps placed by drift."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.evaluation.plans import TIMED_CHUNKS, Inputs
+from models.evaluation.plans import TIMED_CHUNKS, SamplerInputs
 from models.io.console import progress
 from models.lightning.cache import FeatureCache
 from models.lightning.denoiser import Denoiser
@@ -25,13 +25,13 @@ DRIFT_CHUNKS = 12
 
 
 @dataclass(frozen=True)
-class Controls:
-    """The controls of one plan that has light steps, and what they were chosen by.
+class Baselines:
+    """The baselines of one plan that has light steps, and the times that chose them.
 
     Attributes:
         plan: the plan itself.
-        equal_cost: the plain plan that takes nearest to the same time.
-        by_drift: as many key steps, where the cached features drift least.
+        equal_cost: full sampling that takes nearest to the same time.
+        by_drift: as many key steps, placed where the cached features drift least.
         key_ms, light_ms: measured for one chunk.
     """
 
@@ -42,34 +42,34 @@ class Controls:
     light_ms: float
 
 
-def controls_of(
-    inputs: Inputs, plans: Sequence[StepPlan], clock: Callable[[], float] = perf_counter
-) -> list[Controls]:
-    """The controls of those plans that have light steps; ``clock`` gives seconds."""
+def find_baselines(
+    inputs: SamplerInputs, plans: Sequence[StepPlan], clock: Callable[[], float] = perf_counter
+) -> list[Baselines]:
+    """The baselines of those plans that have light steps; ``clock`` gives seconds."""
     drifts: dict[int, NDArray[np.float64]] = {}
     found = []
     for plan in plans:
         if not plan.light_steps:
             continue
         if plan.steps not in drifts:
-            drifts[plan.steps] = drift_of(inputs, plan.steps)
+            drifts[plan.steps] = feature_drift(inputs, plan.steps)
         key, light = step_times(inputs, plan, clock)
         placed = placed_by_drift(drifts[plan.steps], len(plan.keys))
         by_drift = replace(plan, keys=placed.keys)
         found.append(
-            Controls(plan, same_cost(plan, key, light), by_drift, 1000 * key, 1000 * light)
+            Baselines(plan, same_cost(plan, key, light), by_drift, 1000 * key, 1000 * light)
         )
     return found
 
 
 @torch.inference_mode()
 def step_times(
-    inputs: Inputs, plan: StepPlan, clock: Callable[[], float] = perf_counter
+    inputs: SamplerInputs, plan: StepPlan, clock: Callable[[], float] = perf_counter
 ) -> tuple[float, float]:
     """Seconds of a key step and of a light step of ``plan``, medians over chunks.
 
-    Light steps that are predicted in one batch are measured in a batch of the largest group, and
-    share its time. The two kinds take turns, so that a busy machine slows both alike.
+    Parallel light steps are timed in a batch of the largest group and share its time. The two
+    kinds take turns, so that other load on the machine slows both equally.
     """
     backbone, times = inputs.pipeline.backbone, Sampler(inputs.pipeline.spec.schedule, plan).times
     batch = max(map(len, plan.groups)) - 1 if plan.parallel else 1
@@ -82,18 +82,18 @@ def step_times(
         _, cached = backbone.full(z, t, condition, keep=keep)
         keys.append(clock() - began)
         several = (cached.repeat(batch), torch.cat([z] * batch), t.repeat(batch))
-        told = condition.repeat(batch)
+        conditioning = condition.repeat(batch)
         began = clock()
-        backbone.tail(*several, told)
+        backbone.tail(*several, conditioning)
         lights.append((clock() - began) / batch)
     return median(keys[1:] or keys), median(lights[1:] or lights)
 
 
 @torch.inference_mode()
-def drift_of(inputs: Inputs, steps: int) -> NDArray[np.float64]:
-    """How far the cached feature at step j has moved from the one at step k, [T, T] over (k, j).
+def feature_drift(inputs: SamplerInputs, steps: int) -> NDArray[np.float64]:
+    """Drift of the cached features h in full sampling with T = ``steps``, mean over chunks, [T, T].
 
-    Relative to its own size, of plain sampling with T = ``steps``, the mean over chunks.
+    Element (k, j) is |h_j - h_k| / |h_j|.
     """
     sampler = Sampler(inputs.pipeline.spec.schedule, full_plan(steps))
     spread = np.linspace(0, len(inputs.chunks) - 1, min(DRIFT_CHUNKS, len(inputs.chunks)))
@@ -101,12 +101,12 @@ def drift_of(inputs: Inputs, steps: int) -> NDArray[np.float64]:
     total = np.zeros((steps, steps))
     for chunk in progress(chosen, f"drift over {steps} steps", len(chosen)):
         hidden = _features(inputs.pipeline.backbone, sampler, *chunk)
-        total += [[_moved(before, after) for after in hidden] for before in hidden]
+        total += [[_relative_change(before, after) for after in hidden] for before in hidden]
     return total / len(chosen)
 
 
 def _features(backbone: Denoiser, sampler: Sampler, condition: Any, start: Tensor) -> list[Tensor]:
-    """What each key step caches of one chunk, in order."""
+    """Hidden states that the key steps of one chunk cache, in order."""
     hidden: list[Tensor] = []
 
     def remember(_: int, __: Tensor, cached: FeatureCache | None) -> None:
@@ -117,5 +117,5 @@ def _features(backbone: Denoiser, sampler: Sampler, condition: Any, start: Tenso
     return hidden
 
 
-def _moved(before: Tensor, after: Tensor) -> float:
+def _relative_change(before: Tensor, after: Tensor) -> float:
     return float((after - before).norm() / after.norm().clamp(min=1e-12))
