@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from models.errors import LiveheadError
 
@@ -26,6 +25,30 @@ def _option(default: Any, text: str, **flag: Any) -> Any:
     """A field and its flag: help, choices, metavar, how to cast, and ``takes`` where a model's
     card must say that it knows the option. Without ``text`` there is no flag."""
     return field(default=default, metadata={**({"help": text} if text else {}), **flag})
+
+
+class ModelOptionError(LiveheadError):
+    """Raised when an option makes no sense (``bad_option``).
+
+    Attributes:
+        option: field of ``ModelOptions``.
+        expected: what it can be.
+        got: what it is.
+    """
+
+    def __init__(self, option: str, expected: str, got: object) -> None:
+        super().__init__(
+            f"expected {_flag_of(option)} as {expected}, got {got!r}", code="bad_option"
+        )
+        self.option, self.expected, self.got = option, expected, got
+
+
+class FlagGroup(Protocol):
+    """Where flags are added: a parser of ``argparse``, or a group of one."""
+
+    def add_argument(self, *flags: str, **settings: Any) -> Any:
+        """Add one flag."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -92,15 +115,17 @@ class ModelOptions:
         """Refuse what cannot work, before gigabytes are read.
 
         Raises:
-            LiveheadError: an option makes no sense (``bad_option``).
+            ModelOptionError: an option makes no sense.
         """
-        _need(self.threads >= 0, "--threads", "at least one thread", self.threads)
-        wide = self.size >= SIZE_STEP and self.size % SIZE_STEP == 0
-        _need(wide, "--size", f"a multiple of {SIZE_STEP}", self.size)
-        known = self.dtype in ("", *DTYPES)
-        _need(known, "--dtype", f"one out of {', '.join(DTYPES)}", self.dtype)
-        named = bool(self.devices) and all(self.devices)
-        _need(named, "--devices", "names such as cuda:0,cuda:1", ",".join(self.devices))
+        if self.threads < 0:
+            raise ModelOptionError("threads", "0 or more", self.threads)
+        if self.size < SIZE_STEP or self.size % SIZE_STEP:
+            raise ModelOptionError("size", f"a multiple of {SIZE_STEP}", self.size)
+        if self.dtype not in ("", *DTYPES):
+            raise ModelOptionError("dtype", f"one of {', '.join(DTYPES)}", self.dtype)
+        if not self.devices or not all(self.devices):
+            expected = "names such as cuda:0,cuda:1"
+            raise ModelOptionError("devices", expected, ",".join(self.devices))
 
     def check(self, engines: Collection[str], takes: Collection[str]) -> None:
         """Refuse what the model does not know, as its card has it.
@@ -108,16 +133,16 @@ class ModelOptions:
         Raises:
             LiveheadError: with the options that must be left out (``bad_option``).
         """
-        foreign = [
-            f"--{item.name.replace('_', '-')}"
+        unknown = [
+            _flag_of(item.name)
             for item in fields(self)
             if item.metadata.get("takes")
             and item.name not in takes
             and getattr(self, item.name) != item.default
         ]
-        if foreign:
+        if unknown:
             raise LiveheadError(
-                f"expected {', '.join(foreign)} with another published model only, got it for"
+                f"expected {', '.join(unknown)} with another published model only, got it for"
                 f" {self.model}; leave it out",
                 code="bad_option",
             )
@@ -129,18 +154,22 @@ class ModelOptions:
             )
 
 
+def flagged_options() -> list[Field[Any]]:
+    """The options that command lines and the environment can name."""
+    return [item for item in fields(ModelOptions) if "help" in item.metadata]
+
+
 def add_model_arguments(
-    parser: argparse.ArgumentParser, models: Collection[str], *, defaults: bool = True
+    group: FlagGroup, models: Collection[str], *, defaults: bool = True
 ) -> None:
     """Add the flag of every option, ``--model`` out of ``models``.
 
     Without ``defaults`` a flag that is not given is None, so that the environment may say it.
     """
-    group = parser.add_argument_group("model")
-    for item in _flags():
+    for item in flagged_options():
         choices = tuple(models) if item.name == "model" else item.metadata.get("choices")
         group.add_argument(
-            f"--{item.name.replace('_', '-')}",
+            _flag_of(item.name),
             dest=item.name,
             type=_at_least_one if item.name == "threads" and defaults else _cast(item),
             default=item.default if defaults else None,
@@ -148,6 +177,25 @@ def add_model_arguments(
             metavar=item.metadata.get("metavar"),
             help=item.metadata["help"],
         )
+
+
+def read_options(given: Mapping[str, Any]) -> ModelOptions:
+    """Options by name, text cast to each one's type; other names and None are passed over.
+
+    Raises:
+        ModelOptionError: a value cannot be read or makes no sense.
+    """
+    values: dict[str, Any] = {}
+    for item in flagged_options():
+        value = given.get(item.name)
+        if isinstance(value, str):
+            try:
+                value = _cast(item)(value)
+            except ValueError as error:
+                raise ModelOptionError(item.name, "a whole number", value) from error
+        if value is not None:
+            values[item.name] = value
+    return ModelOptions(**values)
 
 
 def _at_least_one(text: str) -> int:
@@ -160,55 +208,10 @@ def _at_least_one(text: str) -> int:
     return threads
 
 
-def options_from_args(args: argparse.Namespace, base: ModelOptions | None = None) -> ModelOptions:
-    """Options of parsed flags; what was not given is as in ``base``.
-
-    Raises:
-        LiveheadError: an option makes no sense (``bad_option``).
-    """
-    given = {item.name: getattr(args, item.name, None) for item in _flags()}
-    return _merged({name: value for name, value in given.items() if value is not None}, base)
-
-
-def options_from_env(environment: Mapping[str, str], prefix: str) -> ModelOptions:
-    """Options of variables such as ``LIVEHEAD_MODEL``; empty ones count as not set.
-
-    Raises:
-        LiveheadError: a value cannot be read or makes no sense (``bad_option``).
-    """
-    given: dict[str, Any] = {}
-    for item in _flags():
-        text = environment.get(prefix + item.name.upper(), "").strip()
-        if text:
-            given[item.name] = _read(item, prefix, text)
-    return _merged(given, None)
-
-
-def _read(item: Field[Any], prefix: str, text: str) -> Any:
-    try:
-        return _cast(item)(text)
-    except ValueError as error:
-        raise LiveheadError(
-            f"{prefix}{item.name.upper()}: expected a whole number, got {text!r}; change the"
-            " setting",
-            code="bad_option",
-        ) from error
-
-
-def _merged(given: Mapping[str, Any], base: ModelOptions | None) -> ModelOptions:
-    known = {} if base is None else {item.name: getattr(base, item.name) for item in fields(base)}
-    return ModelOptions(**{**known, **given})
-
-
-def _flags() -> list[Field[Any]]:
-    return [item for item in fields(ModelOptions) if "help" in item.metadata]
-
-
 def _cast(item: Field[Any]) -> Any:
     """What turns text into the option's type."""
     return item.metadata.get("cast", type(item.default))
 
 
-def _need(holds: bool, flag: str, expected: str, got: object) -> None:
-    if not holds:
-        raise LiveheadError(f"expected {flag} as {expected}, got {got!r}", code="bad_option")
+def _flag_of(option: str) -> str:
+    return "--" + option.replace("_", "-")

@@ -97,15 +97,7 @@ def worker_config(settings: Settings, assets: BundledAssets) -> WorkerConfig:
     """What the worker processes are started with."""
     warm = assets.avatars[0].picture if assets.avatars else b""
     return WorkerConfig(
-        model=settings.model,
-        threads=settings.threads or None,
-        weights=settings.weights,
-        plan=settings.plan,
-        engine=settings.engine,
-        size=settings.size,
-        dtype=settings.dtype,
-        devices=settings.devices,
-        without_reference=settings.without_reference,
+        settings.options,
         max_batch=settings.max_batch,
         max_identities=settings.max_identities,
         warm_portrait=warm,

@@ -14,10 +14,11 @@ from fastapi import FastAPI
 
 from models.errors import LiveheadError
 from models.io import console
+from models.options import add_model_arguments
 from models.registry import MODELS
 from server.api.deps import Context
 from server.app import create_app, wait_ready
-from server.settings import Settings, SettingsError, listed
+from server.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -32,45 +33,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options; each one left out is read from the environment (LIVEHEAD_PORT and so on)."""
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default 8000)")
-    parser.add_argument("--model", choices=MODELS, help="generator (default mini)")
-    parser.add_argument("--weights", help="folder of the model's weights (default: the bundled)")
-    parser.add_argument("--plan", help="which sampling steps are key steps")
-    parser.add_argument("--engine", help="eager, openvino, compiled or auto (the default)")
-    parser.add_argument("--size", type=int, help="of a published model's frames (default 512)")
-    parser.add_argument("--dtype", help="of a published model: fp32, bf16 or fp16")
-    parser.add_argument("--devices", help="of a published model, such as cuda:0,cuda:1")
-    parser.add_argument(
-        "--without-reference",
-        type=listed,
-        metavar="PATH,PATH",
-        help="transformers of a published model that do not read the portrait",
-    )
-    parser.add_argument("--threads", type=int, help="threads of each worker's model")
     parser.add_argument("--workers", type=int, help="worker processes (default 1)")
     parser.add_argument("--max-sessions", type=int, help="sessions at once (default: measured)")
     parser.add_argument("--log-level", help="debug, info, warning or error (default info)")
+    add_model_arguments(parser.add_argument_group("model"), MODELS, defaults=False)
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; the exit status."""
     try:
-        settings = Settings.read(
-            os.environ,
-            host=args.host,
-            port=args.port,
-            model=args.model,
-            weights=args.weights,
-            plan=args.plan,
-            engine=args.engine,
-            size=args.size,
-            dtype=args.dtype,
-            devices=args.devices,
-            without_reference=args.without_reference,
-            threads=args.threads,
-            workers=args.workers,
-            max_sessions=args.max_sessions,
-            log_level=args.log_level,
-        )
+        settings = Settings.read(os.environ, **vars(args))
     except SettingsError as error:
         console.warn(str(error))
         return 2

@@ -12,6 +12,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -22,7 +23,7 @@ from pydantic_settings import (
 )
 
 from models.errors import LiveheadError
-from models.options import SIZE
+from models.options import ModelOptionError, ModelOptions, flagged_options, read_options, split_list
 from models.registry import MODELS
 
 PREFIX = "LIVEHEAD_"
@@ -36,11 +37,6 @@ class SettingsError(LiveheadError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="bad_setting")
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """A comma separated list."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _ice_server(server: object) -> dict[str, Any]:
@@ -78,7 +74,7 @@ Port = Annotated[int, _expect(lambda port: 0 <= port <= 65_535, "between 0 and 6
 NoneOrMore = Annotated[int, _expect(lambda count: count >= 0, "0 or more")]
 OneOrMore = Annotated[int, _expect(lambda count: count >= 1, "1 or more")]
 Seconds = Annotated[float, _expect(lambda seconds: seconds > 0, "more than 0 seconds")]
-CommaList = Annotated[tuple[str, ...], NoDecode, _from_text(listed)]
+CommaList = Annotated[tuple[str, ...], NoDecode, _from_text(split_list)]
 IceServers = Annotated[
     tuple[Annotated[dict[str, Any], BeforeValidator(_ice_server)], ...],
     NoDecode,
@@ -92,13 +88,8 @@ class Settings(BaseSettings):
     Attributes:
         host: address to listen on.
         port: TCP port to listen on; 0 takes any free one.
-        model: generator of every worker, one of ``MODELS``.
-        weights: folder of the model's weights, or random:SEED; empty for the bundled ones.
-        plan: which sampling steps are key steps; empty for the model's own.
-        engine: what runs the networks, as ``livehead render`` takes it.
-        size, dtype, devices, without_reference: of published models, as ``livehead render`` takes
-            them.
-        threads: threads of each worker's model; 0 leaves the choice to the model.
+        options: of every worker's model; each option is a variable of its own (``LIVEHEAD_MODEL``,
+            ``LIVEHEAD_WEIGHTS``, ...), see ``ModelOptions``.
         workers: worker processes, each with its own warm model.
         max_batch: streams that one model call may serve.
         max_sessions: sessions at once; the next caller is answered 503 with Retry-After. 0 has as
@@ -121,15 +112,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Port = 8000
-    model: Annotated[str, _one_of(MODELS)] = "mini"
-    weights: str = ""
-    plan: str = ""
-    engine: str = "auto"
-    size: int = SIZE
-    dtype: str = ""
-    devices: str = "cpu"
-    without_reference: CommaList = ()
-    threads: NoneOrMore = 0
+    options: ModelOptions = ModelOptions()
     workers: OneOrMore = 1
     max_batch: OneOrMore = 4
     max_sessions: NoneOrMore = 0
@@ -142,6 +125,24 @@ class Settings(BaseSettings):
     cors_origins: CommaList = ()
     ice_servers: IceServers = Field(default=(), repr=False)
     log_level: Annotated[str, _one_of(LOG_LEVELS)] = "info"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gather_options(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Let every option of the model be given by its own name."""
+        names = {item.name for item in flagged_options()}
+        options = {name: value for name, value in given.items() if name in names}
+        if not options:
+            return given
+        if options.get("model", "mini") not in MODELS:
+            raise ModelOptionError("model", f"one of {', '.join(MODELS)}", options["model"])
+        rest = {name: value for name, value in given.items() if name not in names}
+        return {**rest, "options": read_options(options)}
+
+    @property
+    def model(self) -> str:
+        """Name of the model that every worker runs."""
+        return self.options.model
 
     @classmethod
     def settings_customise_sources(
@@ -162,21 +163,32 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: a value cannot be cast or is out of range.
         """
+        said = {name.lower(): text.strip() for name, text in environment.items() if text.strip()}
         variables = EnvSettingsSource(cls)
-        variables.env_vars = {
-            name.lower(): text.strip() for name, text in environment.items() if text.strip()
+        variables.env_vars = said
+        of_model = {
+            item.name: said[name]
+            for item in flagged_options()
+            if (name := f"{PREFIX}{item.name}".lower()) in said
         }
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
-            return cls(**{**variables(), **given})
+            return cls(**{**variables(), **of_model, **given})
         except ValidationError as error:
             raise SettingsError(_explain(error)) from error
+        except ModelOptionError as error:
+            raise SettingsError(
+                f"{PREFIX}{error.option.upper()}: expected {error.expected}, got {error.got!r};"
+                " change the setting"
+            ) from error
 
     def shown(self) -> str:
         """One line for the start-up log; secrets are masked."""
-        pairs = []
+        pairs = [f"{item.name}={getattr(self.options, item.name)}" for item in flagged_options()]
         for name in type(self).model_fields:
             value = getattr(self, name)
+            if name == "options":
+                continue
             if name in SECRETS:
                 value = "set" if value else "unset"
             pairs.append(f"{name}={value}")

@@ -61,7 +61,7 @@ class OptionError(LiveheadError):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="folder of `livehead data synth`")
     parser.add_argument("--clips", nargs="+", metavar="NAME", help="default: the held-out ones")
-    add_model_arguments(parser, MODELS)
+    add_model_arguments(parser.add_argument_group("model"), MODELS)
     parser.add_argument(
         "--seconds", type=float, default=SECONDS, help="of each clip (default %(default)g)"
     )

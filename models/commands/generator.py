@@ -8,7 +8,7 @@ from typing import Any
 from models.errors import LiveheadError
 from models.generator import AnyGenerator
 from models.io.console import warn
-from models.options import RANDOM, ModelOptions, options_from_args
+from models.options import RANDOM, ModelOptions, read_options
 from models.pipeline import DiffusionGenerator
 from models.registry import load_generator
 
@@ -20,7 +20,7 @@ def make_generator(args: argparse.Namespace) -> AnyGenerator:
         WeightsError: weights are missing or do not fit.
         LiveheadError: an option makes no sense (``bad_option``, ``bad_plan``).
     """
-    options = options_from_args(args)
+    options = read_options(vars(args))
     if options.weights.startswith(RANDOM):
         warn("RANDOM WEIGHTS: the picture is noise; the times are those of the model")
     return load_generator(options)

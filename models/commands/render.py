@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--portrait", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP of a face")
     parser.add_argument("--audio", type=Path, required=True, help="speech, any common sound file")
     parser.add_argument("--out", type=Path, required=True, help="video to write: .mp4 or .gif")
-    add_model_arguments(parser, MODELS)
+    add_model_arguments(parser.add_argument_group("model"), MODELS)
     parser.add_argument("--seed", type=int, default=0, help="names the motion of head and eyes")
     parser.add_argument("--strip", type=Path, metavar="PNG", help="contact sheet to write as well")
     parser.add_argument(

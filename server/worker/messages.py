@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.options import ModelOptions
 from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
 
@@ -18,26 +19,16 @@ class WorkerConfig:
     """What a worker process is started with.
 
     Attributes:
-        model: generator name.
-        threads: threads of the model, None for its own choice.
-        weights, plan, engine, size, dtype, devices, without_reference: as in ``server.settings``.
+        options: of the model.
         max_batch: streams that one model call may serve.
         max_identities: prepared portraits that are kept.
         warm_portrait: an image file to warm the model up with before it says Ready, or empty.
     """
 
-    model: str
-    threads: int | None = None
+    options: ModelOptions
     max_batch: int = 4
     max_identities: int = 32
     warm_portrait: bytes = b""
-    weights: str = ""
-    plan: str = ""
-    engine: str = "auto"
-    size: int = 512
-    dtype: str = ""
-    devices: str = "cpu"
-    without_reference: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
 from models.generator import AnyGenerator
+from models.registry import load_generator
 from server.media.spec import MediaSpec
 from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
-from server.worker.generators import make_generator
 from server.worker.identities import IdentityCache, content_hash
 from server.worker.streams import WorkerStream, most_urgent, silent_job
 
@@ -238,7 +238,7 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s worker %(message)s")
     try:
         worker = Worker(
-            make_generator(config),
+            load_generator(config.options),
             connection.send,
             max_batch=config.max_batch,
             max_identities=config.max_identities,

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models.options import ModelOptions
 from server.assets import draw_portrait
 from server.worker.messages import WorkerConfig
 from server.worker.pool import LocalWorkers
@@ -19,7 +20,7 @@ PATIENCE_S = 60.0
 
 
 async def test_a_call_echoes_its_microphone_and_a_new_offer_replaces_it() -> None:
-    workers = LocalWorkers(WorkerConfig("fake", warm_portrait=draw_portrait()))
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
     async with serving(workers) as caller:
         await asyncio.wait_for(caller.workers.wait_ready(), PATIENCE_S)
         session = await caller.create(mode="echo")

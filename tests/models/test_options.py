@@ -64,7 +64,7 @@ def test_random_weights_are_said_loudly(capsys: pytest.CaptureFixture[str]) -> N
 def test_mini_and_the_server_do_without_the_extra() -> None:
     code = (
         "import sys, models.pipeline, models.options, models.mini.checkpoint, server.app,"
-        " server.worker.generators;"
+        " server.worker.process;"
         " print([m for m in ('diffusers', 'transformers') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

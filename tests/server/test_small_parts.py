@@ -13,12 +13,13 @@ import pytest
 from models.errors import AudioError, LiveheadError, PortraitError
 from models.fake import FakeGenerator
 from models.io.image import load_image
+from models.options import ModelOptions
+from models.registry import load_generator
 from server import errors
 from server.app import worker_config
 from server.assets import BundledAssets, draw_portrait
 from server.clock import SystemClock, wait_until
 from server.settings import Settings
-from server.worker.generators import make_generator
 from server.worker.identities import IdentityCache, content_hash
 from server.worker.messages import WorkerConfig
 from tests.support.clock import ManualClock, settle
@@ -142,11 +143,11 @@ def test_the_drawn_portrait_stands_in_only_when_asked_for(tmp_path: Path) -> Non
 
 
 def test_generators_are_made_by_name() -> None:
-    assert isinstance(make_generator(WorkerConfig("fake")), FakeGenerator)
+    assert isinstance(load_generator(ModelOptions("fake")), FakeGenerator)
     with pytest.raises(LiveheadError, match="mini, hallo"):
-        make_generator(WorkerConfig("huge"))
+        load_generator(ModelOptions("huge"))
     with pytest.raises(LiveheadError, match="publisher"):
-        make_generator(WorkerConfig("hallo"))
+        load_generator(ModelOptions("hallo"))
 
 
 def test_workers_are_started_with_what_the_settings_say() -> None:
@@ -168,9 +169,23 @@ def test_workers_are_started_with_what_the_settings_say() -> None:
     assert {name: getattr(config, name) for name in shared} == {
         name: getattr(settings, name) for name in shared
     }
-    assert config.without_reference == ("up_blocks.3.attentions.2", "up_blocks.3.attentions.1")
+    assert config.options == ModelOptions(
+        "hallo",
+        weights="DIR",
+        plan="40",
+        engine="eager",
+        threads=3,
+        size=256,
+        dtype="bf16",
+        devices=("cuda:0",),
+        without_reference=("up_blocks.3.attentions.2", "up_blocks.3.attentions.1"),
+    )
+    assert config.options.without_reference == (
+        "up_blocks.3.attentions.2",
+        "up_blocks.3.attentions.1",
+    )
 
 
 def test_an_engine_that_does_not_exist_is_refused() -> None:
     with pytest.raises(LiveheadError, match="engine"):
-        make_generator(WorkerConfig("mini", engine="steam"))
+        load_generator(ModelOptions("mini", engine="steam"))

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.fake import read_counter
+from models.options import ModelOptions
 from server.assets import draw_portrait
 from server.worker.messages import WorkerConfig
 from server.worker.pool import LocalWorkers
@@ -30,7 +31,7 @@ MEGABYTE = 1024 * 1024
 
 async def warm() -> LocalWorkers:
     """Workers for ``serving``, which starts and ends them."""
-    return LocalWorkers(WorkerConfig("fake", warm_portrait=draw_portrait()))
+    return LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
 
 
 class Decoder:

@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
+from models.options import ModelOptions
 from server.app import create_app
 from server.clock import SystemClock
 from server.settings import Settings
@@ -31,7 +32,7 @@ CAPACITY = 100_000
 
 def described() -> dict[str, Any]:
     """The description of a server with fake workers."""
-    chosen = Settings(port=0, model="fake")
+    chosen = Settings(port=0, options=ModelOptions("fake"))
     return create_app(chosen, FakeWorkers(SystemClock()), assets=ASSETS).openapi()
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import server
 from models.errors import PortraitError
+from models.options import ModelOptions
 from server.assets import draw_portrait
 from server.errors import NotReady, ServerError, WorkerLost
 from server.worker.link import WorkerLink
@@ -52,7 +53,7 @@ class Basket:
 
 @pytest.fixture
 async def workers() -> AsyncIterator[LocalWorkers]:
-    workers = LocalWorkers(WorkerConfig("fake"))
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")))
     await workers.start()
     await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
     yield workers
@@ -105,11 +106,12 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
 
 PARENT = """
 import asyncio
+from models.options import ModelOptions
 from server.worker.pool import LocalWorkers
 from server.worker.messages import WorkerConfig
 
 async def main():
-    workers = LocalWorkers(WorkerConfig("fake"))
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")))
     await workers.start()
     await workers.wait_ready()
     print(*workers.pids, flush=True)
@@ -140,7 +142,7 @@ async def test_the_child_ignores_ctrl_c_and_dies_with_its_parent(tmp_path: Path)
 
 
 async def test_a_model_that_cannot_be_started_is_reported() -> None:
-    workers = LocalWorkers(WorkerConfig("nonsense"))
+    workers = LocalWorkers(WorkerConfig(ModelOptions("nonsense")))
     await workers.start()
     with pytest.raises(WorkerLost, match="nonsense"):
         await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
@@ -151,7 +153,7 @@ async def test_a_model_that_cannot_be_started_is_reported() -> None:
 
 async def test_room_is_measured_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "server.worker.pool")
-    workers = LocalWorkers(WorkerConfig("fake", warm_portrait=draw_portrait()))
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
     place = workers._places[0]
     place.room = 1000  # as if it had been measured before a crash, beside fewer sessions
     await workers.start()
@@ -162,7 +164,7 @@ async def test_room_is_measured_and_kept(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
-    workers = LocalWorkers(WorkerConfig("fake"))
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")))
     workers._receive(workers._places[0], Ready(SPEC, 1, alone_s=0.3))
     assert [(r.levelname, "takes 300 ms" in r.message) for r in caplog.records] == [
         ("WARNING", True)
@@ -170,7 +172,7 @@ def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixtur
 
 
 async def test_callers_who_come_together_are_spread_over_the_workers() -> None:
-    workers = LocalWorkers(WorkerConfig("fake"), count=2)
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")), count=2)
     for place in workers._places:
         workers._receive(place, Ready(SPEC, 1))
     assert workers.room == 2
@@ -193,7 +195,7 @@ async def replaced(workers: LocalWorkers, clock: ManualClock, pid: int) -> None:
 async def test_a_hung_worker_is_killed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
     patience = Timeouts(unmeasured_s=0)  # this one measures nothing
-    workers = LocalWorkers(WorkerConfig("fake"), clock=clock, patience=patience)
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")), clock=clock, patience=patience)
     await workers.start()
     try:
         await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
@@ -237,7 +239,7 @@ async def test_a_process_that_cannot_be_started_is_said_and_tried_again(
         raise OSError("no memory")
 
     monkeypatch.setattr(multiprocessing.get_context("spawn").Process, "start", fail)
-    workers = LocalWorkers(WorkerConfig("fake"), clock=clock)
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")), clock=clock)
     await workers.start()
     async with asyncio.timeout(PATIENCE_S):
         while tries < 3:
@@ -249,7 +251,9 @@ async def test_a_process_that_cannot_be_started_is_said_and_tried_again(
 
 
 async def test_a_link_that_never_started_closes_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
-    link = WorkerLink(WorkerConfig("fake"), on_message=lambda _: None, on_end=lambda: None)
+    link = WorkerLink(
+        WorkerConfig(ModelOptions("fake")), on_message=lambda _: None, on_end=lambda: None
+    )
     await link.aclose()
 
     def fail(process: object) -> None:
@@ -264,7 +268,7 @@ async def test_a_link_that_never_started_closes_in_peace(monkeypatch: pytest.Mon
 
 
 async def test_closing_before_anything_is_warm() -> None:
-    workers = LocalWorkers(WorkerConfig("fake"), count=2)
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")), count=2)
     await workers.start()
     await workers.aclose()
     assert workers.pids == [] and not workers.ready
