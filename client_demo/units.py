@@ -26,7 +26,7 @@ class ReceivedFrame:
         pcm: the frame's sound, s16le mono at the session's output rate.
     """
 
-    generation: int
+    epoch: int
     index: int
     keyframe: bool
     speaking: bool
@@ -43,7 +43,7 @@ def unpack(message: bytes) -> ReceivedFrame:
     """
     if len(message) < HEADER.size:
         raise _bad(f"at least {HEADER.size} bytes", f"{len(message)}")
-    magic, flags, generation, index, picture_bytes, pcm_bytes = HEADER.unpack_from(message)
+    magic, flags, epoch, index, picture_bytes, pcm_bytes = HEADER.unpack_from(message)
     if magic != MAGIC:
         raise _bad(f"a unit that begins with {MAGIC!r}", repr(magic))
     expected = HEADER.size + picture_bytes + pcm_bytes
@@ -51,7 +51,7 @@ def unpack(message: bytes) -> ReceivedFrame:
         raise _bad(f"{expected} bytes", f"{len(message)}")
     sound = HEADER.size + picture_bytes
     return ReceivedFrame(
-        generation=generation,
+        epoch=epoch,
         index=index,
         keyframe=bool(flags & FLAG_KEYFRAME),
         speaking=bool(flags & FLAG_SPEAKING),

@@ -176,7 +176,7 @@ async def _greet(server: Server, settings: Settings, app: FastAPI) -> None:
         await asyncio.sleep(0.01)
     shown = "localhost" if settings.host in WILDCARDS else settings.host
     context: Context = app.state.context
-    places, room = context.sessions.limit, context.workers.room
+    places, room = context.sessions.limit, context.workers.capacity
     if places > room:
         log.warning("%d sessions may open, %d were measured to run in real time", places, room)
     console.say(

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from starlette.requests import HTTPConnection
 
 from server.assets import BundledAssets
 from server.session.registry import SessionRegistry
+from server.session.session import Session
 from server.session.workers import Workers
 from server.settings import Settings
+from server.webrtc.peer import Peer
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts of one application."""
+    """The parts of one application; ``calls`` is each session's last WebRTC call."""
 
     settings: Settings
     workers: Workers
     sessions: SessionRegistry
     catalogue: BundledAssets
+    calls: WeakKeyDictionary[Session, Peer] = field(default_factory=WeakKeyDictionary)
 
 
 def context_of(connection: HTTPConnection) -> Context:

@@ -26,5 +26,5 @@ async def ready(request: Request) -> dict[str, str | int]:
         "status": "ready",
         "sessions": len(context.sessions),
         "max_sessions": context.sessions.limit,
-        "measured_sessions": context.workers.room,
+        "measured_sessions": context.workers.capacity,
     }

@@ -7,13 +7,14 @@ import logging
 from functools import partial
 from typing import Literal
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
 from server.api.bodies import read_json
-from server.api.deps import context_of, token_of
+from server.api.deps import Context, context_of, token_of
 from server.errors import Conflict
-from server.outputs.webrtc import PeerOutput
 from server.session.session import Session
 from server.webrtc.peer import Peer
 
@@ -45,14 +46,14 @@ async def answer(request: Request, session_id: str) -> dict[str, str]:
     context = context_of(request)
     session = context.sessions.find(session_id, token_of(request))
     offer = await read_json(request, Offer)
-    output: PeerOutput | None = None
+    peer: Peer | None = None
     gone = asyncio.Event()
 
     def ended(reason: str) -> None:
         log.info("session %s: the call ended: %s", session.short_id, reason)
         gone.set()
-        if output is not None:
-            session.detach(output)
+        if peer is not None:
+            session.detach(peer)
 
     peer = await Peer.answer(
         offer.sdp,
@@ -63,11 +64,10 @@ async def answer(request: Request, session_id: str) -> dict[str, str]:
         ice_servers=context.settings.ice_servers,
         loopback=context.settings.host in LOOPBACK,
     )
-    output = PeerOutput(peer, session.request_keyframe)
     try:
-        await replace_call(session, output)
+        await replace_call(context, session, peer)
         if gone.is_set():
-            session.detach(output)
+            session.detach(peer)
     except BaseException:
         await peer.aclose()
         raise
@@ -77,26 +77,26 @@ async def answer(request: Request, session_id: str) -> dict[str, str]:
 @router.patch("/session/{session_id}/offer", status_code=204)
 async def trickle(request: Request, session_id: str) -> Response:
     """Take one more candidate of the current call."""
-    session = context_of(request).sessions.find(session_id, token_of(request))
+    context = context_of(request)
+    session = context.sessions.find(session_id, token_of(request))
     candidate = await read_json(request, Candidate)
-    if session.call is None:
+    call = context.calls.get(session)
+    if call is None:
         raise Conflict("expected a call to add the candidate to, got none; send an offer first")
-    await session.call.peer.add_candidate(
-        candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index
-    )
+    await call.add_candidate(candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index)
     return Response(status_code=204)
 
 
-async def replace_call(session: Session, output: PeerOutput) -> None:
+async def replace_call(context: Context, session: Session, peer: Peer) -> None:
     """Attach a new call, then end the one it replaces."""
-    session.attach(output)
-    old, session.call = session.call, output
+    session.attach(peer)
+    old, context.calls[session] = context.calls.get(session), peer
     if old is not None:
         session.detach(old)
         await asyncio.shield(old.aclose())
 
 
-def hear(session: Session, samples: object, rate: int) -> None:
+def hear(session: Session, samples: NDArray[np.int16], rate: int) -> None:
     """Pass the microphone on; sound that arrives while the session ends is nobody's."""
     try:
         session.hear(samples, rate)

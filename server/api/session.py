@@ -35,7 +35,7 @@ async def create(request: Request) -> Response:
     """Open a session for a bundled avatar (JSON) or an uploaded portrait (multipart)."""
     context = context_of(request)
     context.sessions.check_key(bearer_of(request))
-    context.sessions.check_room()  # before the body is read: a full server answers at once
+    context.sessions.check_capacity()  # before the body is read: a full server answers at once
     expires_at = context.sessions.expiry()
     kind = content_type(request)
     if kind == "application/json":
@@ -71,7 +71,7 @@ async def show(request: Request, session_id: str) -> dict[str, Any]:
         "status": session.state.value,
         "mode": session.mode,
         "avatar_id": session.avatar_id,
-        "generation": session.generation,
+        "generation": session.epoch,
         "metrics": session.snapshot(),
     }
 
@@ -92,7 +92,7 @@ async def end(request: Request, session_id: str) -> Response:
 async def interrupt(request: Request, session_id: str) -> dict[str, int]:
     """Stop speaking now and drop everything that is queued."""
     session = context_of(request).sessions.find(session_id, token_of(request))
-    return {"generation": await session.interrupt()}
+    return {"generation": session.interrupt()}
 
 
 async def _uploaded(request: Request, limit: int) -> tuple[bytes, Mode]:

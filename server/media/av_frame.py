@@ -29,7 +29,7 @@ class AVFrame:
         jpeg: the same frame as JPEG when a caller asked for it, else empty.
     """
 
-    generation: int
+    epoch: int
     index: int
     keyframe: bool
     speaking: bool
@@ -39,12 +39,12 @@ class AVFrame:
     jpeg: bytes = b""
 
 
-def pack(unit: AVFrame, *, jpeg: bool = False) -> bytes:
+def pack(frame: AVFrame, *, jpeg: bool = False) -> bytes:
     """The binary WebSocket message of a unit: header, picture, sound."""
-    picture = unit.jpeg if jpeg else unit.video
-    flags = FLAG_KEYFRAME * (unit.keyframe or jpeg) | FLAG_SPEAKING * unit.speaking
+    picture = frame.jpeg if jpeg else frame.video
+    flags = FLAG_KEYFRAME * (frame.keyframe or jpeg) | FLAG_SPEAKING * frame.speaking
     flags |= FLAG_JPEG * jpeg
     header = HEADER.pack(
-        MAGIC, flags, unit.generation & 0xFFFF, unit.index, len(picture), len(unit.pcm)
+        MAGIC, flags, frame.epoch & 0xFFFF, frame.index, len(picture), len(frame.pcm)
     )
-    return header + picture + unit.pcm
+    return header + picture + frame.pcm

@@ -14,7 +14,7 @@ class Audience:
 
     def __init__(self) -> None:
         self._outputs: list[Output] = []
-        self._dropped_by_gone = 0
+        self._dropped_before = 0
 
     def __len__(self) -> int:
         return len(self._outputs)
@@ -38,9 +38,9 @@ class Audience:
         return any(output.ready for output in self._outputs)
 
     @property
-    def dropped_units(self) -> int:
+    def dropped_frames(self) -> int:
         """Units that outputs, present and gone, could not take in time."""
-        return self._dropped_by_gone + sum(output.dropped_units for output in self._outputs)
+        return self._dropped_before + sum(output.dropped_frames for output in self._outputs)
 
     def add(self, output: Output) -> None:
         """Let an output in."""
@@ -49,12 +49,12 @@ class Audience:
     def remove(self, output: Output) -> None:
         """Let an output go; it must be present."""
         self._outputs.remove(output)
-        self._dropped_by_gone += output.dropped_units
+        self._dropped_before += output.dropped_frames
 
-    def send(self, unit: AVFrame) -> None:
+    def send(self, frame: AVFrame) -> None:
         """Hand a unit to everybody."""
         for output in self._outputs:
-            output.send(unit)
+            output.send(frame)
 
     def event(self, event: Event) -> None:
         """Hand an event to everybody."""

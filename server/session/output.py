@@ -20,14 +20,14 @@ class Output(Protocol):
     """
 
     video: Video
-    dropped_units: int
+    dropped_frames: int
 
     @property
     def ready(self) -> bool:
         """Whether a unit sent now would be seen; speech waits until somebody is."""
         ...
 
-    def send(self, unit: AVFrame) -> None:
+    def send(self, frame: AVFrame) -> None:
         """Take a unit that is due now."""
         ...
 
@@ -51,10 +51,10 @@ class KeyframeGate:
         self._request_keyframe = request_keyframe
         self._open = False
 
-    def lets(self, unit: AVFrame) -> bool:
+    def passes(self, frame: AVFrame) -> bool:
         """Whether the unit may be shown."""
         if not self._open:
-            self._open = unit.keyframe
+            self._open = frame.keyframe
             if not self._open:
                 self._request_keyframe()
         return self._open

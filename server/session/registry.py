@@ -31,7 +31,7 @@ class SessionRegistry:
         self._workers = workers
         self._clock = clock
         self._open: dict[str, Session] = {}
-        self._beginning = 0
+        self._opening = 0
         self._ending: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -41,7 +41,7 @@ class SessionRegistry:
     @property
     def limit(self) -> int:
         """Places: as set, else what the warm workers measured; 0 while there is none."""
-        return self._settings.max_sessions or self._workers.room
+        return self._settings.max_sessions or self._workers.capacity
 
     async def create(self, portrait: bytes, *, mode: Mode, avatar_id: str | None = None) -> Session:
         """Prepare the portrait and open a session for it.
@@ -52,21 +52,21 @@ class SessionRegistry:
             PortraitError: the picture cannot be used.
             WorkerLost: the worker ended meanwhile.
         """
-        self.check_room()
-        self._beginning += 1
+        self.check_capacity()
+        self._opening += 1
         try:
             return await self._begin(portrait, mode, avatar_id)
         finally:
-            self._beginning -= 1
+            self._opening -= 1
 
-    def check_room(self) -> None:
+    def check_capacity(self) -> None:
         """Refuse when nothing is warm (NotReady) or every place is taken (NoCapacity)."""
         if not self._workers.ready:
             raise NotReady()
-        places, taken = self.limit, len(self._open) + self._beginning
-        if self._stopped or taken >= places:
+        limit, used = self.limit, len(self._open) + self._opening
+        if self._stopped or used >= limit:
             raise NoCapacity(
-                f"expected one of {places} places to be free, got none; try again later",
+                f"expected one of {limit} places to be free, got none; try again later",
                 retry_after_s=RETRY_AFTER_S,
             )
 

@@ -50,20 +50,20 @@ class AVFrameSender:
             return self._audio
         return self._video
 
-    def send(self, unit: AVFrame, now: float) -> None:
+    def send(self, frame: AVFrame, now: float) -> None:
         """Queue a unit that is due at ``now``, seconds on the event loop's clock.
 
         A unit whose index does not advance is dropped: its moment has passed.
         """
-        if unit.index <= self._last_index:
+        if frame.index <= self._last_index:
             return
-        place = int(unit.index * OUTPUT_RATE / (self._fps * OPUS_SAMPLES) + 1e-6)
-        follows = unit.index == self._last_index + 1
+        place = int(frame.index * OUTPUT_RATE / (self._fps * OPUS_SAMPLES) + 1e-6)
+        follows = frame.index == self._last_index + 1
         self._next_packet = max(self._next_packet, place) if follows else place
-        self._last_index = unit.index
+        self._last_index = frame.index
         if self._has_audio:
-            self._send_sound(unit.opus, now)
-        self._send_picture(unit, now)
+            self._send_sound(frame.opus, now)
+        self._send_picture(frame, now)
 
     def clear(self) -> None:
         """Drop what was not sent yet; where that leaves out pictures, a keyframe must follow."""
@@ -97,17 +97,17 @@ class AVFrameSender:
                 self._audio.drop_oldest()
                 self._audio.put(timestamp, packet, due)
 
-    def _send_picture(self, unit: AVFrame, now: float) -> None:
-        if self._needs_keyframe and not unit.keyframe:
+    def _send_picture(self, frame: AVFrame, now: float) -> None:
+        if self._needs_keyframe and not frame.keyframe:
             self.request_keyframe()
             return
         self._needs_keyframe = False
-        timestamp = round(unit.index * VIDEO_RATE / self._fps)
-        if not self._video.put(timestamp, unit.video, now):
+        timestamp = round(frame.index * VIDEO_RATE / self._fps)
+        if not self._video.put(timestamp, frame.video, now):
             dropped = self._video.drop_all()
             logger.warning("%d pictures dropped: the network does not take them in time", dropped)
-            self._needs_keyframe = not unit.keyframe
-            if unit.keyframe:
-                self._video.put(timestamp, unit.video, now)
+            self._needs_keyframe = not frame.keyframe
+            if frame.keyframe:
+                self._video.put(timestamp, frame.video, now)
             else:
                 self.request_keyframe()

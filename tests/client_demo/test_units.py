@@ -10,7 +10,7 @@ from server.media.av_frame import AVFrame, pack
 pytestmark = pytest.mark.unit
 
 UNIT = AVFrame(
-    generation=3,
+    epoch=3,
     index=70_000,
     keyframe=True,
     speaking=True,
@@ -23,7 +23,7 @@ UNIT = AVFrame(
 
 def test_a_unit_survives_the_wire() -> None:
     received = unpack(pack(UNIT))
-    assert (received.generation, received.index) == (3, 70_000)
+    assert (received.epoch, received.index) == (3, 70_000)
     assert received.keyframe and received.speaking and not received.is_jpeg
     assert (received.picture, received.pcm) == (UNIT.video, UNIT.pcm)
 

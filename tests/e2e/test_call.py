@@ -19,7 +19,7 @@ from playwright.async_api import Page
 from models.io import console
 from server.webrtc.peer import Peer
 from tests.e2e.browser import chromium, open_page, write_microphone
-from tests.support.calls import FPS, UnitSource, pace, until
+from tests.support.calls import FPS, FrameSource, pace, until
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ class BrowserCall:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.source = UnitSource()
+        self.source = FrameSource()
         self.peer: Peer | None = None
         self.heard: list[NDArray[np.int16]] = []
         self.closed: list[str] = []

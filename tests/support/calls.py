@@ -39,7 +39,7 @@ def beep(index: int) -> NDArray[np.int16]:
     return (12_000 * np.sin(2 * np.pi * 1000 * time)).astype(np.int16)
 
 
-class UnitSource:
+class FrameSource:
     """Makes units with counted frames, and beeps with a flash of the picture at the same time."""
 
     def __init__(self) -> None:
@@ -70,7 +70,7 @@ class UnitSource:
         return unit
 
 
-async def pace(source: UnitSource, send: Callable[[AVFrame], None]) -> None:
+async def pace(source: FrameSource, send: Callable[[AVFrame], None]) -> None:
     """Send units at ``FPS`` until cancelled, as a session's pacer does."""
     loop = asyncio.get_running_loop()
     start = loop.time() - source.index / FPS
@@ -161,7 +161,7 @@ class Call:
 
     def __init__(self, microphone: MediaStreamTrack | None = None, **options: Any) -> None:
         self.client = Client(microphone)
-        self.source = UnitSource()
+        self.source = FrameSource()
         self.heard: list[NDArray[np.int16]] = []
         self.closed: list[str] = []
         self.options = options
@@ -198,4 +198,4 @@ async def until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
             await asyncio.sleep(0.01)
 
 
-__all__ = ["FPS", "AudioStreamTrack", "Call", "Client", "ToneTrack", "UnitSource", "pace", "until"]
+__all__ = ["FPS", "AudioStreamTrack", "Call", "Client", "ToneTrack", "FrameSource", "pace", "until"]

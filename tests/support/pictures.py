@@ -35,7 +35,7 @@ def units(sound: NDArray[np.int16], *, first_index: int = 0) -> Iterator[Receive
         picture.pts = k
         (packet,) = encoder.encode(picture.reformat(format="yuv420p"))
         yield ReceivedFrame(
-            generation=0,
+            epoch=0,
             index=first_index + k,
             keyframe=bool(packet.is_keyframe),
             speaking=True,

@@ -44,7 +44,7 @@ class Unpacked:
     """A unit as it arrived."""
 
     flags: int
-    generation: int
+    epoch: int
     index: int
     video: bytes
     audio: bytes
@@ -57,10 +57,10 @@ class Unpacked:
 
 def unpack(message: bytes) -> Unpacked:
     """Read a binary message back."""
-    magic, flags, generation, index, video, audio = HEADER.unpack_from(message)
+    magic, flags, epoch, index, video, audio = HEADER.unpack_from(message)
     assert magic == MAGIC and len(message) == HEADER.size + video + audio
     body = message[HEADER.size :]
-    return Unpacked(flags, generation, index, body[:video], body[video:])
+    return Unpacked(flags, epoch, index, body[:video], body[video:])
 
 
 class Socket:

@@ -102,7 +102,7 @@ async def quiet_until(socket: Socket, kind: str) -> list[dict[str, Any]]:
             return errors
 
 
-async def test_response_cancel_clears_and_raises_the_generation() -> None:
+async def test_response_cancel_clears_and_raises_the_epoch() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
@@ -112,7 +112,7 @@ async def test_response_cancel_clears_and_raises_the_generation() -> None:
             cleared = await socket.event("output_audio_buffer.cleared")
             assert 40 <= cleared["playback_position_ms"] < 2000
             unit = await socket.unit()
-            assert unit.generation == 1 and not unit.speaking and unit.flags & 1
+            assert unit.epoch == 1 and not unit.speaking and unit.flags & 1
 
 
 async def test_input_clear_drops_what_waits() -> None:
@@ -272,7 +272,7 @@ async def test_an_interrupt_takes_back_what_was_pushed_beyond_the_buffer(by: str
             await socket.send(second)
             await socket.say(type="input_audio_buffer.commit")
             unit = await socket.unit(speaking=True)
-            assert unit.generation == 1
+            assert unit.epoch == 1
             stopped = await socket.event("output_audio_buffer.stopped")
             assert stopped["playback_position_ms"] == 1000
 

@@ -73,7 +73,7 @@ async def test_a_microphone_that_falls_silent_ends_the_segment() -> None:
 async def test_an_interrupt_drops_what_the_microphone_said() -> None:
     async with scene(mode="echo") as act:
         await act.push_live(speech(1.0))
-        await act.session.interrupt()
+        act.session.interrupt()
         await act.advance(0.5)
         assert act.viewer.names() == ["started", "cleared"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.session.scheduler import GAP_S, MAX_BUFFER_S
-from server.worker.messages import ChunkRequest
+from server.session.workers import ChunkRequest
 from tests.support.scene import CHUNK, FRAME, SAMPLES, gaps, in_background, scene
 from tests.support.sound import speech
 from tests.support.workers import SPEC, features_of
@@ -26,10 +26,10 @@ async def test_idle_plays_25_frames_a_second_for_ever() -> None:
     async with scene() as act:
         await act.advance(30)
         viewer = act.viewer
-        assert len(viewer.units) >= 749
+        assert len(viewer.frames) >= 749
         assert np.allclose(gaps(viewer.times), FRAME, atol=1e-9)
-        assert [unit.index for _, unit in viewer.units] == list(range(len(viewer.units)))
-        assert not any(np.frombuffer(unit.pcm, np.int16).any() for _, unit in viewer.units)
+        assert [frame.index for _, frame in viewer.frames] == list(range(len(viewer.frames)))
+        assert not any(np.frombuffer(frame.pcm, np.int16).any() for _, frame in viewer.frames)
         assert act.session.snapshot()["late_units"] == 0
 
 
@@ -40,14 +40,14 @@ async def test_other_frame_rates_stay_in_step(fps: float) -> None:
         await act.advance(1)
         said = speech(6.0)
         await act.push(said)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(8)
         assert np.allclose(gaps(act.viewer.times), 1 / fps, atol=1e-9)
         assert len(act.viewer.speaking) == 6 * fps
         expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
         assert np.array_equal(act.viewer.heard(), expected)
         # what the model hears of each frame is as loud as what is played with it, to the last frame
-        jobs = [job for _, job in act.workers.jobs]
+        jobs = [job for _, job in act.workers.requests]
         heard = np.concatenate([features_of(job, spec)[:9] for job in jobs])
         played = np.concatenate([np.frombuffer(job.sound, np.int16).reshape(9, -1) for job in jobs])
         assert np.array_equal(np.abs(heard).max(1) > 0.01, np.abs(played).max(1) > 0)
@@ -56,8 +56,8 @@ async def test_other_frame_rates_stay_in_step(fps: float) -> None:
 async def test_idle_chunks_are_asked_for_just_in_time() -> None:
     async with scene(cost=0.05) as act:
         await act.advance(10)
-        made = len(act.workers.jobs) * SPEC.chunk_frames
-        assert made - len(act.viewer.units) <= 2 * SPEC.chunk_frames
+        made = len(act.workers.requests) * SPEC.chunk_frames
+        assert made - len(act.viewer.frames) <= 2 * SPEC.chunk_frames
 
 
 async def test_speech_is_played_whole_and_in_order() -> None:
@@ -65,7 +65,7 @@ async def test_speech_is_played_whole_and_in_order() -> None:
         await act.advance(1.01)
         said = speech(3.3)
         await act.push(said)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(5)
         expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
         assert np.array_equal(act.viewer.heard(), padded(expected))
@@ -79,9 +79,9 @@ async def test_the_model_hears_what_is_played_and_what_follows() -> None:
     async with scene() as act:
         await act.advance(1)
         await act.push(speech(2.0, 16_000), rate=16_000)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(4)
-        jobs = [job for _, job in act.workers.jobs if any(job.speaking)]
+        jobs = [job for _, job in act.workers.requests if any(job.speaking)]
         F = SPEC.chunk_frames
         for job, following in zip(jobs, jobs[1:], strict=False):
             ahead = features_of(job)[F:]
@@ -111,7 +111,8 @@ async def test_the_first_speech_unit_is_a_keyframe_when_idle_units_were_skipped(
         await act.push(speech(1.0))
         await act.advance(0.5)
         assert act.viewer.speaking[0][1].keyframe
-        assert [unit.index for _, unit in act.viewer.units] == list(range(len(act.viewer.units)))
+        indices = [frame.index for _, frame in act.viewer.frames]
+        assert indices == list(range(len(indices)))
 
 
 async def test_a_live_edge_begins_after_a_chunk_and_its_look_ahead() -> None:
@@ -120,7 +121,7 @@ async def test_a_live_edge_begins_after_a_chunk_and_its_look_ahead() -> None:
         asked = act.clock.now()
         said = speech(4.0)
         await act.push_live(said)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(1)
         first = act.viewer.speaking[0][0] - asked
         assert first <= SPEC.needed_frames * FRAME + 2 * 0.03 + 2 * FRAME
@@ -154,7 +155,7 @@ async def test_bursts_with_pauses_shorter_than_what_is_stored_stay_one_segment()
         for k in range(4):
             await act.push(speech(1.0, seed=k))
             await act.advance(0.9)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(2)
         assert act.viewer.names() == ["started", "stopped"]
         assert act.viewer.heard().size == 4 * 48_000
@@ -167,7 +168,7 @@ async def test_segments_follow_each_other_without_a_pause() -> None:
         await act.advance(1)
         for k in range(3):
             await act.push(speech(0.5, seed=k))
-            act.session.commit()
+            act.session.inbox.end_segment()
         await act.advance(3)
         assert act.viewer.names() == ["started", "stopped"] * 3
         speaking = [at for at, _ in act.viewer.speaking]
@@ -183,12 +184,13 @@ async def test_a_worker_that_stumbles_delays_speech_but_loses_none() -> None:
         await act.advance(0.5)
         said = speech(5.0)
         await act.push(said)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(10)
         assert act.viewer.heard().size == padded(said).size
         assert act.session.snapshot()["late_units"] >= 2
         assert act.viewer.names() == ["started", "stopped"]
-        assert [unit.index for _, unit in act.viewer.units] == list(range(len(act.viewer.units)))
+        indices = [frame.index for _, frame in act.viewer.frames]
+        assert indices == list(range(len(indices)))
 
 
 async def test_a_worker_slower_than_real_time_speaks_slowly_but_everything() -> None:
@@ -196,19 +198,19 @@ async def test_a_worker_slower_than_real_time_speaks_slowly_but_everything() -> 
         await act.advance(1)
         said = speech(2.0)
         await act.push(said)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(6)
         assert act.viewer.heard().size == padded(said).size
-        assert len(act.workers.jobs) < 7 / CHUNK
+        assert len(act.workers.requests) < 7 / CHUNK
 
 
 async def test_a_busy_loop_catches_up_a_little_and_slips_when_it_was_long() -> None:
     async with scene(cost=0.01) as act:
         await act.push(speech(5.0))
         await act.advance(1)
-        before = len(act.viewer.units)
+        before = len(act.viewer.frames)
         await act.clock.jump(FRAME * 1.5)
-        assert len(act.viewer.units) - before in (1, 2)
+        assert len(act.viewer.frames) - before in (1, 2)
         late = act.session.snapshot()["late_units"]
         await act.clock.jump(1.0)
         await act.advance(0.2)
@@ -225,7 +227,7 @@ async def test_pushing_faster_than_real_time_waits_at_the_buffer_limit() -> None
         assert act.session.snapshot()["buffered_ms"] <= 1000 * (MAX_BUFFER_S + 1.5)
         await act.advance(16)
         assert pushing.done()
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(32)
         assert act.viewer.heard().size == 45 * 48_000
 
@@ -235,7 +237,7 @@ async def test_an_interrupt_frees_who_waits_at_the_limit_and_drops_the_rest() ->
         pushing = asyncio.create_task(act.push(speech(45.0)))
         await act.advance(1)
         assert not pushing.done()
-        await act.session.interrupt()
+        act.session.interrupt()
         await act.advance(0.1)
         assert pushing.done()
         await act.advance(1)
@@ -257,7 +259,7 @@ async def test_jobs_never_pile_up_at_the_worker() -> None:
 
     def cost(job: ChunkRequest) -> float:
         nonlocal done
-        waiting.append(len(act.workers.jobs) - done)
+        waiting.append(len(act.workers.requests) - done)
         done += 1
         return 0.3 * CHUNK
 
