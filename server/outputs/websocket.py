@@ -1,9 +1,9 @@
-"""A WebSocket as output: units as binary messages, events as text, in the order they happened.
+"""A WebSocket as output: frames as binary messages, events as text, in the order they happened.
 
-The queue holds at most ``MAX_UNITS`` units (two seconds at 25 fps). When a slow reader fills it,
-every queued unit is dropped, picture and sound together, and the next keyframe begins again: what
-arrives is late by little rather than complete. An interrupt drops queued units likewise. Events are
-never dropped; a reader that leaves ``MAX_EVENTS`` of them unread is disconnected.
+**Bound**: ``MAX_FRAMES`` frames (two seconds at 25 fps) and ``MAX_EVENTS`` events. **Drop rule**: a
+slow reader that fills the queue loses every queued frame, picture and sound, and goes on at
+the next keyframe: what arrives is late by little rather than complete. An interrupt drops queued
+frames likewise. Events are never dropped; a reader that leaves more unread is disconnected.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TOO_SLOW = 4408
 
 
 class WebSocketOutput:
-    """One accepted socket; owns the task that sends on it, from ``start`` to ``aclose``."""
+    """One accepted socket. Implements ``Output``; sends in a task, from ``start`` to ``aclose``."""
 
     def __init__(
         self, socket: WebSocket, video: Video, request_keyframe: Callable[[], None]
@@ -52,7 +52,7 @@ class WebSocketOutput:
         return self.video != "none" and not self._closing
 
     def send(self, frame: AVFrame) -> None:
-        """Queue a unit if this socket shows pictures and it can be decoded."""
+        """Queue a frame if this socket shows pictures and can decode it."""
         if self.video == "none" or self._closing:
             return
         if self.video == "jpeg":
@@ -84,7 +84,7 @@ class WebSocketOutput:
         self._wake.set()
 
     def clear(self) -> None:
-        """Drop queued units; events stay."""
+        """Drop queued frames; events stay."""
         if self._queued_frames:
             self._drop_frames()
             self._gate.close()

@@ -64,7 +64,7 @@ class SessionMetrics:
         self._last = chunk
 
     def snapshot(self, chunk_frames: int) -> dict[str, Any]:
-        """What callers are told, rounded."""
+        """The part of ``metrics.updated`` that is kept here, rounded."""
         first, last = self.first_frame_ms, self._last
         spent_ms = last.model_ms + last.encode_ms if last else 0.0
         return {

@@ -1,4 +1,4 @@
-"""The states of a session, the moves allowed between them, and who is told of them."""
+"""The states of a session, the moves allowed between them, and their announcement."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class PeerState(StrEnum):
 
 
 class CloseReason(StrEnum):
-    """Why a call ended without ``aclose``; what ``on_closed`` is told."""
+    """Why a call ended without ``aclose``; passed to ``on_closed``."""
 
     CONNECT_TIMEOUT = "connect_timeout"
     VANISHED = "vanished"
@@ -115,8 +115,8 @@ class Peer:
             offer_sdp: the caller's offer; must take H.264 video, may take and give Opus audio.
             fps: frames per second of what ``send`` will get.
             on_microphone: gets int16 [N], mono, and 48000, in order; None refuses the microphone.
-            on_keyframe_request: the next unit should be a keyframe: on connecting, after losses.
-            on_closed: told a ``CloseReason`` once if the call ends other than by ``aclose``.
+            on_keyframe_request: the next frame should be a keyframe: on connecting, after losses.
+            on_closed: called with a ``CloseReason`` once if the call ends other than by ``aclose``.
             connect_timeout_s: the call must stand by then.
             media_timeout_s: silence on the wire (no media, reports or consent checks) that ends it.
             ice_servers: of mappings with ``urls`` and maybe ``username`` and ``credential``.

@@ -42,7 +42,11 @@ _Prepared = tuple[int, str, "Future[Any]"]
 
 
 class Worker:
-    """The main thread's state: streams, identities and the generator."""
+    """The main thread's state: streams, identities and the generator.
+
+    **Bound** of ``inbox``: none by its type; the gateway sends two chunks a session and one request
+    a caller. **Drop rule**: none.
+    """
 
     def __init__(
         self,
@@ -53,7 +57,6 @@ class Worker:
         max_identities: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # Unbounded by type, bounded by the gateway: two chunks a session and one request a caller.
         self.inbox: queue.Queue[wire.Request | _Prepared] = queue.Queue()
         self._generator = generator
         self._spec = MediaSpec.of(generator)

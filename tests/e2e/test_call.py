@@ -60,11 +60,11 @@ class BrowserCall:
                 candidate["candidate"], candidate["sdpMid"], candidate["sdpMLineIndex"]
             )
 
-    def send(self, unit: Any) -> None:
-        """Send one unit and note when."""
+    def send(self, frame: Any) -> None:
+        """Send one frame and note when."""
         assert self.peer is not None
-        self.sent_at[unit.index] = time.time() * 1000
-        self.peer.send(unit)
+        self.sent_at[frame.index] = time.time() * 1000
+        self.peer.send(frame)
 
     async def seen(self) -> dict[str, Any]:
         """What the page has seen and heard."""

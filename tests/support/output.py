@@ -25,7 +25,7 @@ class Recorder:
         self._clock = clock
 
     def send(self, frame: AVFrame) -> None:
-        """Remember a unit."""
+        """Remember a frame."""
         self.frames.append((self._clock.now(), frame))
 
     def event(self, event: Event) -> None:
@@ -51,15 +51,15 @@ class Recorder:
 
     @property
     def times(self) -> list[float]:
-        """When units came."""
+        """When frames came."""
         return [at for at, _ in self.frames]
 
     @property
     def speaking(self) -> list[tuple[float, AVFrame]]:
-        """Units that hold speech."""
+        """Frames that hold speech."""
         return [(at, frame) for at, frame in self.frames if frame.speaking]
 
     def heard(self, *, speaking_only: bool = True) -> NDArray[np.int16]:
-        """The sound of all units in a row, int16 at 48 kHz."""
+        """The sound of all frames in a row, int16 at 48 kHz."""
         chosen = self.speaking if speaking_only else self.frames
         return np.frombuffer(b"".join(frame.pcm for _, frame in chosen), np.int16)

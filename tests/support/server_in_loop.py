@@ -23,11 +23,11 @@ from server.session.workers import Workers
 from server.settings import Settings
 from tests.support.workers import FakeWorkers
 
-CATALOGUE = BundledAssets(
+ASSETS = BundledAssets(
     [BundledAvatar("ada", "Ada", draw_portrait()), BundledAvatar("bob", "Bob", draw_portrait(300))],
     [BundledClip("hello", "Hello", "Hello there.", b"RIFF....WAVE")],
 )
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 
 class QuietServer(Server):
@@ -41,7 +41,7 @@ class QuietServer(Server):
 
 @dataclass
 class Unpacked:
-    """A unit as it arrived."""
+    """A frame as it arrived."""
 
     flags: int
     epoch: int
@@ -78,22 +78,22 @@ class Socket:
         await self.connection.send(data)
 
     async def next(self) -> Unpacked | dict[str, Any]:
-        """The next unit or event."""
-        message = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
+        """The next frame or event."""
+        message = await asyncio.wait_for(self.connection.recv(), TIMEOUT_S)
         if isinstance(message, bytes):
             return unpack(message)
         event: dict[str, Any] = json.loads(message)
         return event
 
     async def event(self, kind: str) -> dict[str, Any]:
-        """The next event of a type; units and other events pass."""
+        """The next event of a type; frames and other events pass."""
         while True:
             item = await self.next()
             if isinstance(item, dict) and item["type"] == kind:
                 return item
 
-    async def unit(self, *, speaking: bool = False) -> Unpacked:
-        """The next unit; with ``speaking`` the next that holds speech."""
+    async def frame(self, *, speaking: bool = False) -> Unpacked:
+        """The next frame; with ``speaking`` the next that holds speech."""
         while True:
             item = await self.next()
             if isinstance(item, Unpacked) and (item.speaking or not speaking):
@@ -141,7 +141,7 @@ async def serving(workers: Workers | None = None, **settings: Any) -> AsyncItera
     """A server on a free port; fake workers unless given."""
     chosen = Settings(**{"port": 0, "model": "fake", **settings})
     workers = workers or FakeWorkers(SystemClock())
-    app = create_app(chosen, workers, catalogue=CATALOGUE)
+    app = create_app(chosen, workers, catalogue=ASSETS)
     server = QuietServer(server_config(chosen, app))
     task = asyncio.create_task(server.serve(), name="server-under-test")
     while not server.started:
@@ -149,7 +149,7 @@ async def serving(workers: Workers | None = None, **settings: Any) -> AsyncItera
         await asyncio.sleep(0.005)
     url = f"http://127.0.0.1:{server.port}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S) as http:
             yield Caller(http, server.port, app, workers, server)
     finally:
         server.should_exit = True

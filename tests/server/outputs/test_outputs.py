@@ -34,7 +34,7 @@ class Line:
         self.application_state = WebSocketState.CONNECTED
 
     async def send_bytes(self, data: bytes) -> None:
-        """Take a unit."""
+        """Take a frame."""
         await self._take(data)
 
     async def send_text(self, text: str) -> None:
@@ -53,7 +53,7 @@ class Line:
 
 
 def frame(index: int, *, keyframe: bool = False, jpeg: bytes = b"") -> AVFrame:
-    """A unit of no consequence."""
+    """A frame of no consequence."""
     return AVFrame(0, index, keyframe, False, b"video", (), b"\0" * 8, jpeg)
 
 
@@ -71,7 +71,7 @@ class Scene:
 
     @property
     def indices(self) -> list[int]:
-        """Units that were sent."""
+        """Frames that were sent."""
         return [unpack(item).index for item in self.line.sent if isinstance(item, bytes)]
 
 
@@ -88,7 +88,7 @@ def test_a_gate_waits_for_a_keyframe_and_asks_for_one() -> None:
     assert len(asked) == 2
 
 
-async def test_units_and_events_keep_their_order() -> None:
+async def test_frames_and_events_keep_their_order() -> None:
     scene = Scene()
     scene.output.send(frame(0, keyframe=True))
     scene.output.event({"type": "a"})
@@ -174,14 +174,14 @@ async def test_a_reader_that_left_is_noticed() -> None:
 
 
 async def test_jpeg_needs_no_keyframe_and_none_takes_no_units() -> None:
-    painter, listener = Scene("jpeg"), Scene("none")
-    for scene in (painter, listener):
+    jpeg_viewer, listener = Scene("jpeg"), Scene("none")
+    for scene in (jpeg_viewer, listener):
         scene.output.send(frame(0))
         scene.output.send(frame(1, jpeg=b"picture"))
         await settle()
-    assert painter.indices == [1] and listener.line.sent == []
-    assert painter.output.ready and not listener.output.ready
-    for scene in (painter, listener):
+    assert jpeg_viewer.indices == [1] and listener.line.sent == []
+    assert jpeg_viewer.output.ready and not listener.output.ready
+    for scene in (jpeg_viewer, listener):
         await scene.output.aclose()
 
 
@@ -230,15 +230,15 @@ async def test_a_call_gets_frames_from_the_keyframe_after_it_connected() -> None
 
 async def test_an_audience_knows_who_watches() -> None:
     clock, audience = ManualClock(), Audience()
-    listener, painter = Recorder(clock, "none"), Recorder(clock, "jpeg", ready=False)
+    listener, jpeg_viewer = Recorder(clock, "none"), Recorder(clock, "jpeg", ready=False)
     audience.add(listener)
     assert (audience.watches, audience.wants_jpeg, audience.ready) == (False, False, True)
-    audience.add(painter)
+    audience.add(jpeg_viewer)
     assert (audience.watches, audience.wants_jpeg) == (True, True)
-    painter.dropped_frames = 3
+    jpeg_viewer.dropped_frames = 3
     audience.clear()
-    assert len(listener.cleared) == len(painter.cleared) == 1
-    audience.remove(painter)
-    assert audience.dropped_frames == 3 and painter not in audience and len(audience) == 1
+    assert len(listener.cleared) == len(jpeg_viewer.cleared) == 1
+    audience.remove(jpeg_viewer)
+    assert audience.dropped_frames == 3 and jpeg_viewer not in audience and len(audience) == 1
     await audience.aclose()
-    assert listener.closed and not painter.closed
+    assert listener.closed and not jpeg_viewer.closed

@@ -114,3 +114,31 @@ def test_a_format_that_cannot_be_taken_is_refused_before_it_is_queued() -> None:
         AudioFormat(4_000)
     with pytest.raises(AudioError, match="channels"):
         AudioFormat(16_000, 3)
+
+
+async def test_many_small_pieces_leave_every_other_task_its_turn() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with scene() as act:
+        for _ in range(1000):
+            act.session.inbox.push(SECOND[:96], MONO)
+        counting = asyncio.create_task(count())
+        await act.session.inbox.join()
+        assert turns >= 900
+        await in_background(counting)
+
+
+async def test_an_interrupt_overtakes_everything_that_is_queued() -> None:
+    async with scene() as act:
+        for _ in range(60):
+            act.session.inbox.push(SECOND, MONO)
+        await act.advance(1)
+        assert act.session.interrupt() == 1  # within the call, not in a turn of its own
+        assert act.session.snapshot()["buffered_ms"] == 0
+        await asyncio.wait_for(act.session.inbox.join(), 1)

@@ -78,11 +78,11 @@ def test_a_gate_opens_at_once_and_closes_after_a_while() -> None:
     assert heard == [True] * (VoiceGate.HANG_FRAMES - 1) + [False] * (11 - VoiceGate.HANG_FRAMES)
 
 
-def events_of(tracker: SegmentTracker, *marks: FrameTag) -> list[tuple[str, str, int]]:
+def events_of(tracker: SegmentTracker, *tags: FrameTag) -> list[tuple[str, str, int]]:
     """Events of a row of frames."""
     return [
         (name, segment.name, position)
-        for tag in marks
+        for tag in tags
         for name, segment, position in tracker.play(tag)
     ]
 

@@ -35,7 +35,7 @@ class Stage:
 
     @property
     def pictures(self) -> list[bytes]:
-        """Names of the units that were played."""
+        """Names of the frames that were played."""
         return [frame.video for _, frame in self.played]
 
     @property
@@ -58,14 +58,12 @@ async def stage() -> AsyncIterator[Stage]:
     await asyncio.gather(task, return_exceptions=True)
 
 
-def frames(names: str, mark: FrameTag = IDLE) -> list[QueuedFrame]:
-    """One unit per letter."""
-    return [
-        QueuedFrame(AVFrame(0, 0, False, False, name.encode(), (), b""), mark) for name in names
-    ]
+def frames(names: str, tag: FrameTag = IDLE) -> list[QueuedFrame]:
+    """One frame per letter."""
+    return [QueuedFrame(AVFrame(0, 0, False, False, name.encode(), (), b""), tag) for name in names]
 
 
-async def test_units_are_played_a_frame_apart(stage: Stage) -> None:
+async def test_frames_are_played_a_frame_apart(stage: Stage) -> None:
     stage.pacer.add(frames("abcd"))
     await stage.clock.advance(1)
     assert stage.times == [0, 40, 80, 120]

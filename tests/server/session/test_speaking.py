@@ -47,17 +47,19 @@ async def test_other_frame_rates_stay_in_step(fps: float) -> None:
         expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
         assert np.array_equal(act.viewer.heard(), expected)
         # what the model hears of each frame is as loud as what is played with it, to the last frame
-        jobs = [job for _, job in act.workers.requests]
-        heard = np.concatenate([features_of(job, spec)[:9] for job in jobs])
-        played = np.concatenate([np.frombuffer(job.sound, np.int16).reshape(9, -1) for job in jobs])
+        requests = [request for _, request in act.workers.requests]
+        heard = np.concatenate([features_of(request, spec)[:9] for request in requests])
+        played = np.concatenate(
+            [np.frombuffer(request.sound, np.int16).reshape(9, -1) for request in requests]
+        )
         assert np.array_equal(np.abs(heard).max(1) > 0.01, np.abs(played).max(1) > 0)
 
 
 async def test_idle_chunks_are_asked_for_just_in_time() -> None:
     async with scene(cost=0.05) as act:
         await act.advance(10)
-        made = len(act.workers.requests) * SPEC.chunk_frames
-        assert made - len(act.viewer.frames) <= 2 * SPEC.chunk_frames
+        requested = len(act.workers.requests) * SPEC.chunk_frames
+        assert requested - len(act.viewer.frames) <= 2 * SPEC.chunk_frames
 
 
 async def test_speech_is_played_whole_and_in_order() -> None:
@@ -81,12 +83,12 @@ async def test_the_model_hears_what_is_played_and_what_follows() -> None:
         await act.push(speech(2.0, 16_000), rate=16_000)
         act.session.inbox.end_segment()
         await act.advance(4)
-        jobs = [job for _, job in act.workers.requests if any(job.speaking)]
+        requests = [request for _, request in act.workers.requests if any(request.speaking)]
         F = SPEC.chunk_frames
-        for job, following in zip(jobs, jobs[1:], strict=False):
-            ahead = features_of(job)[F:]
+        for request, following in zip(requests, requests[1:], strict=False):
+            ahead = features_of(request)[F:]
             assert np.array_equal(ahead, features_of(following)[: SPEC.lookahead_frames])
-        heard = np.concatenate([features_of(job)[:F].ravel() for job in jobs])
+        heard = np.concatenate([features_of(request)[:F].ravel() for request in requests])
         assert np.count_nonzero(heard) == 32_000
 
 
@@ -179,7 +181,7 @@ async def test_segments_follow_each_other_without_a_pause() -> None:
 
 async def test_a_worker_that_stumbles_delays_speech_but_loses_none() -> None:
     slow = {12, 13, 20}
-    cost = lambda job: 0.5 if job.sequence in slow else 0.05  # noqa: E731
+    cost = lambda request: 0.5 if request.sequence in slow else 0.05  # noqa: E731
     async with scene(cost=cost) as act:
         await act.advance(0.5)
         said = speech(5.0)
@@ -253,11 +255,31 @@ async def test_first_frame_delay_is_measured() -> None:
         assert 40 <= act.session.snapshot()["first_frame_ms"] <= 130
 
 
-async def test_jobs_never_pile_up_at_the_worker() -> None:
+async def test_every_chunk_leaves_one_line_of_what_it_took(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", "server.session.producer")
+    async with scene(cost=0.04) as act:
+        await act.push(speech(1.0))
+        await act.advance(0.5)
+        act.session.interrupt()
+        await act.advance(0.3)
+        lines = [record.getMessage() for record in caplog.records]
+        fields = [dict(pair.split("=") for pair in line.split()[1:]) for line in lines]
+        assert len(lines) >= 5 and all(line.startswith("chunk ") for line in lines)
+        assert {one["session"] for one in fields} == {act.session.short_id}
+        assert all(float(one["model_ms"]) == 40 and one["batch"] == "1" for one in fields)
+        assert all(float(one["queued_ms"]) >= 0 and float(one["slack_ms"]) >= 0 for one in fields)
+        assert (fields[0]["epoch"], fields[-1]["epoch"]) == ("0", "1")
+        assert act.session.id not in caplog.text and act.session.token not in caplog.text
+        assert act.session.snapshot()["ms_per_frame"] == 40 / SPEC.chunk_frames
+
+
+async def test_requests_never_pile_up_at_the_worker() -> None:
     waiting: list[int] = []
     done = 0
 
-    def cost(job: ChunkRequest) -> float:
+    def cost(request: ChunkRequest) -> float:
         nonlocal done
         waiting.append(len(act.workers.requests) - done)
         done += 1

@@ -96,11 +96,11 @@ async def test_jpeg_is_made_only_for_those_who_want_it() -> None:
     async with scene() as act:
         await act.advance(1)
         assert not any(frame.jpeg for _, frame in act.viewer.frames)
-        painter = Recorder(act.clock, "jpeg")
-        act.session.attach(painter)
+        jpeg_viewer = Recorder(act.clock, "jpeg")
+        act.session.attach(jpeg_viewer)
         await act.advance(1)
-        assert painter.frames[-1][1].jpeg
-        act.session.detach(painter)
+        assert jpeg_viewer.frames[-1][1].jpeg
+        act.session.detach(jpeg_viewer)
         await act.advance(1)
         assert not act.viewer.frames[-1][1].jpeg
 

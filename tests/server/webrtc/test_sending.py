@@ -17,7 +17,7 @@ pytestmark = pytest.mark.unit
 
 
 def frame(index: int, *, keyframe: bool = False, packets: int = 2) -> AVFrame:
-    """A unit whose payloads tell what they are."""
+    """A frame whose payloads tell what they are."""
     opus = tuple(f"{index}.{place}".encode() for place in range(packets))
     return AVFrame(0, index, keyframe, False, f"picture {index}".encode(), opus, b"")
 
@@ -52,7 +52,7 @@ async def test_time_stamps_come_from_the_media_clock() -> None:
     assert await take(audio, 4) == expected
 
 
-async def test_units_of_unequal_packets_stay_aligned_at_thirty_frames() -> None:
+async def test_frames_of_unequal_packets_stay_aligned_at_thirty_frames() -> None:
     sender, video, audio = make(fps=30.0)
     packets = [1, 2, 2, 1, 2, 2]  # 1600 samples each: the packets that are complete by then
     for index, count in enumerate(packets):
@@ -67,7 +67,7 @@ async def test_units_of_unequal_packets_stay_aligned_at_thirty_frames() -> None:
 async def test_sound_that_breaks_off_often_stays_near_its_picture() -> None:
     sender, video, audio = make(fps=30.0)
     stamps: list[int] = []
-    for index in range(0, 40, 4):  # every fourth unit begins anew: two thirds of a packet are lost
+    for index in range(0, 40, 4):  # every fourth frame begins anew: two thirds of a packet are lost
         for step, count in enumerate((1, 2, 2, 1)):
             sender.send(frame(index + step, keyframe=True, packets=count), now())
         heard, seen = await take(audio, 6), await take(video, 4)

@@ -1,4 +1,4 @@
-"""Real worker processes: units arrive, a crash is noticed and mended, nothing is left behind."""
+"""Real worker processes: frames arrive, a crash is noticed and mended, nothing is left behind."""
 
 from __future__ import annotations
 
