@@ -1,4 +1,4 @@
-"""Reads binary WebSocket messages: one unit each, a frame and the sound that belongs to it."""
+"""Reads binary WebSocket messages: one video frame and the sound that belongs to it each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class ReceivedFrame:
     """One video frame and its sound, as they travelled.
 
     Attributes:
-        generation: grows by one at each interrupt, modulo 65536.
+        epoch: grows by one at each interrupt, modulo 65536.
         index: frame number on the session's clock; media time is ``index / fps``.
         keyframe: whether ``picture`` can be decoded without earlier ones.
         speaking: whether the sound holds speech that was pushed.

@@ -175,7 +175,7 @@ async def test_a_session_is_shown_and_ended_by_its_token_only() -> None:
         is_problem(await caller.http.get(path, headers=bearer(session)), 404, "not_found")
 
 
-async def test_an_interrupt_raises_the_generation() -> None:
+async def test_an_interrupt_raises_the_epoch() -> None:
     async with serving() as caller:
         session = await caller.create()
         path = f"/session/{session['session_id']}/interrupt"

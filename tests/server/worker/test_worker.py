@@ -161,7 +161,7 @@ def test_thirty_frames_a_second_become_units() -> None:
     rig.thread.join(10)
 
 
-def test_a_job_becomes_units(rig: Rig) -> None:
+def test_a_request_becomes_frames(rig: Rig) -> None:
     rig.open("a")
     sound = np.arange(4 * 1920, dtype=np.int16)
     rig.tell(
