@@ -59,7 +59,7 @@ class Recorder:
         """Frames that hold speech."""
         return [(at, frame) for at, frame in self.frames if frame.speaking]
 
-    def heard(self, *, speaking_only: bool = True) -> NDArray[np.int16]:
+    def sound(self, *, speaking_only: bool = True) -> NDArray[np.int16]:
         """The sound of all frames in a row, int16 at 48 kHz."""
         chosen = self.speaking if speaking_only else self.frames
         return np.frombuffer(b"".join(frame.pcm for _, frame in chosen), np.int16)

@@ -18,7 +18,7 @@ from tests.support.workers import FakeWorkers
 pytestmark = pytest.mark.unit
 
 
-async def test_units_flow_from_the_first_keyframe() -> None:
+async def test_frames_flow_from_the_first_keyframe() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:

@@ -100,7 +100,7 @@ async def test_frames_and_events_keep_their_order() -> None:
     assert scene.line.closed == 1000 and not scene.output.ready
 
 
-async def test_a_slow_reader_loses_units_but_no_events_and_goes_on_at_a_keyframe() -> None:
+async def test_a_slow_reader_loses_frames_but_no_events_and_goes_on_at_a_keyframe() -> None:
     scene = Scene()
     scene.line.flowing.clear()
     for index in range(MAX_FRAMES + 20):
@@ -173,7 +173,7 @@ async def test_a_reader_that_left_is_noticed() -> None:
     assert scene.line.sent == []
 
 
-async def test_jpeg_needs_no_keyframe_and_none_takes_no_units() -> None:
+async def test_jpeg_needs_no_keyframe_and_none_takes_no_frames() -> None:
     jpeg_viewer, listener = Scene("jpeg"), Scene("none")
     for scene in (jpeg_viewer, listener):
         scene.output.send(frame(0))

@@ -21,7 +21,7 @@ MONO = AudioFormat(48_000)
 
 
 def refused(inbox: SpeechInbox, pcm: bytes) -> list[str]:
-    """Push; the code of the error that the sender is told, if any."""
+    """Push; the code of the error, if any."""
     try:
         inbox.push(pcm, MONO)
     except LiveheadError as error:
@@ -39,7 +39,7 @@ async def test_sound_and_commits_keep_their_order_and_a_bad_piece_costs_an_event
         codes += refused(inbox, b"odd")
         await act.advance(4)
         assert act.viewer.names() == ["started", "stopped"] * 2
-        assert act.viewer.heard().size == 96_000
+        assert act.viewer.sound().size == 96_000
         assert codes == ["bad_request"]
 
 

@@ -71,9 +71,9 @@ async def test_speech_after_an_interrupt_is_a_new_segment() -> None:
         await act.push(speech(10.0))
         await act.advance(1)
         act.session.interrupt()
-        said = speech(1.0, seed=9)
+        pushed = speech(1.0, seed=9)
         asked = act.clock.now()
-        await act.push(said)
+        await act.push(pushed)
         act.session.inbox.end_segment()
         await act.advance(3)
         assert act.viewer.names() == ["started", "cleared", "started", "stopped"]

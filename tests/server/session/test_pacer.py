@@ -78,7 +78,7 @@ async def test_the_clock_goes_on_between_chunks(stage: Stage) -> None:
     assert stage.pacer.late_frames == 0
 
 
-async def test_a_late_unit_plays_at_once_and_shifts_what_follows(stage: Stage) -> None:
+async def test_a_late_frame_plays_at_once_and_shifts_what_follows(stage: Stage) -> None:
     stage.pacer.add(frames("ab"))
     await stage.clock.advance(0.13)
     stage.pacer.add(frames("cd"))
@@ -105,7 +105,7 @@ async def test_a_loop_that_slept_long_slips(stage: Stage) -> None:
     assert stage.pacer.late_frames == 1
 
 
-async def test_idle_units_before_speech_are_skipped(stage: Stage) -> None:
+async def test_idle_frames_before_speech_are_skipped(stage: Stage) -> None:
     stage.pacer.add(frames("abcd"))
     await stage.clock.advance(0.05)
     stage.pacer.add(frames("S", TALK), starts=True)
@@ -115,7 +115,7 @@ async def test_idle_units_before_speech_are_skipped(stage: Stage) -> None:
     assert stage.pacer.skipped_frames == 2
 
 
-async def test_what_is_kept_of_idle_units_is_the_beginning(stage: Stage) -> None:
+async def test_what_is_kept_of_idle_frames_is_the_beginning(stage: Stage) -> None:
     stage.pacer.add(frames("abcd"))
     await stage.clock.advance(0.01)
     stage.pacer.add(frames("S", TALK), starts=True, keep=1)

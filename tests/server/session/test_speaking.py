@@ -38,14 +38,14 @@ async def test_other_frame_rates_stay_in_step(fps: float) -> None:
     spec = replace(SPEC, fps=fps, chunk_frames=9, lookahead_frames=3)
     async with scene(spec=spec) as act:
         await act.advance(1)
-        said = speech(6.0)
-        await act.push(said)
+        pushed = speech(6.0)
+        await act.push(pushed)
         act.session.inbox.end_segment()
         await act.advance(8)
         assert np.allclose(gaps(act.viewer.times), 1 / fps, atol=1e-9)
         assert len(act.viewer.speaking) == 6 * fps
-        expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
-        assert np.array_equal(act.viewer.heard(), expected)
+        expected = (pushed.astype(np.float32) / 32768 * 32767).astype(np.int16)
+        assert np.array_equal(act.viewer.sound(), expected)
         # what the model hears of each frame is as loud as what is played with it, to the last frame
         requests = [request for _, request in act.workers.requests]
         heard = np.concatenate([features_of(request, spec)[:9] for request in requests])
@@ -65,12 +65,12 @@ async def test_idle_chunks_are_asked_for_just_in_time() -> None:
 async def test_speech_is_played_whole_and_in_order() -> None:
     async with scene() as act:
         await act.advance(1.01)
-        said = speech(3.3)
-        await act.push(said)
+        pushed = speech(3.3)
+        await act.push(pushed)
         act.session.inbox.end_segment()
         await act.advance(5)
-        expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
-        assert np.array_equal(act.viewer.heard(), padded(expected))
+        expected = (pushed.astype(np.float32) / 32768 * 32767).astype(np.int16)
+        assert np.array_equal(act.viewer.sound(), padded(expected))
         speaking = [at for at, _ in act.viewer.speaking]
         assert np.allclose(gaps(speaking), FRAME, atol=1e-9)
         assert act.viewer.names() == ["started", "stopped"]
@@ -107,7 +107,7 @@ async def test_speech_begins_promptly_from_idle_at_any_moment(cost: float) -> No
     assert sum(delays) / len(delays) <= 1.6 * cost + FRAME / 2
 
 
-async def test_the_first_speech_unit_is_a_keyframe_when_idle_units_were_skipped() -> None:
+async def test_the_first_speech_frame_is_a_keyframe_when_idle_frames_were_skipped() -> None:
     async with scene(cost=0.03) as act:
         await act.advance(1.5)
         await act.push(speech(1.0))
@@ -121,13 +121,13 @@ async def test_a_live_edge_begins_after_a_chunk_and_its_look_ahead() -> None:
     async with scene(cost=0.03) as act:
         await act.advance(1)
         asked = act.clock.now()
-        said = speech(4.0)
-        await act.push_live(said)
+        pushed = speech(4.0)
+        await act.push_live(pushed)
         act.session.inbox.end_segment()
         await act.advance(1)
         first = act.viewer.speaking[0][0] - asked
         assert first <= SPEC.needed_frames * FRAME + 2 * 0.03 + 2 * FRAME
-        assert act.viewer.heard().size == padded(said).size
+        assert act.viewer.sound().size == padded(pushed).size
         assert act.viewer.names() == ["started", "stopped"]
 
 
@@ -137,7 +137,7 @@ async def test_a_segment_ends_by_itself_after_a_gap() -> None:
         await act.push(speech(1.0))
         await act.advance(1.0 + GAP_S + 4 * CHUNK)
         assert act.viewer.names() == ["started", "stopped"]
-        assert act.viewer.heard().size == 48_000
+        assert act.viewer.sound().size == 48_000
         assert act.session.state.value == "idle"
 
 
@@ -160,7 +160,7 @@ async def test_bursts_with_pauses_shorter_than_what_is_stored_stay_one_segment()
         act.session.inbox.end_segment()
         await act.advance(2)
         assert act.viewer.names() == ["started", "stopped"]
-        assert act.viewer.heard().size == 4 * 48_000
+        assert act.viewer.sound().size == 4 * 48_000
         speaking = [at for at, _ in act.viewer.speaking]
         assert np.allclose(gaps(speaking), FRAME, atol=1e-9)
 
@@ -184,11 +184,11 @@ async def test_a_worker_that_stumbles_delays_speech_but_loses_none() -> None:
     cost = lambda request: 0.5 if request.sequence in slow else 0.05  # noqa: E731
     async with scene(cost=cost) as act:
         await act.advance(0.5)
-        said = speech(5.0)
-        await act.push(said)
+        pushed = speech(5.0)
+        await act.push(pushed)
         act.session.inbox.end_segment()
         await act.advance(10)
-        assert act.viewer.heard().size == padded(said).size
+        assert act.viewer.sound().size == padded(pushed).size
         assert act.session.snapshot()["late_units"] >= 2
         assert act.viewer.names() == ["started", "stopped"]
         indices = [frame.index for _, frame in act.viewer.frames]
@@ -198,11 +198,11 @@ async def test_a_worker_that_stumbles_delays_speech_but_loses_none() -> None:
 async def test_a_worker_slower_than_real_time_speaks_slowly_but_everything() -> None:
     async with scene(cost=1.25 * CHUNK) as act:
         await act.advance(1)
-        said = speech(2.0)
-        await act.push(said)
+        pushed = speech(2.0)
+        await act.push(pushed)
         act.session.inbox.end_segment()
         await act.advance(6)
-        assert act.viewer.heard().size == padded(said).size
+        assert act.viewer.sound().size == padded(pushed).size
         assert len(act.workers.requests) < 7 / CHUNK
 
 
@@ -231,7 +231,7 @@ async def test_pushing_faster_than_real_time_waits_at_the_buffer_limit() -> None
         assert pushing.done()
         act.session.inbox.end_segment()
         await act.advance(32)
-        assert act.viewer.heard().size == 45 * 48_000
+        assert act.viewer.sound().size == 45 * 48_000
 
 
 async def test_an_interrupt_frees_who_waits_at_the_limit_and_drops_the_rest() -> None:

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.unit
 
 
 class Bench(FakeGenerator):
-    """Counts what it is asked for in one call; fails on a stream it is told to."""
+    """Counts what it is asked for in one call; fails on a stream that the test breaks."""
 
     def __init__(self, fps: float = 25.0) -> None:
         super().__init__(fps=fps)
@@ -42,7 +42,7 @@ class Bench(FakeGenerator):
         self.prepare_s = 0.0
 
     def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
-        """Remember the height; wait at the gate, and take as long as told."""
+        """Remember the height; wait at the gate, and take ``prepare_s``."""
         assert self.gate.wait(20)
         time.sleep(self.prepare_s)
         self.prepared.append(portrait.shape[0])
@@ -140,7 +140,7 @@ def test_the_spec_is_the_generators() -> None:
         MediaSpec.of(FakeGenerator(fps=29.97))
 
 
-def test_thirty_frames_a_second_become_units() -> None:
+def test_thirty_frames_a_second_become_frames() -> None:
     rig = Rig(generator=Bench(fps=30.0))
     rig.worker.warm_up(draw_portrait())
     rig.thread.start()
