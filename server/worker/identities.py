@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Generic
+
+from models.generator import Identity
 
 
 def content_hash(portrait: bytes) -> str:
     """SHA-256 of an image file's bytes, hexadecimal: equal files are prepared once."""
     return hashlib.sha256(portrait).hexdigest()
-
-
-Identity = TypeVar("Identity")
 
 
 class IdentityCache(Generic[Identity]):

@@ -21,13 +21,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Generic, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
-from models.generator import AnyGenerator
+from models.generator import Generator, Identity, Stream
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
@@ -38,10 +38,11 @@ from server.worker.streams import WorkerStream, earliest_due, silent_request
 
 log = logging.getLogger(__name__)
 
-_Prepared = tuple[int, str, "Future[Any]"]
+_Prepared: TypeAlias = "tuple[int, str, Future[Identity]]"
+"""A request, the content hash of its portrait, and the identity to come."""
 
 
-class Worker:
+class Worker(Generic[Identity, Stream]):
     """The main thread's state: streams, identities and the generator.
 
     **Bound** of ``inbox``: none by its type; the gateway sends two chunks a session and one request
@@ -50,23 +51,23 @@ class Worker:
 
     def __init__(
         self,
-        generator: AnyGenerator,
+        generator: Generator[Identity, Stream],
         send: Callable[[wire.Reply], None],
         *,
         max_batch: int = 4,
         max_identities: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.inbox: queue.Queue[wire.Request | _Prepared] = queue.Queue()
+        self.inbox: queue.Queue[wire.Request | _Prepared[Identity]] = queue.Queue()
         self._generator = generator
         self._spec = MediaSpec.of(generator)
         self._send = send
         self._max_batch = max_batch
-        self._identities = IdentityCache[Any](max_identities)
-        self._streams: dict[str, WorkerStream[Any]] = {}
+        self._identities = IdentityCache[Identity](max_identities)
+        self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._preparing: dict[str, Future[Any]] = {}
+        self._preparing: dict[str, Future[Identity]] = {}
         self._capacity = Capacity(max_batch)
         self._running = True
 
@@ -84,8 +85,8 @@ class Worker:
             lambda n: self._silent_batch(identity, n), chunk_s, self._max_batch, self._clock
         )
 
-    def _silent_batch(self, identity: Any, n: int) -> Callable[[], None]:
-        """What makes and encodes the next chunk of ``n`` silent streams."""
+    def _silent_batch(self, identity: Identity, n: int) -> Callable[[], None]:
+        """A function that generates and encodes the next chunk of ``n`` silent streams."""
         request = silent_request(self._spec)
         silence = np.frombuffer(request.features, np.float32)
         streams = [
@@ -119,7 +120,7 @@ class Worker:
             wait = False
             self._handle(message)
 
-    def _handle(self, message: wire.Request | _Prepared) -> None:
+    def _handle(self, message: wire.Request | _Prepared[Identity]) -> None:
         match message:
             case wire.Submit(session=session, chunk=chunk):
                 if stream := self._streams.get(session):
@@ -166,11 +167,11 @@ class Worker:
             self._preparing[name] = future
         future.add_done_callback(lambda done: self.inbox.put((message.request_id, name, done)))
 
-    def _prepare_identity(self, portrait: bytes) -> Any:
+    def _prepare_identity(self, portrait: bytes) -> Identity:
         """The identity of an image file; of the generator only what may run beside chunks."""
         return self._generator.prepare(decode_portrait(portrait))
 
-    def _adopt(self, request_id: int, name: str, prepared: Future[Any]) -> None:
+    def _adopt(self, request_id: int, name: str, prepared: Future[Identity]) -> None:
         self._preparing.pop(name, None)
         if self._identities.get(name) is None:
             self._identities.put(name, prepared.result())
@@ -187,7 +188,7 @@ class Worker:
         self._streams[message.session] = WorkerStream(self._spec, stream)
         self._send(wire.Opened(message.request_id))
 
-    def _close(self, stream: WorkerStream) -> None:
+    def _close(self, stream: WorkerStream[Stream]) -> None:
         """Release the encoders of a session and what the generator keeps for it."""
         stream.close()
         self._generator.close(stream.stream)
@@ -224,7 +225,7 @@ class Worker:
             )
 
     def _generate(
-        self, batch: list[tuple[str, WorkerStream[Any], ChunkRequest]]
+        self, batch: list[tuple[str, WorkerStream[Stream], ChunkRequest]]
     ) -> list[NDArray[np.uint8] | None]:
         """Pictures of each chunk; a stream that fails alone is reported and dropped."""
         audio = [np.frombuffer(request.features, np.float32) for _, _, request in batch]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.generator import Stream
 from server.media.av_frame import AVFrame
 from server.media.encoders import OpusPacketiser, VideoEncoder, encode_jpeg
 from server.media.spec import MediaSpec
@@ -17,17 +18,15 @@ from server.session.workers import ChunkRequest
 
 MAX_REQUESTS = 4
 
-ModelStream = TypeVar("ModelStream")
 
-
-class WorkerStream(Generic[ModelStream]):
+class WorkerStream(Generic[Stream]):
     """The model stream and the encoders of one session; used by the worker's main thread only.
 
     **Bound**: ``MAX_REQUESTS`` requests (the gateway keeps two in flight). **Drop rule**: one too
     many drops the oldest, which only a gateway that lost count can cause.
     """
 
-    def __init__(self, spec: MediaSpec, stream: ModelStream) -> None:
+    def __init__(self, spec: MediaSpec, stream: Stream) -> None:
         self.stream = stream
         self.epoch = 0
         self._spec = spec
@@ -95,9 +94,7 @@ class WorkerStream(Generic[ModelStream]):
         self._video.close()
 
 
-def earliest_due(
-    streams: Sequence[WorkerStream[ModelStream]], limit: int
-) -> list[WorkerStream[ModelStream]]:
+def earliest_due(streams: Sequence[WorkerStream[Stream]], limit: int) -> list[WorkerStream[Stream]]:
     """At most ``limit`` streams that have a request, the earliest due first."""
     waiting = [stream for stream in streams if stream.due is not None]
     return sorted(waiting, key=lambda stream: stream.due or 0.0)[:limit]

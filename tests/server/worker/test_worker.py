@@ -259,9 +259,9 @@ def test_the_generator_closes_the_stream_of_a_closed_and_of_a_failed_session(rig
         rig.open(name)
     first, second, third = (rig.worker._streams[name].stream for name in "abc")
     rig.generator.broken = second
-    rig.tell(wire.Submit("b", job(0)), wire.Close("a"), wire.Close("a"))
+    rig.tell(wire.Submit("b", request(0)), wire.Close("a"), wire.Close("a"))
     assert isinstance(rig.next(), wire.StreamFailed)
-    rig.tell(wire.Submit("c", job(0)))
+    rig.tell(wire.Submit("c", request(0)))
     assert rig.next().session == "c"
     assert sorted(map(id, rig.generator.closed)) == sorted([id(first), id(second)])
     assert first.closed and second.closed and not third.closed
