@@ -1,4 +1,4 @@
-"""The command ``python -m client_demo``: lets an avatar say a sound file and saves what arrives."""
+"""The command ``python -m client_demo``: an avatar says a sound file, and the answer is saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from client_demo.client import ClientSession
-from client_demo.talk import Talk, hold
+from client_demo.talk import Talk, record_talk
 from models.errors import LiveheadError
 from models.io import console
 from models.io.audio import read_speech
@@ -17,7 +17,7 @@ PUSH_RATE = 48_000
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command's arguments."""
+    """The command's argument parser."""
     build = argparse.ArgumentParser(prog="python -m client_demo", description=__doc__)
     build.add_argument("--url", default="http://localhost:8000", help="of the server")
     face = build.add_mutually_exclusive_group()
@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
     return build
 
 
-async def hold_session(args: argparse.Namespace) -> Talk:
-    """Hold the session that the arguments describe.
+async def talk_to_server(args: argparse.Namespace) -> Talk:
+    """Say the file in a session and save the answer, as the arguments describe.
 
     Raises:
         LiveheadError: a file cannot be used, or the server refuses or vanishes.
@@ -44,7 +44,7 @@ async def hold_session(args: argparse.Namespace) -> Talk:
     session = ClientSession(
         args.url, avatar_id=args.avatar, portrait=portrait, api_key=args.api_key
     )
-    return await hold(session, pcm, PUSH_RATE, args.out, realtime=args.realtime)
+    return await record_talk(session, pcm, PUSH_RATE, args.out, realtime=args.realtime)
 
 
 def report(talk: Talk, args: argparse.Namespace) -> None:
@@ -69,7 +69,7 @@ def main() -> int:
     """Run the command; 0 on success, 1 with one line on standard error otherwise."""
     args = parser().parse_args()
     try:
-        talk = asyncio.run(hold_session(args))
+        talk = asyncio.run(talk_to_server(args))
     except LiveheadError as error:
         console.warn(f"{error} [{error.code}]")
         return 1

@@ -1,10 +1,10 @@
-"""A session with a Livehead server, for Python programs: speech in, units and events out.
+"""A session with a Livehead server, for Python programs: speech in, AV frames and events out.
 
     async with ClientSession("http://localhost:8000", avatar_id="ada") as session:
         speaking = asyncio.create_task(session.say(pcm, rate=16_000))
         async for message in session:
             match message:
-                case ReceivedFrame(): ...  # one frame and its sound
+                case ReceivedFrame(): ...  # one video frame and its sound
                 case Event(type="output_audio_buffer.stopped"): break
         await speaking
 
@@ -24,20 +24,20 @@ from typing import Any, Literal, Self
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
+from client_demo.frames import ReceivedFrame, unpack
 from client_demo.rest import Format, Mode, RequestFailed, Rest, Ticket
-from client_demo.units import ReceivedFrame, unpack
 
 Video = Literal["h264", "jpeg", "none"]
 
 SLICE_S = 0.1  # of speech in one message
-AHEAD_S = 20.0  # how far say() runs ahead; the server holds 30 s, so it never stops reading
-SILENCE_S = 15.0  # a server that says nothing for so long is gone: it sends 25 units a second
+AHEAD_S = 20.0  # how far ``say`` runs ahead; the server holds 30 s, so it never stops reading
+SILENCE_S = 15.0  # a server that says nothing for so long is gone: it sends 25 frames a second
 NORMAL_CLOSURE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A text message of the server: its type, and the whole JSON object."""
+    """A text message of the server: its type, and the JSON object with all its fields."""
 
     type: str
     data: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +69,9 @@ class ClientSession:
             clock: seconds that never jump back.
         """
         self._rest = Rest(url, api_key)
-        self._wanted: tuple[str | None, bytes | None, Mode] = (avatar_id, portrait, mode)
+        self._avatar_id = avatar_id
+        self._portrait = portrait
+        self._mode: Mode = mode
         self._video = video
         self._clock = clock
         self._ticket: Ticket | None = None
@@ -82,7 +84,7 @@ class ClientSession:
             RequestFailed: the server refuses (``no_face``, ``no_capacity``, ...), does not answer
                 (``unreachable``) or does not open the WebSocket (``lost``).
         """
-        self._ticket = await self._rest.create(*self._wanted)
+        self._ticket = await self._rest.create(self._avatar_id, self._portrait, self._mode)
         try:
             await self._attach(self._rest.stream_url(self._ticket, self._video))
         except BaseException:
@@ -119,7 +121,7 @@ class ClientSession:
         await self._write(pcm)
 
     async def commit(self) -> None:
-        """End the segment: what was pushed is said to its end without waiting for more."""
+        """End the segment: what was pushed is spoken to its end without waiting for more."""
         await self.send({"type": "input_audio_buffer.commit"})
 
     async def interrupt(self) -> None:
@@ -127,7 +129,7 @@ class ClientSession:
         await self.send({"type": "response.cancel"})
 
     async def say(self, pcm: bytes, rate: int, *, realtime: bool = False) -> None:
-        """Push a whole utterance and commit it.
+        """Push an utterance and commit it.
 
         Args:
             pcm: s16le mono.

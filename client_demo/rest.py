@@ -1,4 +1,4 @@
-"""The server's REST side for Python: create a session, look at it, end it."""
+"""REST client of the server: create a session, ask for its status, end it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What the server hands out for a new session."""
+    """How a new session is reached: its id, its secret token, its WebSocket's path, its format."""
 
     session_id: str
     token: str
@@ -52,12 +52,12 @@ class Ticket:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What shows that a request comes from the session's owner."""
+        """HTTP headers that carry the token."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
 class Rest:
-    """Requests to one server."""
+    """REST requests to one server."""
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         """``url`` such as ``http://localhost:8000``; ``api_key`` for servers that ask for one."""
@@ -79,14 +79,17 @@ class Rest:
                 avatar_id = avatar_id or await self._first_avatar(http)
                 body = {"json": {"avatar_id": avatar_id, "mode": mode}}
             answer = await self._ask(http, "POST", "session", headers=self._key, **body)
-        facts = answer.json()
-        video = facts["video"]
+        created = answer.json()
+        video = created["video"]
         return Ticket(
-            session_id=facts["session_id"],
-            token=facts["token"],
-            stream_path=facts["media"]["ws_url"],
+            session_id=created["session_id"],
+            token=created["token"],
+            stream_path=created["media"]["ws_url"],
             format=Format(
-                video["width"], video["height"], video["fps"], facts["audio"]["output_sample_rate"]
+                video["width"],
+                video["height"],
+                video["fps"],
+                created["audio"]["output_sample_rate"],
             ),
         )
 
@@ -144,7 +147,7 @@ class Rest:
 
 
 def media_type(picture: bytes) -> str:
-    """The media type that a picture's first bytes tell; unknown ones are the server's to judge."""
+    """The media type by the first bytes of an encoded picture; the server judges unknown ones."""
     if picture.startswith(b"\x89PNG"):
         return "image/png"
     if picture.startswith(b"\xff\xd8"):

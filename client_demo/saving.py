@@ -1,4 +1,4 @@
-"""Writes received units to an MP4: the H.264 as it came, the sound as AAC, both on one clock."""
+"""Writes received AV frames to an MP4: the H.264 as it came, the sound as AAC, on one clock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from client_demo.frames import ReceivedFrame
 from client_demo.rest import Format
-from client_demo.units import ReceivedFrame
 
 LAYOUT = "mono"
 
@@ -24,26 +24,26 @@ class SavedRecording:
     sound silent for as long, so that what follows stays in sync. Use as a context manager.
     """
 
-    def __init__(self, path: Path, form: Format) -> None:
-        """Open the file; ``form`` is the session's ``format``.
+    def __init__(self, path: Path, format: Format) -> None:
+        """Open the file; ``format`` is the session's.
 
         Raises:
             OSError: the file cannot be written.
         """
         self.frames = 0
-        self._form = form
-        self._per_frame = round(form.sample_rate / form.fps)
+        self._format = format
+        self._per_frame = round(format.sample_rate / format.fps)
         self._first: int | None = None
         self._next = 0
         self._file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
-        self._tick = Fraction(1) / Fraction(form.fps).limit_denominator(1001)
+        self._tick = Fraction(1) / Fraction(format.fps).limit_denominator(1001)
         self._picture = self._file.add_mux_stream(
-            "h264", width=form.width, height=form.height, time_base=self._tick
+            "h264", width=format.width, height=format.height, time_base=self._tick
         )
-        self._sound = self._file.add_stream("aac", rate=form.sample_rate, layout=LAYOUT)
+        self._sound = self._file.add_stream("aac", rate=format.sample_rate, layout=LAYOUT)
 
     def __enter__(self) -> Self:
-        """Nothing to do: the file is open."""
+        """The recording itself: its file is open already."""
         return self
 
     def __exit__(
@@ -58,26 +58,28 @@ class SavedRecording:
     @property
     def seconds(self) -> float:
         """Length of what is written."""
-        return self._next / self._form.fps
+        return self._next / self._format.fps
 
-    def add(self, unit: ReceivedFrame) -> None:
-        """Append a unit; those before the first keyframe are passed over.
+    def add(self, frame: ReceivedFrame) -> None:
+        """Append a frame; those before the first keyframe are passed over.
 
         Raises:
             ValueError: its picture is a JPEG.
         """
-        if unit.is_jpeg:
-            raise ValueError("expected H.264 units, got a JPEG; open the session with video='h264'")
+        if frame.is_jpeg:
+            raise ValueError(
+                "expected H.264 frames, got a JPEG; open the session with video='h264'"
+            )
         if self._first is None:
-            if not unit.keyframe:
+            if not frame.keyframe:
                 return
-            self._first = unit.index
-        position = unit.index - self._first
+            self._first = frame.index
+        position = frame.index - self._first
         if position < self._next:
             return  # the same frame again
         self._silence(position - self._next)
-        self._mux_picture(unit, position)
-        self._mux_sound(np.frombuffer(unit.pcm, "<i2"), position)
+        self._mux_picture(frame, position)
+        self._mux_sound(np.frombuffer(frame.pcm, "<i2"), position)
         self._next = position + 1
         self.frames += 1
 
@@ -91,18 +93,18 @@ class SavedRecording:
         for position in range(self._next, self._next + frames):
             self._mux_sound(np.zeros(self._per_frame, np.int16), position)
 
-    def _mux_picture(self, unit: ReceivedFrame, position: int) -> None:
-        packet = av.Packet(unit.picture)
+    def _mux_picture(self, frame: ReceivedFrame, position: int) -> None:
+        packet = av.Packet(frame.picture)
         packet.stream = self._picture
         packet.time_base = self._tick
         packet.pts = packet.dts = position
         packet.duration = 1
-        packet.is_keyframe = unit.keyframe
+        packet.is_keyframe = frame.keyframe
         self._file.mux(packet)
 
     def _mux_sound(self, samples: NDArray[np.int16], position: int) -> None:
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout=LAYOUT)
-        frame.sample_rate = self._form.sample_rate
-        frame.time_base = Fraction(1, self._form.sample_rate)
+        frame.sample_rate = self._format.sample_rate
+        frame.time_base = Fraction(1, self._format.sample_rate)
         frame.pts = position * self._per_frame
         self._file.mux(self._sound.encode(frame))

@@ -142,12 +142,22 @@ def add_model_arguments(
         group.add_argument(
             f"--{item.name.replace('_', '-')}",
             dest=item.name,
-            type=_cast(item),
+            type=_at_least_one if item.name == "threads" and defaults else _cast(item),
             default=item.default if defaults else None,
             choices=choices,
             metavar=item.metadata.get("metavar"),
             help=item.metadata["help"],
         )
+
+
+def _at_least_one(text: str) -> int:
+    """Threads of a command; 0, the choice of the engine, is for the environment to say."""
+    threads = int(text)
+    if threads < 1:
+        raise LiveheadError(
+            f"expected at least one thread, got --threads {text}", code="bad_option"
+        )
+    return threads
 
 
 def options_from_args(args: argparse.Namespace, base: ModelOptions | None = None) -> ModelOptions:

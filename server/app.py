@@ -13,10 +13,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from models.errors import LiveheadError
-from server.api import assets as catalogue_routes
-from server.api import health, offer, session, stream
+from server.api import creation, offer, session, site, stream
 from server.api.deps import Context
-from server.api.page import mount_page
+from server.api.middleware import BodyLimit, HeadAsGet
+from server.api.openapi import DESCRIPTION, DescribedApp
+from server.api.site import mount_page
 from server.assets import BundledAssets
 from server.clock import Clock, SystemClock
 from server.errors import INTERNAL_CODE, PROBLEM_TYPE, headers_of, problem, status_of
@@ -35,7 +36,7 @@ def create_app(
     settings: Settings,
     workers: Workers | None = None,
     clock: Clock | None = None,
-    catalogue: BundledAssets | None = None,
+    assets: BundledAssets | None = None,
 ) -> FastAPI:
     """The server as an ASGI application; its lifespan starts and ends the workers.
 
@@ -43,22 +44,28 @@ def create_app(
         settings: see ``Settings``.
         workers: what makes units; processes of this machine when None.
         clock: what sessions live by; the machine's when None.
-        catalogue: avatars and clips; the bundled ones when None.
+        assets: avatars and clips; the bundled ones when None.
     """
     clock = clock or SystemClock()
-    catalogue = catalogue or BundledAssets.read(draw=settings.model == "fake")
-    workers = workers or LocalWorkers(worker_config(settings, catalogue), settings.workers, clock)
+    assets = assets or BundledAssets.read(draw=settings.model == "fake")
+    workers = workers or LocalWorkers(worker_config(settings, assets), settings.workers, clock)
     sessions = SessionRegistry(settings, workers, clock)
-    # No documentation pages: they would load their scripts from elsewhere.
-    app = FastAPI(
-        title="Livehead", version="0.1.0", lifespan=_lifespan, docs_url=None, redoc_url=None
+    app = DescribedApp(
+        title="Livehead",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from elsewhere; site.py has one
+        redoc_url=None,
     )
-    app.state.context = Context(settings, workers, sessions, catalogue)
-    for module in (session, offer, stream, catalogue_routes, health):
+    app.state.context = Context(settings, workers, sessions, assets)
+    for module in (creation, session, offer, stream, site):
         app.include_router(module.router)
     mount_page(app)
     _answer_errors(app)
+    app.add_middleware(BodyLimit, upload_bytes=settings.max_upload_bytes)
     _allow_origins(app, settings.cors_origins)
+    app.add_middleware(HeadAsGet)
     return app
 
 
@@ -86,9 +93,9 @@ def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
         )
 
 
-def worker_config(settings: Settings, catalogue: BundledAssets) -> WorkerConfig:
+def worker_config(settings: Settings, assets: BundledAssets) -> WorkerConfig:
     """What the worker processes are started with."""
-    warm = catalogue.avatars[0].picture if catalogue.avatars else b""
+    warm = assets.avatars[0].picture if assets.avatars else b""
     return WorkerConfig(
         model=settings.model,
         threads=settings.threads or None,

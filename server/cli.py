@@ -35,7 +35,6 @@ COMMANDS = {
             "speed": Command("models.commands.bench_speed", "time a model, plain and fast"),
         },
     ),
-    "parity": Command("tests.parity.command", "replay a published model's stored values"),
     "evaluate": Command("models.commands.evaluate", "judge quality"),
     "train": Command("models.commands.train", "train the codec and the denoiser"),
     "data": Command(

@@ -22,10 +22,22 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, ClassVar
 
+from pydantic import BaseModel
+
 from models.errors import LiveheadError, PortraitError
 
 PROBLEM_TYPE = "application/problem+json"
 INTERNAL_CODE = "internal"
+
+
+class Problem(BaseModel):
+    """An error, RFC 9457: what was expected, what came and what to do."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
 
 
 class ServerError(LiveheadError):
@@ -133,13 +145,13 @@ def status_of(error: LiveheadError) -> int:
 
 def problem(status: int, code: str, detail: str) -> dict[str, Any]:
     """The body of an RFC 9457 answer."""
-    return {
-        "type": f"urn:livehead:problem:{code}",
-        "title": HTTPStatus(status).phrase,
-        "status": status,
-        "detail": detail,
-        "code": code,
-    }
+    return Problem(
+        type=f"urn:livehead:problem:{code}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail,
+        code=code,
+    ).model_dump()
 
 
 def headers_of(error: LiveheadError) -> dict[str, str]:

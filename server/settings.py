@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+)
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from models.errors import LiveheadError
 from models.options import SIZE
 from models.registry import MODELS
 
 PREFIX = "LIVEHEAD_"
+LOG_LEVELS = ("debug", "info", "warning", "error")
 SECRETS = frozenset({"api_key", "ice_servers"})
 MEGABYTE = 1024 * 1024
 
@@ -24,8 +38,49 @@ class SettingsError(LiveheadError):
         super().__init__(message, code="bad_setting")
 
 
-@dataclass(frozen=True)
-class Settings:
+def listed(text: str) -> tuple[str, ...]:
+    """A comma separated list."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _ice_server(server: object) -> dict[str, Any]:
+    """Check one STUN or TURN server; its credential becomes a secret."""
+    known = {"urls", "username", "credential"}
+    if not isinstance(server, dict) or "urls" not in server or not set(server) <= known:
+        raise ValueError("not an object with urls, username and credential")
+    secret = {"credential": SecretStr(server["credential"])} if server.get("credential") else {}
+    return {**server, **secret}
+
+
+def _expect(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
+    """A check whose message is what was expected."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(check)
+
+
+def _one_of(names: tuple[str, ...]) -> AfterValidator:
+    return _expect(lambda name: name in names, f"one of {', '.join(names)}")
+
+
+def _from_text(cast: Callable[[str], Any]) -> BeforeValidator:
+    return BeforeValidator(lambda value: cast(value) if isinstance(value, str) else value)
+
+
+Port = Annotated[int, _expect(lambda port: 0 <= port <= 65_535, "between 0 and 65535")]
+NoneOrMore = Annotated[int, _expect(lambda count: count >= 0, "0 or more")]
+OneOrMore = Annotated[int, _expect(lambda count: count >= 1, "1 or more")]
+Seconds = Annotated[float, _expect(lambda seconds: seconds > 0, "more than 0 seconds")]
+CommaList = Annotated[tuple[str, ...], NoDecode, _from_text(listed)]
+IceServer = Annotated[dict[str, Any], BeforeValidator(_ice_server)]
+IceServers = Annotated[tuple[IceServer, ...], NoDecode, _from_text(json.loads)]
+
+
+class Settings(BaseSettings):
     """Each field ``x`` can be set by the environment variable ``LIVEHEAD_X``.
 
     Attributes:
@@ -54,46 +109,45 @@ class Settings:
         log_level: of the server's own log lines.
     """
 
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, hide_input_in_errors=True, protected_namespaces=()
+    )
+
     host: str = "127.0.0.1"
-    port: int = 8000
-    model: str = "mini"
+    port: Port = 8000
+    model: Annotated[str, _one_of(MODELS)] = "mini"
     weights: str = ""
     plan: str = ""
     engine: str = "auto"
     size: int = SIZE
     dtype: str = ""
     devices: str = "cpu"
-    without_reference: tuple[str, ...] = ()
-    threads: int = 0
-    workers: int = 1
-    max_batch: int = 4
-    max_sessions: int = 0
-    max_identities: int = 32
-    max_upload_bytes: int = 10 * MEGABYTE
-    idle_timeout_s: float = 60.0
-    max_duration_s: float = 3600.0
-    closing_warning_s: float = 30.0
-    api_key: str = field(default="", repr=False)
-    cors_origins: tuple[str, ...] = ()
-    ice_servers: tuple[dict[str, Any], ...] = field(default=(), repr=False)
-    log_level: str = "info"
+    without_reference: CommaList = ()
+    threads: NoneOrMore = 0
+    workers: OneOrMore = 1
+    max_batch: OneOrMore = 4
+    max_sessions: NoneOrMore = 0
+    max_identities: OneOrMore = 32
+    max_upload_bytes: OneOrMore = 10 * MEGABYTE
+    idle_timeout_s: Seconds = 60.0
+    max_duration_s: Seconds = 3600.0
+    closing_warning_s: Annotated[float, _expect(lambda seconds: seconds >= 0, ">= 0")] = 30.0
+    api_key: SecretStr = Field(default=SecretStr(""), repr=False)
+    cors_origins: CommaList = ()
+    ice_servers: IceServers = Field(default=(), repr=False)
+    log_level: Annotated[str, _one_of(LOG_LEVELS)] = "info"
 
-    def __post_init__(self) -> None:
-        """Refuse values that would only fail later."""
-        _need(self.model in MODELS, "model", self.model, f"one of {', '.join(MODELS)}")
-        _need(0 <= self.port <= 65_535, "port", self.port, "between 0 and 65535")
-        for name in ("threads", "max_sessions"):
-            value = getattr(self, name)
-            _need(value >= 0, name, value, "0 or more")
-        for name in ("workers", "max_batch", "max_identities", "max_upload_bytes"):
-            value = getattr(self, name)
-            _need(value >= 1, name, value, "1 or more")
-        for name in ("idle_timeout_s", "max_duration_s"):
-            value = getattr(self, name)
-            _need(value > 0, name, value, "more than 0 seconds")
-        _need(self.closing_warning_s >= 0, "closing_warning_s", self.closing_warning_s, ">= 0")
-        levels = ("debug", "info", "warning", "error")
-        _need(self.log_level in levels, "log_level", self.log_level, f"one of {', '.join(levels)}")
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take what is given alone: ``read`` gives the environment."""
+        return (init_settings,)
 
     @classmethod
     def read(cls, environment: Mapping[str, str], **overrides: Any) -> Settings:
@@ -102,62 +156,48 @@ class Settings:
         Raises:
             SettingsError: a value cannot be cast or is out of range.
         """
-        values: dict[str, Any] = {}
-        for item in dataclasses.fields(cls):
-            text = environment.get(PREFIX + item.name.upper())
-            if text is not None and text.strip():
-                values[item.name] = _cast(item.name, str(item.type), text.strip())
-        values.update({name: value for name, value in overrides.items() if value is not None})
-        return cls(**values)
+        variables = EnvSettingsSource(cls)
+        variables.env_vars = {
+            name.lower(): text.strip() for name, text in environment.items() if text.strip()
+        }
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**{**variables(), **given})
+        except ValidationError as error:
+            raise SettingsError(_explain(error)) from error
 
     def shown(self) -> str:
         """One line for the start-up log; secrets are masked."""
         pairs = []
-        for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if item.name in SECRETS:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if name in SECRETS:
                 value = "set" if value else "unset"
-            pairs.append(f"{item.name}={value}")
+            pairs.append(f"{name}={value}")
         return " ".join(pairs)
 
-
-def _need(holds: bool, name: str, value: object, expected: str) -> None:
-    if not holds:
-        raise SettingsError(
-            f"{PREFIX}{name.upper()}: expected {expected}, got {value!r}; change the setting"
-        )
-
-
-def listed(text: str) -> tuple[str, ...]:
-    """A comma separated list."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    def ice_servers_in_clear(self) -> list[dict[str, Any]]:
+        """The STUN and TURN servers with their credentials, for callers and calls."""
+        return [
+            {
+                name: value.get_secret_value() if isinstance(value, SecretStr) else value
+                for name, value in server.items()
+            }
+            for server in self.ice_servers
+        ]
 
 
-def _servers(text: str) -> tuple[dict[str, Any], ...]:
-    rows = json.loads(text)
-    if not isinstance(rows, list) or not all(
-        isinstance(row, dict) and "urls" in row and set(row) <= {"urls", "username", "credential"}
-        for row in rows
-    ):
-        raise ValueError("not a list of servers")
-    return tuple(rows)
-
-
-_CASTS: dict[str, tuple[Callable[[str], Any], str]] = {
-    "str": (str, "text"),
-    "int": (int, "a whole number"),
-    "float": (float, "a number"),
-    "tuple[str, ...]": (listed, "a comma separated list"),
-    "tuple[dict[str, Any], ...]": (_servers, "a JSON list of objects with urls"),
-}
-
-
-def _cast(name: str, kind: str, text: str) -> Any:
-    cast, expected = _CASTS[kind]
-    try:
-        return cast(text)
-    except ValueError as error:
-        got = "something else" if name in SECRETS else repr(text)
-        raise SettingsError(
-            f"{PREFIX}{name.upper()}: expected {expected}, got {got}; change the setting"
-        ) from error
+def _explain(error: ValidationError) -> str:
+    """The first wrong setting: its variable, what was expected, what it was."""
+    wrong = error.errors(include_url=False)[0]
+    name, kind = str(wrong["loc"][0]), wrong["type"]
+    if name == "ice_servers":
+        expected = "a JSON list of objects with urls"
+    elif kind.startswith("int_"):
+        expected = "a whole number"
+    elif kind.startswith("float_"):
+        expected = "a number"
+    else:
+        expected = wrong["msg"].removeprefix("Value error, ")
+    got = "something else" if name in SECRETS else repr(wrong["input"])
+    return f"{PREFIX}{name.upper()}: expected {expected}, got {got}; change the setting"

@@ -1,24 +1,74 @@
-"""The rules of the house: who may import whom, how long a file may be, what may lie where."""
+"""The rules of the architecture: who may import whom, what a file may hold, what is documented."""
 
 from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.import_graph import (
+    find_cycle,
+    imports_between_units,
+    module_imports,
+    unit_of,
+)
 from tests.support.tracked import PACKAGES, ROOT, imports, modules, tracked, uses
 
 pytestmark = pytest.mark.unit
 
 MAX_LINES = 400
+MAX_README_LINES = 130
 MAX_REPOSITORY_BYTES = 80_000_000
+MAX_EQUAL_NAMES = 3
+# File names that a folder per model, or a package, has by rule.
+COMMON_NAMES = {
+    "__init__.py",
+    "checkpoint.py",
+    "conditioning.py",
+    "config.py",
+    "networks.py",
+    "pipeline.py",
+    "preprocess.py",
+    "unet.py",
+}
+# Lowest first: a package imports only packages before it.
+PACKAGE_ORDER = (*PACKAGES, "tests")
+# Lowest first: folders, and files beside them, import only from rows before their own. What stands
+# in one row does not know the rest of its row.
+LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "models": (
+        ("errors", "generator"),
+        ("audio", "options", "spec"),
+        ("io", "registry", "runtime", "weights"),
+        ("lightning", "nn"),
+        ("checkpoints", "face", "fake", "pipeline"),
+        ("sd15",),
+        ("echomimic", "hallo", "memo", "mini"),
+        ("dataset",),
+        ("synth",),
+        ("bench", "evaluation", "training"),
+        ("commands",),
+    ),
+    "server": (
+        ("clock", "errors", "settings"),
+        ("assets", "media"),
+        ("session",),
+        ("outputs", "webrtc", "worker"),
+        ("api",),
+        ("app",),
+        ("serve",),
+        ("cli",),
+    ),
+}
 DATA = {".bin", ".jpg", ".npz", ".onnx", ".ort", ".png", ".safetensors", ".tflite", ".wav"}
 
 # What models must not know: event loops and the network.
 IMPURE = ("asyncio", "http", "socket", "socketserver", "ssl", "urllib.request")
-# These command rooms run for hours, on all cores, and measure; the rest of models does not.
+# What lies here runs for hours, on all cores, and measures; the rest of models does not.
 TIMED = ("multiprocessing", "threading", "time")
 LONG_RUNNING = (
     "models/bench/",
@@ -41,12 +91,13 @@ SEEN_BY_ONE: dict[str, set[str]] = {
     "server/worker/generators.py": {"models.pipeline"},
     "server/worker/process.py": {"models.io.image"},  # decodes what was uploaded
 }
-# The client reads sound files, fails in the same words and knows a unit; all else is on the wire.
+# The client reads sound files, raises the same errors and knows an AV frame's header; everything
+# else crosses the wire.
 SEEN_BY_CLIENT = {"models.io.audio", "models.io.console", "models.errors", "server.media.av_frame"}
 # The benches are commands above the model and the server.
 SEEN_BY_BENCH = {"models.bench", "server.media.encoders"}
 
-# Folders of the machine a file was written on, and hosts that packages come from.
+# Folders of one machine, and hosts that packages come from.
 FOREIGN = re.compile(
     r"(?<![\w.\-/}])/(?:work|root|home/(?!livehead)|tmp/\w)"
     r"|pypi\.(?:org|python)|pythonhosted\.|registry\.npmjs|(?:deb|security)\.debian\.|download\.pytorch"
@@ -55,7 +106,7 @@ EMOJI = re.compile("[\u2600-\u27bf\ufe0f\U0001f000-\U0001faff]")
 
 
 def text_of(path: Path) -> str | None:
-    """The text of a tracked file, or None for data."""
+    """The text of a tracked file, or None where it is not UTF-8."""
     try:
         return (ROOT / path).read_text("utf-8")
     except UnicodeDecodeError:
@@ -64,12 +115,9 @@ def text_of(path: Path) -> str | None:
 
 def documented_tree() -> dict[str, str]:
     """The documented tree: path -> its words. Folders end with a slash."""
-    blocks = re.findall(
-        r"^```\w*\n(livehead/\n.*?)^```", text_of(Path("docs/architecture.md")) or "", re.M | re.S
-    )
-    assert len(blocks) == 1, (
-        "docs/architecture.md needs one fenced block that begins with livehead/"
-    )
+    page = text_of(Path("docs/architecture.md")) or ""
+    blocks = re.findall(r"^```\w*\n(livehead/\n.*?)^```", page, re.M | re.S)
+    assert len(blocks) == 1, "docs/architecture.md needs one fenced block that begins livehead/"
     found: dict[str, str] = {}
     folders: list[str] = []
     for line in blocks[0].splitlines()[1:]:
@@ -96,7 +144,7 @@ def test_documented_tree_lists_every_module_or_its_folder() -> None:
     opened = {path.rpartition("/")[0] + "/" for path in tree if not path.endswith("/")}
     unlisted = [
         str(path)
-        for path in modules(*PACKAGES)
+        for path in modules(*PACKAGES, "tests")
         if path.name != "__init__.py"
         and str(path) not in tree
         # A folder whose files are not listed one by one stands for them.
@@ -112,23 +160,111 @@ def test_documented_tree_says_each_job_in_a_few_words() -> None:
     assert not wrong, f"two to nine words for each line of docs/architecture.md's tree: {wrong}"
 
 
-def test_every_module_opens_with_its_job() -> None:
+def test_readme_is_two_screens() -> None:
+    lines = len((text_of(Path("README.md")) or "").splitlines())
+    assert lines <= MAX_README_LINES, f"{lines} lines; what is for engineers belongs in docs/"
+
+
+def test_pages_name_files_that_exist() -> None:
+    pages = [path for path in tracked() if path.suffix == ".md"]
+    absent = {
+        f"{page}: {name}"
+        for page in pages
+        for name in re.findall(r"`([\w./-]+/[\w.-]+\.(?:md|py|yml|toml))`", text_of(page) or "")
+        if not any((ROOT / up / name).exists() for up in (page.parent, "", "models"))
+    }
+    assert not absent, f"pages name what is not there: {sorted(absent)}"
+
+
+def test_every_module_says_what_it_is_for() -> None:
     ours = modules(*PACKAGES, "tests")
     bare = [str(path) for path in ours if not ast.get_docstring(ast.parse(text_of(path) or ""))]
-    assert not bare, f"open with a docstring whose first sentence says the one job: {bare}"
+    assert not bare, f"open with a docstring whose first sentence states the one idea: {bare}"
 
 
-def test_no_file_has_two_jobs() -> None:
+def test_no_file_is_long() -> None:
     code = (
         p
         for p in tracked()
         if p.parts[0] in PACKAGES and p.suffix in {".py", ".js", ".css", ".html"}
     )
     long = {str(p): n for p in code if (n := len((text_of(p) or "").splitlines())) > MAX_LINES}
-    assert not long, f"over {MAX_LINES} lines, split by job: {long}"
+    assert not long, f"over {MAX_LINES} lines, split by idea: {long}"
 
 
-def test_nothing_prints_behind_the_console() -> None:
+def test_no_file_name_is_everywhere() -> None:
+    names = Counter(path.name for path in modules(*PACKAGES))
+    wrong = {
+        name: count
+        for name, count in names.items()
+        if count > MAX_EQUAL_NAMES and name not in COMMON_NAMES
+    }
+    assert not wrong, f"say in the file name what the file is about: {wrong}"
+
+
+def test_packages_import_only_packages_below_them() -> None:
+    order = {package: k for k, package in enumerate(PACKAGE_ORDER)}
+    wrong = [
+        str(edge)
+        for edge in module_imports(*PACKAGE_ORDER)
+        if order[edge.imported.split(".")[0]] > order[edge.importer.split(".")[0]]
+    ]
+    assert not wrong, f"imports that run up, expected {' < '.join(PACKAGE_ORDER)}: {wrong}"
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_layers_hold_every_folder_once(package: str) -> None:
+    placed = Counter(name for layer in LAYERS[package] for name in layer)
+    there = {
+        path.parts[1].removesuffix(".py")
+        for path in modules(package)
+        if path.name != "__init__.py" or len(path.parts) > 2
+    }
+    assert set(placed) == there, (
+        f"LAYERS misses {sorted(there - set(placed))}, and names {sorted(set(placed) - there)},"
+        " which are not there"
+    )
+    assert max(placed.values()) == 1, f"placed twice: {placed.most_common(3)}"
+
+
+@pytest.mark.parametrize("package", LAYERS)
+def test_folders_import_only_folders_below_them(package: str) -> None:
+    order = {f"{package}.{name}": k for k, row in enumerate(LAYERS[package]) for name in row}
+    top = len(order)  # what has no place may be imported by nothing
+    wrong = [
+        str(edge)
+        for edge in imports_between_units(package)
+        if order.get(unit_of(edge.imported), top) >= order.get(unit_of(edge.importer), top)
+    ]
+    assert not wrong, "imports that run up or sideways:\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", [str, unit_of], ids=["modules", "folders"])
+def test_no_imports_run_in_a_circle(name: Callable[[str], str]) -> None:
+    cycle = find_cycle(module_imports(*PACKAGES), name)
+    assert not cycle, f"a circle of imports: {' -> '.join(cycle)}"
+
+
+def test_only_commands_of_models_parse_arguments() -> None:
+    wrong = [
+        str(path)
+        for path in modules("models")
+        if uses(imports(path), "argparse") and path.parts[1] != "commands"
+    ]
+    assert not wrong, f"argparse belongs into models/commands: {wrong}"
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for path in modules(*PACKAGES):
+        for node in ast.parse(text_of(path) or "").body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path))
+    wrong = {name: where for name, where in places.items() if len(where) > 1}
+    assert not wrong, f"one name for several classes: {wrong}"
+
+
+def test_only_the_console_prints() -> None:
     printing = [
         f"{path}:{node.lineno}"
         for path in modules(*PACKAGES)
@@ -154,7 +290,7 @@ def test_models_have_no_clock_and_no_environment() -> None:
         assert not re.search(r"\benviron\b|\bgetenv\b", text_of(path) or ""), f"{path}: environment"
 
 
-def test_server_sees_models_through_its_seam() -> None:
+def test_server_sees_models_through_generator_alone() -> None:
     for path in modules("server"):
         names = imports(path)
         assert not uses(names, "client_demo"), f"{path} imports client_demo"

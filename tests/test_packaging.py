@@ -41,7 +41,7 @@ UNIMPORTED = {
 
 @functools.cache
 def pyproject() -> dict[str, Any]:
-    """The whole of pyproject.toml."""
+    """The parsed pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
@@ -71,12 +71,12 @@ def locked(name: str) -> dict[str, str]:
 def third_parties(path: Path) -> set[str]:
     """Canonical distribution names behind a module's imports."""
     ours = {*PACKAGES, "tests", *sys.stdlib_module_names}
-    tops = {name.split(".")[0] for name in imports(path)} - ours
-    return {canonicalize_name(owners().get(top, [top])[0]) for top in tops}
+    names = {name.split(".")[0] for name in imports(path)} - ours
+    return {canonicalize_name(distributions_by_import().get(name, [name])[0]) for name in names}
 
 
 @functools.cache
-def owners() -> Mapping[str, list[str]]:
+def distributions_by_import() -> Mapping[str, list[str]]:
     """Top-level import names of the environment -> the distributions that brought them."""
     return packages_distributions()
 

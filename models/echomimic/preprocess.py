@@ -54,11 +54,15 @@ def rounded(box: NDArray[np.floating]) -> Box:
 
 
 def mask_of(
-    box: NDArray[np.floating], shape: tuple[int, int], *, as_published: bool = False
+    box: NDArray[np.floating],
+    shape: tuple[int, int],
+    *,
+    growth: float = MASK_GROWTH,
+    as_published: bool = False,
 ) -> Pixels:
     """The mask [H, W], 0 or 255; ``as_published`` with negative indices from the other end."""
     left, top, right, bottom = rounded(box)
-    across, down = int(MASK_GROWTH * (right - left)), int(MASK_GROWTH * (bottom - top))
+    across, down = int(growth * (right - left)), int(growth * (bottom - top))
     begin = (top - down, left - across)
     if not as_published:
         begin = (max(0, begin[0]), max(0, begin[1]))
@@ -67,10 +71,12 @@ def mask_of(
     return mask
 
 
-def crop_of(box: NDArray[np.floating], shape: tuple[int, int]) -> Box:
+def crop_of(
+    box: NDArray[np.floating], shape: tuple[int, int], *, growth: float = CROP_GROWTH
+) -> Box:
     """The box grown on every side, within the picture."""
     left, top, right, bottom = rounded(box)
-    across, down = int(CROP_GROWTH * (right - left)), int(CROP_GROWTH * (bottom - top))
+    across, down = int(growth * (right - left)), int(growth * (bottom - top))
     height, width = shape
     return (
         max(0, left - across),

@@ -1,4 +1,4 @@
-"""Small networks of Hallo and MEMO: a face or speech to tokens, and the emotion of speech."""
+"""Small networks of Hallo and MEMO: a face embedding or speech features to tokens."""
 
 from __future__ import annotations
 
@@ -43,25 +43,4 @@ class AudioProj(nn.Module):
         h = F.relu(self.proj1(features.flatten(2)))
         h = self.proj3(F.relu(self.proj2(h)))
         out: Tensor = self.norm(h.view(*h.shape[:2], self.tokens, -1))
-        return out
-
-
-class EmotionClassifier(nn.Module):
-    """Pooled speech features -> odds of the emotions."""
-
-    def __init__(
-        self, features: int = 1024, hidden: int = 2048, layers: int = 5, classes: int = 9
-    ) -> None:
-        super().__init__()
-        widths = [features, *[hidden] * (layers - 1), classes]
-        self.layers = nn.ModuleDict(
-            {f"fc{k + 1}": nn.Linear(widths[k], widths[k + 1]) for k in range(layers)}
-        )
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """[B, D] -> [B, classes], each row sums to 1."""
-        *inner, last = self.layers.values()
-        for layer in inner:
-            pooled = F.relu(layer(pooled))
-        out: Tensor = last(pooled).softmax(dim=-1)
         return out

@@ -1,134 +1,100 @@
-"""Reads a request's body under a limit: JSON objects, or a form with a portrait."""
+"""Routes with a declared body: who may send one is checked before it is read.
+
+FastAPI reads a body before it runs a route's dependencies; a full server, though, answers at once,
+and a caller without a token sends nothing in vain. So these routes check the caller and the media
+type first, and say in this server's words what FastAPI finds wrong with the body.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ValidationError
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import Request
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, model_validator
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-from server.errors import BadRequest, TooLarge, UnsupportedMediaType
+from server.api.middleware import media_type
+from server.errors import BadRequest, UnsupportedMediaType
 
-JSON_BYTES = 256 * 1024  # an SDP offer with many candidates is a tenth of this
-FORM_SLACK_BYTES = 64 * 1024  # the form's own lines and its short fields
-FAR_OVER = 4
-M = TypeVar("M", bound=BaseModel)
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """A multipart form: its text fields, and the bytes of its file field."""
-
-    fields: dict[str, str]
-    portrait: bytes | None
+CALLER_GONE = 499  # as proxies log it; nobody reads the answer
+PREFIX = "Value error, "  # of pydantic, before what a validator says
+NOT_JSON = "expected JSON, got something else; send one JSON object"
 
 
-def content_type(request: Request) -> str:
-    """The body's media type without parameters, lower case."""
-    return request.headers.get("content-type", "").split(";")[0].strip().lower()
+class JsonObject(BaseModel):
+    """A body that is one JSON object."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_an_object(cls, value: Any) -> Any:
+        """Refuse other values in the same words for every body."""
+        if not isinstance(value, dict):
+            raise ValueError(f"Input should be a valid dictionary or instance of {cls.__name__}")
+        return value
 
 
-async def read_limited(request: Request, limit: int) -> bytes:
-    """The body, of which no more than ``limit`` bytes are ever kept.
+class BodyRoute(APIRoute):
+    """A route with a body of one media type; checks the caller, the media type, then the body."""
 
-    What is somewhat over is read to its end all the same: a caller who is cut off while sending
-    never reads why. What is far over is cut off.
+    media_type: ClassVar[str] = "application/json"
+    accepts: ClassVar[str] = "application/json"
+    advice: ClassVar[str] = "send a JSON object"
+    unreadable: ClassVar[str] = NOT_JSON
 
-    Raises:
-        TooLarge: it is over the limit.
+    def admit(self, request: Request) -> None:
+        """Raise what this caller is answered, whatever the body holds."""
+
+    async def parse(self, request: Request) -> None:
+        """Parse the body as this route wants it; FastAPI does where this does not."""
+
+    def explain(self, errors: Sequence[Mapping[str, Any]]) -> str:
+        """What is wrong with a body that could be read."""
+        absent = any(item["type"] == "missing" and len(item["loc"]) == 1 for item in errors)
+        if absent or any(item["type"] == "json_invalid" for item in errors):
+            return NOT_JSON
+        return explain(errors, within="body")
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler behind the checks."""
+        handle = super().get_route_handler()
+
+        async def checked(request: Request) -> Response:
+            self.admit(request)
+            given = media_type(request.headers)
+            if given != self.media_type:
+                raise UnsupportedMediaType(
+                    f"expected {self.accepts}, got {given or 'no content type'}; {self.advice}"
+                )
+            try:
+                await request.body()  # whole: what is too large is not called unreadable
+                await self.parse(request)
+                return await handle(request)
+            except ClientDisconnect:
+                return Response(status_code=CALLER_GONE)
+            except RequestValidationError as error:
+                raise BadRequest(self.explain(error.errors())) from error
+            except HTTPException as error:
+                if error.status_code == BadRequest.status:  # neither JSON nor a form
+                    raise BadRequest(self.unreadable) from error
+                raise
+
+        return checked
+
+
+def explain(errors: Sequence[Mapping[str, Any]], within: str = "") -> str:
+    """Which fields are wrong and why, without their values.
+
+    Args:
+        errors: as pydantic lists them.
+        within: the first part of every location, left out.
     """
-    announced = request.headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > FAR_OVER * limit:
-        raise _too_large(limit)
-    body, size = bytearray(), 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size <= limit:
-            body += piece
-        elif size > FAR_OVER * limit:
-            break
-    if size > limit:
-        raise _too_large(limit)
-    return bytes(body)
-
-
-async def read_json(request: Request, kind: type[M]) -> M:
-    """The body as one validated JSON object.
-
-    Raises:
-        UnsupportedMediaType: another content type.
-        BadRequest: not JSON, or not this object.
-    """
-    if content_type(request) != "application/json":
-        raise UnsupportedMediaType(
-            f"expected application/json, got {content_type(request) or 'no content type'};"
-            " send a JSON object"
-        )
-    return parse_json(await read_limited(request, JSON_BYTES), kind)
-
-
-def parse_json(text: bytes | str, kind: type[M]) -> M:
-    """One validated JSON object; raises BadRequest, naming the fields that are wrong."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise BadRequest("expected JSON, got something else; send one JSON object") from error
-    try:
-        return kind.model_validate(value)
-    except ValidationError as error:
-        raise BadRequest(explain(error)) from error
-
-
-def explain(error: ValidationError) -> str:
-    """Which fields are wrong and why, without their values."""
     wrong = (
-        f"{'.'.join(str(part) for part in item['loc']) or 'the object'}: {item['msg']}"
-        for item in error.errors(include_input=False, include_url=False)
+        f"{'.'.join(str(part) for part in item['loc'][bool(within) :]) or 'the object'}:"
+        f" {item['msg'].removeprefix(PREFIX)}"
+        for item in errors
     )
     return "expected another object; " + "; ".join(wrong)
-
-
-async def read_form(request: Request, limit: int) -> Form:
-    """The body as a multipart form whose file field is ``portrait``.
-
-    Raises:
-        TooLarge: the portrait is over ``limit`` bytes.
-        BadRequest: not a readable form.
-    """
-    body = await read_limited(request, limit + FORM_SLACK_BYTES)
-
-    async def pieces() -> AsyncGenerator[bytes, None]:
-        yield body
-
-    try:
-        parser = MultiPartParser(request.headers, pieces(), max_files=1, max_fields=8)
-        form = await parser.parse()
-    except (MultiPartException, KeyError, ValueError) as error:
-        raise BadRequest("expected a multipart form, got one that cannot be read") from error
-    try:
-        return await _contents(list(form.multi_items()), limit)
-    finally:
-        await form.close()
-
-
-async def _contents(items: list[tuple[str, Any]], limit: int) -> Form:
-    fields: dict[str, str] = {}
-    portrait: bytes | None = None
-    for name, value in items:
-        if isinstance(value, UploadFile):
-            if name == "portrait":
-                portrait = await value.read()
-        else:
-            fields[name] = str(value)
-    if portrait is not None and len(portrait) > limit:
-        raise _too_large(limit)
-    return Form(fields, portrait)
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"expected at most {limit} bytes, got more; send a smaller picture")

@@ -1,10 +1,13 @@
-"""What routes are given: the parts of the running server, and the token a request carries."""
+"""What routes are given: the parts of the running server, and the session whose token came."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 from weakref import WeakKeyDictionary
 
+from fastapi import Depends, Path
+from fastapi.security import APIKeyQuery, HTTPBearer
 from starlette.requests import HTTPConnection
 
 from server.assets import BundledAssets
@@ -14,6 +17,24 @@ from server.session.workers import Workers
 from server.settings import Settings
 from server.webrtc.peer import Peer
 
+API_KEY = HTTPBearer(
+    scheme_name="ApiKey",
+    description="The server's API key, where one is set.",
+    auto_error=False,
+)
+SESSION_TOKEN = HTTPBearer(
+    scheme_name="SessionToken",
+    description="The token that POST /session answered with.",
+    auto_error=False,
+)
+QUERY_TOKEN = APIKeyQuery(
+    name="token",
+    scheme_name="SessionTokenInQuery",
+    description="The same token, for callers that cannot send headers: a browser's WebSocket on"
+    " /session/{session_id}/stream.",
+    auto_error=False,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -22,7 +43,7 @@ class Context:
     settings: Settings
     workers: Workers
     sessions: SessionRegistry
-    catalogue: BundledAssets
+    assets: BundledAssets
     calls: WeakKeyDictionary[Session, Peer] = field(default_factory=WeakKeyDictionary)
 
 
@@ -41,3 +62,30 @@ def bearer_of(connection: HTTPConnection) -> str | None:
 def token_of(connection: HTTPConnection) -> str | None:
     """The Bearer token of the header, or ``?token=`` where headers are impossible."""
     return bearer_of(connection) or connection.query_params.get("token")
+
+
+def find_session(connection: HTTPConnection, session_id: str) -> Session:
+    """The open session, if the connection carries its token.
+
+    Raises:
+        NotFound: there is no such session.
+        Unauthorised: the token is missing or wrong.
+    """
+    return context_of(connection).sessions.find(session_id, token_of(connection))
+
+
+SessionId = Annotated[str, Path(description="As POST /session answered it.")]
+
+
+async def _context(connection: HTTPConnection) -> Context:
+    return context_of(connection)
+
+
+async def _session(connection: HTTPConnection, session_id: SessionId) -> Session:
+    return find_session(connection, session_id)
+
+
+ContextDep = Annotated[Context, Depends(_context)]
+SessionDep = Annotated[Session, Depends(_session)]
+# Declares how callers prove themselves; ``token_of`` reads it.
+TOKEN_REQUIRED = [Depends(SESSION_TOKEN), Depends(QUERY_TOKEN)]

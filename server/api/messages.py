@@ -89,4 +89,4 @@ def read_message(text: str) -> Message:
             raise BadRequest(
                 f"expected a type among {_TYPES}; got another", code="unknown_type"
             ) from error
-        raise BadRequest(explain(error)) from error
+        raise BadRequest(explain(error.errors())) from error

@@ -5,47 +5,53 @@ from __future__ import annotations
 import asyncio
 import logging
 from functools import partial
-from typing import Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
 
-from server.api.bodies import read_json
-from server.api.deps import Context, context_of, token_of
-from server.errors import Conflict
+from server.api.bodies import BodyRoute
+from server.api.deps import TOKEN_REQUIRED, Context, ContextDep, SessionDep, find_session
+from server.api.openapi import problems
+from server.api.schemas import Candidate, Offer, SessionAnswer
+from server.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    OfferError,
+    TooLarge,
+    Unauthorised,
+    UnsupportedMediaType,
+)
 from server.session.session import Session
 from server.webrtc.peer import Peer
 
 log = logging.getLogger(__name__)
 
-router = APIRouter()
-
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+REFUSALS = (
+    *(BadRequest, OfferError, Unauthorised, NotFound),
+    *(Conflict, TooLarge, UnsupportedMediaType),
+)
 
 
-class Offer(BaseModel):
-    """A browser's session description."""
+class OfferRoute(BodyRoute):
+    """Refuses callers without the session's token before the body is read."""
 
-    sdp: str
-    type: Literal["offer"]
-
-
-class Candidate(BaseModel):
-    """A browser's ICE candidate; null or empty ends them."""
-
-    candidate: str | None = None
-    sdp_mid: str | None = Field(default=None, alias="sdpMid")
-    sdp_mline_index: int | None = Field(default=None, alias="sdpMLineIndex")
+    def admit(self, request: Request) -> None:
+        """Raise NotFound or Unauthorised."""
+        find_session(request, request.path_params["session_id"])
 
 
-@router.post("/session/{session_id}/offer")
-async def answer(request: Request, session_id: str) -> dict[str, str]:
+router = APIRouter(route_class=OfferRoute, dependencies=TOKEN_REQUIRED)
+
+
+@router.post(
+    "/session/{session_id}/offer",
+    responses=problems(*REFUSALS, unprocessable=["no_h264"]),
+)
+async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> SessionAnswer:
     """Answer an offer; a session has one call, a new one replaces the old."""
-    context = context_of(request)
-    session = context.sessions.find(session_id, token_of(request))
-    offer = await read_json(request, Offer)
     peer: Peer | None = None
     gone = asyncio.Event()
 
@@ -61,7 +67,7 @@ async def answer(request: Request, session_id: str) -> dict[str, str]:
         on_microphone=partial(hear, session) if session.live else None,
         on_keyframe_request=session.request_keyframe,
         on_closed=ended,
-        ice_servers=context.settings.ice_servers,
+        ice_servers=context.settings.ice_servers_in_clear(),
         loopback=context.settings.host in LOOPBACK,
     )
     try:
@@ -71,20 +77,21 @@ async def answer(request: Request, session_id: str) -> dict[str, str]:
     except BaseException:
         await peer.aclose()
         raise
-    return {"sdp": peer.answer_sdp, "type": "answer"}
+    return SessionAnswer(sdp=peer.answer_sdp)
 
 
-@router.patch("/session/{session_id}/offer", status_code=204)
-async def trickle(request: Request, session_id: str) -> Response:
+@router.patch(
+    "/session/{session_id}/offer",
+    status_code=204,
+    response_class=Response,
+    responses=problems(*REFUSALS),
+)
+async def trickle(context: ContextDep, session: SessionDep, candidate: Candidate) -> None:
     """Take one more candidate of the current call."""
-    context = context_of(request)
-    session = context.sessions.find(session_id, token_of(request))
-    candidate = await read_json(request, Candidate)
     call = context.calls.get(session)
     if call is None:
         raise Conflict("expected a call to add the candidate to, got none; send an offer first")
     await call.add_candidate(candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index)
-    return Response(status_code=204)
 
 
 async def replace_call(context: Context, session: Session, peer: Peer) -> None:

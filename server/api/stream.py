@@ -11,8 +11,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import LiveheadError
 from server.api import messages
+from server.api.creation import INPUT_RATE
 from server.api.deps import context_of, token_of
-from server.api.session import INPUT_RATE
 from server.errors import BadRequest, Conflict, Unauthorised
 from server.media.resampler import AudioFormat
 from server.outputs.websocket import WebSocketOutput

@@ -93,7 +93,7 @@ class SessionRegistry:
         Raises:
             Unauthorised: the key is missing or wrong.
         """
-        expected = self._settings.api_key
+        expected = self._settings.api_key.get_secret_value()
         if expected and not hmac.compare_digest((key or "").encode(), expected.encode()):
             raise Unauthorised(
                 "expected the server's API key, got none or a wrong one; send it as a Bearer token"

@@ -25,14 +25,14 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class ParsedOffer:
     """A cleaned offer and its audio and video sections, in order."""
 
     sdp: str
     sections: tuple[Section, ...]
 
 
-def read_offer(text: str) -> Offer:
+def read_offer(text: str) -> ParsedOffer:
     """Check and clean an offer.
 
     Raises:
@@ -65,7 +65,7 @@ def read_offer(text: str) -> Offer:
             "expected a video section that receives, got none;"
             " call pc.addTransceiver('video', {direction: 'recvonly'}) before createOffer"
         )
-    return Offer(cleaned, tuple(sections))
+    return ParsedOffer(cleaned, tuple(sections))
 
 
 def is_hidden_candidate(line: str) -> bool:

@@ -24,7 +24,7 @@ from server.session.events import Event
 from server.session.output import KeyframeGate, Video
 from server.webrtc import aiortc_patches as patches
 from server.webrtc.microphone import Microphone, OnSound
-from server.webrtc.offer import Offer, is_hidden_candidate, read_offer
+from server.webrtc.offer import ParsedOffer, is_hidden_candidate, read_offer
 from server.webrtc.sending import AVFrameSender
 
 MAX_TRICKLED_CANDIDATES = 64
@@ -191,7 +191,7 @@ class Peer:
         await asyncio.shield(self._shutting)
 
     async def _negotiate_or_close(
-        self, offer: Offer, on_microphone: OnSound | None, loopback: bool
+        self, offer: ParsedOffer, on_microphone: OnSound | None, loopback: bool
     ) -> None:
         try:
             await self._negotiate(offer, on_microphone, loopback)
@@ -204,7 +204,9 @@ class Peer:
                 f"expected an offer that can be answered, got one that cannot: {error}"
             ) from error
 
-    async def _negotiate(self, offer: Offer, on_microphone: OnSound | None, loopback: bool) -> None:
+    async def _negotiate(
+        self, offer: ParsedOffer, on_microphone: OnSound | None, loopback: bool
+    ) -> None:
         connection = self._connection
         microphone_index = self._add_sections(offer, on_microphone is not None)
         patches.watch_traffic(connection, self._on_traffic)
@@ -220,7 +222,7 @@ class Peer:
             await connection.setLocalDescription(await connection.createAnswer())
         self.answer_sdp = connection.localDescription.sdp
 
-    def _add_sections(self, offer: Offer, with_microphone: bool) -> int | None:
+    def _add_sections(self, offer: ParsedOffer, with_microphone: bool) -> int | None:
         """Make one transceiver per section, in order; the index of the microphone."""
         unsent = {"video", "audio"}
         microphone_index: int | None = None

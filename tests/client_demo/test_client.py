@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from client_demo.client import ClientSession, Event
+from client_demo.frames import ReceivedFrame
 from client_demo.rest import RequestFailed
-from client_demo.units import ReceivedFrame
 from models.fake import COUNTER_BITS
+from tests.support.av_frames import onsets, read_audio, read_video
 from tests.support.beeps import beeps
-from tests.support.pictures import onsets, read_pictures, read_sound
 from tests.support.server_process import ROOT, RunningServer, free_port
 
 pytestmark = pytest.mark.e2e
@@ -29,14 +29,14 @@ RATE = 48_000
 
 
 def png(side: int) -> bytes:
-    """A plain picture."""
+    """A picture of one colour, encoded."""
     sink = io.BytesIO()
     Image.new("RGB", (side, side), (200, 120, 60)).save(sink, "PNG")
     return sink.getvalue()
 
 
-async def said(session: ClientSession) -> list[ReceivedFrame | Event]:
-    """Everything from now until what was pushed has been said."""
+async def receive_answer(session: ClientSession) -> list[ReceivedFrame | Event]:
+    """Every message from now until what was pushed was spoken."""
     messages: list[ReceivedFrame | Event] = []
     async for message in session:
         messages.append(message)
@@ -45,8 +45,8 @@ async def said(session: ClientSession) -> list[ReceivedFrame | Event]:
     return messages
 
 
-async def first_unit(session: ClientSession) -> ReceivedFrame:
-    """The next unit, passing over events."""
+async def first_frame(session: ClientSession) -> ReceivedFrame:
+    """The next AV frame, passing over events."""
     while not isinstance(message := await anext(session), ReceivedFrame):
         pass
     return message
@@ -56,12 +56,12 @@ async def test_speech_comes_back_whole_and_in_step(server: RunningServer) -> Non
     async with ClientSession(server.url) as session:
         assert session.format.fps == 25 and session.format.sample_rate == RATE
         await session.say(SPEECH, RATE)
-        messages = await said(session)
+        messages = await receive_answer(session)
     spoken = [one for one in messages if isinstance(one, ReceivedFrame) and one.speaking]
     assert len(spoken) == 50
-    assert [unit.index - spoken[0].index for unit in spoken] == list(range(50))
-    heard = np.frombuffer(b"".join(unit.pcm for unit in spoken), "<i2")
-    assert onsets(abs(heard) > 1000, 9600) == pytest.approx([0.32 * RATE, 1.32 * RATE], abs=240)
+    assert [frame.index - spoken[0].index for frame in spoken] == list(range(50))
+    pcm = np.frombuffer(b"".join(frame.pcm for frame in spoken), "<i2")
+    assert onsets(abs(pcm) > 1000, 9600) == pytest.approx([0.32 * RATE, 1.32 * RATE], abs=240)
     names = [one.type for one in messages if isinstance(one, Event)]
     assert names.count("output_audio_buffer.started") == 1
 
@@ -87,8 +87,8 @@ async def test_an_interrupt_stops_the_speech(server: RunningServer) -> None:
 
 async def test_a_portrait_of_ones_own_speaks(server: RunningServer) -> None:
     async with ClientSession(server.url, portrait=png(300), video="jpeg") as session:
-        unit = await first_unit(session)
-    with Image.open(io.BytesIO(unit.picture)) as picture:
+        frame = await first_frame(session)
+    with Image.open(io.BytesIO(frame.picture)) as picture:
         assert picture.size == (256, 256)
         shown = np.asarray(picture.convert("RGB"), float)[100, 128]
     assert shown == pytest.approx([200, 120, 60], abs=12)
@@ -129,18 +129,18 @@ def test_the_command_saves_what_was_said(
     out = tmp_path / "out.mp4"
     result = run("--url", server.url, "--audio", speech, "--out", out, "--json", *pace)
     assert result.returncode == 0, result.stderr
-    facts = json.loads(result.stdout.splitlines()[-1])
-    assert facts["speaking_frames"] == 50 and facts["missing_units"] == 0
-    assert facts["saved_s"] == pytest.approx(2.4 + facts["lead_in_ms"] / 1000, abs=0.09)
-    times, numbers, flashes = read_pictures(out)
-    assert len(times) == facts["frames"]
+    record = json.loads(result.stdout.splitlines()[-1])
+    assert record["speaking_frames"] == 50 and record["missing_units"] == 0
+    assert record["saved_s"] == pytest.approx(2.4 + record["lead_in_ms"] / 1000, abs=0.09)
+    times, numbers, flashes = read_video(out)
+    assert len(times) == record["frames"]
     steps = np.diff(numbers) % 2**COUNTER_BITS
     assert (steps == 1).mean() > 0.9
-    seen = [times[place] for place in onsets(np.array(flashes), 5)]
-    sound = read_sound(out)
-    heard = [place / RATE for place in onsets(abs(sound) > 0.1, 9600)]
-    assert len(seen) == 2
-    assert heard == pytest.approx(seen, abs=0.041), "a flash begins within a frame of its beep"
+    flash_s = [times[k] for k in onsets(np.array(flashes), 5)]
+    sound = read_audio(out)
+    beep_s = [k / RATE for k in onsets(abs(sound) > 0.1, 9600)]
+    assert len(flash_s) == 2
+    assert beep_s == pytest.approx(flash_s, abs=0.041), "a flash begins within a frame of its beep"
 
 
 def test_the_command_fails_with_one_line(tmp_path: Path, speech: Path) -> None:

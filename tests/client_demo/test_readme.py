@@ -1,4 +1,4 @@
-"""What client_demo/README.md shows runs as it stands, only at another address."""
+"""What the READMEs show runs as it stands, only at another address."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from tests.support.server_process import ROOT, RunningServer
 pytestmark = pytest.mark.e2e
 
 README = ROOT / "client_demo" / "README.md"
+MAIN_README = ROOT / "README.md"
 ADDRESS = "http://localhost:8000"
 
 
-def blocks(language: str) -> list[str]:
-    """The README's examples in a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README.read_text("utf-8"), re.M | re.S)
+def blocks(language: str, page: Path = README) -> list[str]:
+    """A page's examples in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
 
 
 def run(server: RunningServer, code: str, folder: Path) -> str:
@@ -52,6 +53,16 @@ def folder(tmp_path: Path, speech: Path) -> Path:
 
 def test_the_library_example(server: RunningServer, folder: Path) -> None:
     assert run(server, blocks("python")[0], folder) == "it spoke for 2.00 s\n"
+
+
+def test_the_examples_of_the_first_page(server: RunningServer, folder: Path) -> None:
+    (example,) = blocks("python", MAIN_README)
+    assert run(server, example, folder) == ""
+    if shutil.which("curl") is None:
+        pytest.skip("README SHELL EXAMPLE SKIPPED: no curl on this machine")
+    (commands,) = blocks("sh", MAIN_README)
+    output = run(server, commands.replace("localhost:8000", server.url), folder)
+    assert output.count('"session_id"') == output.count('"ws_url"') == 2
 
 
 def test_the_wire_example(server: RunningServer, folder: Path) -> None:

@@ -1,10 +1,10 @@
-"""A directory of tiny weights and stored values of a published model, read lazily and checked."""
+"""A directory of a model's tiny configuration, weights and stored values."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,54 +15,58 @@ from torch import Tensor, nn
 
 from models.checkpoints.tensors import load_strict
 from models.errors import WeightsError
-from tests.parity.report import Absent
+from models.sd15.config import DDIM_ZERO_SNR
+from models.spec import ScheduleSpec
+from tests.parity.items import Absent
 
 CONFIG = "tiny_config.json"
 KEYS = "keys_full.json"
 MODELS = ("hallo", "echomimic", "memo")
 # A group of the configuration that no other model has.
-_SIGN = {"hallo": "imageproj", "echomimic": "whisper", "memo": "diffusion_net"}
-_ONE_FILE = {"hallo": "tiny_weights_int8.safetensors"}
+_MARKER = {"hallo": "imageproj", "echomimic": "whisper", "memo": "diffusion_net"}
+# Where a network's weights are stored; Hallo's share a file, with powers of two in another.
+_WEIGHTS = {
+    "hallo": "tiny_weights_int8.safetensors",
+    "echomimic": "tiny_weights_{}.safetensors",
+    "memo": "weights_{}.safetensors",
+}
 _EXPONENTS = "tiny_weights_exponents.json"
+# The arguments of diffusers' ``DDIMScheduler`` that the published models share.
+_DDIM: dict[str, Any] = {
+    "beta_schedule": "linear",
+    "clip_sample": False,
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+    "set_alpha_to_one": True,
+    "thresholding": False,
+    "trained_betas": None,
+}
 Built = TypeVar("Built")
-_FILE_OF = {"echomimic": "tiny_weights_{}.safetensors", "memo": "weights_{}.safetensors"}
 
 
-class Stored(Mapping[str, Tensor]):
-    """The tensors of one safetensors file, each read when asked for, in its stored dtype.
+class Stored(dict[str, Tensor]):
+    """The tensors of one safetensors file, in their stored dtypes; a missing file is empty.
 
-    Asking for a name that the file lacks, or anything of a missing file, raises ``Absent``.
+    A name that the file lacks raises ``Absent``.
+
+    Raises:
+        WeightsError: the file is truncated or no safetensors file.
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
-        self._names: tuple[str, ...] = ()
-        self._file: Any = None
-        if path.exists():
-            self._file = open_tensors(path)
-            self._names = tuple(self._file.keys())
+        if not path.exists():
+            return
+        try:
+            with safe_open(path, framework="pt") as file:
+                self.update({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            message = f"{path} is truncated or no safetensors file ({error}); copy it again"
+            raise WeightsError(message, code="bad_weights") from error
 
-    def __getitem__(self, name: str) -> Tensor:
-        if name not in self._names:
-            what = f"no {name} in {self.path.name}" if self._file else f"no {self.path.name}"
-            raise Absent(what)
-        tensor: Tensor = self._file.get_tensor(name)
-        return tensor
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """As of a dict: an absent name gives the default."""
-        with suppress(Absent):
-            return self[name]
-        return default
+    def __missing__(self, name: str) -> Tensor:
+        raise Absent(f"no {name} in {self.path.name}" if self else f"no {self.path.name}")
 
     def float(self, name: str) -> Tensor:
         """One tensor as float32."""
@@ -72,14 +76,14 @@ class Stored(Mapping[str, Tensor]):
 class Directory:
     """Tiny configuration, weights and stored values of one model.
 
-    Every size, step count, guidance, weight and seed of a replay comes from here.
+    Every size, step count, guidance, weight and seed of a replay is read from here.
 
     Args:
         path: a folder in the format of the reference of ``model``.
         model: one of ``MODELS``.
 
     Raises:
-        WeightsError: there is no such folder, or it holds another model's values.
+        WeightsError: there is no such folder.
     """
 
     def __init__(self, path: Path, model: str) -> None:
@@ -99,22 +103,23 @@ class Directory:
             WeightsError: it is missing or describes another model.
         """
         config = self._read(CONFIG)
-        if not isinstance(config, dict) or _SIGN[self.model] not in config:
+        if not isinstance(config, dict) or _MARKER[self.model] not in config:
             raise WeightsError(
                 f"{self.path / CONFIG} does not describe {self.model} (no"
-                f" {_SIGN[self.model]!r}); give the folder of {self.model}",
+                f" {_MARKER[self.model]!r}); give the folder of {self.model}",
                 code="bad_weights",
             )
         return config
 
     def build(self, make: Callable[[dict[str, Any]], Built]) -> Built:
-        """Networks from the configuration.
+        """Build networks from the configuration.
 
         Raises:
             WeightsError: it describes no such networks.
         """
+        config = self.config
         try:
-            return make(self.config)
+            return make(config)
         except Exception as error:  # libraries check their own configurations, each in its way
             raise WeightsError(
                 f"{self.path / CONFIG} does not describe {self.model}'s networks: {error!r}; copy"
@@ -129,99 +134,49 @@ class Directory:
         return self._read(f"{name}.json")
 
     def golden(self, name: str) -> Stored:
-        """Stored values, such as ``golden("submodules")`` of ``golden_submodules.safetensors``.
-
-        Raises:
-            WeightsError: the file is truncated or foreign (a missing one is an empty mapping).
-        """
+        """Stored values, such as ``golden("submodules")`` of ``golden_submodules.safetensors``."""
         return Stored(self.path / f"golden_{name}.safetensors")
 
     def weights(self, network: str) -> dict[str, Tensor]:
-        """The tiny state dict of one network as float32, names as published.
-
-        Args:
-            network: ``denoising_unet``, ``reference_unet``, ``face_locator``, ``imageproj``,
-                ``audioproj``, ``vae``, ``wav2vec`` (hallo); ``denoising_unet``,
-                ``reference_unet``, ``face_locator``, ``vae``, ``whisper_encoder`` (echomimic);
-                ``diffusion_net``, ``reference_net``, ``image_proj``, ``audio_proj``,
-                ``audio_emotion_classifier``, ``vae``, ``wav2vec`` (memo).
+        """The state dict of one network as float32, under the published names.
 
         Raises:
             WeightsError: its file is missing, truncated or foreign.
         """
-        if self.model in _ONE_FILE:
-            return self._scaled(network + ".")
-        stored = self._tensors(_FILE_OF[self.model].format(network))
-        return {name: stored.float(name) for name in stored}
+        stored = Stored(self._weights_path(network))
+        prefix = f"{network}." if self.model == "hallo" else ""
+        names = [name for name in stored if name.startswith(prefix)]
+        if not names:
+            which = f"tensors named {prefix}* in" if stored else "weights at"
+            raise WeightsError(
+                f"expected {which} {stored.path}, found none; give a whole folder of {self.model}",
+                code="missing_weights",
+            )
+        exponents = self._read(_EXPONENTS) if prefix else {}
+        return {
+            name.removeprefix(prefix): _scaled(stored.float(name), exponents.get(name))
+            for name in names
+        }
 
-    def fill(self, network: nn.Module, name: str) -> None:
-        """Give a network its tiny weights, as float32; it is then in evaluation mode.
+    def fill(
+        self, network: nn.Module, name: str, state: Mapping[str, Tensor] | None = None
+    ) -> None:
+        """Load a network's weights, or ``state``, as float32, and set it to evaluation mode.
 
         Raises:
-            WeightsError: its file is missing, truncated or foreign, or a tensor is missing, extra
+            WeightsError: the file is missing, truncated or foreign, or a tensor is missing, extra
                 or misshapen.
         """
-        self.fill_with(network, name, self.weights(name))
-
-    def fill_with(self, network: nn.Module, name: str, state: Mapping[str, Tensor]) -> None:
-        """The same with tensors that were made of the stored ones.
-
-        Raises:
-            WeightsError: a tensor is missing, extra or misshapen.
-        """
-        load_strict(network, state, torch.float32, f"{self._file_of(name)} ({name})")
+        state = self.weights(name) if state is None else state
+        load_strict(network, state, torch.float32, f"{self._weights_path(name)} ({name})")
         network.eval()
 
-    def has_weights(self, network: str) -> bool:
-        """Whether the directory holds a network's weights at all."""
-        if self.model in _ONE_FILE:
-            return any(name.startswith(network + ".") for name in self._one_file)
-        return self._file_of(network).exists()
-
-    def _file_of(self, network: str) -> Path:
-        name = _ONE_FILE.get(self.model) or _FILE_OF[self.model].format(network)
-        return self.path / name
-
-    @cached_property
-    def _one_file(self) -> Stored:
-        return self._tensors(_ONE_FILE[self.model])
-
-    @cached_property
-    def _exponents(self) -> dict[str, int]:
-        exponents: dict[str, int] = self._read(_EXPONENTS)
-        return exponents
-
-    def _scaled(self, prefix: str) -> dict[str, Tensor]:
-        """int8 * 2 ** -exponent where an exponent is stored, else the tensor itself."""
-        found: dict[str, Tensor] = {}
-        for name in self._one_file:
-            if name.startswith(prefix):
-                tensor = self._one_file.float(name)
-                if name in self._exponents:
-                    tensor = torch.ldexp(tensor, torch.tensor(-self._exponents[name]))
-                found[name.removeprefix(prefix)] = tensor
-        if not found:
-            raise WeightsError(
-                f"expected tensors named {prefix}* in {self._one_file.path}, found none; give a"
-                f" whole folder of {self.model}",
-                code="missing_weights",
-            )
-        return found
-
-    def _tensors(self, name: str) -> Stored:
-        stored = Stored(self.path / name)
-        if not stored:
-            raise WeightsError(
-                f"expected weights at {self.path / name}, found none; give a whole folder of"
-                f" {self.model}",
-                code="missing_weights",
-            )
-        return stored
+    def _weights_path(self, network: str) -> Path:
+        return self.path / _WEIGHTS[self.model].format(network)
 
     def _read(self, name: str) -> Any:
-        path = self.path / name
         try:
-            return json.loads(path.read_text("utf-8"))
+            return json.loads((self.path / name).read_text("utf-8"))
         except FileNotFoundError as error:
             raise WeightsError(
                 f"expected {name} in {self.path}, found none; give a folder in the format of"
@@ -229,21 +184,33 @@ class Directory:
                 code="missing_weights",
             ) from error
         except (OSError, ValueError) as error:
-            raise WeightsError(
-                f"{path} is not readable JSON ({error}); copy it again", code="bad_weights"
-            ) from error
+            message = f"{self.path / name} is not readable JSON ({error}); copy it again"
+            raise WeightsError(message, code="bad_weights") from error
 
 
-def open_tensors(path: Path) -> Any:
-    """A safetensors file, opened for reading tensor by tensor.
+def _scaled(integers: Tensor, exponent: int | None) -> Tensor:
+    """``integers * 2 ** -exponent`` where an exponent is stored, else the tensor itself."""
+    return integers if exponent is None else torch.ldexp(integers, torch.tensor(-exponent))
+
+
+def ddim(arguments: Mapping[str, Any]) -> ScheduleSpec:
+    """The schedule of diffusers' ``DDIMScheduler(**arguments)``; the published values by default.
 
     Raises:
-        WeightsError: the file is truncated or no safetensors file.
+        WeightsError: the arguments describe a scheduler that no published model has.
     """
-    try:
-        return safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(
-            f"{path} is truncated or no safetensors file ({error}); copy it again",
-            code="bad_weights",
-        ) from error
+    for name, value in _DDIM.items():
+        if arguments.get(name, value) != value:
+            raise WeightsError(
+                f"expected a scheduler with {name} {value!r}, got {arguments[name]!r}; the"
+                " published models run no other",
+                code="bad_weights",
+            )
+    default = DDIM_ZERO_SNR
+    return replace(
+        default,
+        train_steps=int(arguments.get("num_train_timesteps", default.train_steps)),
+        beta_start=float(arguments.get("beta_start", default.beta_start)),
+        beta_end=float(arguments.get("beta_end", default.beta_end)),
+        zero_terminal_snr=bool(arguments.get("rescale_betas_zero_snr", default.zero_terminal_snr)),
+    )

@@ -1,17 +1,15 @@
-"""Replays EchoMimic's stored values: sub-networks, the reference, network calls, whole loops."""
+"""Replays EchoMimic's stored values: sub-networks, reference features, network calls, loops."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from models.echomimic import networks as build
 from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
 from models.nn.attention import KeyValue
 from models.sd15.attention import ReferenceKV, SpatialTransformer
@@ -19,10 +17,10 @@ from models.sd15.motion_module import MotionModule
 from models.sd15.unet import Block
 from models.sd15.vae import VAE_FACTOR
 from tests.parity import echomimic_inputs, echomimic_loops
+from tests.parity.capture import ModuleOutputs, fold, like, unfold
 from tests.parity.directory import Directory, Stored
-from tests.parity.echomimic_nets import Nets, load
-from tests.parity.layouts import fold, like, unfold
-from tests.parity.report import Item, Pair, absent, against, compare, guarded, measure
+from tests.parity.items import Item, Pair, absent, against, compare, guarded, measure
+from tests.parity.networks import EchoMimicNetworks
 
 ONE = 2e-5  # tolerance of one forward pass, as the notes give it
 SMALL = 1e-5
@@ -31,25 +29,10 @@ TIMES = ("0", "166", "999")
 _WATCHED = re.compile(r"(?:resnets|attentions|motion_modules|downsamplers|upsamplers)\.\d+$")
 
 
-def networks() -> dict[str, nn.Module]:
-    """The published sizes on the meta device, by the listing's names."""
-    with torch.device("meta"):
-        return build.networks()
-
-
-def items(directory: Directory) -> Iterator[Item]:
-    """Every stored value of the directory, in the order of the notes."""
-    nets = load(directory)
-    yield from guarded("submodules", _submodules(directory, nets))
-    yield from guarded("unet_forward", _forward(directory, nets))
-    yield from echomimic_loops.items(directory, nets)
-    yield from echomimic_inputs.items(directory)
-
-
 # ---- sub-networks --------------------------------------------------------------------------------
 
 
-def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _submodules(directory: Directory, nets: EchoMimicNetworks) -> Iterator[Item]:
     g = directory.golden("submodules")
     yield measure("face.out", SMALL, partial(_face, nets, g, "face.in_mask", "face.out"))
     yield measure("face.out_rand", SMALL, partial(_face, nets, g, "face.in_rand", "face.out_rand"))
@@ -74,35 +57,37 @@ def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
     yield measure("vae.dec_out", ONE, partial(_decode, nets, g, scale))
 
 
-def _face(nets: Nets, g: Stored, name: str, out: str) -> Pair:
+def _face(nets: EchoMimicNetworks, g: Stored, name: str, out: str) -> Pair:
     return unfold(nets.locator(fold(g.float(name))), g[out]), g[out]
 
 
-def _encode(nets: Nets, g: Stored, scale: float) -> Pair:
+def _encode(nets: EchoMimicNetworks, g: Stored, scale: float) -> Pair:
     mean = nets.vae.encode(g.float("vae.in_image")).latent_dist.mean
     return mean * scale, g["vae.enc_mean_x_scale"]
 
 
-def _decode(nets: Nets, g: Stored, scale: float) -> Pair:
+def _decode(nets: EchoMimicNetworks, g: Stored, scale: float) -> Pair:
     return nets.vae.decode(g.float("vae.enc_mean_x_scale") / scale).sample, g["vae.dec_out"]
 
 
-def _resnet(nets: Nets, g: Mapping[str, Tensor]) -> Pair:
+def _resnet(nets: EchoMimicNetworks, g: Mapping[str, Tensor]) -> Pair:
     x, out = g["resnet.in"].float(), g["resnet.out"]
     embedding = F.silu(g["resnet.temb"].float()).repeat_interleave(x.shape[2], 0)
     made = nets.denoiser.get_submodule("down_blocks.2.resnets.0")(fold(x), embedding)
     return unfold(made, out), out
 
 
-def _motion(nets: Nets, g: Mapping[str, Tensor]) -> Pair:
+def _motion(nets: EchoMimicNetworks, g: Mapping[str, Tensor]) -> Pair:
     x, out = g["motion.in"].float(), g["motion.out"]
     module = nets.denoiser.get_submodule("down_blocks.2.motion_modules.0")
     assert isinstance(module, MotionModule)
     return unfold(module(fold(x), x.shape[2]), out), out
 
 
-def _spatial(nets: Nets, g: Mapping[str, Tensor], name: str, num_branches: int) -> Pair:
-    """The transformer alone with a random bank, with the guidance rule and without."""
+def _spatial(
+    nets: EchoMimicNetworks, g: Mapping[str, Tensor], name: str, num_branches: int
+) -> Pair:
+    """The transformer alone, with random reference features, with guidance and without."""
     out, audio = g[name], g["t3d.audio"].float()
     x = g["t3d.in"].float()[-out.shape[0] :]
     module = nets.denoiser.get_submodule("up_blocks.1.attentions.1")
@@ -118,7 +103,7 @@ def _spatial(nets: Nets, g: Mapping[str, Tensor], name: str, num_branches: int) 
 # ---- network calls -------------------------------------------------------------------------------
 
 
-def _forward(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _forward(directory: Directory, nets: EchoMimicNetworks) -> Iterator[Item]:
     g, sub = directory.golden("unet_forward"), directory.golden("submodules")
     _, recording = nets.reference.read(sub.float("ref.in_latents"))
     face = nets.locator(fold(sub.float("face.in_mask")))
@@ -128,7 +113,12 @@ def _forward(directory: Directory, nets: Nets) -> Iterator[Item]:
 
 
 def _case(
-    nets: Nets, g: Stored, case: str, num_branches: int, bank: Mapping[str, KeyValue], face: Tensor
+    nets: EchoMimicNetworks,
+    g: Stored,
+    case: str,
+    num_branches: int,
+    bank: Mapping[str, KeyValue],
+    face: Tensor,
 ) -> Iterator[Item]:
     kind = "_cond" if num_branches == 2 else ""
     x, audio = g.float(f"{case}.in_latents{kind}"), g.float(f"{case}.in_audio{kind}")
@@ -148,34 +138,17 @@ def _case(
     yield compare(f"{case}.last_layer_again", again, made, 0.0)
 
 
-class Watch:
-    """Outputs of named modules during a call, by the names under which they are stored."""
+class Watch(ModuleOutputs):
+    """Outputs of modules during one call, by the names under which they are stored."""
 
     def __init__(self, network: EchoMimicUNet, names: list[str]) -> None:
-        self.seen: dict[str, Tensor] = {}
-        self.names = names
-        self._handles: list[Any] = []
-        self._network = network
-
-    def __enter__(self) -> Watch:
-        for name in self.names:
-            path = name.split(".mid.")[1]
-            module = self._network.get_submodule(block_end(self._network, path))
-
-            def keep(_m: nn.Module, _i: object, output: Tensor, name: str = name) -> None:
-                self.seen[name] = output.detach()
-
-            self._handles.append(module.register_forward_hook(keep))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
+        self._modules = {name: block_end(network, name.split(".mid.")[1]) for name in names}
+        super().__init__(network, self._modules.values())
 
     def items(self, g: Mapping[str, Tensor]) -> Iterator[Item]:
-        """Each stored output beside what was seen; tolerance relative to the stored size."""
-        for name in self.names:
-            yield against(g, name, partial(like, self.seen[name]), ONE, relative=True)
+        """Each stored output beside the captured one; tolerance relative to the stored size."""
+        for name, path in self._modules.items():
+            yield against(g, name, partial(like, self.outputs[path][-1]), ONE, relative=True)
 
 
 def watched(network: EchoMimicUNet, case: str) -> set[str]:
@@ -194,7 +167,7 @@ def watched(network: EchoMimicUNet, case: str) -> set[str]:
 
 
 def block_end(network: EchoMimicUNet, path: str) -> str:
-    """The module whose output is a whole block's, where ``path`` names a block."""
+    """The module whose output is the block's if ``path`` names a block, else ``path``."""
     block = network.get_submodule(path)
     if not isinstance(block, Block):
         return path
@@ -204,3 +177,11 @@ def block_end(network: EchoMimicUNet, path: str) -> str:
         if getattr(block, kind) is not None:
             return f"{path}.{kind}.0"
     return f"{path}.motion_modules.{len(block.places) - 1}"
+
+
+SECTIONS = {
+    "submodules": _submodules,
+    "unet_forward": _forward,
+    "loops": echomimic_loops.items,
+    "inputs": echomimic_inputs.items,
+}

@@ -1,4 +1,4 @@
-"""Replays what EchoMimic does to sound and pictures before its networks see them."""
+"""Replays what EchoMimic computes from audio and images before its networks run."""
 
 from __future__ import annotations
 
@@ -21,23 +21,24 @@ from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
 from models.echomimic.preprocess import crop_of, mask_of, square_of
 from tests.parity.directory import Directory, Stored
-from tests.parity.report import Absent, Item, absent, against, compare, guarded
+from tests.parity.items import Absent, Item, absent, against, compare, guarded
+from tests.parity.networks import EchoMimicNetworks
 
 SMALL = 1e-5
 FPS = 24.0
 TABLES = ("feature_slicing", "num_chunks", "mel_frames_to_feature_rows")
 MEL = 1e-4  # logarithms of the quietest bands: stored ones are up to 4.2e-5 from the exact values
-_LONG = re.compile(r"long(\d+)s\.")  # names of what is stored of a long wave, of so many seconds
+_LONG = re.compile(r"long(\d+)s\.")  # stored values of a wave of so many seconds
 
 
-def items(directory: Directory) -> Iterator[Item]:
-    """Sound, index tables, pictures."""
-    yield from guarded("feat", _sound(directory))
+def items(directory: Directory, _: EchoMimicNetworks) -> Iterator[Item]:
+    """Audio, index tables, images."""
+    yield from guarded("feat", _audio(directory))
     yield from guarded("audio_index", _tables(directory))
-    yield from guarded("preprocess", _pictures(directory))
+    yield from guarded("preprocess", _images(directory))
 
 
-def _sound(directory: Directory) -> Iterator[Item]:
+def _audio(directory: Directory) -> Iterator[Item]:
     g = directory.golden("audio")
     if "wave_int16" not in g:
         yield absent("feat", f"no wave_int16 in {g.path.name}")
@@ -64,12 +65,12 @@ def _sound(directory: Directory) -> Iterator[Item]:
 
 
 def _named(g: Stored, prefix: str, otherwise: str) -> list[str]:
-    """Stored names that begin so; the notes' own if there is none."""
+    """Stored names that begin with ``prefix``; the one in the notes if there is none."""
     return sorted(n for n in g if n.startswith(prefix)) or [prefix + otherwise]
 
 
 def whisper_of(directory: Directory) -> WhisperFeatures:
-    """The tiny encoder; its table of positions is not stored, it is Whisper's own."""
+    """The tiny encoder; its position embeddings are not stored, they are Whisper's sinusoids."""
     network: Any = directory.build(lambda config: shared.build_whisper(config["whisper"]))
     stored = directory.weights("whisper_encoder")
     state = {renames.whisper_name(name) or name: value for name, value in stored.items()}
@@ -77,7 +78,7 @@ def whisper_of(directory: Directory) -> WhisperFeatures:
         state["embed_positions.weight"] = shared.whisper_positions(
             *network.embed_positions.weight.shape
         )
-    directory.fill_with(network, "whisper_encoder", state)
+    directory.fill(network, "whisper_encoder", state)
     return WhisperFeatures(network, FPS)
 
 
@@ -130,31 +131,37 @@ def _tables(directory: Directory) -> Iterator[Item]:
         yield compare(f"mel_frames_to_feature_rows.{case['samples']}", mine, stored, 0.0)
 
 
-def _pictures(directory: Directory) -> Iterator[Item]:
-    """Boxes to masks and crops; the boxes themselves need pictures that are not stored."""
+def _images(directory: Directory) -> Iterator[Item]:
+    """Boxes to masks and crops; the boxes themselves need images that are not stored."""
     try:
         cases = directory.json("golden_preprocess")["cases"]
     except Absent as error:
         yield absent("preprocess", str(error))
         return
     for case in cases:
-        box, shape = np.array(case["box_xyxy"]), (case["H"], case["W"])
-        crop = crop_of(box, shape)
-        left, top, right, bottom = square = square_of(crop)
-        mask = mask_of(box, shape, as_published=True)[top:bottom, left:right]
-        spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
-        rows, columns = ([int(s[0]), int(s[-1]) + 1] if len(s) else None for s in spans)
-        made = {
-            "crop_rect": list(crop),
-            "square_xyxy": list(square),
-            "crop_shape": [bottom - top, right - left],
-            "mask_in_crop_bbox_rows": rows,
-            "mask_in_crop_bbox_cols": columns,
-            "mask_area": int((mask > 0).sum()),
-        }
-        for name, got in made.items():
-            label = f"preprocess.{case['name']}.{name}"
-            if name in case:
-                yield compare(label, got or [], case[name] or [], 0.0)
-            else:
-                yield absent(label, f"no {name} in golden_preprocess.json")
+        label = f"preprocess.{case['name']}"
+        yield from guarded(label, crop_items(label, case))
+
+
+def crop_items(label: str, case: dict[str, Any]) -> Iterator[Item]:
+    """The crop and the mask of one box, grown by the shares that the case states."""
+    box, shape = np.array(case["box_xyxy"]), (case["H"], case["W"])
+    crop = crop_of(box, shape, growth=case["crop_dilation"])
+    left, top, right, bottom = square = square_of(crop)
+    mask = mask_of(box, shape, growth=case["mask_dilation"], as_published=True)
+    mask = mask[top:bottom, left:right]
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = ([int(s[0]), int(s[-1]) + 1] if len(s) else None for s in spans)
+    computed = {
+        "crop_rect": list(crop),
+        "square_xyxy": list(square),
+        "crop_shape": [bottom - top, right - left],
+        "mask_in_crop_bbox_rows": rows,
+        "mask_in_crop_bbox_cols": columns,
+        "mask_area": int((mask > 0).sum()),
+    }
+    for name, got in computed.items():
+        if name in case:
+            yield compare(f"{label}.{name}", got or [], case[name] or [], 0.0)
+        else:
+            yield absent(f"{label}.{name}", f"no {name} in golden_preprocess.json")

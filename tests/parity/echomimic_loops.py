@@ -1,4 +1,4 @@
-"""Replays EchoMimic's whole loops: walking windows through the one sampler."""
+"""Replays EchoMimic's complete loops: moving windows through the shared sampler."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
 from models.sd15.vae import StableDiffusionVAE
 from models.spec import DiffusionSpec, ScheduleSpec
-from tests.parity.directory import Directory, Stored
-from tests.parity.echomimic_nets import Nets
-from tests.parity.outputs import outputs_of
-from tests.parity.report import Absent, Item, absent, against, compare, guarded
-from tests.parity.schedules import ddim
+from tests.parity.capture import outputs_of
+from tests.parity.directory import Directory, Stored, ddim
+from tests.parity.items import Absent, Item, absent, against, compare, guarded
+from tests.parity.networks import EchoMimicNetworks
 
 LOOP = 2e-4
 ONE = 2e-5
 SMALL = 1e-5
 
 CLAMP = 1.5
-SEED = 420  # as published, where the directory names none
+SEED = 420  # the published one, if the directory has none
 WHOLE = ("normal", "acc")  # loops of which everything is stored; of the others at least ``ALWAYS``
 ALWAYS = ("init_latents", "final_latents")
 FPS = 24.0
 
 
-def items(directory: Directory, nets: Nets) -> Iterator[Item]:
+def items(directory: Directory, nets: EchoMimicNetworks) -> Iterator[Item]:
     """The schedule, window lists, inputs, then every loop."""
     schedule = ddim(directory.config.get("noise_scheduler", {}))
     yield from guarded("alphas_cumprod", _schedule(directory, schedule))
@@ -46,7 +45,7 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
 
 
 def _loops(
-    directory: Directory, nets: Nets, meta: dict[str, Any], schedule: ScheduleSpec
+    directory: Directory, nets: EchoMimicNetworks, meta: dict[str, Any], schedule: ScheduleSpec
 ) -> Iterator[Item]:
     g = directory.golden("loops")
     if not len(g):
@@ -82,7 +81,9 @@ def _lists(meta: dict[str, Any], schedule: ScheduleSpec) -> Iterator[Item]:
 class _Inputs:
     """What all loops share."""
 
-    def __init__(self, nets: Nets, g: Stored, schedule: ScheduleSpec, seed: int) -> None:
+    def __init__(
+        self, nets: EchoMimicNetworks, g: Stored, schedule: ScheduleSpec, seed: int
+    ) -> None:
         self.nets, self.g, self.schedule, self.seed = nets, g, schedule, seed
         self.vae = StableDiffusionVAE(nets.vae)
         pixels = g.float("in.ref_image_rgb_uint8_hwc").permute(2, 0, 1)[None] / 127.5 - 1
@@ -118,7 +119,7 @@ class _Loop:
         )
 
     def items(self) -> Iterator[Item]:
-        """Windows, start noise, every step, the first frame."""
+        """Windows, initial latents, every step, the first frame."""
         self._build()
         steps = int(self.settings["steps"])
         walked = torch.tensor([self.windows.at(step) for step in range(steps)])
@@ -176,7 +177,7 @@ class _Loop:
             yield against(self.g, name, got, tolerance)
 
     def _told(self, times: Sequence[float], outputs: list[Tensor]) -> Iterator[Item]:
-        """What the record says of the loop beside its settings: times, windows, calls."""
+        """What the directory records of the loop: timesteps, windows, calls."""
         mine: dict[str, Any] = {
             "timesteps": times,
             "context_queue": self.windows.base,

@@ -1,4 +1,4 @@
-"""Replays Hallo's stored values: sub-networks, reference features, network calls, whole chunks."""
+"""Replays Hallo's stored values: sub-networks, reference features, network calls, complete runs."""
 
 from __future__ import annotations
 
@@ -10,23 +10,22 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from models.hallo import networks as build
 from models.hallo.audio_module import REGIONS
 from models.hallo.conditioning import read_chunk_reference
 from models.hallo.unet import HalloCall
 from models.sd15.reference_bank import read_reference_features, split_motion_frames
 from tests.parity import hallo_chunks, hallo_inputs
+from tests.parity.capture import fold, unfold
 from tests.parity.directory import Directory, Stored
-from tests.parity.hallo_nets import Nets, load
 from tests.parity.hallo_trace import Trace
-from tests.parity.layouts import fold, unfold
-from tests.parity.report import Item, Pair, absent, against, guarded, measure
+from tests.parity.items import Item, Pair, absent, against, guarded, measure
+from tests.parity.networks import HalloNetworks
 
 SMALL = 1e-5
 ONE = 2e-5  # tolerances as the notes give them
 HALF = 1e-3  # relative: stored as float16
-ROUNDED = 1e-4  # a float16 bank whose last place may round either way; not rounding gives 3.4e-4
-DIFFERENT = 1e-3  # what a missed quirk changes at least
+ROUNDED = 1e-4  # float16 features may round either way in the last place; without rounding: 3.4e-4
+DIFFERENT = 1e-3  # the least change that a missed quirk causes
 HALVES = 2
 DIAGNOSES = (
     "diag_eval_mode_out",
@@ -39,26 +38,10 @@ _FEWER = re.compile(r"F\d+\.out")  # a call of the first few frames alone
 QUIRK = "what a missed quirk gives: must differ"
 
 
-def networks() -> dict[str, nn.Module]:
-    """The published sizes on the meta device, by the listing's names."""
-    with torch.device("meta"):
-        return build.networks()
-
-
-def items(directory: Directory) -> Iterator[Item]:
-    """Every stored value of the directory, in the order of the notes."""
-    nets = load(directory)
-    yield from _submodules(directory, nets)
-    yield from guarded("reference_unet", _reference(directory, nets))
-    yield from guarded("unet", _calls(directory, nets))
-    yield from hallo_chunks.items(directory, nets)
-    yield from hallo_inputs.items(directory)
-
-
 # ---- sub-networks --------------------------------------------------------------------------------
 
 
-def _submodules(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _submodules(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     g = directory.golden("submodules")
     for name, network in (("imageproj", nets.image), ("audioproj", nets.audio)):
         yield measure(f"{name}.out", SMALL, partial(_run, network, g, name))
@@ -72,21 +55,21 @@ def _run(network: nn.Module, g: Stored, name: str) -> Pair:
     return network(g.float(f"{name}.in")), g[f"{name}.out"]
 
 
-def _zero_face(nets: Nets, g: Stored) -> Pair:
+def _zero_face(nets: HalloNetworks, g: Stored) -> Pair:
     return nets.image(torch.zeros_like(g.float("imageproj.in"))), g["imageproj.out_zeros"]
 
 
-def _locate(nets: Nets, region: Stored, g: Stored) -> Pair:
+def _locate(nets: HalloNetworks, region: Stored, g: Stored) -> Pair:
     made = nets.locator(region.float("face_region_u8")[None] / 255)
     stored = g["face_locator.out"]
     return made[:, :, None].expand(-1, -1, stored.shape[2], -1, -1), stored
 
 
-def _encode(nets: Nets, g: Stored) -> Pair:
+def _encode(nets: HalloNetworks, g: Stored) -> Pair:
     return nets.vae.encode(g.float("vae.enc_in")).latent_dist.mean, g["vae.enc_mean"]
 
 
-def _reference(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _reference(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     g = directory.golden("submodules")
     if "reference_unet.in_latents" not in g:
         yield absent("reference_unet.out", "no reference_unet.in_latents")
@@ -107,7 +90,7 @@ def _reference(directory: Directory, nets: Nets) -> Iterator[Item]:
 class Given:
     """Stored inputs of the calls."""
 
-    nets: Nets
+    nets: HalloNetworks
     g: Stored
     submodules: Stored
     latents: Tensor
@@ -116,7 +99,7 @@ class Given:
     def call(
         self, frames: int, weights: tuple[float, ...] = (1.0, 1.0, 1.0), *, half_bank: bool = False
     ) -> HalloCall:
-        """The first ``frames`` frames."""
+        """The conditioning of the first ``frames`` frames."""
         net, g = self.nets.denoiser, self.g
         pictures = read_chunk_reference(
             net, self.nets.reference, self.latents, self.faces, half_bank=half_bank
@@ -136,11 +119,10 @@ class Given:
 
     @property
     def levels(self) -> int:
-        """Resolutions of the network."""
         return len(self.nets.denoiser.sizes.channels)
 
     def stored_bank(self, frames: int) -> HalloCall:
-        """The same with the stored recordings, rounded where they were made, for our own."""
+        """The same with the stored reference features, which the published code has rounded."""
         net, call = self.nets.denoiser, self.call(frames)
         names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in call.bank}
         bank = {path: self.submodules.float(name) for path, name in names.items()}
@@ -154,12 +136,12 @@ class Given:
         return clips[:: len(clips) // HALVES]
 
     def run(self, latents: Tensor, t: Tensor, call: HalloCall) -> tuple[Tensor, Tensor]:
-        """A whole call: output and the hidden state that enters the last layer, folded."""
+        """A full call: the output, and the hidden state that enters the last layer, both folded."""
         embedding = self.nets.denoiser.embed(t.float().reshape(1), HALVES, call.frames)
         return self.nets.denoiser.everything(fold(latents), embedding, call)
 
 
-def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _calls(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     g, sub = directory.golden("unet"), directory.golden("submodules")
     if "latents" not in g or "reference_unet.in_latents" not in sub:
         yield absent("out", f"no inputs in {g.path.name}")
@@ -179,7 +161,7 @@ def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
 
 
 def _diagnosis(g: Stored, name: str, made: Tensor) -> Item:
-    """Ours must not be what a missed quirk gives."""
+    """The output must differ from that of a missed quirk."""
     gap = against(g, name, lambda stored: unfold(made, stored), DIFFERENT)
     return gap if gap.absent else replace(gap, ok=not gap.ok, note=QUIRK)
 
@@ -218,7 +200,7 @@ def _call(given: Given, latents: Tensor, t: Tensor, call: HalloCall) -> Tensor:
 
 
 def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
-    """Only the last layer, from this call's hidden state and from the stored one."""
+    """The last layer alone, from this call's hidden state and from the stored one."""
     g, net = given.g, given.nets.denoiser
     if "cached.latents" not in g:
         yield absent("cached.out", "no cached.latents")
@@ -234,3 +216,12 @@ def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
     yield against(g, "cached.out", partial(last, hidden), ONE, label=label)
     made, _ = given.run(x, t, call)
     yield against(g, "cached.full_forward_out", lambda out: unfold(made, out), ONE)
+
+
+SECTIONS = {
+    "submodules": _submodules,
+    "reference_unet": _reference,
+    "unet": _calls,
+    "pipeline": hallo_chunks.items,
+    "inputs": hallo_inputs.items,
+}

@@ -23,11 +23,10 @@ from models.sd15.config import SD15Spec
 from models.sd15.preprocess import NoFaceEmbedder
 from models.sd15.vae import StableDiffusionVAE
 from models.spec import DiffusionSpec, ScheduleSpec
-from tests.parity.directory import Directory, Stored
-from tests.parity.hallo_nets import Nets
-from tests.parity.outputs import outputs_of
-from tests.parity.report import Item, absent, against, compare, guarded
-from tests.parity.schedules import ddim
+from tests.parity.capture import outputs_of
+from tests.parity.directory import Directory, Stored, ddim
+from tests.parity.items import Item, absent, against, compare, guarded
+from tests.parity.networks import HalloNetworks
 
 LATENTS = {"bank_fp32": (2e-4, 2e-3), "bank_fp16": (5e-3, 5e-2)}  # first chunk, later ones
 VIDEO = (1e-3, 3e-3)
@@ -43,27 +42,25 @@ class Run:
     """What all chunks of a run share."""
 
     directory: Directory
-    nets: Nets
+    nets: HalloNetworks
     g: Stored
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Steps, guidance and the like."""
         settings: dict[str, Any] = self.directory.config["pipeline"]
         return settings
 
     @property
     def schedule(self) -> ScheduleSpec:
-        """Of the run."""
         return ddim(self.settings.get("scheduler", {}))
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """Of what is heard in background, face and lips."""
+        """Of the audio attention in background, face and lips."""
         return tuple(float(weight) for weight in self.settings["motion_scale"])
 
     def shape(self, k: int) -> torch.Size:
-        """Of a chunk's start noise: what the files hold of it, else of any chunk."""
+        """The shape of a chunk's initial latents: the stored one, else that of another chunk."""
         names = (f"{kind}.chunk{j}.latents_init" for j in (k, 0) for kind in LATENTS)
         found = next((name for name in names if name in self.g), f"{WHOLE}.chunk{k}.latents_init")
         return self.g[found].shape
@@ -74,14 +71,14 @@ class Run:
         return (seen[None] / 255 - 0.5) / 0.5
 
     def masks(self) -> tuple[Tensor, ...]:
-        """Of every level, the same in both halves."""
+        """Of every resolution, the same in both branches."""
         g = self.directory.golden("preprocess_image")
         levels = range(len(self.nets.denoiser.sizes.channels))
         stacked = [torch.stack([g.float(f"{r}_mask_{k}") for r in REGIONS], 1) for k in levels]
         return tuple(level.repeat(HALVES, 1, 1) for level in stacked)
 
 
-def items(directory: Directory, nets: Nets) -> Iterator[Item]:
+def items(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     """The schedule, then every stored value of every chunk of both runs."""
     g = directory.golden("pipeline")
     if not len(g):
@@ -95,7 +92,7 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
 
 
 def _schedule(run: Run) -> Iterator[Item]:
-    """Amplitudes of all training steps; times of the runs and of the published run."""
+    """Alphas of all training steps; timesteps of the runs and of the published run."""
     a, _ = make_schedule(run.schedule)
     yield against(run.g, "alphas_cumprod", a**2, 2e-6)
     meta = run.directory.config.get("meta", {})
@@ -116,7 +113,7 @@ def _chunks(run: Run, kind: str) -> Iterator[Item]:
 
 
 def _stream(run: Run) -> Iterator[Item]:
-    """The same run as a session makes it: the family's stream, chunk after chunk."""
+    """The same run as a session makes it: the pipeline's stream, chunk after chunk."""
     g, image = run.g, run.directory.golden("preprocess_image")
     windows = run.directory.golden("preprocess_audio").float("audio_emb_windowed")
     shape = run.shape(0)
@@ -167,7 +164,7 @@ def _stream(run: Run) -> Iterator[Item]:
         yield against(g, name, made, tolerance, label=f"stream.chunk{k}.latents")
         frames = pipeline.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
         name = f"bank_fp32.chunk{k}.video"
-        tolerance = VIDEO[min(k, 1)] + 1 / 255  # whole numbers, truncated
+        tolerance = VIDEO[min(k, 1)] + 1 / 255  # frames are truncated to uint8
         yield against(g, name, frames, tolerance, label=f"stream.chunk{k}.frames")
 
 
@@ -236,5 +233,5 @@ def _condition(
 
 
 def _last_of(latents: Tensor, steps: Tensor) -> Tensor:
-    """Final latents among the stored ones of all steps: only the last are compared."""
+    """The stored latents of all steps with the final ones replaced: only these are compared."""
     return torch.cat([steps[:-1].to(latents.dtype), latents[None]])

@@ -1,4 +1,4 @@
-"""Replays what Hallo does to sound and pictures before its networks see them."""
+"""Replays what Hallo computes from audio and images before its networks run."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from models.hallo.preprocess import (
     separate,
 )
 from tests.parity.directory import Directory
-from tests.parity.report import Item, absent, against, compare, guarded
+from tests.parity.items import Item, absent, against, compare, guarded
+from tests.parity.networks import HalloNetworks
 
 SMALL = 1e-5
 WAV2VEC_CONFIG = "wav2vec (Wav2Vec2Config overrides)"
 FPS = 25.0
 
 
-def items(directory: Directory) -> Iterator[Item]:
-    """Sound, then pictures."""
-    yield from guarded("audio_emb", _sound(directory))
-    yield from guarded("pixel_values_ref_u8", _picture(directory))
+def items(directory: Directory, _: HalloNetworks) -> Iterator[Item]:
+    """Audio, then images."""
+    yield from guarded("audio_emb", _audio(directory))
+    yield from guarded("pixel_values_ref_u8", _image(directory))
 
 
-def _sound(directory: Directory) -> Iterator[Item]:
+def _audio(directory: Directory) -> Iterator[Item]:
     g = directory.golden("preprocess_audio")
     if "wav" not in g:
         yield absent("audio_emb", f"no wav in {g.path.name}")
@@ -65,33 +66,33 @@ def _sound(directory: Directory) -> Iterator[Item]:
     )
 
 
-def _picture(directory: Directory) -> Iterator[Item]:
+def _image(directory: Directory) -> Iterator[Item]:
     g = directory.golden("preprocess_image")
     if "src_image_u8" not in g:
         yield absent("pixel_values_ref_u8", f"no src_image_u8 in {g.path.name}")
         return
-    picture, points = g["src_image_u8"].numpy(), g["landmarks"].numpy()
+    image, points = g["src_image_u8"].numpy(), g["landmarks"].numpy()
     size = int(directory.config["image_size"])
-    face = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
-    lips = rectangle(points[list(LIPS)], picture.shape[:2], LIP_RATIO)
+    face = rectangle(points[list(FACE_OVAL)], image.shape[:2], FACE_RATIO)
+    lips = rectangle(points[list(LIPS)], image.shape[:2], LIP_RATIO)
     soft = blurred(face, FACE_BLUR)
     parts = separate(soft, blurred(lips, LIP_BLUR))
-    made = {
+    computed = {
         "png_face_mask": face,
         "png_lip_mask": lips,
         "png_face_mask_blur": soft,
         "png_sep_background": parts.full,
         "png_sep_face": parts.face,
         "png_sep_lip": parts.lip,
-        "pixel_values_ref_u8": resized(picture, size).transpose(2, 0, 1),
+        "pixel_values_ref_u8": resized(image, size).transpose(2, 0, 1),
         "face_region_u8": region_of(face, size).transpose(2, 0, 1),
     }
-    for name, got in made.items():
+    for name, got in computed.items():
         yield against(g, name, got, 0.0)
-    prepared = prepare_hallo_portrait(picture, points, size)
+    prepared = prepare_hallo_portrait(image, points, size)
     for level, masks in enumerate(prepared.masks):
         for region, mask in zip(REGIONS, masks, strict=True):
             name = f"{region}_mask_{level}"
             yield against(g, name, mask[None], 1e-6)
-    whole = (prepared.pixels * 0.5 + 0.5) * 255
-    yield against(g, "pixel_values_ref_u8", whole, 1e-4, label="pixel values")
+    pixels = (prepared.pixels * 0.5 + 0.5) * 255
+    yield against(g, "pixel_values_ref_u8", pixels, 1e-4, label="pixel values")

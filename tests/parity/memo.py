@@ -1,4 +1,4 @@
-"""Replays MEMO's stored values: sub-networks, reference features, single modules, network calls."""
+"""Replays MEMO's stored values: networks, single modules, calls, clips, and audio features."""
 
 from __future__ import annotations
 
@@ -10,44 +10,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models.memo import networks as build
+from models.audio.wav2vec2 import Wav2VecFeatures, zero_mean_unit_variance
+from models.checkpoints import build as shared
 from models.memo.audio_module import JointAudioModule
 from models.memo.memory_attention import Memories
 from models.memo.unet import MemoCall, MemoUNet
 from models.sd15.attention import ReferenceKV, SpatialTransformer
 from models.sd15.reference_bank import read_reference_features, split_motion_frames
-from tests.parity import memo_clips, memo_inputs
+from tests.parity import memo_clips
+from tests.parity.capture import fold, unfold
 from tests.parity.directory import Directory, Stored
-from tests.parity.layouts import fold, unfold
-from tests.parity.memo_nets import Nets, load
+from tests.parity.emotion import segments_of, timeline
+from tests.parity.items import Item, Pair, absent, against, compare, guarded, measure
 from tests.parity.memo_watch import Watch, remembered, statistics_over
-from tests.parity.report import Item, Pair, absent, against, compare, guarded, measure
+from tests.parity.networks import MemoNetworks
 
 SMALL = 1e-5
 CALL = 1e-4  # tolerances as the notes give them
-INTERMEDIATE = 2e-3
-STREAM = 1e-5
 HALVES = 2
+CHUNK = 16  # frames of a clip in the stored run
+LATER_PAST_FRAMES = 2  # of call2 to call4, which use rows 0, 3, 4, 5, 8, 9 (the notes)
 
 
-def networks() -> dict[str, nn.Module]:
-    """The published sizes on the meta device, by the listing's names."""
-    with torch.device("meta"):
-        return build.networks()
-
-
-def items(directory: Directory) -> Iterator[Item]:
-    """Every stored value of the directory, in the order of the notes."""
-    nets = load(directory)
-    yield from _subnets(directory, nets)
-    yield from guarded("reference features", _features(directory, nets))
-    yield from guarded("unit modules", _units(directory, nets))
-    yield from guarded("unet calls", _calls(directory, nets))
-    yield from guarded("pipeline", memo_clips.items(directory, nets))
-    yield from guarded("audio_emb", memo_inputs.items(directory, nets.emotion))
-
-
-def _subnets(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _subnets(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     g = directory.golden("subnets")
     yield measure("image_proj.out", SMALL, partial(_run, nets.image, g, "image_proj"))
     yield measure("image_proj.out_zero_input", SMALL, partial(_zero_face, nets, g))
@@ -60,13 +45,13 @@ def _run(network: nn.Module, g: Stored, name: str) -> Pair:
     return network(g.float(f"{name}.in")), g[f"{name}.out"]
 
 
-def _zero_face(nets: Nets, g: Stored) -> Pair:
+def _zero_face(nets: MemoNetworks, g: Stored) -> Pair:
     made = nets.image(torch.zeros_like(g.float("image_proj.in")))
     return made, g["image_proj.out_zero_input"]
 
 
-def _tokens(nets: Nets, g: Stored) -> Tensor:
-    """Face tokens of both halves: of no face (zeros, not left out), and of the face."""
+def _tokens(nets: MemoNetworks, g: Stored) -> Tensor:
+    """Face tokens of both branches: of a zero face embedding, and of the face."""
     face = g.float("image_proj.in")
     return torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
 
@@ -82,7 +67,7 @@ def stored_name(path: str) -> str:
     return ".".join([kind, *(["0"] if kind == "mid" else []), *numbers])
 
 
-def _features(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _features(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     g, sub = directory.golden("reference_features"), directory.golden("subnets")
     named = [n for n in sub if n.startswith("reference.latents_")]
     if not named:
@@ -98,7 +83,7 @@ def _features(directory: Directory, nets: Nets) -> Iterator[Item]:
 # ---- single modules ------------------------------------------------------------------------------
 
 
-def _units(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _units(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     g = directory.golden("unit_modules")
     if not len(g):
         yield absent("unit modules", f"no {g.path.name}")
@@ -125,7 +110,7 @@ def _joint(net: MemoUNet, g: Stored) -> Iterator[Item]:
 
 
 def _rows(labels: Tensor, tokens: Tensor) -> Tensor:
-    """A label of each half -> of all rows of tokens."""
+    """A label of each branch -> of every row of tokens."""
     return labels.repeat_interleave(len(tokens) // len(labels))
 
 
@@ -148,7 +133,7 @@ def _motion(net: MemoUNet, g: Stored, out: Tensor) -> Tensor:
 
 
 def _basic(net: MemoUNet, g: Stored) -> Tensor:
-    """The spatial block alone: the first half of the rows reads no reference."""
+    """The spatial block alone; the unconditional branch, the first half, has no reference."""
     transformer = net.get_submodule("down_blocks.2.attentions.0")
     assert isinstance(transformer, SpatialTransformer)
     block = transformer.block
@@ -163,7 +148,7 @@ def _basic(net: MemoUNet, g: Stored) -> Tensor:
 
 
 def _linear(net: MemoUNet, g: Stored) -> Tensor:
-    """The first memory attention alone; stored by frame, computed by place."""
+    """The first memory attention alone; stored by frame, computed by latent pixel."""
     attention: Any = net.motion("down_blocks.2.motion_modules.0").temporal_transformer.block
     attention = attention.attention_blocks[0]
     x, past = (
@@ -184,7 +169,7 @@ class Case:
     """One stored call.
 
     Attributes:
-        all_past: whether it uses all past frames, or only the last few that later clips have.
+        all_past: whether it uses all past frames, or only the last ``LATER_PAST_FRAMES``.
         fresh: whether the memory starts anew; writes: whether it is written at all.
         masked: whether unconditional rows read no reference; over_frames: norm over frames too.
         inputs: the call whose latents and time it takes.
@@ -208,19 +193,18 @@ CASES = {
 }
 
 
-def _calls(directory: Directory, nets: Nets) -> Iterator[Item]:
+def _calls(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     g = directory.golden("unet_calls")
     features = directory.golden("reference_features")
     memory: Memories | None = None
-    later = int(directory.config["pipeline"]["past_frames"])
     for name, case in CASES.items():
-        call, memory = _call(nets, g, features, case, memory, later)
+        call, memory = _call(nets, g, features, case, memory)
         yield from guarded(f"{name}.out", _called(directory, nets, name, call))
         yield from remembered(name, memory, g, always=name in ("call1", "call2"))
 
 
-def _called(directory: Directory, nets: Nets, name: str, call: MemoCall) -> Iterator[Item]:
-    """One call's output; of the first one also what is stored of its inside."""
+def _called(directory: Directory, nets: MemoNetworks, name: str, call: MemoCall) -> Iterator[Item]:
+    """One call's output; of the first one also the stored intermediates."""
     g, case = directory.golden("unet_calls"), CASES[name]
     x = g.float(f"{case.inputs or name}.latent")
     t = g.float(f"{case.inputs or name}.timestep").reshape(1)
@@ -237,7 +221,7 @@ def _called(directory: Directory, nets: Nets, name: str, call: MemoCall) -> Iter
 
 
 def _call(
-    nets: Nets, g: Stored, features: Stored, case: Case, before: Memories | None, later: int
+    nets: MemoNetworks, g: Stored, features: Stored, case: Case, before: Memories | None
 ) -> tuple[MemoCall, Memories]:
     net = nets.denoiser
     bank = {}
@@ -246,7 +230,7 @@ def _call(
         wanted = stored_name(path)
         name = next((n for n in features if n.partition(".")[2] == wanted), wanted)
         seen = features.float(name)
-        bank[path] = seen if case.all_past else _last_few(seen, later)
+        bank[path] = seen if case.all_past else last_few(seen, LATER_PAST_FRAMES)
     x, audio = g.float("call1.latent"), g.float("audio_embedding")
     frames, (height, width) = x.shape[2], x.shape[3:]
     pictures, past = split_motion_frames(net, bank, HALVES, (height, width))
@@ -266,17 +250,17 @@ def _call(
     return call, memory
 
 
-def _last_few(seen: Tensor, count: int) -> Tensor:
-    """Rows of the portrait and of the last ``count`` past frames, of both halves."""
-    num_branches = seen.view(HALVES, -1, *seen.shape[1:])
-    kept = [0, *range(num_branches.shape[1] - count, num_branches.shape[1])]
-    return num_branches[:, kept].flatten(0, 1)
+def last_few(features: Tensor, count: int) -> Tensor:
+    """Features of the portrait and of the last ``count`` past frames, of both branches."""
+    branches = features.view(HALVES, -1, *features.shape[1:])
+    images = [0, *range(branches.shape[1] - count, branches.shape[1])]
+    return branches[:, images].flatten(0, 1)
 
 
 def _last_layer(
-    directory: Directory, nets: Nets, call: MemoCall, whole: tuple[Tensor, ...]
+    directory: Directory, nets: MemoNetworks, call: MemoCall, whole: tuple[Tensor, ...]
 ) -> Iterator[Item]:
-    """Only the last layer: from this very call, and from the stored hidden state and stream."""
+    """The last layer alone, from this call's hidden state and stream, and from the stored ones."""
     rows, embedding, made, hidden = whole
     assert call.carried is not None
     call.stream = call.carried
@@ -288,3 +272,55 @@ def _last_layer(
     embedding = nets.denoiser.embed(g.float("timestep").reshape(1), HALVES, call.frames)
     made = nets.denoiser.last(fold(g.float("cached_hidden")), rows, embedding, call)
     yield against(g, "out", partial(unfold, made), CALL, label="last_layer_rerun.out")
+
+
+# ---- audio ---------------------------------------------------------------------------------------
+
+
+def _audio(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
+    """Speech features, hidden states, emotion labels."""
+    g = directory.golden("audio")
+    if "waveform" not in g:
+        yield absent("audio_emb", f"no waveform in {g.path.name}")
+        return
+    network = directory.build(lambda config: shared.build_wav2vec(config["wav2vec"]))
+    directory.fill(network, "wav2vec")
+    features = Wav2VecFeatures(network, float(directory.config["pipeline"]["fps"]))
+    speech = g.float("waveform").numpy()
+    windows = features.whole(speech, CHUNK)
+    yield against(g, "audio_emb", windows, CALL)
+    yield against(g, "audio_length", torch.tensor(len(windows)), 0.0)
+    named = {n.partition(".")[0] for n in g if n.startswith("wav2vec_seq")}
+    if not named:
+        yield absent("wav2vec_seq", f"no wav2vec_seq* in {g.path.name}")
+    for name in sorted(named):
+        states = features.states(
+            zero_mean_unit_variance(speech), int(name.removeprefix("wav2vec_seq"))
+        )
+        for k, state in enumerate(states):
+            yield against(g, f"{name}.hidden_states.{k}", state, CALL)
+        yield against(g, f"{name}.last_hidden_state", states[-1], CALL)
+    named = {n.partition(".")[0] for n in g if n.startswith("emotion_")}
+    if not named:
+        yield absent("emotion", f"no emotion_* in {g.path.name}")
+    for name in sorted(named):
+        yield from guarded(name, _emotion(name, g, nets.emotion))
+
+
+def _emotion(name: str, g: Stored, classifier: nn.Module) -> Iterator[Item]:
+    """Segments of a recording, and the label of every frame."""
+    samples = int(g[f"{name}.num_samples"])
+    lengths = torch.tensor([end - begin for begin, end in segments_of(samples)])
+    yield against(g, f"{name}.segment_lengths", lengths, 0.0)
+    labels = classifier(g.float(f"{name}.pooled_features")).argmax(dim=-1)
+    yield against(g, f"{name}.labels", lambda out: timeline(labels, samples, len(out)), 0.0)
+
+
+SECTIONS = {
+    "subnets": _subnets,
+    "reference features": _features,
+    "unit modules": _units,
+    "unet calls": _calls,
+    "pipeline": memo_clips.items,
+    "audio_emb": _audio,
+}

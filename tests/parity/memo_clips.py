@@ -26,23 +26,26 @@ from models.sd15.config import FLOW_MATCHING, SD15Spec
 from models.sd15.preprocess import NoFaceEmbedder
 from models.sd15.vae import StableDiffusionVAE
 from models.spec import DiffusionSpec
+from tests.parity.capture import outputs_of
 from tests.parity.directory import Directory, Stored
-from tests.parity.memo_emotion import label_of_clip
-from tests.parity.memo_nets import Nets
+from tests.parity.emotion import label_of_clip
+from tests.parity.items import Item, absent, against, guarded
 from tests.parity.memo_watch import remembered
-from tests.parity.outputs import outputs_of
-from tests.parity.report import Item, absent, against, guarded
+from tests.parity.networks import MemoNetworks
 
 LATENTS = 5e-4
 VIDEO = 2e-3
 SMALL = 1e-5
 CALL = 1e-4
 PREDICTION = 5e-4  # raw outputs follow the latents
+# A sum over many frames, each decoded and encoded again by the run: computed in float64 it already
+# differs from the stored one by 1.2e-4.
+MEMORY_KV = 2e-3
 HALVES = 2
 PUBLISHED_STEPS = 20
 
 
-def items(directory: Directory, nets: Nets) -> Iterator[Item]:
+def items(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     """Schedules, then every stored value of every clip."""
     g = directory.golden("pipeline")
     if not len(g):
@@ -55,7 +58,7 @@ def items(directory: Directory, nets: Nets) -> Iterator[Item]:
     yield from guarded("stream", _stream(g, nets, run, clips))
 
 
-def _clips(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
+def _clips(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
     memory: Memories | None = None
     last: Tensor | None = None
     noise = torch.Generator().manual_seed(run["generator_seed"])
@@ -67,8 +70,8 @@ def _clips(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Iter
         last = yield from replay.video()
 
 
-def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
-    """The same run as a session makes it: the family's stream, clip after clip."""
+def _stream(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
+    """The same run as a session makes it: the pipeline's stream, clip after clip."""
     shape = g["clip0.init_latents"].shape
     spec = SD15Spec(
         "memo",
@@ -108,7 +111,7 @@ def _stream(g: Stored, nets: Nets, run: dict[str, Any], clips: list[str]) -> Ite
         name = f"{clip}.step{spec.steps - 1}.latents"
         yield against(g, name, latents, LATENTS, label=f"stream.{clip}.latents")
         frames = pipeline.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
-        tolerance = VIDEO + 1 / 255  # whole numbers, truncated
+        tolerance = VIDEO + 1 / 255  # frames are truncated to uint8
         yield against(g, f"{clip}.video", frames, tolerance, label=f"stream.{clip}.frames")
 
 
@@ -126,7 +129,7 @@ def _schedules(g: Stored, run: dict[str, Any]) -> Iterator[Item]:
 class _Clip:
     """One clip's replay; ``start`` before ``steps`` before ``video``."""
 
-    def __init__(self, g: Stored, name: str, nets: Nets, run: dict[str, Any]) -> None:
+    def __init__(self, g: Stored, name: str, nets: MemoNetworks, run: dict[str, Any]) -> None:
         self.g, self.name, self.nets, self.run = g, name, nets, run
         self.vae = StableDiffusionVAE(nets.vae)
         found = name if f"{name}.init_latents" in g else "clip0"
@@ -140,7 +143,7 @@ class _Clip:
         return against(self.g, f"{self.name}.{item}", got, tolerance)
 
     def inputs(self, noise: torch.Generator) -> Iterator[Item]:
-        """Start noise from the seed, and audio tokens."""
+        """Initial latents from the seed, and audio tokens."""
         yield self.judge("init_latents", torch.randn(self.z.shape, generator=noise), 0.0)
         windows = self.g.float("audio_emb")
         frames = self.z.shape[2]
@@ -153,7 +156,7 @@ class _Clip:
     def start(
         self, last: Tensor | None, memory: Memories | None
     ) -> Generator[Item, None, Memories]:
-        """Pictures, the memory, and the condition."""
+        """Reference latents, the memory, and the conditioning."""
         pixels = self.g.float("pixel_values")
         past = (
             pixels.repeat(int(self.run["init_past_frames"]), 1, 1, 1)
@@ -175,11 +178,11 @@ class _Clip:
             "audio": audio_for_branches(self.audio, HALVES),
         }
         self.condition = self.backbone.condition("portrait", None, parts)
-        yield from remembered(self.name, memory, self.g)
+        yield from remembered(self.name, memory, self.g, kv_tolerance=MEMORY_KV)
         return memory
 
     def steps(self) -> Iterator[Item]:
-        """The plain loop, step by step."""
+        """The full sampling loop, step by step."""
         states: list[Tensor] = []
         sampler = Sampler(FLOW_MATCHING, full_plan(int(self.run["steps"])))
         with outputs_of(self.backbone) as outputs:
@@ -194,7 +197,7 @@ class _Clip:
             yield self.judge(f"step{k}.latents", after, LATENTS)
 
     def video(self) -> Generator[Item, None, Tensor]:
-        """Decoded frames; what the next clip sees of them."""
+        """Decoded frames; returns the past frames of the next clip."""
         frames = self.vae.decode(self.clean)
         yield self.judge("video", frames.transpose(1, 2), VIDEO)
         return frames[0, -int(self.run["past_frames"]) :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from models.checkpoints import build as shared
 from models.checkpoints import rename as renames
 from models.errors import WeightsError
 from tests.parity.directory import KEYS
-from tests.parity.report import Item, absent
+from tests.parity.items import Item, absent
 
-LISTINGS = Path(__file__).parent / "listings"
+LISTINGS = Path(__file__).parent / "listings"  # keys_full.json of each, by gzip -9 --no-name
 SHOWN = 3
 # Networks that a library builds; whatever family uses them, they are the same.
 LIBRARY: dict[str, Callable[[], nn.Module]] = {
@@ -33,8 +34,8 @@ class Listing:
 
     Attributes:
         shapes: of every tensor of its state dict; None where only ``parameters`` is known.
-        buffers: names of those that are no parameters; None where not said.
-        parameters: how many values the parameters have; None where not said.
+        buffers: names of those that are no parameters; None if unknown.
+        parameters: how many values the parameters have; None if unknown.
     """
 
     shapes: dict[str, tuple[int, ...]] | None
@@ -74,19 +75,19 @@ def differences(network: nn.Module, listing: Listing, *, library: bool = False) 
     if listing.shapes is None:
         count = sum(parameter.numel() for parameter in network.parameters())
         return [] if count == listing.parameters else [f"{count} values, not {listing.parameters}"]
-    ours = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if library and "embed_positions.weight" in ours:
-        ours = {renames.whisper_published(name): shape for name, shape in ours.items()}
-    theirs = listing.shapes
-    wrong = [f"missing {name}" for name in theirs if name not in ours]
-    wrong += [f"extra {name}" for name in ours if name not in theirs]
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if library and "embed_positions.weight" in shapes:
+        shapes = {renames.whisper_published(name): shape for name, shape in shapes.items()}
+    published = listing.shapes
+    wrong = [f"missing {name}" for name in published if name not in shapes]
+    wrong += [f"extra {name}" for name in shapes if name not in published]
     wrong += [
-        f"{name} is {ours[name]}, not {shape}"
-        for name, shape in theirs.items()
-        if name in ours and ours[name] != shape
+        f"{name} is {shapes[name]}, not {shape}"
+        for name, shape in published.items()
+        if name in shapes and shapes[name] != shape
     ]
     if listing.buffers is not None and not library:
-        buffers = {name for name, _ in network.named_buffers()} & ours.keys()
+        buffers = {name for name, _ in network.named_buffers()} & shapes.keys()
         wrong += [f"{name} is a buffer on one side" for name in sorted(buffers ^ listing.buffers)]
     return wrong
 
@@ -97,9 +98,10 @@ def read_listings(model: str, directory: Path | None = None) -> dict[str, Listin
     Raises:
         WeightsError: the file is missing or no such listing.
     """
-    path = LISTINGS / f"{model}.json" if directory is None else directory / KEYS
+    path = LISTINGS / f"{model}.json.gz" if directory is None else directory / KEYS
     try:
-        record = json.loads(path.read_text("utf-8"))
+        content = path.read_bytes()
+        record = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
         found = _parsed(model, record)
     except FileNotFoundError as error:
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""The parity command's frame: what is ok, what is absent, which directories are refused."""
+"""The frame of the replays: what is ok, what is absent, which directories are refused."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from torch import nn
 
 from models.errors import WeightsError
 from models.sd15.config import DDIM_ZERO_SNR
-from server.cli import main
-from tests.parity.directory import Directory
-from tests.parity.names import Listing, differences, read_listings
-from tests.parity.report import Item, Report, absent, against, compare, guarded, measure
-from tests.parity.schedules import ddim
+from tests.parity import __main__ as command
+from tests.parity.directory import MODELS, Directory, ddim
+from tests.parity.echomimic_inputs import crop_items
+from tests.parity.items import Item, Report, absent, against, compare, guarded, measure
+from tests.parity.memo import LATER_PAST_FRAMES, last_few
+from tests.parity.names import LISTINGS, Listing, differences, read_listings
 
 pytestmark = pytest.mark.unit
 
@@ -47,12 +48,13 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """A model whose one stored value is replayed with a given error."""
     module = ModuleType("tests.parity.hallo")
 
-    def items(directory: Directory) -> Iterator[Item]:
+    def items(directory: Directory, _: object) -> Iterator[Item]:
         stored = directory.golden("submodules")
         shift = getattr(module, "shift", 0.0)
         yield measure("out", 1e-5, lambda: (torch.ones(2) + shift, stored["out"]))
 
-    module.items = items  # type: ignore[attr-defined]
+    module.SECTIONS = {"submodules": items}  # type: ignore[attr-defined]
+    monkeypatch.setattr(command, "load", lambda directory: directory.config)
     monkeypatch.setitem(sys.modules, "tests.parity.hallo", module)
     return module
 
@@ -135,8 +137,8 @@ def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 
 def test_the_schedule_is_that_of_the_files() -> None:
-    told = {"beta_start": 0.001, "beta_end": 0.02, "rescale_betas_zero_snr": False}
-    spec = ddim({**told, "num_train_timesteps": 500, "beta_schedule": "linear"})
+    arguments = {"beta_start": 0.001, "beta_end": 0.02, "rescale_betas_zero_snr": False}
+    spec = ddim({**arguments, "num_train_timesteps": 500, "beta_schedule": "linear"})
     assert (spec.beta_start, spec.beta_end, spec.train_steps) == (0.001, 0.02, 500)
     assert not spec.zero_terminal_snr and ddim({}) == DDIM_ZERO_SNR
     with pytest.raises(WeightsError, match="beta_schedule"):
@@ -148,7 +150,6 @@ def test_weights_are_read_in_their_stored_encodings(tmp_path: Path) -> None:
     weights = directory.weights("imageproj")
     assert torch.equal(weights["proj.weight"], torch.tensor([[0.5, -0.25]]))
     assert torch.equal(weights["pe"], torch.tensor([0.3]))
-    assert directory.has_weights("imageproj") and not directory.has_weights("vae")
     eighth = {"w": torch.tensor([0.5, -1.75]).to(torch.float8_e4m3fn), "pe": torch.tensor([0.1])}
     save_file(eighth, tmp_path / "weights_image_proj.safetensors")
     memo = Directory(tmp_path, "memo").weights("image_proj")
@@ -175,7 +176,7 @@ def test_the_command_ends_with_one_object(
     tmp_path: Path, replayed: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(hallo_folder(tmp_path))
-    assert main(["parity", "hallo", folder, "--json"]) == 0
+    assert command.main(["hallo", folder, "--json"]) == 0
     record = last_line(capsys)
     assert record == {
         "model": "hallo",
@@ -183,16 +184,16 @@ def test_the_command_ends_with_one_object(
         "items": [{"name": "out", "max_abs": 0.0, "tolerance": 1e-05, "ok": True}],
     }
     replayed.shift = 1.0  # type: ignore[attr-defined]
-    assert main(["parity", "hallo", folder, "--json"]) == 1
+    assert command.main(["hallo", folder, "--json"]) == 1
     assert last_line(capsys)["ok"] is False
 
 
 def test_the_command_refuses_a_foreign_directory(
     tmp_path: Path, replayed: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["parity", "hallo", str(tmp_path)]) == 1
+    assert command.main(["hallo", str(tmp_path)]) == 1
     assert "tiny_config.json" in capsys.readouterr().err
-    assert main(["parity", "hallo"]) == 1
+    assert command.main(["hallo"]) == 1
     assert "--names" in capsys.readouterr().err
 
 
@@ -210,9 +211,32 @@ def test_names_shapes_and_buffers_are_compared() -> None:
     assert differences(network, Listing(None, None, 16))
 
 
+def test_the_listings_are_stored_without_a_time() -> None:
+    for model in MODELS:
+        content = (LISTINGS / f"{model}.json.gz").read_bytes()
+        assert content[4:8] == bytes(4), "compress it with gzip -9 --no-name"
+
+
 def test_a_foreign_listing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="keys_full"):
         read_listings("hallo", tmp_path)
     (tmp_path / "keys_full.json").write_text("{}")
     with pytest.raises(WeightsError, match="listing"):
         read_listings("hallo", tmp_path)
+
+
+def test_a_box_is_grown_by_the_shares_that_its_case_states() -> None:
+    case = {"H": 100, "W": 100, "box_xyxy": [40, 40, 60, 60], "mask_dilation": 0.1}
+    (item,) = guarded("face", crop_items("face", case))
+    assert item.absent and "crop_dilation" in item.note
+    case |= {"crop_dilation": 0.5, "crop_rect": [30, 30, 70, 70], "mask_area": 24 * 24}
+    items = {item.name: item for item in crop_items("face", case)}
+    assert items["face.crop_rect"].ok and items["face.mask_area"].ok
+    case |= {"crop_dilation": 0.25, "mask_dilation": 0.2}
+    items = {item.name: item for item in crop_items("face", case)}
+    assert items["face.crop_rect"].max_abs == 5 and items["face.mask_area"].max_abs == 28**2 - 24**2
+
+
+def test_later_calls_see_the_portrait_and_the_last_two_past_frames() -> None:
+    rows = last_few(torch.arange(10)[:, None], LATER_PAST_FRAMES)
+    assert rows.flatten().tolist() == [0, 3, 4, 5, 8, 9]

@@ -63,10 +63,25 @@ def test_wrong_values_are_named(name: str, value: str, expected: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     turn = ({"urls": "turn:t.example", "credential": "hush"},)
-    settings = Settings(api_key="sesame", ice_servers=turn)
+    settings = Settings.read({}, api_key="sesame", ice_servers=turn)
     for shown in (settings.shown(), repr(settings)):
         assert "sesame" not in shown and "hush" not in shown
     assert "api_key=set" in settings.shown()
+    assert "hush" not in f"{settings.ice_servers} {settings.model_dump()} {settings.api_key}"
+    assert settings.ice_servers_in_clear() == list(turn)
     with pytest.raises(SettingsError) as refused:
         Settings.read({"LIVEHEAD_ICE_SERVERS": "hush"})
     assert "hush" not in str(refused.value)
+    with pytest.raises(SettingsError) as refused:
+        Settings.read({"LIVEHEAD_ICE_SERVERS": '[{"url": "x", "credential": "hush"}]'})
+    assert "hush" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_settings_are_frozen_and_see_the_environment_in_read_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIVEHEAD_PORT", "9000")
+    settings = Settings()
+    assert settings.port == 8000
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1

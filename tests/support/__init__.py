@@ -1,1 +1,1 @@
-"""Stand-ins for what tests must not wait for: clocks, workers, outputs."""
+"""Shared test helpers: fakes for clocks, workers and outputs, small models, sounds, servers."""

@@ -1,4 +1,4 @@
-"""Speech for tests: short beeps whose onsets a picture's flashes are compared with."""
+"""Beeps as test speech: the onset of each is compared with the flash in the picture."""
 
 from __future__ import annotations
 

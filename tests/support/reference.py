@@ -1,4 +1,4 @@
-"""Finds the stored values of the published models, which lie outside the repository."""
+"""Finds the reference values of the SD 1.5 models, which lie outside the repository."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ async def serving(workers: Workers | None = None, **settings: Any) -> AsyncItera
     """A server on a free port; fake workers unless given."""
     chosen = Settings(**{"port": 0, "model": "fake", **settings})
     workers = workers or FakeWorkers(SystemClock())
-    app = create_app(chosen, workers, catalogue=ASSETS)
+    app = create_app(chosen, workers, assets=ASSETS)
     server = QuietServer(server_config(chosen, app))
     task = asyncio.create_task(server.serve(), name="server-under-test")
     while not server.started:

@@ -1,4 +1,4 @@
-"""A real server for tests: its own process on a free port, ready when handed over, then stopped."""
+"""Runs the server for tests in its own process, on a free port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOP_S = 20.0
 
 @dataclass(frozen=True)
 class RunningServer:
-    """Where it is reached and what it logged."""
+    """URL of a running server, and the file that its log goes to."""
 
     url: str
     log: Path
@@ -31,7 +31,7 @@ class RunningServer:
 def running_server(
     folder: Path, *, model: str = "fake", environment: Mapping[str, str] | None = None
 ) -> Iterator[RunningServer]:
-    """Run ``serve`` for as long as the context lasts; its log goes to ``folder``."""
+    """Run ``livehead serve`` in a context; wait until it is ready. Its log goes to ``folder``."""
     port = free_port()
     command = [sys.executable, "-m", "server.cli", "serve", "--model", model, "--port", str(port)]
     log = folder / f"server-{port}.log"
@@ -57,7 +57,7 @@ def running_server(
 
 
 def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
+    """A TCP port that was free a moment ago."""
     with socket.create_server(("localhost", 0)) as listener:
         number: int = listener.getsockname()[1]
         return number

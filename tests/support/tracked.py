@@ -1,10 +1,11 @@
-"""Finds the repository's own files for the tests of the house: what git tracks, and its imports."""
+"""Lists the files that git tracks and the names that each module imports."""
 
 from __future__ import annotations
 
 import ast
 import functools
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,8 @@ def modules(*tops: str) -> list[Path]:
     return [path for path in tracked() if path.suffix == ".py" and path.parts[0] in tops]
 
 
-def imports(path: Path) -> set[str]:
+@functools.cache
+def imports(path: Path) -> frozenset[str]:
     """The dotted names that a module imports anywhere, ``a.b`` and ``a.b.name`` alike."""
     found: set[str] = set()
     for node in ast.walk(ast.parse((ROOT / path).read_text("utf-8"))):
@@ -38,9 +40,9 @@ def imports(path: Path) -> set[str]:
                 base = ".".join([*path.parts[: -node.level], *base.split(".")]).strip(".")
             found.add(base)
             found.update(f"{base}.{alias.name}" for alias in node.names)
-    return found
+    return frozenset(found)
 
 
-def uses(names: set[str], package: str) -> bool:
+def uses(names: Collection[str], package: str) -> bool:
     """Whether one of the dotted names is the package or inside it."""
     return any(name == package or name.startswith(package + ".") for name in names)

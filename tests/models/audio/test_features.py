@@ -15,7 +15,7 @@ from models.audio.whisper import WhisperFeatures, log_mel, num_video_frames, row
 from models.checkpoints import build as shared
 from models.checkpoints.random_init import randomise
 from models.errors import AudioError
-from tests.parity.memo_emotion import label_of_clip, segments_of, timeline
+from tests.parity.emotion import label_of_clip, segments_of, timeline
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit

@@ -14,7 +14,7 @@ from models.errors import LiveheadError
 from models.lightning.plan import parse
 from models.registry import PaperFlops, find_card
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 # NOTES of the published models: GMAC of one step at 512x512 and the published number of frames.
 PUBLISHED = {"hallo": 26975.9, "echomimic": 16086.6, "echomimic-acc": 7522.3, "memo": 29760.0}

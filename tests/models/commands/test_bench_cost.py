@@ -12,7 +12,7 @@ from models.commands import bench_cost as cost_command
 from models.errors import LiveheadError
 from models.registry import find_card
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 SMALL = ("--size", "128", "--frames", "4")
 

@@ -85,6 +85,7 @@ def test_table_for_people(data: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert any(line.startswith("frame_change") for line in lines)
 
 
+@pytest.mark.slow
 def test_recordings_without_truth(
     data: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,6 +102,7 @@ def test_recordings_without_truth(
     assert {path.name for path in out.iterdir()} == {"report.json", *pictures}
 
 
+@pytest.mark.slow
 def test_other_devices_are_held_against_the_recording_itself(
     recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

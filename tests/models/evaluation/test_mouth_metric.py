@@ -55,6 +55,7 @@ def test_readings_of_the_truth() -> None:
     assert truth_readings(mouth)[1] == pytest.approx([0.5, 0.5, 0.4])
 
 
+@pytest.mark.slow
 def test_learns_a_puppet(tmp_path: Path) -> None:
     clips = [load_clip(write_clip(tmp_path, "000", "train"))]
     ruler = train_mouth_metric(clips, steps=60)

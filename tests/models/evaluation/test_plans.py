@@ -89,6 +89,7 @@ def test_times_are_medians_per_frame(generator: DiffusionGenerator[Any, Any], cl
     assert time_plans(inputs, plans, 4, clock=lambda: next(ticks) * 0.1) == pytest.approx([25, 25])
 
 
+@pytest.mark.slow
 def test_comparison_has_its_references_and_controls(
     generator: DiffusionGenerator[Any, Any], clip: Clip
 ) -> None:
@@ -105,6 +106,7 @@ def test_comparison_has_its_references_and_controls(
     assert f"{PLAN} placed by drift" in compared.role(short(control.by_drift))
 
 
+@pytest.mark.slow
 def test_command_tells_the_controls(
     generator: DiffusionGenerator[Any, Any],
     tmp_path: Path,

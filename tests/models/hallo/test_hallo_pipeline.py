@@ -20,10 +20,10 @@ from models.pipeline import DiffusionGenerator
 from models.sd15.config import DDIM_ZERO_SNR, SD15Spec
 from tests.parity.directory import Directory, Stored
 from tests.parity.hallo_inputs import WAV2VEC_CONFIG
-from tests.parity.hallo_nets import load
+from tests.parity.networks import load
 from tests.support.reference import reference
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.slow]
 
 LATENTS, VIDEO = (2e-4, 2e-3), (1e-3, 3e-3)  # first chunk, second; as the stored values' notes say
 LEVEL = 1 / 255  # frames are truncated to whole levels

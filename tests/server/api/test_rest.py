@@ -50,6 +50,15 @@ async def test_a_session_for_an_avatar() -> None:
         assert body["ice_servers"] == [] and body["expires_at"].endswith("+00:00")
 
 
+async def test_a_session_names_the_ice_servers_as_they_were_set() -> None:
+    servers = [
+        {"urls": "turn:t.example", "username": "u", "credential": "hush"},
+        {"urls": ["stun:s.example"]},
+    ]
+    async with serving(ice_servers=servers) as caller:
+        assert (await caller.create())["ice_servers"] == servers
+
+
 async def test_a_session_for_an_uploaded_portrait() -> None:
     async with serving() as caller:
         answer = await caller.http.post("/session", **upload(draw_portrait(), mode="echo"))
@@ -89,6 +98,7 @@ async def test_a_portrait_that_cannot_be_used() -> None:
         ),
         ({}, 415, "unsupported_media_type"),
         (upload(b"x", mode="sing"), 400, "bad_request"),
+        (upload(b"x", mode=""), 400, "bad_request"),
         (upload(b""), 400, "bad_request"),
         ({"files": {"other": b"x"}}, 400, "bad_request"),
         (

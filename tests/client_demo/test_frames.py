@@ -1,15 +1,15 @@
-"""Binary messages are split as they were put together, and refused when they are not units."""
+"""Binary messages are split as they were put together, and refused when they are not AV frames."""
 
 from __future__ import annotations
 
 import pytest
 
-from client_demo.units import WireError, unpack
+from client_demo.frames import WireError, unpack
 from server.media.av_frame import AVFrame, pack
 
 pytestmark = pytest.mark.unit
 
-UNIT = AVFrame(
+FRAME = AVFrame(
     epoch=3,
     index=70_000,
     keyframe=True,
@@ -21,26 +21,26 @@ UNIT = AVFrame(
 )
 
 
-def test_a_unit_survives_the_wire() -> None:
-    received = unpack(pack(UNIT))
+def test_a_frame_survives_the_wire() -> None:
+    received = unpack(pack(FRAME))
     assert (received.epoch, received.index) == (3, 70_000)
     assert received.keyframe and received.speaking and not received.is_jpeg
-    assert (received.picture, received.pcm) == (UNIT.video, UNIT.pcm)
+    assert (received.picture, received.pcm) == (FRAME.video, FRAME.pcm)
 
 
-def test_a_jpeg_unit_carries_the_jpeg() -> None:
-    received = unpack(pack(UNIT, jpeg=True))
+def test_a_jpeg_frame_carries_the_jpeg() -> None:
+    received = unpack(pack(FRAME, jpeg=True))
     assert received.is_jpeg and received.keyframe
-    assert (received.picture, received.pcm) == (UNIT.jpeg, UNIT.pcm)
+    assert (received.picture, received.pcm) == (FRAME.jpeg, FRAME.pcm)
 
 
 @pytest.mark.parametrize(
     ("message", "got"),
     [
         (b"LHU1", "4"),
-        (b"NOPE" + pack(UNIT)[4:], "NOPE"),
-        (pack(UNIT)[:-1], "bytes"),
-        (pack(UNIT) + b"x", "bytes"),
+        (b"NOPE" + pack(FRAME)[4:], "NOPE"),
+        (pack(FRAME)[:-1], "bytes"),
+        (pack(FRAME) + b"x", "bytes"),
     ],
     ids=["short", "foreign", "truncated", "longer"],
 )

@@ -1,4 +1,4 @@
-"""Reads binary WebSocket messages: one video frame and the sound that belongs to it each."""
+"""Reads binary WebSocket messages: one AV frame each, a video frame and the sound of its time."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ def unpack(message: bytes) -> ReceivedFrame:
         WireError: it is too short, has another magic word or another length than it says.
     """
     if len(message) < HEADER.size:
-        raise _bad(f"at least {HEADER.size} bytes", f"{len(message)}")
+        raise _bad_message(f"at least {HEADER.size} bytes", f"{len(message)}")
     magic, flags, epoch, index, picture_bytes, pcm_bytes = HEADER.unpack_from(message)
     if magic != MAGIC:
-        raise _bad(f"a unit that begins with {MAGIC!r}", repr(magic))
+        raise _bad_message(f"an AV frame that begins with {MAGIC!r}", repr(magic))
     expected = HEADER.size + picture_bytes + pcm_bytes
     if len(message) != expected:
-        raise _bad(f"{expected} bytes", f"{len(message)}")
-    sound = HEADER.size + picture_bytes
+        raise _bad_message(f"{expected} bytes", f"{len(message)}")
+    pcm_start = HEADER.size + picture_bytes
     return ReceivedFrame(
         epoch=epoch,
         index=index,
         keyframe=bool(flags & FLAG_KEYFRAME),
         speaking=bool(flags & FLAG_SPEAKING),
         is_jpeg=bool(flags & FLAG_JPEG),
-        picture=message[HEADER.size : sound],
-        pcm=message[sound:],
+        picture=message[HEADER.size : pcm_start],
+        pcm=message[pcm_start:],
     )
 
 
-def _bad(expected: str, got: str) -> WireError:
+def _bad_message(expected: str, got: str) -> WireError:
     return WireError(
         f"expected {expected}, got {got}; is this server of the same version as the client?",
         code="bad_message",

@@ -1,4 +1,4 @@
-"""What a comparison gives: items with their largest difference, a table and one JSON object."""
+"""Items of a parity report: a computed value beside the stored one, judged by a tolerance."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from models.io import console
 
 Value = Tensor | ArrayLike
 Pair = tuple[Value, Value]
+"""The computed value, then the stored one."""
 
 
 class Absent(LiveheadError):
@@ -28,16 +29,17 @@ class Absent(LiveheadError):
 
 @dataclass(frozen=True)
 class Item:
-    """One stored value, replayed.
+    """One stored value and what its replay gave.
 
     Attributes:
-        name: as a reader of the notes would look for it.
-        max_abs: the largest absolute difference; infinite where shapes differ, None if
-            absent or never computed.
-        tolerance: that it is judged by, absolute; None where there was nothing to judge.
+        name: the name that a reader of the notes would search for.
+        max_abs: the largest absolute difference; infinite if the shapes differ, None if the value
+            is absent or was never computed.
+        tolerance: the absolute tolerance; None if nothing was compared.
         ok: whether the difference is at most the tolerance; an absent item is never ok.
         absent: the directory lacks the stored value.
-        note: what a person should know besides.
+        note: a remark for the reader.
+        mismatch: the message of ``torch.testing.assert_close`` if it failed.
     """
 
     name: str
@@ -46,21 +48,21 @@ class Item:
     ok: bool
     absent: bool = False
     note: str = ""
+    mismatch: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """``{"name", "max_abs", "tolerance", "ok"}``, and ``absent`` or ``note`` where they say
-        something; what is not finite becomes null."""
-        record: dict[str, Any] = {
-            "name": self.name,
-            "max_abs": _finite(self.max_abs),
-            "tolerance": _finite(self.tolerance),
-            "ok": self.ok,
-        }
-        if self.absent:
-            record["absent"] = True
-        if self.note:
-            record["note"] = self.note
-        return record
+        """``{"name", "max_abs", "tolerance", "ok"[, "absent"][, "note"]}``; null if not finite."""
+        numbers = {"max_abs": _finite(self.max_abs), "tolerance": _finite(self.tolerance)}
+        record = {"name": self.name, **numbers, "ok": self.ok}
+        remarks = {"absent": self.absent, "note": self.note}
+        return record | {key: value for key, value in remarks.items() if value}
+
+    def to_row(self) -> tuple[str, ...]:
+        """The cells of the table: name, difference, tolerance, verdict, note."""
+        verdict = "ABSENT" if self.absent else "ok" if self.ok else "FAILED"
+        difference = "-" if self.max_abs is None else f"{self.max_abs:.2e}"
+        tolerance = "-" if self.tolerance is None else f"{self.tolerance:.1e}"
+        return self.name, difference, tolerance, verdict, self.note
 
 
 def absent(name: str, note: str = "") -> Item:
@@ -71,32 +73,32 @@ def absent(name: str, note: str = "") -> Item:
 def compare(
     name: str, got: Value, expected: Value, tolerance: float, *, relative: bool = False
 ) -> Item:
-    """Judge one value.
+    """Compare a computed value with a stored one in float64.
 
     Args:
-        got: ours, any real or integer dtype, on any device.
-        expected: the stored one, of the same shape.
+        got: any real or integer dtype, on any device.
+        expected: of the same shape.
         tolerance: absolute, or a share of the largest stored magnitude if ``relative``.
     """
-    mine, theirs = _double(got), _double(expected)
-    if mine.shape != theirs.shape:
-        note = f"shape {tuple(mine.shape)}, stored {tuple(theirs.shape)}"
+    actual, stored = _double(got), _double(expected)
+    if actual.shape != stored.shape:
+        note = f"shape {tuple(actual.shape)}, stored {tuple(stored.shape)}"
         return Item(name, math.inf, tolerance, False, note=note)
     if relative:
-        tolerance *= float(theirs.abs().max()) if theirs.numel() else 1.0
-    worst = float((mine - theirs).abs().max()) if mine.numel() else 0.0
-    # A comparison with NaN is false: what is not a number is not ok.
-    return Item(name, worst, tolerance, worst <= tolerance)
+        tolerance *= float(stored.abs().max()) if stored.numel() else 1.0
+    difference = float((actual - stored).abs().max()) if actual.numel() else 0.0
+    try:
+        # A stored NaN makes a relative tolerance NaN, and fails whatever the tolerance is.
+        torch.testing.assert_close(actual, stored, rtol=0.0, atol=_finite(tolerance) or 0.0)
+    except AssertionError as error:
+        return Item(name, difference, tolerance, False, mismatch=str(error))
+    return Item(name, difference, tolerance, True)
 
 
 def measure(
-    name: str,
-    tolerance: float,
-    replay: Callable[[], Pair],
-    *,
-    relative: bool = False,
+    name: str, tolerance: float, replay: Callable[[], Pair], *, relative: bool = False
 ) -> Item:
-    """Judge what ``replay`` gives, (ours, stored); absent where it meets an ``Absent`` value."""
+    """Compare the pair that ``replay`` returns; absent if it raises ``Absent``."""
     try:
         got, expected = replay()
     except Absent as error:
@@ -113,11 +115,11 @@ def against(
     label: str = "",
     relative: bool = False,
 ) -> Item:
-    """Judge ours by the stored value ``name``; absent where the file lacks it.
+    """Compare with the stored value ``name``; absent if the file lacks it.
 
     Args:
-        got: ours, or what makes ours from the stored value where that one says the layout.
-        label: the item's name where it is not the stored one.
+        got: the computed value, or a function that computes it in the layout of the stored one.
+        label: the item's name if it is not the stored one.
     """
 
     def replay() -> Pair:
@@ -128,10 +130,11 @@ def against(
 
 
 def guarded(name: str, items: Iterable[Item]) -> Iterator[Item]:
-    """The items, up to one that cannot be made; an item ``name`` then says why, never as passed.
+    """The items, up to the first error, which becomes an item ``name`` that is never ok.
 
-    What the directory lacks (a stored input, a setting) is absent; what does not fit together (an
-    input of another size) has failed. A missing or damaged weights file still ends the replay.
+    A stored input or setting that the directory lacks makes it absent; values that do not fit
+    together (an input of another size) make it failed. A missing or damaged weights file still
+    ends the replay.
     """
     try:
         yield from items
@@ -140,8 +143,8 @@ def guarded(name: str, items: Iterable[Item]) -> Iterator[Item]:
     except KeyError as error:
         yield absent(name, f"no {error} among its settings")
     except (ValueError, TypeError, IndexError, AttributeError, RuntimeError, OSError) as error:
-        said = (str(error).strip() or repr(error)).splitlines()[0]
-        yield Item(name, None, None, False, note=f"cannot be replayed: {said}")
+        message = (str(error).strip() or repr(error)).splitlines()[0]
+        yield Item(name, None, None, False, note=f"cannot be replayed: {message}")
 
 
 @dataclass
@@ -153,13 +156,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether there was something to replay and every item passed; absent ones do not."""
+        """Whether there is an item, and every item is ok."""
         return bool(self.items) and all(item.ok for item in self.items)
 
     def show(self) -> None:
-        """A table for people, with a line that sums it up."""
-        rows = [_row(item) for item in self.items]
-        console.table(("item", "max abs", "tolerance", "", "note"), rows)
+        """Print a table and a summary."""
+        headings = ("item", "max abs", "tolerance", "", "note")
+        console.table(headings, [item.to_row() for item in self.items])
         missing = sum(item.absent for item in self.items)
         failed = sum(not item.ok and not item.absent for item in self.items)
         passed = len(self.items) - missing - failed
@@ -172,12 +175,12 @@ class Report:
 
 
 def collect(model: str, items: Iterable[Item]) -> Report:
-    """Replay all items with a line of progress for each."""
+    """Replay all items, with a progress bar."""
     report = Report(model)
-    with console.bar(f"replaying {model}", total=0, unit="item") as shown:
+    with console.bar(f"replaying {model}", total=0, unit="item") as bar:
         for item in items:
             report.items.append(item)
-            shown.update(1)
+            bar.update(1)
     return report
 
 
@@ -190,12 +193,3 @@ def _double(value: Value) -> Tensor:
     if isinstance(value, Tensor):
         return value.detach().to("cpu", torch.float64)
     return torch.as_tensor(np.asarray(value, dtype=np.float64))
-
-
-def _row(item: Item) -> tuple[object, ...]:
-    if item.absent:
-        return item.name, "-", "-", "ABSENT", item.note
-    verdict = "ok" if item.ok else "FAILED"
-    worst = "-" if item.max_abs is None else f"{item.max_abs:.2e}"
-    limit = "-" if item.tolerance is None else f"{item.tolerance:.1e}"
-    return item.name, worst, limit, verdict, item.note

@@ -1,0 +1,198 @@
+"""POST /session: opens a session for a bundled avatar (JSON) or an uploaded portrait (form)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Form, Request, Response
+from starlette.datastructures import Headers
+from starlette.routing import Match
+from starlette.types import Scope
+
+from server.api.bodies import CALLER_GONE, BodyRoute
+from server.api.deps import API_KEY, Context, ContextDep, bearer_of, context_of
+from server.api.middleware import media_type, too_large
+from server.api.openapi import problems, second_body
+from server.api.schemas import (
+    AudioRates,
+    CreateSession,
+    IceServer,
+    MediaUrls,
+    PortraitForm,
+    SessionCreated,
+    VideoFormat,
+)
+from server.errors import (
+    BadRequest,
+    NoCapacity,
+    NotFound,
+    NotReady,
+    TooLarge,
+    Unauthorised,
+    UnsupportedMediaType,
+    WorkerLost,
+)
+from server.media.av_frame import OUTPUT_RATE
+from server.session import events
+from server.session.session import Mode, Session
+
+INPUT_RATE = 16_000
+MAX_FIELDS = 8
+NO_PORTRAIT = "expected a file field named portrait, got none; attach the picture"
+PORTRAIT_CODES = (
+    *("bad_image", "image_too_small", "image_too_large"),
+    *("no_face", "several_faces", "face_too_small", "face_turned"),
+)
+
+
+class CreationRoute(BodyRoute):
+    """Refuses callers without the API key, then whoever comes when there is no place."""
+
+    accepts = "application/json or multipart/form-data"
+    advice = "send an avatar_id as JSON or a portrait as a form"
+
+    def admit(self, request: Request) -> None:
+        """Raise Unauthorised, NotReady or NoCapacity before the body is read."""
+        sessions = context_of(request).sessions
+        sessions.check_key(bearer_of(request))
+        sessions.check_capacity()
+
+
+class PortraitRoute(CreationRoute):
+    """Takes forms; every other media type is for the route after it."""
+
+    media_type = "multipart/form-data"
+    unreadable = "expected a multipart form, got one that cannot be read"
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match forms alone."""
+        if scope["type"] == "http" and media_type(Headers(scope=scope)) != self.media_type:
+            return Match.NONE, {}
+        return super().matches(scope)
+
+    async def parse(self, request: Request) -> None:
+        """Parse a form of one file and a few short fields."""
+        form = await request.form(max_files=1, max_fields=MAX_FIELDS)
+        if form.get("mode") == "":  # FastAPI would take an empty field as an absent one
+            await form.close()
+            raise BadRequest(_wrong_mode(""))
+
+    def explain(self, errors: Sequence[Mapping[str, Any]]) -> str:
+        """Say what the field that is wrong should be."""
+        wrong = {item["loc"][-1]: item["input"] for item in errors}
+        if "portrait" in wrong:
+            return NO_PORTRAIT
+        return _wrong_mode(str(wrong["mode"]))
+
+
+forms = APIRouter(route_class=PortraitRoute)
+objects = APIRouter(route_class=CreationRoute)
+
+
+@forms.post(
+    "/session",
+    status_code=201,
+    response_model=SessionCreated,
+    response_model_exclude_unset=True,  # an ICE server without a username has none, not null
+    include_in_schema=False,
+)
+async def create_from_portrait(
+    request: Request,
+    response: Response,
+    context: ContextDep,
+    form: Annotated[PortraitForm, Form(media_type=PortraitRoute.media_type)],
+) -> SessionCreated | Response:
+    """Open a session for an uploaded portrait."""
+    portrait = await form.portrait.read()
+    if not portrait:
+        raise BadRequest(NO_PORTRAIT)
+    if len(portrait) > context.settings.max_upload_bytes:
+        raise too_large(context.settings.max_upload_bytes)
+    return await _open(request, response, context, portrait, form.mode)
+
+
+@objects.post(
+    "/session",
+    status_code=201,
+    response_model=SessionCreated,
+    response_model_exclude_unset=True,
+    response_description="The session is open.",
+    dependencies=[Depends(API_KEY)],
+    responses={
+        201: {
+            "headers": {
+                "Location": {
+                    "description": "The path of the session.",
+                    "required": True,
+                    "schema": {"type": "string"},
+                }
+            }
+        },
+        **problems(
+            BadRequest,
+            Unauthorised,
+            NotFound,
+            TooLarge,
+            UnsupportedMediaType,
+            NoCapacity,
+            NotReady,
+            WorkerLost,
+            unprocessable=PORTRAIT_CODES,
+        ),
+    },
+    openapi_extra={
+        **second_body(PortraitRoute.media_type, PortraitForm),
+        "security": [{}],  # a server without an API key asks for none
+    },
+)
+async def create(
+    request: Request, response: Response, context: ContextDep, wanted: CreateSession
+) -> SessionCreated | Response:
+    """Open a session for a bundled avatar (JSON) or an uploaded portrait (form)."""
+    avatar = context.assets.avatar(wanted.avatar_id)
+    return await _open(request, response, context, avatar.picture, wanted.mode, avatar.id)
+
+
+router = APIRouter()
+router.include_router(forms)
+router.include_router(objects)
+
+
+def _wrong_mode(mode: str) -> str:
+    return f"expected mode speak or echo, got {mode[:20]!r}; change the field"
+
+
+async def _open(
+    request: Request,
+    response: Response,
+    context: Context,
+    portrait: bytes,
+    mode: Mode,
+    avatar_id: str | None = None,
+) -> SessionCreated | Response:
+    expires_at = context.sessions.expiry()
+    session = await context.sessions.create(portrait, mode=mode, avatar_id=avatar_id)
+    if await request.is_disconnected():  # its place would stay taken until it is found idle
+        await context.sessions.close(session, "caller_gone")
+        return Response(status_code=CALLER_GONE)
+    response.headers["Location"] = f"/session/{session.id}"
+    response.headers["Cache-Control"] = "no-store"
+    return _described(session, context, expires_at)
+
+
+def _described(session: Session, context: Context, expires_at: str) -> SessionCreated:
+    return SessionCreated(
+        session_id=session.id,
+        status="ready",
+        avatar_id=session.avatar_id,
+        mode=session.mode,
+        token=session.token,
+        expires_at=expires_at,
+        media=MediaUrls(
+            offer_url=f"/session/{session.id}/offer", ws_url=f"/session/{session.id}/stream"
+        ),
+        ice_servers=[IceServer(**server) for server in context.settings.ice_servers_in_clear()],
+        video=VideoFormat(**events.video(session.spec, "h264")),
+        audio=AudioRates(input_sample_rate=INPUT_RATE, output_sample_rate=OUTPUT_RATE),
+    )

@@ -1,0 +1,86 @@
+"""ASGI middleware: a limit on the bytes of a body, and HEAD wherever there is GET."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from server.errors import TooLarge, headers_of
+
+JSON_BYTES = 256 * 1024  # an SDP offer with many candidates is a tenth of this
+FORM_SLACK_BYTES = 64 * 1024  # the form's own lines and its short fields
+FAR_OVER = 4
+
+
+def media_type(headers: Headers) -> str:
+    """The body's media type without parameters, lower case."""
+    return headers.get("content-type", "").split(";")[0].strip().lower()
+
+
+def too_large(limit: int) -> TooLarge:
+    """The error of a body over ``limit`` bytes."""
+    return TooLarge(f"expected at most {limit} bytes, got more; send a smaller picture")
+
+
+class BodyLimit:
+    """Answers 413 when a body that a route reads is over its limit.
+
+    What is somewhat over is read to its end all the same: a caller who is cut off while sending
+    never reads why. What is far over is cut off.
+    """
+
+    def __init__(self, app: ASGIApp, upload_bytes: int) -> None:
+        self._app = app
+        self._form_bytes = upload_bytes + FORM_SLACK_BYTES
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request whose body is counted as the application reads it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        form = media_type(headers) == "multipart/form-data"
+        limit = self._form_bytes if form else JSON_BYTES
+        announced = headers.get("content-length", "")
+        size = 0
+
+        async def counted() -> Message:
+            nonlocal size
+            if announced.isdigit() and int(announced) > FAR_OVER * limit:
+                raise refusal
+            message = await receive()
+            size += len(message.get("body", b""))
+            if size <= limit:
+                return message
+            while message.get("more_body") and size <= FAR_OVER * limit:
+                message = await receive()
+                size += len(message.get("body", b""))
+            raise refusal
+
+        # The one kind of exception that FastAPI lets through while it reads a body.
+        error = too_large(limit)
+        refusal = HTTPException(error.status, str(error), headers_of(error))
+        await self._app(scope, counted, send)
+
+
+class HeadAsGet:
+    """Answers HEAD as GET, without the body."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+
+        async def without_body(message: Message) -> None:
+            if message["type"] == "http.response.body":
+                if message.get("more_body"):
+                    return
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        await self._app({**scope, "method": "GET"}, receive, without_body)

@@ -1,0 +1,85 @@
+"""The OpenAPI description: what FastAPI collects, with this server's errors in their own form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from server.errors import PROBLEM_TYPE, UNPROCESSABLE, Problem, ServerError
+
+DESCRIPTION = """
+A portrait and streamed speech in, a talking face out.
+
+1. `POST /session` opens a session and answers its token.
+2. Speech and pictures go through a WebSocket, `/session/{session_id}/stream?token=...&video=h264`
+   (or `jpeg`, `none`), or through a WebRTC call, `POST /session/{session_id}/offer`.
+3. `DELETE /session/{session_id}` ends it.
+
+Every error is a Problem (RFC 9457) with a stable `code`; a failure inside the server is 500,
+`internal`. Every GET answers HEAD as well.
+"""
+
+_HEADERS = {
+    401: ("WWW-Authenticate", "How to authenticate: Bearer."),
+    413: ("Connection", "close: the rest of the body is not read."),
+    503: ("Retry-After", "Seconds after which to try again."),
+}
+
+
+class DescribedApp(FastAPI):
+    """A FastAPI application whose description says what it really answers."""
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's description without its own 422, which never occurs, and with our problems."""
+        if self.openapi_schema is None:
+            described = super().openapi()
+            for operation in _operations(described):
+                answers: dict[str, Any] = operation["responses"]
+                for status in [status for status in answers if int(status) >= 400]:
+                    (body,) = answers[status]["content"].values()
+                    answers[status]["content"] = {PROBLEM_TYPE: body}
+                    if "HTTPValidationError" in str(body):
+                        del answers[status]
+            schemas: dict[str, Any] = described["components"]["schemas"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                schemas.pop(name, None)
+        return super().openapi()
+
+
+def problems(
+    *errors: type[ServerError], unprocessable: Sequence[str] = ()
+) -> dict[int | str, dict[str, Any]]:
+    """What a route declares as ``responses``: a problem for each status of its errors.
+
+    Args:
+        errors: that the route raises.
+        unprocessable: codes that it answers with 422.
+    """
+    codes: dict[int, list[str]] = {}
+    for error in errors:
+        codes.setdefault(error.status, []).append(error.default_code)
+    if unprocessable:
+        codes[UNPROCESSABLE] = list(unprocessable)
+    answers: dict[int | str, dict[str, Any]] = {}
+    for status, known in sorted(codes.items()):
+        description = f"{HTTPStatus(status).phrase}: {', '.join(known)}"
+        answers[status] = {"model": Problem, "description": description}
+        if status in _HEADERS:
+            name, text = _HEADERS[status]
+            answers[status]["headers"] = {name: {"description": text, "schema": {"type": "string"}}}
+    return answers
+
+
+def second_body(media_type: str, kind: type[BaseModel]) -> dict[str, Any]:
+    """What a route declares as ``openapi_extra`` where another route of its path takes a form."""
+    schema = kind.model_json_schema()
+    return {"requestBody": {"content": {media_type: {"schema": schema}}}}
+
+
+def _operations(described: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for path in described["paths"].values():
+        yield from path.values()

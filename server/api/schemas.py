@@ -1,0 +1,178 @@
+"""What travels as JSON: the bodies that routes take and the answers that they give."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fastapi import UploadFile
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.api.bodies import JsonObject
+from server.session.session import Mode
+
+
+class CreateSession(JsonObject):
+    """A session for a bundled avatar."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    avatar_id: str = Field(description="One of GET /avatars.", examples=["ada"])
+    mode: Mode = Field(
+        default="speak",
+        description="speak: the avatar says what is pushed; echo: it repeats a call's microphone.",
+    )
+
+
+class PortraitForm(BaseModel):
+    """A session for an uploaded portrait."""
+
+    portrait: UploadFile = Field(
+        description="A PNG, JPEG or WebP picture of one face.",
+        json_schema_extra={"format": "binary", "minLength": 1},
+    )
+    mode: Mode = Field(default="speak", description="As in the JSON body.")
+
+
+class Offer(JsonObject):
+    """A browser's session description."""
+
+    sdp: str = Field(description="pc.localDescription.sdp: receives H.264, at most 65536 letters.")
+    type: Literal["offer"]
+
+
+class Candidate(JsonObject):
+    """A browser's ICE candidate; null or empty ends them."""
+
+    candidate: str | None = None
+    sdp_mid: str | None = Field(default=None, alias="sdpMid")
+    sdp_mline_index: int | None = Field(default=None, alias="sdpMLineIndex")
+
+
+class SessionAnswer(BaseModel):
+    """The server's session description."""
+
+    sdp: str
+    type: Literal["answer"] = "answer"
+
+
+class MediaUrls(BaseModel):
+    """Where a session's sound and pictures are exchanged."""
+
+    offer_url: str = Field(description="For a WebRTC call.")
+    ws_url: str = Field(description="For a WebSocket; add ?token= and video=h264, jpeg or none.")
+
+
+class IceServer(BaseModel):
+    """A STUN or TURN server, as RTCPeerConnection takes it."""
+
+    urls: str | list[str]
+    username: str | None = None
+    credential: str | None = None
+
+
+class VideoFormat(BaseModel):
+    """Size in pixels, frames a second, codec."""
+
+    width: int
+    height: int
+    fps: float
+    codec: str
+
+
+class AudioRates(BaseModel):
+    """Rates in Hz of s16le mono: what is taken unless announced otherwise, and what is sent."""
+
+    input_sample_rate: int
+    output_sample_rate: int
+
+
+class SessionCreated(BaseModel):
+    """A session that is open."""
+
+    session_id: str
+    status: Literal["ready"]
+    avatar_id: str | None = Field(description="null for an uploaded portrait.")
+    mode: Mode
+    token: str = Field(description="Proves the owner to every other route of the session.")
+    expires_at: str = Field(description="When it ends at the latest, ISO 8601, UTC.")
+    media: MediaUrls
+    ice_servers: list[IceServer]
+    video: VideoFormat
+    audio: AudioRates
+
+
+class SessionNumbers(BaseModel):
+    """How a session does; the event metrics.updated tells the same."""
+
+    first_frame_ms: float | None = Field(description="From the first sound to its first frame.")
+    ms_per_frame: float = Field(description="What the model spent on a frame of the last chunk.")
+    batch: int = Field(description="Sessions that this chunk was made for together.")
+    units: int = Field(description="Frames sent, each with its slice of sound.")
+    dropped_units: int = Field(description="Frames that outputs were too slow for.")
+    buffered_ms: int = Field(description="Speech that waits.")
+    late_units: int
+    skipped_units: int
+    dropped_input_ms: int
+    lead_ms: int
+    generation: int = Field(description="How many interrupts there were.")
+
+
+class SessionShown(BaseModel):
+    """A session's state and numbers."""
+
+    session_id: str
+    status: str = Field(description="ready, idle, listening, talking or closing.")
+    mode: Mode
+    avatar_id: str | None
+    generation: int = Field(description="How many interrupts there were.")
+    metrics: SessionNumbers
+
+
+class Interrupted(BaseModel):
+    """Frames of older generations are dropped."""
+
+    generation: int
+
+
+class AvatarShown(BaseModel):
+    """A bundled portrait."""
+
+    id: str
+    name: str
+    image_url: str
+
+
+class AvatarList(BaseModel):
+    """The bundled portraits."""
+
+    avatars: list[AvatarShown]
+
+
+class ClipShown(BaseModel):
+    """A bundled line of speech."""
+
+    id: str
+    name: str
+    url: str
+    text: str
+
+
+class ClipList(BaseModel):
+    """The bundled lines of speech."""
+
+    clips: list[ClipShown]
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """A worker is warm; how many sessions there are, may be, and were measured to run in time."""
+
+    status: Literal["ready"] = "ready"
+    sessions: int
+    max_sessions: int
+    measured_sessions: int
