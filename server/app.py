@@ -42,7 +42,7 @@ def create_app(
 
     Args:
         settings: see ``Settings``.
-        workers: what makes units; processes of this machine when None.
+        workers: what generates frames; processes of this machine when None.
         clock: what sessions live by; the machine's when None.
         assets: avatars and clips; the bundled ones when None.
     """
@@ -116,7 +116,7 @@ def _answer_errors(app: FastAPI) -> None:
     """Every error becomes problem+json; a traceback stays in the log."""
 
     @app.exception_handler(LiveheadError)
-    async def known(_: Request, error: LiveheadError) -> Response:
+    async def ours(_: Request, error: LiveheadError) -> Response:
         status = status_of(error)
         if status >= 500 and error.code == INTERNAL_CODE:
             log.error("a request failed: %s", error)

@@ -52,18 +52,18 @@ class BundledAssets:
         """Read both lists; ``draw`` offers a drawn portrait when there is none."""
         avatars = [
             BundledAvatar(
-                row["id"], row["name"], (folder / "avatars" / f"{row['id']}.png").read_bytes()
+                entry["id"], entry["name"], (folder / "avatars" / f"{entry['id']}.png").read_bytes()
             )
-            for row in _rows(folder / "avatars" / "avatars.json")
+            for entry in _entries(folder / "avatars" / "avatars.json")
         ]
         clips = [
             BundledClip(
-                row["id"],
-                row["name"],
-                row.get("text", ""),
-                (folder / "clips" / f"{row['id']}.wav").read_bytes(),
+                entry["id"],
+                entry["name"],
+                entry.get("text", ""),
+                (folder / "clips" / f"{entry['id']}.wav").read_bytes(),
             )
-            for row in _rows(folder / "clips" / "clips.json")
+            for entry in _entries(folder / "clips" / "clips.json")
         ]
         if draw and not avatars:
             avatars = [BundledAvatar("test", "Test portrait", draw_portrait())]
@@ -100,8 +100,8 @@ def draw_portrait(side: int = DRAWN_SIDE) -> bytes:
     return data.tobytes()
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _entries(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    return rows
+    entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    return entries

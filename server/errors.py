@@ -10,7 +10,7 @@
        |- Conflict              409  the session is in a state that cannot do this
        |- TooLarge              413  the upload is over the limit
        |- UnsupportedMediaType  415  neither JSON nor a multipart form
-       |- NoCapacity            503  every place is taken; says when to retry
+       |- NoCapacity            503  as many sessions as there may be; says when to retry
        |- NotReady              503  no worker is warm yet; says when to retry
        '- WorkerLost            503  the worker process ended under the request
 
@@ -103,7 +103,7 @@ class UnsupportedMediaType(ServerError):
 
 
 class NoCapacity(ServerError):
-    """Raised when every place is taken."""
+    """Raised when there are as many sessions as there may be."""
 
     status = 503
     default_code = "no_capacity"

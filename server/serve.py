@@ -98,12 +98,12 @@ async def serve(settings: Settings, app: FastAPI) -> int:
         console.warn(f"cannot listen on {where}: {error.strerror}; choose another --host or --port")
         return 1
     server = Server(server_config(settings, app))
-    greeter = asyncio.create_task(_greet(server, settings, app), name="greeter")
+    announcer = asyncio.create_task(_announce(server, settings, app), name="announcer")
     try:
         await server.serve(sockets=[listener])
     finally:
-        greeter.cancel()
-        outcome = (await asyncio.gather(greeter, return_exceptions=True))[0]
+        announcer.cancel()
+        outcome = (await asyncio.gather(announcer, return_exceptions=True))[0]
     failed = isinstance(outcome, Exception) or not server.started
     return 1 if failed else 0
 
@@ -138,7 +138,7 @@ def listen(host: str, port: int) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # units must not wait to be many
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no frame waits for others
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit what is set here
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_S // 2)
@@ -165,7 +165,7 @@ class Server(uvicorn.Server):
         return number
 
 
-async def _greet(server: Server, settings: Settings, app: FastAPI) -> None:
+async def _announce(server: Server, settings: Settings, app: FastAPI) -> None:
     try:
         await wait_ready(app)
     except LiveheadError as error:
@@ -176,9 +176,9 @@ async def _greet(server: Server, settings: Settings, app: FastAPI) -> None:
         await asyncio.sleep(0.01)
     shown = "localhost" if settings.host in WILDCARDS else settings.host
     context: Context = app.state.context
-    places, room = context.sessions.limit, context.workers.capacity
-    if places > room:
-        log.warning("%d sessions may open, %d were measured to run in real time", places, room)
+    limit, measured = context.sessions.limit, context.workers.capacity
+    if limit > measured:
+        log.warning("%d sessions may open, %d were measured to run in real time", limit, measured)
     console.say(
-        f"Livehead is ready for {places} session{'s' * (places != 1)}: http://{shown}:{server.port}"
+        f"Livehead is ready for {limit} session{'s' * (limit != 1)}: http://{shown}:{server.port}"
     )

@@ -45,11 +45,14 @@ def listed(text: str) -> tuple[str, ...]:
 
 def _ice_server(server: object) -> dict[str, Any]:
     """Check one STUN or TURN server; its credential becomes a secret."""
-    known = {"urls", "username", "credential"}
-    if not isinstance(server, dict) or "urls" not in server or not set(server) <= known:
+    if not isinstance(server, dict) or not set(server) <= {"urls", "username", "credential"}:
         raise ValueError("not an object with urls, username and credential")
-    secret = {"credential": SecretStr(server["credential"])} if server.get("credential") else {}
-    return {**server, **secret}
+    urls, credential = server.get("urls"), server.get("credential")
+    several = urls if isinstance(urls, list) else [urls]
+    texts = [server.get("username") or "", credential or "", *several]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("not text")
+    return {**server, "credential": SecretStr(credential)} if credential else server
 
 
 def _expect(holds: Callable[[Any], bool], expected: str) -> AfterValidator:
@@ -76,8 +79,11 @@ NoneOrMore = Annotated[int, _expect(lambda count: count >= 0, "0 or more")]
 OneOrMore = Annotated[int, _expect(lambda count: count >= 1, "1 or more")]
 Seconds = Annotated[float, _expect(lambda seconds: seconds > 0, "more than 0 seconds")]
 CommaList = Annotated[tuple[str, ...], NoDecode, _from_text(listed)]
-IceServer = Annotated[dict[str, Any], BeforeValidator(_ice_server)]
-IceServers = Annotated[tuple[IceServer, ...], NoDecode, _from_text(json.loads)]
+IceServers = Annotated[
+    tuple[Annotated[dict[str, Any], BeforeValidator(_ice_server)], ...],
+    NoDecode,
+    _from_text(json.loads),
+]
 
 
 class Settings(BaseSettings):
@@ -95,8 +101,8 @@ class Settings(BaseSettings):
         threads: threads of each worker's model; 0 leaves the choice to the model.
         workers: worker processes, each with its own warm model.
         max_batch: streams that one model call may serve.
-        max_sessions: places; the next caller is answered 503 with Retry-After. 0 has as many as
-            the workers, when they start, measure to run in real time.
+        max_sessions: sessions at once; the next caller is answered 503 with Retry-After. 0 has as
+            many as the workers, when they start, measure to run in real time.
         max_identities: prepared portraits that each worker keeps.
         max_upload_bytes: largest portrait.
         idle_timeout_s: a session with nobody attached for so long is closed.
@@ -105,7 +111,7 @@ class Settings(BaseSettings):
         api_key: when set, whoever creates a session must present it as a Bearer token.
         cors_origins: origins of pages that may call the API, comma separated; ``*`` for all.
         ice_servers: STUN and TURN servers for calls, a JSON list of {"urls", "username",
-            "credential"}; callers are told them.
+            "credential"}; callers receive them.
         log_level: of the server's own log lines.
     """
 

@@ -70,7 +70,7 @@ class BodyRoute(APIRoute):
                     f"expected {self.accepts}, got {given or 'no content type'}; {self.advice}"
                 )
             try:
-                await request.body()  # whole: what is too large is not called unreadable
+                await request.body()  # all of it: what is too large is not called unreadable
                 await self.parse(request)
                 return await handle(request)
             except ClientDisconnect:

@@ -47,7 +47,7 @@ PORTRAIT_CODES = (
 
 
 class CreationRoute(BodyRoute):
-    """Refuses callers without the API key, then whoever comes when there is no place."""
+    """Refuses callers without the API key, then callers beyond the capacity."""
 
     accepts = "application/json or multipart/form-data"
     advice = "send an avatar_id as JSON or a portrait as a form"
@@ -173,7 +173,7 @@ async def _open(
 ) -> SessionCreated | Response:
     expires_at = context.sessions.expiry()
     session = await context.sessions.create(portrait, mode=mode, avatar_id=avatar_id)
-    if await request.is_disconnected():  # its place would stay taken until it is found idle
+    if await request.is_disconnected():  # the session would stay open until it is found idle
         await context.sessions.close(session, "caller_gone")
         return Response(status_code=CALLER_GONE)
     response.headers["Location"] = f"/session/{session.id}"

@@ -1,4 +1,4 @@
-"""What routes are given: the parts of the running server, and the session whose token came."""
+"""Dependencies of routes: the running server's components, and the session that a token opens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUERY_TOKEN = APIKeyQuery(
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The parts of one application; ``calls`` is each session's last WebRTC call."""
+    """The components of one application; ``calls`` is each session's last WebRTC call."""
 
     settings: Settings
     workers: Workers
@@ -48,7 +48,7 @@ class Context:
 
 
 def context_of(connection: HTTPConnection) -> Context:
-    """The parts behind the request or socket."""
+    """The components behind the request or socket."""
     context: Context = connection.app.state.context
     return context
 

@@ -65,8 +65,8 @@ def problems(
     if unprocessable:
         codes[UNPROCESSABLE] = list(unprocessable)
     answers: dict[int | str, dict[str, Any]] = {}
-    for status, known in sorted(codes.items()):
-        description = f"{HTTPStatus(status).phrase}: {', '.join(known)}"
+    for status, names in sorted(codes.items()):
+        description = f"{HTTPStatus(status).phrase}: {', '.join(names)}"
         answers[status] = {"model": Problem, "description": description}
         if status in _HEADERS:
             name, text = _HEADERS[status]

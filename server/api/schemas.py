@@ -102,11 +102,11 @@ class SessionCreated(BaseModel):
 
 
 class SessionNumbers(BaseModel):
-    """How a session does; the event metrics.updated tells the same."""
+    """How a session does, as in the event metrics.updated."""
 
     first_frame_ms: float | None = Field(description="From the first sound to its first frame.")
     ms_per_frame: float = Field(description="What the model spent on a frame of the last chunk.")
-    batch: int = Field(description="Sessions that this chunk was made for together.")
+    batch: int = Field(description="Sessions in the model call of that chunk.")
     units: int = Field(description="Frames sent, each with its slice of sound.")
     dropped_units: int = Field(description="Frames that outputs were too slow for.")
     buffered_ms: int = Field(description="Speech that waits.")
@@ -163,13 +163,13 @@ class ClipList(BaseModel):
     clips: list[ClipShown]
 
 
-class Alive(BaseModel):
+class Liveness(BaseModel):
     """The process answers."""
 
     status: Literal["ok"] = "ok"
 
 
-class Ready(BaseModel):
+class Readiness(BaseModel):
     """A worker is warm; how many sessions there are, may be, and were measured to run in time."""
 
     status: Literal["ready"] = "ready"

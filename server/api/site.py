@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from server.api.deps import ContextDep
 from server.api.openapi import problems
-from server.api.schemas import Alive, AvatarList, AvatarShown, ClipList, ClipShown, Ready
+from server.api.schemas import AvatarList, AvatarShown, ClipList, ClipShown, Liveness, Readiness
 from server.errors import NotFound, NotReady
 
 router = APIRouter()
@@ -40,17 +40,17 @@ def _file_of(kind: type[Response]) -> dict[int | str, dict[str, Any]]:
 
 
 @router.get("/healthz")
-async def alive() -> Alive:
+async def alive() -> Liveness:
     """The process answers."""
-    return Alive()
+    return Liveness()
 
 
 @router.get("/readyz", responses=problems(NotReady))
-async def ready(context: ContextDep) -> Ready:
+async def ready(context: ContextDep) -> Readiness:
     """A worker is warm, and how many sessions there are and may be; 503 until then."""
     if not context.workers.ready:
         raise NotReady(retry_after_s=2)
-    return Ready(
+    return Readiness(
         sessions=len(context.sessions),
         max_sessions=context.sessions.limit,
         measured_sessions=context.workers.capacity,
@@ -93,7 +93,7 @@ async def sound(context: ContextDep, clip_id: str) -> WavResponse:
 
 @router.get("/docs", include_in_schema=False)
 async def reference() -> FileResponse:
-    """The API reference, drawn from /openapi.json; needs no other host."""
+    """The API reference, which shows /openapi.json; needs no other host."""
     return FileResponse(REFERENCE, headers=UNCACHED)
 
 

@@ -229,12 +229,12 @@ class Session:
         while True:
             await self._clock.sleep(TICK_S)
             self._audience.event(events.metrics(self.snapshot()))
-            verdict = self._lifetime.check(self._clock.now())
-            if verdict is None:
+            ending = self._lifetime.check(self._clock.now())
+            if ending is None:
                 continue
-            if not verdict.in_ms:
-                return self._retire(self, verdict.reason)
-            self._audience.event(events.closing(verdict.reason, verdict.in_ms))
+            if not ending.in_ms:
+                return self._retire(self, ending.reason)
+            self._audience.event(events.closing(ending.reason, ending.in_ms))
 
     def _refresh_watch(self) -> None:
         """Start or rest the model as outputs come and go."""

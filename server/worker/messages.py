@@ -1,7 +1,7 @@
 """The messages between the gateway and a worker process; typed, pickled, never JSON.
 
 Gateway to worker: Prepare, Open, Submit, Interrupt, Keyframe, Close, Stop.
-Worker to gateway: Ready, PortraitPrepared, Opened, Failed (each answers the request of that
+Worker to gateway: WorkerReady, PortraitPrepared, Opened, Failed (each answers the request of that
 ``request_id``), ChunkResult, StreamFailed.
 """
 
@@ -23,7 +23,7 @@ class WorkerConfig:
         weights, plan, engine, size, dtype, devices, without_reference: as in ``server.settings``.
         max_batch: streams that one model call may serve.
         max_identities: prepared portraits that are kept.
-        warm_portrait: an image file to warm the model up with before it says Ready, or empty.
+        warm_portrait: an image file to warm the model up with before it says WorkerReady, or empty.
     """
 
     model: str
@@ -97,7 +97,7 @@ Request = Prepare | Open | Submit | Interrupt | Keyframe | Close | Stop
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """The model is warm.
 
     Attributes:
@@ -145,6 +145,6 @@ class StreamFailed:
     message: str
 
 
-Reply = Ready | PortraitPrepared | Opened | Failed | ChunkResult | StreamFailed
+Reply = WorkerReady | PortraitPrepared | Opened | Failed | ChunkResult | StreamFailed
 
 START_REQUEST_ID = -1

@@ -252,7 +252,7 @@ class LocalWorkers:
                 slot.in_flight.drop(session)
                 if stream := slot.streams.pop(session, None):
                     stream.callbacks.on_lost(code, message)
-            case wire.Ready():
+            case wire.WorkerReady():
                 self._on_ready(slot, reply)
             case wire.Failed(request_id=wire.START_REQUEST_ID, message=message):
                 self._refusal = message
@@ -264,7 +264,7 @@ class LocalWorkers:
                 if answer := self._waiting(slot, request_id):
                     answer.set_result(reply)
 
-    def _on_ready(self, slot: WorkerSlot, ready: wire.Ready) -> None:
+    def _on_ready(self, slot: WorkerSlot, ready: wire.WorkerReady) -> None:
         """A process is warm. One that replaces another measured beside sessions that ran."""
         self._spec, self._refusal = ready.spec, None
         slot.warm, slot.pause_s = True, FIRST_PAUSE_S

@@ -102,7 +102,7 @@ class Worker(Generic[Identity, Stream]):
 
     def run(self) -> None:
         """Serve until a ``Stop`` arrives."""
-        self._send(wire.Ready(self._spec, self._capacity.sessions, self._capacity.alone_s))
+        self._send(wire.WorkerReady(self._spec, self._capacity.sessions, self._capacity.alone_s))
         while self._running:
             self._take_messages(wait=not self._has_requests())
             self._make_batch()

@@ -52,6 +52,7 @@ def test_the_command_line_wins_where_it_says_something() -> None:
         ("LOG_LEVEL", "loud", "one of debug"),
         ("ICE_SERVERS", "{}", "a JSON list"),
         ("ICE_SERVERS", '[{"url": "x"}]', "a JSON list"),
+        ("ICE_SERVERS", '[{"urls": 5}]', "a JSON list"),
     ],
 )
 def test_wrong_values_are_named(name: str, value: str, expected: str) -> None:

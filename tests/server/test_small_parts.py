@@ -1,4 +1,4 @@
-"""The small parts: clock, errors, identities, catalogue, generators."""
+"""The small parts: clock, errors, identities, bundled assets, generators."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_contents_have_names() -> None:
     assert content_hash(b"x") == content_hash(b"x") != content_hash(b"y")
 
 
-def test_a_catalogue_reads_its_lists(tmp_path: Path) -> None:
+def test_bundled_assets_read_its_lists(tmp_path: Path) -> None:
     for kind, suffix, row in (
         ("avatars", "png", {"id": "eve", "name": "Eve"}),
         ("clips", "wav", {"id": "hi", "name": "Hi", "text": "Hi."}),
@@ -126,11 +126,11 @@ def test_a_catalogue_reads_its_lists(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / f"{kind}.json").write_text(json.dumps([row]))
         (folder / f"{row['id']}.{suffix}").write_bytes(b"content")
-    catalogue = BundledAssets.read(tmp_path, draw=True)
-    assert [avatar.id for avatar in catalogue.avatars] == ["eve"]
-    assert catalogue.clip("hi").text == "Hi."
+    assets = BundledAssets.read(tmp_path, draw=True)
+    assert [avatar.id for avatar in assets.avatars] == ["eve"]
+    assert assets.clip("hi").text == "Hi."
     with pytest.raises(errors.NotFound):
-        catalogue.avatar("hi")
+        assets.avatar("hi")
 
 
 def test_the_drawn_portrait_stands_in_only_when_asked_for(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_generators_are_made_by_name() -> None:
 
 
 def test_workers_are_started_with_what_the_settings_say() -> None:
-    told = Settings.read(
+    settings = Settings.read(
         {"LIVEHEAD_WITHOUT_REFERENCE": "up_blocks.3.attentions.2, up_blocks.3.attentions.1"},
         model="hallo",
         weights="DIR",
@@ -163,10 +163,10 @@ def test_workers_are_started_with_what_the_settings_say() -> None:
         max_batch=2,
         max_identities=5,
     )
-    config = worker_config(told, BundledAssets([], []))
+    config = worker_config(settings, BundledAssets([], []))
     shared = {field.name for field in fields(WorkerConfig)} - {"warm_portrait"}
     assert {name: getattr(config, name) for name in shared} == {
-        name: getattr(told, name) for name in shared
+        name: getattr(settings, name) for name in shared
     }
     assert config.without_reference == ("up_blocks.3.attentions.2", "up_blocks.3.attentions.1")
 

@@ -26,7 +26,7 @@ from tests.support.workers import FakeWorkers
 pytestmark = pytest.mark.unit
 
 EXAMPLES = 10
-PLACES = 100_000
+CAPACITY = 100_000
 
 
 def described() -> dict[str, Any]:
@@ -40,12 +40,12 @@ schema = schemathesis.openapi.from_dict(described())
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A server in a thread of its own, with places enough for every request."""
+    """A server in a thread of its own, with capacity for every request."""
     found, ended = threading.Event(), threading.Event()
     urls: list[str] = []
 
     async def serve() -> None:
-        async with serving(max_sessions=PLACES, max_upload_bytes=10_000) as caller:
+        async with serving(max_sessions=CAPACITY, max_upload_bytes=10_000) as caller:
             urls.append(f"http://127.0.0.1:{caller.port}")
             found.set()
             while not ended.is_set():
@@ -138,8 +138,8 @@ async def test_every_get_answers_head() -> None:
             got = await caller.http.get(path, headers=headers)
             head = await caller.http.head(path, headers=headers)
             assert (head.status_code, head.content) == (got.status_code, b""), path
-            kept = [dict(answer.headers) | {"date": ""} for answer in (got, head)]
-            assert kept[0] == kept[1], path
+            headers_of = [dict(answer.headers) | {"date": ""} for answer in (got, head)]
+            assert headers_of[0] == headers_of[1], path
 
 
 async def test_the_reference_is_a_page_that_needs_no_other_host() -> None:

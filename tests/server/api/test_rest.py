@@ -210,7 +210,7 @@ async def test_an_api_key_guards_creation() -> None:
         assert answer.status_code == 201
 
 
-async def test_the_catalogue_and_the_page() -> None:
+async def test_the_bundled_assets_and_the_page() -> None:
     async with serving() as caller:
         rows = (await caller.http.get("/avatars")).json()["avatars"]
         assert [row["id"] for row in rows] == ["ada", "bob"]

@@ -6,7 +6,7 @@ import pytest
 
 from server.errors import BadRequest, Conflict
 from server.media.resampler import AudioFormat
-from server.session.lifetime import Lifetime, Limits, Verdict
+from server.session.lifetime import Ending, Lifetime, Limits
 from server.session.session import Mode
 from server.session.state import State, move
 from tests.support.output import Recorder
@@ -204,9 +204,9 @@ def test_moves_that_make_no_sense_are_refused() -> None:
 def test_a_lifetime_warns_once_and_forgives_company() -> None:
     life = Lifetime(Limits(10, 100, 20), now=0)
     assert life.check(9) is None
-    assert life.check(10) == Verdict("idle_timeout")
+    assert life.check(10) == Ending("idle_timeout")
     life.accompanied()
     assert life.check(79) is None
-    assert life.check(81) == Verdict("max_duration", 19_000)
+    assert life.check(81) == Ending("max_duration", 19_000)
     assert life.check(82) is None
-    assert life.check(100) == Verdict("max_duration")
+    assert life.check(100) == Ending("max_duration")

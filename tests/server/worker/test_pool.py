@@ -18,7 +18,7 @@ from server.assets import draw_portrait
 from server.errors import NotReady, ServerError, WorkerLost
 from server.session.workers import ChunkResult, IdentityHandle
 from server.worker.link import WorkerLink
-from server.worker.messages import Ready, WorkerConfig
+from server.worker.messages import WorkerConfig, WorkerReady
 from server.worker.pool import LocalStream, LocalWorkers
 from server.worker.timeouts import Timeouts
 from tests.server.worker.test_worker import request
@@ -164,7 +164,7 @@ async def test_room_is_measured_and_kept(caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
     workers = LocalWorkers(WorkerConfig("fake"))
-    workers._receive(workers._slots[0], Ready(SPEC, 1, alone_s=0.3))
+    workers._receive(workers._slots[0], WorkerReady(SPEC, 1, alone_s=0.3))
     assert [(r.levelname, "takes 300 ms" in r.message) for r in caplog.records] == [
         ("WARNING", True)
     ]
@@ -173,7 +173,7 @@ def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixtur
 async def test_callers_who_come_together_are_spread_over_the_workers() -> None:
     workers = LocalWorkers(WorkerConfig("fake"), count=2)
     for slot in workers._slots:
-        workers._receive(slot, Ready(SPEC, 1))
+        workers._receive(slot, WorkerReady(SPEC, 1))
     assert workers.capacity == 2
     first, second = workers._slots
     first.requests[1] = asyncio.get_running_loop().create_future()  # somebody's portrait

@@ -103,7 +103,7 @@ class Rig:
 def rig() -> Iterator[Rig]:
     rig = Rig()
     rig.thread.start()
-    assert rig.next() == wire.Ready(SPEC, 4)
+    assert rig.next() == wire.WorkerReady(SPEC, 4)
     yield rig
     rig.tell(wire.Stop())
     rig.thread.join(10)
