@@ -148,7 +148,7 @@ async def _announce(server: Server, settings: Settings, app: FastAPI) -> None:
         await asyncio.sleep(0.01)
     shown = "localhost" if settings.host in WILDCARDS else settings.host
     context: Context = app.state.context
-    limit, measured = context.sessions.limit, context.workers.room
+    limit, measured = context.sessions.limit, context.workers.capacity
     if limit > measured:
         log.warning("%d sessions may open, %d were measured to run in real time", limit, measured)
     console.say(

@@ -56,7 +56,7 @@ class CreationRoute(BodyRoute):
         """Raise Unauthorised, NotReady or NoCapacity before the body is read."""
         sessions = context_of(request).sessions
         sessions.check_key(bearer_of(request))
-        sessions.check_room()
+        sessions.check_capacity()
 
 
 class PortraitRoute(CreationRoute):

@@ -6,10 +6,12 @@ import asyncio
 import logging
 from functools import partial
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
+from numpy.typing import NDArray
 
 from server.api.bodies import BodyRoute
-from server.api.deps import TOKEN_REQUIRED, ContextDep, SessionDep, find_session
+from server.api.deps import TOKEN_REQUIRED, Context, ContextDep, SessionDep, find_session
 from server.api.openapi import problems
 from server.api.schemas import Candidate, Offer, SessionAnswer
 from server.errors import (
@@ -21,7 +23,6 @@ from server.errors import (
     Unauthorised,
     UnsupportedMediaType,
 )
-from server.outputs.webrtc import PeerOutput
 from server.session.session import Session
 from server.webrtc.peer import Peer
 
@@ -51,14 +52,14 @@ router = APIRouter(route_class=OfferRoute, dependencies=TOKEN_REQUIRED)
 )
 async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> SessionAnswer:
     """Answer an offer; a session has one call, a new one replaces the old."""
-    output: PeerOutput | None = None
+    peer: Peer | None = None
     gone = asyncio.Event()
 
     def ended(reason: str) -> None:
         log.info("session %s: the call ended: %s", session.short_id, reason)
         gone.set()
-        if output is not None:
-            session.detach(output)
+        if peer is not None:
+            session.detach(peer)
 
     peer = await Peer.answer(
         offer.sdp,
@@ -69,11 +70,10 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
         ice_servers=context.settings.ice_servers_in_clear(),
         loopback=context.settings.host in LOOPBACK,
     )
-    output = PeerOutput(peer, session.request_keyframe)
     try:
-        await replace_call(session, output)
+        await replace_call(context, session, peer)
         if gone.is_set():
-            session.detach(output)
+            session.detach(peer)
     except BaseException:
         await peer.aclose()
         raise
@@ -86,25 +86,24 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
     response_class=Response,
     responses=problems(*REFUSALS),
 )
-async def trickle(session: SessionDep, candidate: Candidate) -> None:
+async def trickle(context: ContextDep, session: SessionDep, candidate: Candidate) -> None:
     """Take one more candidate of the current call."""
-    if session.call is None:
+    call = context.calls.get(session)
+    if call is None:
         raise Conflict("expected a call to add the candidate to, got none; send an offer first")
-    await session.call.peer.add_candidate(
-        candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index
-    )
+    await call.add_candidate(candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index)
 
 
-async def replace_call(session: Session, output: PeerOutput) -> None:
+async def replace_call(context: Context, session: Session, peer: Peer) -> None:
     """Attach a new call, then end the one it replaces."""
-    session.attach(output)
-    old, session.call = session.call, output
+    session.attach(peer)
+    old, context.calls[session] = context.calls.get(session), peer
     if old is not None:
         session.detach(old)
         await asyncio.shield(old.aclose())
 
 
-def hear(session: Session, samples: object, rate: int) -> None:
+def hear(session: Session, samples: NDArray[np.int16], rate: int) -> None:
     """Pass the microphone on; sound that arrives while the session ends is nobody's."""
     try:
         session.hear(samples, rate)

@@ -20,7 +20,7 @@ async def show(session: SessionDep) -> SessionShown:
         status=session.state.value,
         mode=session.mode,
         avatar_id=session.avatar_id,
-        generation=session.generation,
+        generation=session.epoch,
         metrics=SessionNumbers(**session.snapshot()),
     )
 
@@ -47,4 +47,4 @@ async def end(request: Request, session_id: SessionId) -> None:
 )
 async def interrupt(session: SessionDep) -> Interrupted:
     """Stop speaking now and drop everything that is queued."""
-    return Interrupted(generation=await session.interrupt())
+    return Interrupted(generation=session.interrupt())

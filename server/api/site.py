@@ -53,7 +53,7 @@ async def ready(context: ContextDep) -> Readiness:
     return Readiness(
         sessions=len(context.sessions),
         max_sessions=context.sessions.limit,
-        measured_sessions=context.workers.room,
+        measured_sessions=context.workers.capacity,
     )
 
 

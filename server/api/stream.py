@@ -13,10 +13,10 @@ from models.errors import LiveheadError
 from server.api import messages
 from server.api.creation import INPUT_RATE
 from server.api.deps import context_of, token_of
-from server.errors import BadRequest, Unauthorised
+from server.errors import BadRequest, Conflict, Unauthorised
+from server.media.resampler import AudioFormat
 from server.outputs.websocket import WebSocketOutput
 from server.session import events
-from server.session.backlog import Backlog
 from server.session.output import Video
 from server.session.session import Session
 
@@ -37,67 +37,60 @@ async def stream(socket: WebSocket, session_id: str) -> None:
         session = context_of(socket).sessions.find(session_id, token_of(socket))
         video = _video_of(socket)
         output = WebSocketOutput(socket, video, session.request_keyframe)
-        session.greet(output, video)
+        session.send_hello(output, video)
         session.attach(output)
     except LiveheadError as error:
         await _refuse(socket, error)
         return
     output.start()
-    backlog = Backlog(session, output.event)
-    receiver = asyncio.create_task(
-        _receive(socket, session, output, backlog), name="websocket-receiver"
-    )
-    feeder = asyncio.create_task(backlog.run(), name="websocket-feeder")
+    receiver = asyncio.create_task(_receive(socket, session, output), name="websocket-receiver")
     sent = asyncio.create_task(output.wait_closed(), name="websocket-watch")
     try:
-        await asyncio.wait({feeder, sent}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({receiver, sent}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         session.detach(output)
         receiver.cancel()
-        feeder.cancel()
         await output.aclose()
-        await asyncio.gather(receiver, feeder, sent, return_exceptions=True)
+        await asyncio.gather(receiver, sent, return_exceptions=True)
 
 
-async def _receive(
-    socket: WebSocket, session: Session, output: WebSocketOutput, backlog: Backlog
-) -> None:
-    """Take messages until the socket ends; a bad one costs an error event."""
-    rate, channels = INPUT_RATE, 1
-    try:
-        while True:
-            await backlog.wait_for_room()
-            message = await socket.receive()
-            if message["type"] == "websocket.disconnect":
-                return
+async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput) -> None:
+    """Take messages until the socket ends, then wait until its speech is handed on.
+
+    A bad message costs its sender an error event.
+    """
+    audio_format = AudioFormat(INPUT_RATE)
+    while True:
+        await session.inbox.wait_for_room()
+        message = await socket.receive()
+        if message["type"] == "websocket.disconnect":
+            await session.inbox.join()
+            return
+        try:
             if (data := message.get("bytes")) is not None:
-                backlog.push(data, rate, channels)
+                session.inbox.push(data, audio_format)
                 continue
-            try:
-                parsed = messages.read_message(message.get("text") or "")
-            except LiveheadError as error:
-                output.event(events.error(error.code, str(error)))
-                continue
+            parsed = messages.read_message(message.get("text") or "")
             if isinstance(parsed, messages.SessionUpdate):
-                rate, channels = parsed.audio.sample_rate, parsed.audio.channels
-                output.event(events.updated(rate, channels))
+                audio_format = AudioFormat(parsed.audio.sample_rate, parsed.audio.channels)
+                output.event(events.updated(audio_format.rate, audio_format.channels))
             else:
-                await _act(parsed, session, output, backlog)
-    finally:
-        backlog.end()
+                _act(parsed, session, output)
+        except Conflict:
+            return
+        except LiveheadError as error:
+            output.event(events.error(error.code, str(error)))
 
 
-async def _act(
-    message: messages.Message, session: Session, output: WebSocketOutput, backlog: Backlog
-) -> None:
-    """Do what a message says; only commits wait for the sound before them."""
+def _act(message: messages.Message, session: Session, output: WebSocketOutput) -> None:
+    """Do what a message says; only a commit waits for the sound before it."""
     match message:
         case messages.Commit():
-            backlog.commit()
+            session.inbox.end_segment()
         case messages.Clear():
-            session.clear_input()
+            session.inbox.clear()
         case messages.Cancel():
-            await session.interrupt()
+            session.interrupt()
         case messages.Ping():
             output.event(events.pong())
 

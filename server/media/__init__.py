@@ -1,1 +1,1 @@
-"""Encoded media: what a frame and its sound become before they travel."""
+"""Media without sessions: encoders, decoders, resampling, and the encoded frame."""

@@ -1,4 +1,4 @@
-"""The unit: one encoded video frame and the slice of audio that belongs to it, never split."""
+"""One encoded video frame and the slice of audio that belongs to it, never split; its wire form."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ class AVFrame:
     """What travels from a worker to the callers of one session.
 
     Attributes:
-        generation: the session's generation when the audio was cut; older units are dropped.
+        epoch: the session's epoch when the audio was cut; frames of older ones are dropped.
         index: frame number on the session's media clock; media time is ``index / fps``.
         keyframe: whether ``video`` can be decoded without earlier frames.
         speaking: whether the slice holds speech that an app queued (not idle silence).
         video: one H.264 access unit, Annex-B, parameter sets before each keyframe.
         opus: Opus packets of 20 ms at 48 kHz that are complete with the slice; where a frame is
-            not a multiple of 20 ms the rest of its sound is in the next unit's first packet.
+            not a multiple of 20 ms the rest of its sound is in the next frame's first packet.
         pcm: the same slice as s16le mono at ``OUTPUT_RATE``.
         jpeg: the same frame as JPEG when a caller asked for it, else empty.
     """
 
-    generation: int
+    epoch: int
     index: int
     keyframe: bool
     speaking: bool
@@ -39,12 +39,15 @@ class AVFrame:
     jpeg: bytes = b""
 
 
-def pack(unit: AVFrame, *, jpeg: bool = False) -> bytes:
-    """The binary WebSocket message of a unit: header, picture, sound."""
-    picture = unit.jpeg if jpeg else unit.video
-    flags = FLAG_KEYFRAME * (unit.keyframe or jpeg) | FLAG_SPEAKING * unit.speaking
+def pack(frame: AVFrame, *, jpeg: bool = False) -> bytes:
+    """The binary WebSocket message of a frame: header, picture, sound.
+
+    The header's third field, ``generation`` in the protocol, is the epoch modulo 65536.
+    """
+    picture = frame.jpeg if jpeg else frame.video
+    flags = FLAG_KEYFRAME * (frame.keyframe or jpeg) | FLAG_SPEAKING * frame.speaking
     flags |= FLAG_JPEG * jpeg
     header = HEADER.pack(
-        MAGIC, flags, unit.generation & 0xFFFF, unit.index, len(picture), len(unit.pcm)
+        MAGIC, flags, frame.epoch & 0xFFFF, frame.index, len(picture), len(frame.pcm)
     )
-    return header + picture + unit.pcm
+    return header + picture + frame.pcm

@@ -123,11 +123,11 @@ class JitterBuffer:
             self._next = media
             self._concealed_run = 0
         self._held[media] = _Held(sequence, samples, payload)
-        return self._advance(now, patient=True)
+        return self._advance(now, may_wait=True)
 
     def poll(self, now: float) -> list[Piece]:
         """Give what is in order or given up by now; call it at ``next_deadline``."""
-        return self._advance(now, patient=False)
+        return self._advance(now, may_wait=False)
 
     def next_deadline(self) -> float | None:
         """When ``poll`` will have something to say if no packet comes; None while idle."""
@@ -135,17 +135,17 @@ class JitterBuffer:
             return None
         return self._deadline()
 
-    def _advance(self, now: float, *, patient: bool) -> list[Piece]:
+    def _advance(self, now: float, *, may_wait: bool) -> list[Piece]:
         pieces: list[Piece] = []
         while self.flow is Flow.FLOWING:
             packet = self._held.pop(self._next, None)
             if packet is not None:
                 self._deliver(packet, now, pieces)
-            elif not self._give_up(now, pieces, patient=patient or now < self._deadline()):
+            elif not self._give_up(now, pieces, may_wait=may_wait or now < self._deadline()):
                 break
         return pieces
 
-    def _give_up(self, now: float, pieces: list[Piece], *, patient: bool) -> bool:
+    def _give_up(self, now: float, pieces: list[Piece], *, may_wait: bool) -> bool:
         """Step over (a part of) the gap at ``_next`` if it is time; False to go on waiting."""
         for media in [media for media in self._held if media < self._next]:
             del self._held[media]  # overlaps what was given: the packet size changed
@@ -157,11 +157,11 @@ class JitterBuffer:
                 self._next = head
                 return True
             silence = self._held[head].sequence == (self._last_sequence + 1) & 0xFFFF
-            if not silence and patient:
+            if not silence and may_wait:
                 return False
             self._conceal(min(gap, self._frame), now, pieces)
             return True
-        if patient:
+        if may_wait:
             return False
         if self._concealed_run >= limit:
             self.flow = Flow.IDLE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import av
@@ -13,6 +14,26 @@ from models.errors import AudioError
 MIN_RATE = 8_000
 MAX_RATE = 96_000
 MAX_CHANNELS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFormat:
+    """How interleaved int16 sound is sampled: ``rate`` in Hz, ``channels`` 1 or 2.
+
+    Raises:
+        AudioError: a rate outside 8000..96000 or other than 1 or 2 channels (``bad_audio``).
+    """
+
+    rate: int
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        _check_rate("input", self.rate)
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise AudioError(
+                f"expected 1 or {MAX_CHANNELS} channels, got {self.channels}; mix down first",
+                code="bad_audio",
+            )
 
 
 class StreamResampler:
@@ -28,18 +49,8 @@ class StreamResampler:
         Raises:
             AudioError: a rate outside 8000..96000 or other than 1 or 2 channels (``bad_audio``).
         """
-        for name, rate in (("input", in_rate), ("output", out_rate)):
-            if not MIN_RATE <= rate <= MAX_RATE:
-                raise AudioError(
-                    f"expected an {name} rate of {MIN_RATE}..{MAX_RATE} Hz, got {rate};"
-                    " announce the rate that the samples really have",
-                    code="bad_audio",
-                )
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise AudioError(
-                f"expected 1 or {MAX_CHANNELS} channels, got {channels}; mix down first",
-                code="bad_audio",
-            )
+        AudioFormat(in_rate, channels)
+        _check_rate("output", out_rate)
         self.in_rate = in_rate
         self.channels = channels
         self.out_rate = out_rate
@@ -74,6 +85,15 @@ class StreamResampler:
         held = _join(self._filter.resample(None))
         self._filter = None
         return held
+
+
+def _check_rate(name: str, rate: int) -> None:
+    if not MIN_RATE <= rate <= MAX_RATE:
+        raise AudioError(
+            f"expected an {name} rate of {MIN_RATE}..{MAX_RATE} Hz, got {rate};"
+            " announce the rate that the samples really have",
+            code="bad_audio",
+        )
 
 
 def _join(frames: list[Any]) -> NDArray[np.float32]:

@@ -1,1 +1,1 @@
-"""Where a session's units and events go: WebSockets and WebRTC peers."""
+"""Where a session's frames and events go over a WebSocket."""

@@ -1,9 +1,9 @@
-"""A WebSocket as output: units as binary messages, events as text, in the order they happened.
+"""A WebSocket as output: frames as binary messages, events as text, in the order they happened.
 
-The queue holds at most ``MAX_UNITS`` units (two seconds at 25 fps). When a slow reader fills it,
-every queued unit is dropped, picture and sound together, and the next keyframe begins again: what
-arrives is late by little rather than complete. An interrupt drops queued units likewise. Events are
-never dropped; a reader that leaves ``MAX_EVENTS`` of them unread is disconnected.
+**Bound**: ``MAX_FRAMES`` frames (two seconds at 25 fps) and ``MAX_EVENTS`` events. **Drop rule**: a
+slow reader that fills the queue loses every queued frame, picture and sound, and goes on at
+the next keyframe: what arrives is late by little rather than complete. An interrupt drops queued
+frames likewise. Events are never dropped; a reader that leaves more unread is disconnected.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from server.session.output import KeyframeGate, Video
 
 log = logging.getLogger(__name__)
 
-MAX_UNITS = 50
+MAX_FRAMES = 50
 MAX_EVENTS = 256
 CLOSE_GRACE_S = 1.0
 NORMAL_CLOSURE = 1000
@@ -30,17 +30,17 @@ TOO_SLOW = 4408
 
 
 class WebSocketOutput:
-    """One accepted socket; owns the task that sends on it, from ``start`` to ``aclose``."""
+    """One accepted socket. Implements ``Output``; sends in a task, from ``start`` to ``aclose``."""
 
     def __init__(
         self, socket: WebSocket, video: Video, request_keyframe: Callable[[], None]
     ) -> None:
         self.video = video
-        self.dropped_units = 0
+        self.dropped_frames = 0
         self._socket = socket
         self._gate = KeyframeGate(request_keyframe)
         self._queue: deque[AVFrame | str] = deque()
-        self._units = 0
+        self._queued_frames = 0
         self._wake = asyncio.Event()
         self._closing = False
         self._code = NORMAL_CLOSURE
@@ -51,24 +51,24 @@ class WebSocketOutput:
         """A connected socket is ready to show."""
         return self.video != "none" and not self._closing
 
-    def send(self, unit: AVFrame) -> None:
-        """Queue a unit if this socket shows pictures and it can be decoded."""
+    def send(self, frame: AVFrame) -> None:
+        """Queue a frame if this socket shows pictures and can decode it."""
         if self.video == "none" or self._closing:
             return
         if self.video == "jpeg":
-            if not unit.jpeg:
+            if not frame.jpeg:
                 return
-        elif not self._gate.lets(unit):
+        elif not self._gate.passes(frame):
             return
-        if self._units >= MAX_UNITS:
-            self.dropped_units += self._units
-            self._drop_units()
-            if self.video == "h264" and not unit.keyframe:
+        if self._queued_frames >= MAX_FRAMES:
+            self.dropped_frames += self._queued_frames
+            self._drop_frames()
+            if self.video == "h264" and not frame.keyframe:
                 self._gate.close()
-                self.dropped_units += 1
+                self.dropped_frames += 1
                 return
-        self._queue.append(unit)
-        self._units += 1
+        self._queue.append(frame)
+        self._queued_frames += 1
         self._wake.set()
 
     def event(self, event: Event) -> None:
@@ -76,17 +76,17 @@ class WebSocketOutput:
         if self._closing:
             return
         self._queue.append(json.dumps(event, separators=(",", ":")))
-        if len(self._queue) - self._units > MAX_EVENTS:
+        if len(self._queue) - self._queued_frames > MAX_EVENTS:
             self._queue.clear()
-            self._units = 0
+            self._queued_frames = 0
             self._code = TOO_SLOW
             self._finish()
         self._wake.set()
 
     def clear(self) -> None:
-        """Drop queued units; events stay."""
-        if self._units:
-            self._drop_units()
+        """Drop queued frames; events stay."""
+        if self._queued_frames:
+            self._drop_frames()
             self._gate.close()
 
     def start(self) -> None:
@@ -127,7 +127,7 @@ class WebSocketOutput:
             if isinstance(item, str):
                 await self._socket.send_text(item)
             else:
-                self._units -= 1
+                self._queued_frames -= 1
                 await self._socket.send_bytes(pack(item, jpeg=self.video == "jpeg"))
         return not self._closing
 
@@ -135,6 +135,6 @@ class WebSocketOutput:
         self._closing = True
         self._wake.set()
 
-    def _drop_units(self) -> None:
+    def _drop_frames(self) -> None:
         self._queue = deque(item for item in self._queue if isinstance(item, str))
-        self._units = 0
+        self._queued_frames = 0

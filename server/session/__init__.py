@@ -1,1 +1,1 @@
-"""Session: one caller's speech in, paced audio-video frames out."""
+"""One caller's session: speech in, paced audio-video frames out."""

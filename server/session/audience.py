@@ -1,4 +1,4 @@
-"""Everybody attached to one session: who watches, who is ready, who gets what."""
+"""All outputs attached to one session, as one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from server.session.output import Output
 
 
 class Audience:
-    """The outputs of a session, in the order in which they came."""
+    """The outputs of a session, in the order in which they were attached."""
 
     def __init__(self) -> None:
         self._outputs: list[Output] = []
-        self._dropped_by_gone = 0
+        self._dropped_before = 0
 
     def __len__(self) -> int:
         return len(self._outputs)
@@ -24,45 +24,45 @@ class Audience:
 
     @property
     def watches(self) -> bool:
-        """Whether anybody shows pictures."""
+        """Whether any output shows pictures."""
         return any(output.video != "none" for output in self._outputs)
 
     @property
     def wants_jpeg(self) -> bool:
-        """Whether anybody shows JPEG pictures."""
+        """Whether any output shows JPEG pictures."""
         return any(output.video == "jpeg" for output in self._outputs)
 
     @property
     def ready(self) -> bool:
-        """Whether a unit sent now would be seen by anybody."""
+        """Whether a frame sent now would be seen."""
         return any(output.ready for output in self._outputs)
 
     @property
-    def dropped_units(self) -> int:
-        """Units that outputs, present and gone, could not take in time."""
-        return self._dropped_by_gone + sum(output.dropped_units for output in self._outputs)
+    def dropped_frames(self) -> int:
+        """Frames that outputs, attached and detached, could not take in time."""
+        return self._dropped_before + sum(output.dropped_frames for output in self._outputs)
 
     def add(self, output: Output) -> None:
-        """Let an output in."""
+        """Attach an output."""
         self._outputs.append(output)
 
     def remove(self, output: Output) -> None:
-        """Let an output go; it must be present."""
+        """Detach an output; it must be attached."""
         self._outputs.remove(output)
-        self._dropped_by_gone += output.dropped_units
+        self._dropped_before += output.dropped_frames
 
-    def send(self, unit: AVFrame) -> None:
-        """Hand a unit to everybody."""
+    def send(self, frame: AVFrame) -> None:
+        """Send a frame to every output."""
         for output in self._outputs:
-            output.send(unit)
+            output.send(frame)
 
     def event(self, event: Event) -> None:
-        """Hand an event to everybody."""
+        """Send an event to every output."""
         for output in self._outputs:
             output.event(event)
 
     def clear(self) -> None:
-        """Let nobody get what is queued."""
+        """Drop the frames that outputs have queued."""
         for output in self._outputs:
             output.clear()
 

@@ -10,14 +10,14 @@ from server.media.spec import MediaSpec
 Event = dict[str, Any]
 
 
-def created(session: str, spec: MediaSpec, codec: str, generation: int) -> Event:
+def created(session: str, spec: MediaSpec, codec: str, epoch: int) -> Event:
     """First on every socket: what the session is."""
     return {
         "type": "session.created",
         "session_id": session,
         "video": video(spec, codec),
         "audio": {"output_sample_rate": OUTPUT_RATE},
-        "generation": generation,
+        "generation": epoch,
     }
 
 

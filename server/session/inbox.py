@@ -1,71 +1,136 @@
-"""Takes a socket's sound into the timeline, and makes who pushes wait while there is no room.
+"""The speech that one session's sockets pushed and its chunk scheduler has no room for yet.
 
-Behind it ``server/session/backlog.py`` fills up, then the socket, and its sender notices: that is
-all the flow control there is. Long messages are taken in slices, so the buffer is overrun by at
-most one slice. A microphone is never made to wait; the timeline trims it.
+The sockets are read on meanwhile, so that ``response.cancel`` overtakes the sound sent before it.
+
+**Bound**: ``MAX_BYTES`` per session, over all its sockets; at the bound ``wait_for_room`` waits, so
+the socket is not read any more and its sender must wait. **Drop rule**: nothing is dropped but by
+``clear`` (an interrupt or a cleared input), which drops everything. Long messages are handed on in
+slices, so the scheduler's own bound is overrun by at most one slice. A microphone does not pass
+here: it never waits, and the scheduler trims it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from server.errors import BadRequest
+from server.errors import BadRequest, Conflict
+from server.media.resampler import AudioFormat
+from server.session.producer import Producer
 
+MAX_BYTES = 8 * 1024 * 1024  # 4 min of 16 kHz speech
+PIECE_BYTES = 256  # what a piece costs beside its sound, so that segment ends are bounded too
 SAMPLE_BYTES = 2
 SLICE_S = 1.0
 
 
-class Intake:
-    """The door between sockets and one session's timeline."""
+@dataclass(slots=True)
+class _Piece:
+    """One message: interleaved samples and their format, or the end of a segment (None)."""
 
-    def __init__(
-        self, has_room: Callable[[], bool], take: Callable[[NDArray[np.int16], int, int], Any]
-    ) -> None:
-        """``take(samples, rate, channels)`` queues at once; ``has_room`` says when it may."""
-        self._has_room = has_room
-        self._take = take
-        self._changed = asyncio.Event()
-        self._epoch = 0
+    samples: NDArray[np.int16]
+    format: AudioFormat | None
+    next: int = 0
 
     @property
-    def epoch(self) -> int:
-        """Grows whenever the queue is cleared: sound that came before is dropped."""
-        return self._epoch
+    def cost(self) -> int:
+        return self.samples.nbytes + PIECE_BYTES
 
-    async def push(self, pcm: bytes, rate: int, channels: int, epoch: int | None = None) -> None:
-        """Queue s16le sound, waiting for room; what waits when the queue is cleared is dropped.
 
-        ``epoch`` is that of its arrival; now, when None.
+class SpeechInbox:
+    """Queues what sockets push and hands it to the producer in order; ``run`` is its task."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._pieces: deque[_Piece] = deque()
+        self._bytes = 0
+        self._closed = False
+        self._filled = asyncio.Event()
+        self._taken = asyncio.Event()
+
+    def push(self, pcm: bytes, audio_format: AudioFormat) -> None:
+        """Append s16le sound.
 
         Raises:
             BadRequest: not a whole number of samples.
+            Conflict: the session ends.
         """
-        if len(pcm) % (SAMPLE_BYTES * channels):
+        if len(pcm) % (SAMPLE_BYTES * audio_format.channels):
             raise BadRequest(
-                f"expected 16-bit samples of {channels} channel(s), got {len(pcm)} bytes;"
-                " send whole samples"
+                f"expected 16-bit samples of {audio_format.channels} channel(s),"
+                f" got {len(pcm)} bytes; send whole samples"
             )
         samples = np.frombuffer(pcm, np.dtype("<i2")).astype(np.int16, copy=False)
-        step = round(rate * SLICE_S) * channels
-        epoch = self._epoch if epoch is None else epoch
-        for at in range(0, len(samples), step):
-            while not self._has_room() and epoch == self._epoch:
-                self._changed.clear()
-                await self._changed.wait()
-            if epoch != self._epoch:
-                return
-            self._take(samples[at : at + step], rate, channels)
+        self._append(_Piece(samples, audio_format))
 
-    def look_again(self) -> None:
-        """There may be room now."""
-        self._changed.set()
+    def end_segment(self) -> None:
+        """Append the end of the segment that is being pushed.
+
+        Raises:
+            Conflict: the session ends.
+        """
+        self._append(_Piece(np.zeros(0, np.int16), None))
 
     def clear(self) -> None:
-        """The queue was cleared: what waits belongs to it."""
-        self._epoch += 1
-        self._changed.set()
+        """Drop everything that was not cut into chunks yet, here and in the scheduler."""
+        self._pieces.clear()
+        self._bytes = 0
+        self._producer.drop_speech()
+        self._taken.set()
+
+    def close(self) -> None:
+        """Take nothing more and drop what is queued: the session ends."""
+        self._closed = True
+        self._pieces.clear()
+        self._bytes = 0
+        self._taken.set()
+
+    async def wait_for_room(self) -> None:
+        """Return when one more message may be read."""
+        while self._bytes >= MAX_BYTES:
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def join(self) -> None:
+        """Return when everything that was pushed was handed on or dropped."""
+        while self._pieces:
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def run(self) -> None:
+        """Hand on until cancelled."""
+        while True:
+            while not self._pieces:
+                self._filled.clear()
+                await self._filled.wait()
+            piece = self._pieces[0]
+            if piece.format is not None and not self._producer.has_room:
+                await self._producer.wait_for_room()
+                continue  # it may have been dropped meanwhile
+            if self._hand_on(piece):
+                self._pieces.popleft()
+                self._bytes -= piece.cost
+                self._taken.set()
+            await asyncio.sleep(0)  # many small pieces must not stop other sessions
+
+    def _hand_on(self, piece: _Piece) -> bool:
+        """Hand on the next slice of a piece; whether it was the last."""
+        if piece.format is None:
+            self._producer.end_segment()
+            return True
+        start = piece.next
+        piece.next += round(piece.format.rate * SLICE_S) * piece.format.channels
+        if start < len(piece.samples):
+            self._producer.hear(piece.samples[start : piece.next], piece.format)
+        return piece.next >= len(piece.samples)
+
+    def _append(self, piece: _Piece) -> None:
+        if self._closed:
+            raise Conflict("expected an open session, got one that ends; create another")
+        self._pieces.append(piece)
+        self._bytes += piece.cost
+        self._filled.set()

@@ -1,4 +1,4 @@
-"""One segment of speech on its way in: resampled to both rates, handed out frame by frame.
+"""One segment of pushed speech, resampled to the model's and the output's rate, taken by frames.
 
 Knows nothing about time or sessions; ``server/session/scheduler.py`` decides when to take what.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.media.av_frame import OUTPUT_RATE
-from server.media.resampler import StreamResampler
+from server.media.resampler import AudioFormat, StreamResampler
 from server.media.spec import MediaSpec
 
 PEAK = 32767
@@ -22,7 +22,7 @@ EPSILON = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """What events and metrics call a stretch of speech.
+    """A stretch of speech, as events and metrics name it.
 
     Attributes:
         name: the ``segment_id`` of events.
@@ -35,11 +35,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class FrameTag:
-    """What one frame holds.
+    """Which speech a frame carries.
 
     Attributes:
-        segment: the speech that is played with it, or None.
-        samples: queued sound in the frame at ``OUTPUT_RATE``; 0 is idle silence.
+        segment: the segment that is played with the frame, or None.
+        samples: pushed samples in the frame at ``OUTPUT_RATE``; 0 is idle silence.
     """
 
     segment: Segment | None = None
@@ -59,7 +59,10 @@ class FrameSound:
 
 
 class Fifo:
-    """Samples in order; what is asked beyond the end comes as zeros."""
+    """A queue of samples; reading beyond the end gives zeros.
+
+    Bounded by its owner: ``ChunkScheduler`` takes at most ``MAX_BUFFER_S`` of speech.
+    """
 
     def __init__(self, kind: type[np.generic]) -> None:
         self._kind = kind
@@ -90,14 +93,14 @@ class Fifo:
     def pop(self, count: int) -> NDArray[Any]:
         """Take the next ``count`` samples, zeros after the end."""
         out = self.peek(count)
-        left = min(count, self._length)
-        self._length -= left
-        while left:
+        taken = min(count, self._length)
+        self._length -= taken
+        while taken:
             piece = self._pieces.popleft()
-            if piece.size > left:
-                self._pieces.appendleft(piece[left:])
+            if piece.size > taken:
+                self._pieces.appendleft(piece[taken:])
                 break
-            left -= piece.size
+            taken -= piece.size
         return out
 
 
@@ -108,12 +111,12 @@ class IncomingSpeech:
     segment's last frame is filled up with silence.
     """
 
-    def __init__(self, spec: MediaSpec, segment: Segment, rate: int, channels: int) -> None:
-        """Raises AudioError for a rate or channel count that cannot be taken."""
+    def __init__(self, spec: MediaSpec, segment: Segment, audio_format: AudioFormat) -> None:
+        rate, channels = audio_format.rate, audio_format.channels
         self.segment = segment
-        self.form = (rate, channels)
+        self.format = audio_format
         self.closed = False
-        self.begun = False
+        self.started = False
         self.last_data = segment.asked_at
         self._spec = spec
         self._to_features = StreamResampler(rate, channels, spec.feature_rate)
@@ -125,14 +128,14 @@ class IncomingSpeech:
     @property
     def frames(self) -> int:
         """Frames that can be taken: whole ones, and the last broken one once it is closed."""
-        heard, last_heard = divmod(len(self._features), self._spec.feature_samples)
-        played, last_played = divmod(len(self._sound), self._spec.sound_samples)
+        feature_frames, feature_rest = divmod(len(self._features), self._spec.feature_samples)
+        sound_frames, sound_rest = divmod(len(self._sound), self._spec.sound_samples)
         if self.closed:
-            return max(heard + (last_heard > 0), played + (last_played > 0))
-        return min(heard, played)
+            return max(feature_frames + (feature_rest > 0), sound_frames + (sound_rest > 0))
+        return min(feature_frames, sound_frames)
 
     @property
-    def known(self) -> int:
+    def arrived(self) -> int:
         """Whole frames that arrived; the filters hold back the last millisecond of the last."""
         return self.frames if self.closed else int(self._arrived_s / self._spec.frame_s + EPSILON)
 
@@ -142,10 +145,9 @@ class IncomingSpeech:
         return max(len(self._sound) / OUTPUT_RATE, self.frames * self._spec.frame_s)
 
     def push(self, pcm: NDArray[np.int16], now: float) -> None:
-        """Append interleaved int16 [N * channels] in the segment's form."""
+        """Append interleaved int16 [N * channels] in the segment's format."""
         self._append(self._to_features.push(pcm), self._to_sound.push(pcm))
-        rate, channels = self.form
-        self._arrived_s += pcm.size / channels / rate
+        self._arrived_s += pcm.size / self.format.channels / self.format.rate
         self.last_data = now
 
     def close(self) -> None:
@@ -166,10 +168,10 @@ class IncomingSpeech:
 
     def peek_features(self, count: int) -> NDArray[np.float32]:
         """At most ``count`` samples of what follows; a closed segment fills its last frame."""
-        known = len(self._features)
+        available = len(self._features)
         if self.closed:
-            known = self.frames * self._spec.feature_samples
-        return self._features.peek(min(count, known))
+            available = self.frames * self._spec.feature_samples
+        return self._features.peek(min(count, available))
 
     def peek_sound(self) -> NDArray[np.int16]:
         """The next frame of what is played, int16; it stays."""
@@ -181,7 +183,7 @@ class IncomingSpeech:
 
 
 class VoiceGate:
-    """Says of each frame of a microphone whether somebody speaks; remembers a short while."""
+    """Detects by level whether somebody speaks in a microphone's frame; closes after a hangover."""
 
     THRESHOLD = 0.01  # RMS of full scale: -40 dB, above room noise, below quiet speech
     HANG_FRAMES = 8  # pauses between words stay inside a segment

@@ -15,7 +15,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Ending:
     """Why a session ends and in how many milliseconds; 0 is now."""
 
     reason: str
@@ -39,15 +39,15 @@ class Lifetime:
         """Nobody is attached any more."""
         self._alone_since = now
 
-    def check(self, now: float) -> Verdict | None:
+    def check(self, now: float) -> Ending | None:
         """The end that is due, or once the warning that it comes, or None."""
         alone = self._alone_since
         if alone is not None and now - alone >= self._limits.idle_timeout_s:
-            return Verdict("idle_timeout")
+            return Ending("idle_timeout")
         left = self._ends_at - now
         if left <= 0:
-            return Verdict("max_duration")
+            return Ending("max_duration")
         if left <= self._limits.closing_warning_s and not self._warned:
             self._warned = True
-            return Verdict("max_duration", max(1, round(1000 * left)))
+            return Ending("max_duration", max(1, round(1000 * left)))
         return None

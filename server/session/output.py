@@ -1,4 +1,4 @@
-"""What every output of a session is, and the gate that lets pictures begin with a keyframe."""
+"""The protocol of a session's outputs, and the gate that makes each begin with a keyframe."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class Output(Protocol):
 
     Attributes:
         video: what it shows; ``none`` takes events only and makes the model do nothing.
-        dropped_units: units it could not take in time.
+        dropped_frames: frames it could not take in time.
     """
 
     video: Video
-    dropped_units: int
+    dropped_frames: int
 
     @property
     def ready(self) -> bool:
-        """Whether a unit sent now would be seen; speech waits until somebody is."""
+        """Whether a frame sent now would be seen; speech waits until somebody is."""
         ...
 
-    def send(self, unit: AVFrame) -> None:
-        """Take a unit that is due now."""
+    def send(self, frame: AVFrame) -> None:
+        """Take a frame that is due now."""
         ...
 
     def event(self, event: Event) -> None:
@@ -36,7 +36,7 @@ class Output(Protocol):
         ...
 
     def clear(self) -> None:
-        """Drop queued units: an interrupt made them old. The next unit is a keyframe."""
+        """Drop queued frames, since an interrupt made them old; a keyframe follows."""
         ...
 
     async def aclose(self) -> None:
@@ -51,14 +51,14 @@ class KeyframeGate:
         self._request_keyframe = request_keyframe
         self._open = False
 
-    def lets(self, unit: AVFrame) -> bool:
-        """Whether the unit may be shown."""
+    def passes(self, frame: AVFrame) -> bool:
+        """Whether the frame can be decoded; asks for a keyframe when it cannot."""
         if not self._open:
-            self._open = unit.keyframe
+            self._open = frame.keyframe
             if not self._open:
                 self._request_keyframe()
         return self._open
 
     def close(self) -> None:
-        """Units were left out: wait for the next keyframe."""
+        """Wait for the next keyframe, since frames were left out."""
         self._open = False

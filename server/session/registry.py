@@ -1,7 +1,7 @@
-"""All open sessions: admits callers while there is a place, finds sessions, ends them.
+"""All open sessions: admits callers up to the limit, finds sessions, ends them.
 
-A place is taken from the moment a creation begins, so callers that arrive together cannot take
-one twice. Whoever comes when every place is taken is refused at once; nobody inside notices.
+A session counts from the moment its creation begins, so callers that arrive together cannot exceed
+the limit. Whoever comes at the limit is refused at once; the open sessions do not notice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SessionRegistry:
         self._workers = workers
         self._clock = clock
         self._open: dict[str, Session] = {}
-        self._beginning = 0
+        self._opening = 0
         self._ending: set[asyncio.Task[None]] = set()
         self._stopped = False
 
@@ -40,33 +40,33 @@ class SessionRegistry:
 
     @property
     def limit(self) -> int:
-        """Places: as set, else what the warm workers measured; 0 while there is none."""
-        return self._settings.max_sessions or self._workers.room
+        """Sessions at once: as set, else what the warm workers measured; 0 while none is warm."""
+        return self._settings.max_sessions or self._workers.capacity
 
     async def create(self, portrait: bytes, *, mode: Mode, avatar_id: str | None = None) -> Session:
         """Prepare the portrait and open a session for it.
 
         Raises:
-            NoCapacity: no place.
+            NoCapacity: the limit is reached.
             NotReady: no warm worker.
             PortraitError: the picture cannot be used.
             WorkerLost: the worker ended meanwhile.
         """
-        self.check_room()
-        self._beginning += 1
+        self.check_capacity()
+        self._opening += 1
         try:
             return await self._begin(portrait, mode, avatar_id)
         finally:
-            self._beginning -= 1
+            self._opening -= 1
 
-    def check_room(self) -> None:
-        """Refuse when nothing is warm (NotReady) or every place is taken (NoCapacity)."""
+    def check_capacity(self) -> None:
+        """Refuse when nothing is warm (NotReady) or the limit is reached (NoCapacity)."""
         if not self._workers.ready:
             raise NotReady()
-        places, taken = self.limit, len(self._open) + self._beginning
-        if self._stopped or taken >= places:
+        limit, used = self.limit, len(self._open) + self._opening
+        if self._stopped or used >= limit:
             raise NoCapacity(
-                f"expected one of {places} places to be free, got none; try again later",
+                f"expected one of {limit} places to be free, got none; try again later",
                 retry_after_s=RETRY_AFTER_S,
             )
 
@@ -105,7 +105,7 @@ class SessionRegistry:
         return end.isoformat(timespec="seconds")
 
     async def close(self, session: Session, reason: str) -> None:
-        """End a session and free its place."""
+        """End a session and remove it."""
         try:
             await session.aclose(reason)
         finally:

@@ -1,31 +1,32 @@
-"""Turns queued speech into chunks: what is cut, how much is waited for, when it ends.
+"""Turns queued speech into chunks: what is cut, how long more sound is awaited, when speech ends.
 
 Pure logic: the time is an argument, nothing here waits. Words: F frames in a chunk, L frames of
-look-ahead, T seconds per frame; ``have`` is how many whole frames of speech are queued.
+look-ahead, T seconds per frame; ``available`` is how many whole frames of speech are queued.
 
-**When** (``plan``). ``urgent`` is the latest time at which a chunk must be cut so that the picture
-never stops; the caller knows it from what it has in store and how long the worker takes.
+**When** (``next_cut``). ``deadline`` is the latest time at which a chunk must be cut so that the
+picture never stops; the caller knows it from what is buffered and how long the worker takes.
 
-* nothing queued: idle silence at ``urgent``, never earlier, so that little stands before speech;
-* everything known (F + L frames arrived, or the segment has ended): now. A microphone that is
-  already running waits for ``urgent``: its store must lie here, where it can be trimmed;
-* at a live edge with F but not yet F + L frames: wait for the look-ahead at most L*T from the
-  moment F frames were there, then cut with zeros as look-ahead;
+* nothing queued: idle silence at the deadline, never earlier, so that little stands before speech;
+* all arrived (F + L frames, or the segment has ended): now. A microphone that is already running
+  waits for the deadline: its sound must be buffered here, where it can be trimmed;
+* at a live edge with F but not yet F + L frames: wait for the look-ahead at most L*T from
+  ``ready_since``, the moment F frames were there, then cut with zeros as look-ahead;
 * at a live edge with less: wait until ``GAP_S`` passed without data, then the segment has ended.
-  Before its first chunk the wait never stops the picture: at ``urgent`` a chunk of silence is cut,
-  whose last frames are the first of the speech if there is enough (lead-in). In the midst of
-  speech the picture waits with the sound: speech is never torn by silence that nobody sent;
+  Before its first chunk the wait never stops the picture: at the deadline a chunk of silence is
+  cut, whose last frames are the first of the speech if there is enough (leading silence). In the
+  middle of speech the picture waits with the sound: speech is never torn by silence nobody sent;
 * a segment that was committed is never held up by an unfinished one behind it.
 
-**What** (``cut``). F frames of sound in order, silence after the end, and the L frames that follow
+**What** (``take``). F frames of sound in order, silence after the end, and the L frames that follow
 as look-ahead for the model only. A segment ends on a frame's edge. A segment that is still open
-begins in the midst of another's last chunk only if it can fill that chunk.
+begins in the middle of another's last chunk only if it can fill that chunk.
 
-**Bounds.** Speech: ``MAX_BUFFER_S``, in which each segment counts at least the frame that it is
-played in; who pushes must wait for ``room_s``. Microphone (``live``):
-more than ``LIVE_SLACK`` frames beyond need and quiet frames are dropped, more than ``LIVE_LIMIT``
-and the oldest frames are dropped until nothing is beyond need. That also absorbs clocks that
-differ: a fast microphone loses a quiet frame now and then, a slow one makes the clock wait.
+**Bounds and drop rules.** Speech: ``MAX_BUFFER_S``, in which each segment counts at least the frame
+that it is played in; nothing is dropped, who pushes must wait until ``free_s`` is positive.
+Microphone (``live``): more than ``LIVE_SLACK`` frames beyond need and quiet frames are dropped,
+more than ``LIVE_LIMIT`` and the oldest frames are dropped until nothing is beyond need. That also
+absorbs clocks that differ: a fast microphone loses a quiet frame now and then, a slow one makes the
+clock wait.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from server.media.resampler import AudioFormat
 from server.media.spec import MediaSpec
 from server.session.incoming import IDLE, FrameTag, IncomingSpeech, Segment, VoiceGate, is_quiet
 
@@ -52,13 +54,13 @@ class Cut:
 
     Attributes:
         at: clock time to cut at; look again when anything changes before.
-        lead_in: silent frames before any speech; F is an idle chunk.
+        leading_silence: silent frames before any speech; F is an idle chunk.
         closes: the open segment ends with this cut.
         starts: speech begins here after idling, so what idles before it may be skipped.
     """
 
     at: float
-    lead_in: int = 0
+    leading_silence: int = 0
     closes: bool = False
     starts: bool = False
 
@@ -69,7 +71,7 @@ class Chunk:
 
     features: NDArray[np.float32]
     sound: NDArray[np.int16]
-    marks: tuple[FrameTag, ...]
+    tags: tuple[FrameTag, ...]
     starts: bool
 
 
@@ -79,12 +81,12 @@ class ChunkScheduler:
     def __init__(self, spec: MediaSpec, *, live: bool = False) -> None:
         """``live``: sound comes from a microphone and is cut without regard to silence."""
         self._spec = spec
-        self._live = live
+        self.live = live
         self._queue: deque[IncomingSpeech] = deque()
         self._names = (f"seg_{number}" for number in itertools.count(1))
         self._gate = VoiceGate()
         self._voice: Segment | None = None
-        self._ripe_at: float | None = None
+        self._ready_since: float | None = None
         self.dropped_frames = 0
 
     @property
@@ -93,37 +95,37 @@ class ChunkScheduler:
         return sum(speech.seconds for speech in self._queue)
 
     @property
-    def room_s(self) -> float:
+    def free_s(self) -> float:
         """Seconds of sound that may still be pushed."""
         return MAX_BUFFER_S - self.buffered_s
 
     @property
     def empty(self) -> bool:
-        """Whether no speech waits, nor more of a begun segment is expected."""
+        """Whether no speech waits and no segment is partly taken."""
         return not self._queue
 
     @property
-    def begun(self) -> bool:
-        """Whether part of the first segment was cut and the rest is still to come."""
-        return bool(self._queue) and self._queue[0].begun
+    def started(self) -> bool:
+        """Whether part of the first segment was taken and the rest is still to come."""
+        return bool(self._queue) and self._queue[0].started
 
-    def push(self, pcm: NDArray[np.int16], rate: int, channels: int, now: float) -> None:
-        """Append interleaved int16; opens a segment when none is open in this form.
+    def push(self, pcm: NDArray[np.int16], audio_format: AudioFormat, now: float) -> None:
+        """Append interleaved int16; opens a segment when none is open in this format.
 
         Raises:
-            AudioError: the rate, the channels or the number of samples is wrong.
+            AudioError: not a whole number of samples per channel.
         """
         last = self._queue[-1] if self._queue else None
-        if last is None or last.closed or last.form != (rate, channels):
-            fresh = IncomingSpeech(self._spec, Segment(next(self._names), now), rate, channels)
+        if last is None or last.closed or last.format != audio_format:
+            fresh = IncomingSpeech(self._spec, Segment(next(self._names), now), audio_format)
             fresh.push(pcm, now)
             self.commit()
             self._queue.append(fresh)
         else:
             last.push(pcm, now)
-        if self._live:
-            self._shed()
-        self._note_ripe(now)
+        if self.live:
+            self._trim()
+        self._note_ready(now)
 
     def commit(self) -> None:
         """End the open segment, if there is one."""
@@ -134,88 +136,88 @@ class ChunkScheduler:
             self._forget_finished()
 
     def clear(self) -> None:
-        """Drop everything that was not cut yet."""
+        """Drop everything that was not taken yet."""
         self._queue.clear()
-        self._voice, self._ripe_at = None, None
+        self._voice, self._ready_since = None, None
 
     def break_off(self) -> None:
-        """What is left of a begun segment will be a segment of its own, begun anew."""
-        if self.begun:
+        """Make what is left of a partly taken segment a new segment."""
+        if self.started:
             head = self._queue[0]
             head.segment = Segment(next(self._names), head.segment.asked_at)
-            head.begun = False
+            head.started = False
         self._voice = None
 
-    def plan(self, now: float, urgent: float, *, talking: bool) -> Cut:
-        """The next cut; ``talking`` says that cut sound is still on its way to be played."""
+    def next_cut(self, now: float, deadline: float, *, talking: bool) -> Cut:
+        """The next cut; ``talking`` says that taken sound is still on its way to be played."""
         spec = self._spec
-        idle = Cut(max(now, urgent), lead_in=spec.chunk_frames)
+        idle = Cut(max(now, deadline), leading_silence=spec.chunk_frames)
         if not self._queue:
             return idle
-        midst = talking or self.begun
-        have, known, ended = self._have()
-        if ended or (have >= spec.chunk_frames and known >= spec.needed_frames):
-            eager = not (midst and self._live)
-            return Cut(now if eager else max(now, urgent), starts=not midst)
-        if have >= spec.chunk_frames and self._ripe_at is not None:
-            wait, closes = self._ripe_at + spec.lookahead_frames * spec.frame_s, False
+        in_speech = talking or self.started
+        available, arrived, ended = self._available()
+        if ended or (available >= spec.chunk_frames and arrived >= spec.needed_frames):
+            eager = not (in_speech and self.live)
+            return Cut(now if eager else max(now, deadline), starts=not in_speech)
+        if available >= spec.chunk_frames and self._ready_since is not None:
+            wait, closes = self._ready_since + spec.lookahead_frames * spec.frame_s, False
         else:
             wait, closes = self._queue[-1].last_data + GAP_S, True
-        if self._queue[0].closed and urgent < wait:
-            return Cut(max(now, urgent), starts=not midst)
-        if midst:
-            return Cut(max(now, urgent, wait), closes=closes)
-        if wait <= max(now, urgent):
+        if self._queue[0].closed and deadline < wait:
+            return Cut(max(now, deadline), starts=not in_speech)
+        if in_speech:
+            return Cut(max(now, deadline, wait), closes=closes)
+        if wait <= max(now, deadline):
             return Cut(max(now, wait), closes=closes, starts=True)
-        speech = max(0, min(have, known - spec.lookahead_frames))
-        lead_in = spec.chunk_frames - speech
-        return Cut(max(now, urgent), lead_in=lead_in, starts=speech > 0)
+        speech = max(0, min(available, arrived - spec.lookahead_frames))
+        leading_silence = spec.chunk_frames - speech
+        return Cut(max(now, deadline), leading_silence=leading_silence, starts=speech > 0)
 
-    def cut(self, plan: Cut, now: float) -> Chunk:
-        """Take the planned chunk out of the queue."""
-        if plan.closes:
+    def take(self, cut: Cut, now: float) -> Chunk:
+        """Take the chunk of a cut out of the queue."""
+        if cut.closes:
             self.commit()
-        if self._live:
-            self._shed()
+        if self.live:
+            self._trim()
         spec = self._spec
         features = np.zeros(spec.needed_frames * spec.feature_samples, np.float32)
         sound = np.zeros(spec.chunk_frames * spec.sound_samples, np.int16)
-        marks = [IDLE] * spec.chunk_frames
-        for k in range(plan.lead_in, spec.chunk_frames):
-            speech = self._next(spec.chunk_frames - k, spec.chunk_frames - plan.lead_in)
+        tags = [IDLE] * spec.chunk_frames
+        for k in range(cut.leading_silence, spec.chunk_frames):
+            speech = self._next(spec.chunk_frames - k, spec.chunk_frames - cut.leading_silence)
             if speech is None:
                 break
-            speech.begun = True
+            speech.started = True
             frame = speech.take()
             features[k * spec.feature_samples :][: spec.feature_samples] = frame.features
             sound[k * spec.sound_samples :][: spec.sound_samples] = frame.sound
-            marks[k] = FrameTag(self._segment_of(speech, frame.sound, now), frame.samples)
-        if plan.lead_in < spec.chunk_frames:
+            tags[k] = FrameTag(self._segment_of(speech, frame.sound, now), frame.samples)
+        if cut.leading_silence < spec.chunk_frames:
             self._look_ahead(features[spec.chunk_frames * spec.feature_samples :])
         self._forget_finished()
-        self._ripe_at = None
-        self._note_ripe(now)
-        return Chunk(features, sound, tuple(marks), plan.starts)
+        self._ready_since = None
+        self._note_ready(now)
+        return Chunk(features, sound, tuple(tags), cut.starts)
 
-    def _have(self) -> tuple[int, int, bool]:
-        """Frames that can be cut, frames that arrived, whether the end of speech is there.
+    def _available(self) -> tuple[int, int, bool]:
+        """Frames that can be taken, frames that arrived, whether the end of speech is there.
 
         Counted no further than the next chunk needs.
         """
-        have = known = 0
+        available = arrived = 0
         for speech in self._queue:
-            have, known = have + speech.frames, known + speech.known
-            if min(have, known) >= self._spec.needed_frames:
+            available, arrived = available + speech.frames, arrived + speech.arrived
+            if min(available, arrived) >= self._spec.needed_frames:
                 break
-        return have, known, self._queue[-1].closed
+        return available, arrived, self._queue[-1].closed
 
-    def _note_ripe(self, now: float) -> None:
-        if self._queue and self._have()[0] >= self._spec.chunk_frames:
-            self._ripe_at = now if self._ripe_at is None else self._ripe_at
+    def _note_ready(self, now: float) -> None:
+        if self._queue and self._available()[0] >= self._spec.chunk_frames:
+            self._ready_since = now if self._ready_since is None else self._ready_since
         else:
-            self._ripe_at = None
+            self._ready_since = None
 
-    def _next(self, remaining: int, whole: int) -> IncomingSpeech | None:
+    def _next(self, remaining: int, speech_frames: int) -> IncomingSpeech | None:
         """The segment of the next frame, or None when the rest of the chunk is silent."""
         self._forget_finished()
         if not self._queue:
@@ -223,7 +225,7 @@ class ChunkScheduler:
         head = self._queue[0]
         if not head.frames:
             return None
-        follows = remaining < whole and not head.begun
+        follows = remaining < speech_frames and not head.started
         if follows and not head.closed and head.frames < remaining:
             return None
         return head
@@ -236,7 +238,7 @@ class ChunkScheduler:
         self, speech: IncomingSpeech, sound: NDArray[np.int16], now: float
     ) -> Segment | None:
         """The segment a frame is played as; a microphone's is found by its level."""
-        if not self._live:
+        if not self.live:
             return speech.segment
         if not self._gate.hears(sound):
             self._voice = None
@@ -248,22 +250,22 @@ class ChunkScheduler:
     def _look_ahead(self, out: NDArray[np.float32]) -> None:
         at = 0
         for speech in self._queue:
-            known = speech.peek_features(out.size - at)
-            out[at : at + known.size] = known
-            at += known.size
+            samples = speech.peek_features(out.size - at)
+            out[at : at + samples.size] = samples
+            at += samples.size
             if at == out.size or not speech.closed:
                 return
 
-    def _shed(self) -> None:
-        """Trim a microphone's store; the module's first lines state the rule."""
-        beyond = sum(speech.known for speech in self._queue) - self._spec.needed_frames
-        anyway = beyond > LIVE_LIMIT
+    def _trim(self) -> None:
+        """Trim a microphone's buffer; the drop rule is in the module's docstring."""
+        beyond = sum(speech.arrived for speech in self._queue) - self._spec.needed_frames
+        over_limit = beyond > LIVE_LIMIT
         if beyond <= LIVE_SLACK:
             return
         while beyond > 0 and self._queue:
             self._forget_finished()
             head = self._queue[0]
-            if not head.frames or not (anyway or is_quiet(head.peek_sound())):
+            if not head.frames or not (over_limit or is_quiet(head.peek_sound())):
                 return
             head.take()
             self.dropped_frames += 1

@@ -1,4 +1,4 @@
-"""Follows what is played and says which segments started, stopped or were cleared.
+"""Tracks which segment plays: yields when one started, stopped or was cleared.
 
 For every segment exactly one ``started`` and then exactly one ``stopped`` or ``cleared``, whatever
 happens. A segment has stopped when something else is played after its last frame, so ``stopped``
@@ -25,19 +25,19 @@ class SegmentTracker:
         """Milliseconds of the current segment that were played."""
         return round(1000 * self._samples / OUTPUT_RATE)
 
-    def play(self, mark: FrameTag) -> Iterator[tuple[str, Segment, int]]:
-        """Take the mark of the frame that is played now.
+    def play(self, tag: FrameTag) -> Iterator[tuple[str, Segment, int]]:
+        """Take the tag of the frame that is played now.
 
         Yields:
             Event name (``started`` or ``stopped``), segment, playback position in milliseconds.
         """
-        if mark.segment is not self.current:
+        if tag.segment is not self.current:
             yield from self.end("stopped")
-            if mark.segment is not None:
-                self.current = mark.segment
-                yield "started", mark.segment, 0
+            if tag.segment is not None:
+                self.current = tag.segment
+                yield "started", tag.segment, 0
         if self.current is not None:
-            self._samples += mark.samples
+            self._samples += tag.samples
 
     def end(self, name: str) -> Iterator[tuple[str, Segment, int]]:
         """End the current segment, if there is one, as ``stopped`` or ``cleared``."""

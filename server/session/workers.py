@@ -1,31 +1,114 @@
-"""The seam between sessions and whatever makes their units: processes here, fakes in tests."""
+"""What a session needs of the processes that make its frames: the requests, results and protocols.
+
+``server/worker`` implements them with processes; tests implement them without.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
+from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
-from server.worker.messages import ChunkRequest, ChunkResult
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityHandle:
+    """A prepared portrait: the worker that holds it and the SHA-256 of the image file."""
+
+    worker: int
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRequest:
+    """One chunk to make.
+
+    Attributes:
+        epoch: of the session when the audio was cut; requests of older epochs are dropped.
+        sequence: counts the chunks of a session, so that a result finds its request.
+        first_index: frame number of the first frame.
+        features: float32 [(F + L) * feature_samples], the model's audio.
+        sound: int16 [F * sound_samples], what is played.
+        speaking: for each of the F frames, whether it holds queued speech.
+        keyframe: the first frame must be decodable alone.
+        jpeg: an output shows JPEG pictures.
+        slack_s: seconds until the first frame is due; the earliest due goes first.
+    """
+
+    epoch: int
+    sequence: int
+    first_index: int
+    features: bytes
+    sound: bytes
+    speaking: tuple[bool, ...]
+    keyframe: bool
+    jpeg: bool
+    slack_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """One chunk: F frames, and what it cost.
+
+    Attributes:
+        model_s: seconds of the model call.
+        encode_s: seconds from there until this chunk was encoded, after those before it in the
+            batch.
+        batch: streams that the model call served.
+    """
+
+    session: str
+    epoch: int
+    sequence: int
+    frames: tuple[AVFrame, ...]
+    model_s: float
+    encode_s: float
+    batch: int
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of the model call and the encoding."""
+        return self.model_s + self.encode_s
 
 
 class ChunkCallbacks(Protocol):
-    """Where the chunks of one session arrive; called on the event loop, never after ``close``."""
+    """Where the chunks of one stream arrive; called on the event loop, never after ``close``."""
 
-    def made(self, made: ChunkResult) -> None:
-        """Take a finished chunk, possibly of an older generation."""
+    def on_chunk(self, chunk: ChunkResult) -> None:
+        """Take a finished chunk, possibly of an older epoch."""
         ...
 
-    def lost(self, code: str, message: str) -> None:
+    def on_lost(self, code: str, message: str) -> None:
         """Learn that the stream is gone; called at most once."""
+        ...
+
+
+class WorkerStreamHandle(Protocol):
+    """One session's stream at a worker. Nothing here waits; a stream that is gone does nothing."""
+
+    def submit(self, request: ChunkRequest) -> None:
+        """Ask for one chunk."""
+        ...
+
+    def interrupt(self, epoch: int) -> None:
+        """Drop every request older than ``epoch``."""
+        ...
+
+    def keyframe(self) -> None:
+        """Make the next frame decodable alone."""
+        ...
+
+    def close(self) -> None:
+        """End the stream; calling it again does nothing."""
         ...
 
 
 class Workers(Protocol):
     """Warm generators that serve sessions.
 
-    Every method may raise ``NotReady`` while nothing is warm and ``WorkerLost`` when the process
-    ends under the call; ``submit``, ``interrupt``, ``keyframe`` and ``close`` of a stream that is
-    gone do nothing.
+    ``prepare`` and ``open`` raise ``NotReady`` while nothing is warm and ``WorkerLost`` when the
+    process ends under the call.
     """
 
     @property
@@ -39,7 +122,7 @@ class Workers(Protocol):
         ...
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Sessions that the warm workers serve at once in real time, as measured; 0 without one."""
         ...
 
@@ -55,8 +138,8 @@ class Workers(Protocol):
         """
         ...
 
-    async def prepare(self, portrait: bytes) -> str:
-        """Make or find the identity of an image file and return its name.
+    async def prepare(self, portrait: bytes) -> IdentityHandle:
+        """Prepare the portrait of an image file, or find it prepared.
 
         Raises:
             PortraitError: the picture cannot be used.
@@ -64,25 +147,9 @@ class Workers(Protocol):
         ...
 
     async def open(
-        self, session: str, identity: str, sink: ChunkCallbacks, *, seed: int = 0
-    ) -> None:
-        """Start a stream whose chunks go to ``sink``."""
-        ...
-
-    async def submit(self, session: str, job: ChunkRequest) -> None:
-        """Ask for one chunk."""
-        ...
-
-    async def interrupt(self, session: str, generation: int) -> None:
-        """Drop every job older than ``generation``."""
-        ...
-
-    async def keyframe(self, session: str) -> None:
-        """Make the next frame decodable alone."""
-        ...
-
-    async def close(self, session: str) -> None:
-        """Forget a stream."""
+        self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0
+    ) -> WorkerStreamHandle:
+        """Start a stream whose chunks go to ``callbacks``."""
         ...
 
     async def aclose(self) -> None:

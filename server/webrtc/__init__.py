@@ -1,1 +1,1 @@
-"""WebRTC: one peer connection per caller, fed with media that is already encoded."""
+"""WebRTC calls that send media which is already encoded."""

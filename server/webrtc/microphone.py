@@ -28,19 +28,19 @@ class Microphone:
     """Decodes on the event loop (0.05 ms per packet: less than handing it to a thread costs)."""
 
     def __init__(self, on_sound: OnSound) -> None:
-        """``on_sound(samples, rate)`` gets int16 [N], mono, in order, as soon as it is known."""
+        """``on_sound(samples, rate)`` gets int16 [N], mono, in order, as soon as it is decoded."""
         self._on_sound: OnSound | None = on_sound
         self._loop = asyncio.get_running_loop()
         self._buffer = JitterBuffer(rate=OUTPUT_RATE)
         self._decoder = OpusDecoder()
         self._ssrc: int | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._patience = 1  # how often more a late timer may be put off
+        self._postponements_left = 1  # how often more a late timer may be put off
         self._arrived_at = 0.0
 
     @property
     def counts(self) -> JitterCounts:
-        """What happened to the packets of the present stream."""
+        """Counts over the packets of the present stream."""
         return self._buffer.counts
 
     def receive(self, packet: Any) -> None:
@@ -73,16 +73,16 @@ class Microphone:
             self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _on_timer(self) -> None:
-        """Give up what is overdue, but read first what came while the event loop was held up."""
+        """Give up packets past their deadline, but first read what came while the loop was busy."""
         self._timer = None
         now = self._loop.time()
         deadline = self._buffer.next_deadline()
         stalled = deadline is not None and now - deadline > STALL_S
-        if stalled and (self._patience > 0 or now - self._arrived_at < BURST_S):
-            self._patience -= 1
+        if stalled and (self._postponements_left > 0 or now - self._arrived_at < BURST_S):
+            self._postponements_left -= 1
             self._timer = self._loop.call_at(now + BURST_S, self._on_timer)
             return
-        self._patience = 1
+        self._postponements_left = 1
         self._give(self._buffer.poll(now))
         self._arm()
 

@@ -80,13 +80,13 @@ def _without_needless_candidates(text: str) -> str:
     Resolving a ``.local`` name takes a second and often fails; the peer is found from its own
     checks instead, which is also why the list of candidates is never taken as complete.
     """
-    kept = [
+    lines = [
         line
         for line in text.splitlines()
         if line.strip() != "a=end-of-candidates"
         and not (line.startswith("a=candidate:") and is_hidden_candidate(line))
     ]
-    return "\r\n".join(kept) + "\r\n"
+    return "\r\n".join(lines) + "\r\n"
 
 
 def _check_transport(description: sdp.SessionDescription) -> None:

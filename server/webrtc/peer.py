@@ -1,4 +1,4 @@
-"""One WebRTC call: answers an offer, sends units as they fall due, hears the microphone, ends."""
+"""One WebRTC call: answers an offer, sends frames when they are due, receives the microphone."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from aiortc import (
 
 from server.errors import OfferError
 from server.media.av_frame import AVFrame
+from server.session.events import Event
+from server.session.output import KeyframeGate, Video
 from server.webrtc import aiortc_patches as patches
 from server.webrtc.microphone import Microphone, OnSound
 from server.webrtc.offer import ParsedOffer, is_hidden_candidate, read_offer
@@ -39,7 +41,7 @@ class PeerState(StrEnum):
 
 
 class CloseReason(StrEnum):
-    """Why a call ended without ``aclose``; what ``on_closed`` is told."""
+    """Why a call ended without ``aclose``; passed to ``on_closed``."""
 
     CONNECT_TIMEOUT = "connect_timeout"
     VANISHED = "vanished"
@@ -56,8 +58,11 @@ def next_state(state: PeerState, event: PeerState) -> PeerState:
 class Peer:
     """A call in progress. Make one with ``answer``; it ends by itself or with ``aclose``.
 
-    All of it lives on one event loop: call it there, and be called back there, synchronously.
+    Implements ``Output``. Events do not travel in a call, they need a WebSocket beside it. All of
+    it lives on one event loop: call it there, and be called back there, synchronously.
     """
+
+    video: Video = "h264"
 
     def __init__(
         self,
@@ -71,8 +76,10 @@ class Peer:
         self.answer_sdp = ""
         self.state = PeerState.CONNECTING
         self.microphone: Microphone | None = None
+        self.dropped_frames = 0
         self._loop = asyncio.get_running_loop()
         self._on_closed = on_closed
+        self._gate = KeyframeGate(on_keyframe_request)
         self._sender = AVFrameSender(fps, on_keyframe_request)
         self._connection = RTCPeerConnection(
             RTCConfiguration(
@@ -106,10 +113,10 @@ class Peer:
 
         Args:
             offer_sdp: the caller's offer; must take H.264 video, may take and give Opus audio.
-            fps: frames per second of the units that ``send`` will get.
+            fps: frames per second of what ``send`` will get.
             on_microphone: gets int16 [N], mono, and 48000, in order; None refuses the microphone.
-            on_keyframe_request: the next unit should be a keyframe: on connecting, after losses.
-            on_closed: told a ``CloseReason`` once if the call ends other than by ``aclose``.
+            on_keyframe_request: the next frame should be a keyframe: on connecting, after losses.
+            on_closed: called with a ``CloseReason`` once if the call ends other than by ``aclose``.
             connect_timeout_s: the call must stand by then.
             media_timeout_s: silence on the wire (no media, reports or consent checks) that ends it.
             ice_servers: of mappings with ``urls`` and maybe ``username`` and ``credential``.
@@ -135,13 +142,24 @@ class Peer:
         """Whether media flows now."""
         return self.state is PeerState.CONNECTED
 
-    def send(self, unit: AVFrame) -> None:
-        """Send a unit that is due now; never waits. Units before connecting are dropped."""
-        if self.connected:
-            self._sender.send(unit, self._loop.time())
+    @property
+    def ready(self) -> bool:
+        """Whether the call is connected."""
+        return self.connected
+
+    def send(self, frame: AVFrame) -> None:
+        """Send a frame that is due now; never waits.
+
+        Frames before the call is connected, and then before the first keyframe, are dropped.
+        """
+        if self.connected and self._gate.passes(frame):
+            self._sender.send(frame, self._loop.time())
+
+    def event(self, event: Event) -> None:
+        """Do nothing: calls carry no events."""
 
     def clear(self) -> None:
-        """Drop units that were not sent yet; the next must be a keyframe."""
+        """Drop frames that were not sent yet; the next must be a keyframe."""
         self._sender.clear()
 
     async def add_candidate(
@@ -190,29 +208,29 @@ class Peer:
         self, offer: ParsedOffer, on_microphone: OnSound | None, loopback: bool
     ) -> None:
         connection = self._connection
-        listening = self._add_sections(offer, on_microphone is not None)
+        microphone_index = self._add_sections(offer, on_microphone is not None)
         patches.watch_traffic(connection, self._on_traffic)
         await connection.setRemoteDescription(RTCSessionDescription(offer.sdp, "offer"))
         for index, transceiver in enumerate(connection.getTransceivers()):
-            heard = None
-            if index == listening and on_microphone is not None:
+            on_packet = None
+            if index == microphone_index and on_microphone is not None:
                 self.microphone = Microphone(on_microphone)
-                heard = self.microphone.receive
-            patches.tap_receiver(transceiver.receiver, heard)
+                on_packet = self.microphone.receive
+            patches.tap_receiver(transceiver.receiver, on_packet)
         patches.answer_as_dtls_server(connection)
         with patches.loopback_candidates(loopback):
             await connection.setLocalDescription(await connection.createAnswer())
         self.answer_sdp = connection.localDescription.sdp
 
-    def _add_sections(self, offer: ParsedOffer, listen: bool) -> int | None:
-        """Make one transceiver per section, in order; the index of the one that is heard."""
+    def _add_sections(self, offer: ParsedOffer, with_microphone: bool) -> int | None:
+        """Make one transceiver per section, in order; the index of the microphone."""
         unsent = {"video", "audio"}
-        listening: int | None = None
+        microphone_index: int | None = None
         for index, section in enumerate(offer.sections):
             sends = section.may_send and section.kind in unsent
-            hears = listen and listening is None and section.may_receive
-            hears = hears and section.kind == "audio"
-            direction = ("inactive", "sendonly", "recvonly", "sendrecv")[sends + 2 * hears]
+            receives = with_microphone and microphone_index is None and section.may_receive
+            receives = receives and section.kind == "audio"
+            direction = ("inactive", "sendonly", "recvonly", "sendrecv")[sends + 2 * receives]
             track = self._sender.track(section.kind) if sends else section.kind
             transceiver = self._connection.addTransceiver(track, direction)
             if section.kind == "audio" or sends:
@@ -220,11 +238,11 @@ class Peer:
                 transceiver.setCodecPreferences(wanted)
             if sends:
                 unsent.discard(section.kind)
-            if hears:
-                listening = index
+            if receives:
+                microphone_index = index
             if sends and section.kind == "video":
                 patches.on_keyframe_wanted(transceiver.sender, self._sender.request_keyframe)
-        return listening
+        return microphone_index
 
     def _on_traffic(self) -> None:
         self._last_traffic = self._loop.time()

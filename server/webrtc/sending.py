@@ -1,4 +1,4 @@
-"""Splits units into the two tracks of a call, in phase, and keeps both queues short."""
+"""Splits frames into the two tracks of a call, in phase, and bounds both queues."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from server.webrtc.tracks import PacketTrack
 
 VIDEO_RATE = 90_000
 VIDEO_CAPACITY = 8
-"""Units; when full, all are dropped and pictures go on with the next keyframe, which is asked for:
-a later picture is worth more than a late one."""
+"""Frames. Drop rule: when full, all are dropped and a keyframe is requested, with which pictures go
+on: a later picture is worth more than a late one."""
 AUDIO_CAPACITY = 25
-"""Packets of 20 ms; when full, the oldest goes. Sound never waits for pictures."""
+"""Packets of 20 ms. Drop rule: when full, the oldest. Sound never waits for pictures."""
 KEYFRAME_REQUEST_INTERVAL_S = 0.3
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 class AVFrameSender:
     """The sending half of a call.
 
-    Both time stamps come from the unit's place on the media clock. The first Opus packet leaves
+    Both time stamps come from the frame's index on the media clock. The first Opus packet leaves
     with the picture and each later one 20 ms after the one before, as its time stamp says: sender
     reports map time stamps to moments of sending, and a receiver's buffer grows with every burst.
     Where frames are no multiple of 20 ms, sound that breaks off loses less than a packet; when that
@@ -32,7 +32,7 @@ class AVFrameSender:
     """
 
     def __init__(self, fps: float, on_keyframe_request: Callable[[], None]) -> None:
-        """``fps`` is the media clock of the units."""
+        """``fps`` is the media clock of the frames."""
         self._fps = fps
         self._on_keyframe_request = on_keyframe_request
         self._video = PacketTrack("video", VIDEO_RATE, VIDEO_CAPACITY)
@@ -50,20 +50,20 @@ class AVFrameSender:
             return self._audio
         return self._video
 
-    def send(self, unit: AVFrame, now: float) -> None:
-        """Queue a unit that is due at ``now``, seconds on the event loop's clock.
+    def send(self, frame: AVFrame, now: float) -> None:
+        """Queue a frame that is due at ``now``, seconds on the event loop's clock.
 
-        A unit whose index does not advance is dropped: its moment has passed.
+        A frame whose index does not advance is dropped: its moment has passed.
         """
-        if unit.index <= self._last_index:
+        if frame.index <= self._last_index:
             return
-        place = int(unit.index * OUTPUT_RATE / (self._fps * OPUS_SAMPLES) + 1e-6)
-        follows = unit.index == self._last_index + 1
-        self._next_packet = max(self._next_packet, place) if follows else place
-        self._last_index = unit.index
+        packet_index = int(frame.index * OUTPUT_RATE / (self._fps * OPUS_SAMPLES) + 1e-6)
+        follows = frame.index == self._last_index + 1
+        self._next_packet = max(self._next_packet, packet_index) if follows else packet_index
+        self._last_index = frame.index
         if self._has_audio:
-            self._send_sound(unit.opus, now)
-        self._send_picture(unit, now)
+            self._send_sound(frame.opus, now)
+        self._send_picture(frame, now)
 
     def clear(self) -> None:
         """Drop what was not sent yet; where that leaves out pictures, a keyframe must follow."""
@@ -89,25 +89,25 @@ class AVFrameSender:
         self._audio.stop()
 
     def _send_sound(self, packets: tuple[bytes, ...], now: float) -> None:
-        for place, packet in enumerate(packets):
-            due = now + place * OPUS_SAMPLES / OUTPUT_RATE
+        for k, packet in enumerate(packets):
+            due = now + k * OPUS_SAMPLES / OUTPUT_RATE
             timestamp = self._next_packet * OPUS_SAMPLES
             self._next_packet += 1
             if not self._audio.put(timestamp, packet, due):
                 self._audio.drop_oldest()
                 self._audio.put(timestamp, packet, due)
 
-    def _send_picture(self, unit: AVFrame, now: float) -> None:
-        if self._needs_keyframe and not unit.keyframe:
+    def _send_picture(self, frame: AVFrame, now: float) -> None:
+        if self._needs_keyframe and not frame.keyframe:
             self.request_keyframe()
             return
         self._needs_keyframe = False
-        timestamp = round(unit.index * VIDEO_RATE / self._fps)
-        if not self._video.put(timestamp, unit.video, now):
+        timestamp = round(frame.index * VIDEO_RATE / self._fps)
+        if not self._video.put(timestamp, frame.video, now):
             dropped = self._video.drop_all()
             logger.warning("%d pictures dropped: the network does not take them in time", dropped)
-            self._needs_keyframe = not unit.keyframe
-            if unit.keyframe:
-                self._video.put(timestamp, unit.video, now)
+            self._needs_keyframe = not frame.keyframe
+            if frame.keyframe:
+                self._video.put(timestamp, frame.video, now)
             else:
                 self.request_keyframe()

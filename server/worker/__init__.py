@@ -1,1 +1,1 @@
-"""Generation in processes of its own: the seam, the messages, the child and its keeper."""
+"""Worker processes: messages, the child and the pool that supervises it."""

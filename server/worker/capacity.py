@@ -1,9 +1,9 @@
-"""How many sessions a worker serves in real time: batches of chunks are made and timed at start.
+"""Measures how many sessions a worker serves in real time: times batches of chunks at start.
 
 A session needs one chunk in the time that a chunk lasts. Streams that are due together share a
 model call, so what counts is how long batches of 1, 2, ... chunks take. ``HEADROOM`` of the time
 may be spent; the rest is for portraits that are being prepared, and for whatever else the machine
-does. The gateway's own work is not measured, hence ``MOST``.
+does. The gateway's own work is not measured, hence ``MAX_SESSIONS``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 HEADROOM = 0.8
 ROUNDS = 3
-MOST = 64
+MAX_SESSIONS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Capacity:
 
 
 def measure_capacity(
-    make: Callable[[int], Callable[[], None]],
+    make_batch: Callable[[int], Callable[[], None]],
     chunk_s: float,
     max_batch: int,
     clock: Callable[[], float],
@@ -43,42 +43,45 @@ def measure_capacity(
     """Time batches of 1, 2, ... ``max_batch`` chunks until one takes too long.
 
     Args:
-        make: n -> what makes the next chunk of n streams.
+        make_batch: n -> a function that makes the next chunk of n streams.
         chunk_s: seconds that a chunk lasts.
         clock: gives seconds.
     """
     budget = HEADROOM * chunk_s
-    taken: list[float] = []
+    batch_s: list[float] = []
     for n in range(1, max_batch + 1):
-        taken.append(_seconds(make, n, budget, clock))
-        if taken[-1] > budget:
+        batch_s.append(_seconds(make_batch, n, budget, clock))
+        if batch_s[-1] > budget:
             break
-    return Capacity(sessions_in(budget, taken), taken[0])
+    return Capacity(sessions_in(budget, batch_s), batch_s[0])
 
 
-def sessions_in(budget: float, taken: list[float]) -> int:
-    """The chunks that can be made in ``budget`` seconds, at least one and at most ``MOST``.
+def sessions_in(budget: float, batch_s: list[float]) -> int:
+    """The chunks that fit in ``budget`` seconds, at least one and at most ``MAX_SESSIONS``.
 
     Args:
-        taken: seconds that batches of 1, 2, ... chunks take; the last is the largest batch that is
-            ever made, or the first that is over the budget.
+        batch_s: seconds that batches of 1, 2, ... chunks take; the last is the largest batch
+            that is used, or the first that is over the budget.
     """
-    if taken[-1] > budget:
-        return max(1, len(taken) - 1)
-    batches, left = divmod(budget, max(taken[-1], budget / MOST))
-    partial = sum(seconds <= left for seconds in taken[:-1])
-    return min(MOST, int(batches) * len(taken) + partial)
+    if batch_s[-1] > budget:
+        return max(1, len(batch_s) - 1)
+    batches, left = divmod(budget, max(batch_s[-1], budget / MAX_SESSIONS))
+    partial = sum(seconds <= left for seconds in batch_s[:-1])
+    return min(MAX_SESSIONS, int(batches) * len(batch_s) + partial)
 
 
 def _seconds(
-    make: Callable[[int], Callable[[], None]], n: int, budget: float, clock: Callable[[], float]
+    make_batch: Callable[[int], Callable[[], None]],
+    n: int,
+    budget: float,
+    clock: Callable[[], float],
 ) -> float:
     """The median over ``ROUNDS``, after one to warm up; the first if it is hopeless.
 
-    A batch that the model cannot make (for want of memory) takes for ever; one chunk must work.
+    A batch that fails (for want of memory) counts as infinitely long; one chunk must work.
     """
     try:
-        run = make(n)
+        run = make_batch(n)
         run()
         times: list[float] = []
         while len(times) < ROUNDS and not (times and times[0] > 2 * budget):

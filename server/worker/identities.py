@@ -1,4 +1,4 @@
-"""Keeps what was prepared from the portraits used last, found again by content hash.
+"""Caches prepared portraits by content hash.
 
 A portrait is prepared once and shared by every session that shows it; the cache is bounded and
 drops the identity that nobody opened for the longest time. Sessions that are open keep their own
@@ -9,39 +9,41 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from typing import Any
+from typing import Generic
+
+from models.generator import Identity
 
 
 def content_hash(portrait: bytes) -> str:
-    """The name of an uploaded file's identity: SHA-256 of its bytes, hexadecimal."""
+    """SHA-256 of an image file's bytes, hexadecimal: equal files are prepared once."""
     return hashlib.sha256(portrait).hexdigest()
 
 
-class IdentityCache:
+class IdentityCache(Generic[Identity]):
     """At most ``limit`` identities, least recently used dropped first."""
 
     def __init__(self, limit: int) -> None:
         if limit < 1:
             raise ValueError(f"expected a limit of at least 1, got {limit}")
         self._limit = limit
-        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._identities: OrderedDict[str, Identity] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._identities)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._kept
+    def __contains__(self, key: str) -> bool:
+        return key in self._identities
 
-    def get(self, name: str) -> Any | None:
-        """The identity of that name, now the most recently used, or None."""
-        if name not in self._kept:
+    def get(self, key: str) -> Identity | None:
+        """The identity of an image file, now the most recently used, or None."""
+        if key not in self._identities:
             return None
-        self._kept.move_to_end(name)
-        return self._kept[name]
+        self._identities.move_to_end(key)
+        return self._identities[key]
 
-    def put(self, name: str, identity: Any) -> None:
-        """Keep an identity; the least recently used one goes when there is no room."""
-        self._kept[name] = identity
-        self._kept.move_to_end(name)
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+    def put(self, key: str, identity: Identity) -> None:
+        """Add an identity; at the limit the least recently used one is dropped."""
+        self._identities[key] = identity
+        self._identities.move_to_end(key)
+        while len(self._identities) > self._limit:
+            self._identities.popitem(last=False)

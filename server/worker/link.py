@@ -1,8 +1,9 @@
-"""The gateway's end of one worker process: start it, talk to it, notice its end.
+"""The gateway's end of one worker process: starts it, exchanges messages, notices its end.
 
 Two threads per process keep the pipe off the event loop: one writes (a full pipe must not stop
-every session), one reads and hands each message to the loop. The writer's queue is bounded; a
-worker that does not read for so long is hung and is killed, which ends like any crash.
+every session), one reads and hands each message to the loop. **Bound**: the writer's queue holds
+``OUTBOX`` messages. **Drop rule**: none; a worker that does not read for so long is hung and is
+killed, which ends like any crash.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from server.worker.messages import Reply, Request, Stop, WorkerConfig
 
 log = logging.getLogger(__name__)
 
-OUTBOX = 512  # messages; two jobs for each of very many sessions
+OUTBOX = 512  # messages; two chunks for each of very many sessions
 STOP_GRACE_S = 5.0
 KILL_GRACE_S = 2.0
 

@@ -1,8 +1,8 @@
 """The messages between the gateway and a worker process; typed, pickled, never JSON.
 
-Gateway to worker: Prepare, Open, ChunkRequest, Interrupt, Keyframe, Close, Stop.
-Worker to gateway: Ready, PortraitPrepared, Opened, Failed (each answers one request), ChunkResult,
-StreamFailed.
+Gateway to worker: Prepare, Open, Submit, Interrupt, Keyframe, Close, Stop.
+Worker to gateway: WorkerReady, PortraitPrepared, Opened, Failed (each answers the request of that
+``request_id``), ChunkResult, StreamFailed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from models.options import ModelOptions
-from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
+from server.session.workers import ChunkRequest, ChunkResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class WorkerConfig:
         options: of the model.
         max_batch: streams that one model call may serve.
         max_identities: prepared portraits that are kept.
-        warm_portrait: an image file to warm the model up with before it says Ready, or empty.
+        warm_portrait: an image file to warm the model up with before it says WorkerReady, or empty.
     """
 
     options: ModelOptions
@@ -35,61 +35,34 @@ class WorkerConfig:
 class Prepare:
     """Make an identity from an image file."""
 
-    request: int
+    request_id: int
     portrait: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Start a stream and its encoders for a prepared identity."""
+    """Start a stream and its encoders for a prepared portrait, named by its content hash."""
 
-    request: int
+    request_id: int
     session: str
-    identity: str
+    content_hash: str
     seed: int
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkRequest:
-    """One chunk to make.
-
-    Attributes:
-        generation: of the session when the audio was cut; older jobs are dropped.
-        sequence: counts the chunks of a session, so that an answer finds its question.
-        first_index: frame number of the first frame.
-        features: float32 [(F + L) * feature_samples], the model's audio.
-        sound: int16 [F * sound_samples], what is played.
-        speaking: for each of the F frames, whether it holds queued speech.
-        keyframe: the first frame must be decodable alone.
-        jpeg: somebody watches JPEG pictures.
-        slack_s: seconds until the first frame is wanted; the most urgent jobs go first.
-    """
-
-    generation: int
-    sequence: int
-    first_index: int
-    features: bytes
-    sound: bytes
-    speaking: tuple[bool, ...]
-    keyframe: bool
-    jpeg: bool
-    slack_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class Submit:
-    """A job of one session."""
+    """Make a chunk of one session's stream."""
 
     session: str
-    job: ChunkRequest
+    chunk: ChunkRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Interrupt:
-    """Drop what is older than ``generation``, begun or not."""
+    """Drop what is older than ``epoch``, begun or not."""
 
     session: str
-    generation: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +88,7 @@ Request = Prepare | Open | Submit | Interrupt | Keyframe | Close | Stop
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class WorkerReady:
     """The model is warm.
 
     Attributes:
@@ -131,44 +104,27 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class PortraitPrepared:
-    """The identity's name, to open streams with."""
+    """The content hash of the image file, to open streams with."""
 
-    request: int
-    identity: str
+    request_id: int
+    content_hash: str
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The stream runs."""
 
-    request: int
+    request_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request could not be fulfilled; ``request`` is -1 when the worker cannot start at all."""
+    """A request failed; ``request_id`` is ``START_REQUEST_ID`` when the worker cannot start."""
 
-    request: int
+    request_id: int
     code: str
     message: str
     portrait: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkResult:
-    """One chunk: F units, and what it cost.
-
-    Attributes:
-        spent_s: seconds of the model call and the encoding.
-        batch: streams that the model call served.
-    """
-
-    session: str
-    generation: int
-    sequence: int
-    units: tuple[AVFrame, ...]
-    spent_s: float
-    batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +136,6 @@ class StreamFailed:
     message: str
 
 
-Reply = Ready | PortraitPrepared | Opened | Failed | ChunkResult | StreamFailed
+Reply = WorkerReady | PortraitPrepared | Opened | Failed | ChunkResult | StreamFailed
 
-START_REQUEST = -1
+START_REQUEST_ID = -1

@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from models.errors import LiveheadError, PortraitError
 from server.clock import Clock, SystemClock, wait_until
 from server.errors import NotReady, ServerError, WorkerLost
 from server.media.spec import MediaSpec
-from server.session.workers import ChunkCallbacks
+from server.session.workers import ChunkCallbacks, ChunkRequest, ChunkResult, IdentityHandle
 from server.worker import messages as wire
 from server.worker.link import WorkerLink
-from server.worker.messages import ChunkRequest, WorkerConfig
+from server.worker.messages import WorkerConfig
 from server.worker.timeouts import CHECK_S, InFlight, Timeouts
 
 log = logging.getLogger(__name__)
@@ -29,20 +29,63 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 LOST = "the process that made this session's pictures ended; create a new session"
 
+_Answer = wire.PortraitPrepared | wire.Opened
+
 
 @dataclass
-class _Place:
-    """One process and what depends on it."""
+class WorkerSlot:
+    """One process, which is replaced when it ends, and what depends on it."""
 
     number: int
     link: WorkerLink | None = None
     warm: bool = False
-    room: int = 0
+    capacity: int = 0
     pause_s: float = FIRST_PAUSE_S
-    sinks: dict[str, ChunkCallbacks] = field(default_factory=dict)
-    requests: dict[int, asyncio.Future[Any]] = field(default_factory=dict)
+    streams: dict[str, LocalStream] = field(default_factory=dict)
+    requests: dict[int, asyncio.Future[_Answer]] = field(default_factory=dict)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    debts: InFlight = field(default_factory=InFlight)
+    in_flight: InFlight = field(default_factory=InFlight)
+
+
+class LocalStream:
+    """Implements ``WorkerStreamHandle``: one session's stream on the process of a slot."""
+
+    def __init__(
+        self, slot: WorkerSlot, session: str, callbacks: ChunkCallbacks, clock: Clock
+    ) -> None:
+        self.callbacks = callbacks
+        self._slot = slot
+        self._session = session
+        self._clock = clock
+
+    def submit(self, request: ChunkRequest) -> None:
+        """Send one request."""
+        if self._send(wire.Submit(self._session, request)):
+            self._slot.in_flight.submit(self._session, request, self._clock.now())
+
+    def interrupt(self, epoch: int) -> None:
+        """Drop what is older than ``epoch``."""
+        if self._send(wire.Interrupt(self._session, epoch)):
+            self._slot.in_flight.drop(self._session, before=epoch)
+
+    def keyframe(self) -> None:
+        """Ask for a keyframe."""
+        self._send(wire.Keyframe(self._session))
+
+    def close(self) -> None:
+        """Forget the stream here and there; its callbacks are not called again."""
+        self._send(wire.Close(self._session))
+        if self._slot.streams.get(self._session) is self:
+            del self._slot.streams[self._session]
+            self._slot.in_flight.drop(self._session)
+
+    def _send(self, message: wire.Request) -> bool:
+        """Send to the process, if the stream still lives there; whether it does."""
+        slot = self._slot
+        if slot.streams.get(self._session) is not self or not slot.warm or slot.link is None:
+            return False
+        slot.link.send(message)
+        return True
 
 
 class LocalWorkers:
@@ -53,18 +96,17 @@ class LocalWorkers:
         config: WorkerConfig,
         count: int = 1,
         clock: Clock | None = None,
-        patience: Timeouts | None = None,
+        timeouts: Timeouts | None = None,
     ) -> None:
         self._config = config
         self._clock = clock or SystemClock()
-        self._patience = patience or Timeouts()
-        self._places = [_Place(number) for number in range(count)]
-        self._homes: dict[str, _Place] = {}
-        self._keepers: list[asyncio.Task[None]] = []
+        self._timeouts = timeouts or Timeouts()
+        self._slots = [WorkerSlot(number) for number in range(count)]
+        self._supervisors: list[asyncio.Task[None]] = []
         self._spec: MediaSpec | None = None
         self._refusal: str | None = None
         self._changed = asyncio.Event()
-        self._requests = 0
+        self._last_request_id = 0
 
     @property
     def spec(self) -> MediaSpec | None:
@@ -74,24 +116,24 @@ class LocalWorkers:
     @property
     def ready(self) -> bool:
         """Whether any process is warm."""
-        return any(place.warm for place in self._places)
+        return any(slot.warm for slot in self._slots)
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """Sessions that the warm processes serve at once in real time, as each measured."""
-        return sum(place.room for place in self._places if place.warm)
+        return sum(slot.capacity for slot in self._slots if slot.warm)
 
     @property
     def pids(self) -> list[int]:
         """Process ids of the living workers."""
-        pids = [place.link.pid for place in self._places if place.link is not None]
+        pids = [slot.link.pid for slot in self._slots if slot.link is not None]
         return [pid for pid in pids if pid is not None]
 
     async def start(self) -> None:
-        """Start a keeper for each place; returns before they are warm."""
-        self._keepers = [
-            asyncio.create_task(self._keep(place), name=f"worker-keeper-{place.number}")
-            for place in self._places
+        """Start a supervisor for each slot; returns before they are warm."""
+        self._supervisors = [
+            asyncio.create_task(self._supervise(slot), name=f"worker-supervisor-{slot.number}")
+            for slot in self._slots
         ]
 
     async def wait_ready(self) -> MediaSpec:
@@ -103,174 +145,147 @@ class LocalWorkers:
             await self._changed.wait()
         return self._spec
 
-    async def prepare(self, portrait: bytes) -> str:
-        """Prepare on the warm process with the fewest sessions; the name remembers which."""
-        place = self._emptiest()
-        prepared = await self._ask(place, lambda request: wire.Prepare(request, portrait))
-        return f"{place.number}:{prepared.identity}"
+    async def prepare(self, portrait: bytes) -> IdentityHandle:
+        """Prepare on the warm process with the fewest sessions."""
+        slot = self._least_busy()
+        answer = await self._ask(slot, lambda request_id: wire.Prepare(request_id, portrait))
+        assert isinstance(answer, wire.PortraitPrepared)
+        return IdentityHandle(slot.number, answer.content_hash)
 
     async def open(
-        self, session: str, identity: str, sink: ChunkCallbacks, *, seed: int = 0
-    ) -> None:
+        self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0
+    ) -> LocalStream:
         """Open on the process that prepared the identity."""
-        number, _, name = identity.partition(":")
-        place = self._places[int(number)]
-        place.sinks[session] = sink
-        self._homes[session] = place
+        slot = self._slots[identity.worker]
+        stream = LocalStream(slot, session, callbacks, self._clock)
+        slot.streams[session] = stream
         try:
-            await self._ask(place, lambda request: wire.Open(request, session, name, seed))
+            await self._ask(
+                slot,
+                lambda request_id: wire.Open(request_id, session, identity.content_hash, seed),
+            )
         except BaseException:
-            await self.close(session)
+            stream.close()
             raise
-
-    async def submit(self, session: str, job: ChunkRequest) -> None:
-        """Send one job to the session's process."""
-        if place := self._tell(session, wire.Submit(session, job)):
-            place.debts.submit(session, job, self._clock.now())
-
-    async def interrupt(self, session: str, generation: int) -> None:
-        """Drop what is older than ``generation`` on the session's process."""
-        if place := self._tell(session, wire.Interrupt(session, generation)):
-            place.debts.drop(session, before=generation)
-
-    async def keyframe(self, session: str) -> None:
-        """Ask the session's process for a keyframe."""
-        self._tell(session, wire.Keyframe(session))
-
-    async def close(self, session: str) -> None:
-        """Forget a session here and there; its sink is not called again."""
-        self._tell(session, wire.Close(session))
-        place = self._homes.pop(session, None)
-        if place is not None:
-            place.sinks.pop(session, None)
-            place.debts.drop(session)
+        return stream
 
     async def aclose(self) -> None:
-        """End the keepers, and with them every process."""
-        for keeper in self._keepers:
-            keeper.cancel()
-        await asyncio.gather(*self._keepers, return_exceptions=True)
-        self._keepers = []
+        """End the supervisors, and with them every process."""
+        for supervisor in self._supervisors:
+            supervisor.cancel()
+        await asyncio.gather(*self._supervisors, return_exceptions=True)
+        self._supervisors = []
 
-    def _tell(self, session: str, message: wire.Request) -> _Place | None:
-        """Send to the session's process, if it lives; which that was."""
-        place = self._homes.get(session)
-        if place is None or not place.warm or place.link is None:
-            return None
-        place.link.send(message)
-        return place
-
-    def _emptiest(self) -> _Place:
-        warm = [place for place in self._places if place.warm]
+    def _least_busy(self) -> WorkerSlot:
+        warm = [slot for slot in self._slots if slot.warm]
         if not warm:
             raise NotReady()
-        return min(warm, key=lambda place: len(place.sinks) + len(place.requests))
+        return min(warm, key=lambda slot: len(slot.streams) + len(slot.requests))
 
-    async def _ask(self, place: _Place, make: Any) -> Any:
-        if not place.warm or place.link is None:
+    async def _ask(self, slot: WorkerSlot, message_of: Callable[[int], wire.Request]) -> _Answer:
+        """Send a request with an id of its own and wait for its answer."""
+        if not slot.warm or slot.link is None:
             raise WorkerLost("the worker ended under the request; try again", retry_after_s=2)
-        self._requests += 1
-        number = self._requests
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        place.requests[number] = answer
-        place.debts.ask(number, self._clock.now())
+        self._last_request_id += 1
+        request_id = self._last_request_id
+        answer: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+        slot.requests[request_id] = answer
+        slot.in_flight.ask(request_id, self._clock.now())
         try:
-            place.link.send(make(number))
+            slot.link.send(message_of(request_id))
             return await answer
         finally:
-            place.requests.pop(number, None)
-            place.debts.answered(number)
+            slot.requests.pop(request_id, None)
+            slot.in_flight.answered(request_id)
 
-    async def _keep(self, place: _Place) -> None:
+    async def _supervise(self, slot: WorkerSlot) -> None:
         """Keep one process alive until cancelled."""
         while True:
-            place.ended.clear()
+            slot.ended.clear()
             link = WorkerLink(
                 self._config,
-                on_message=lambda reply: self._receive(place, reply),
-                on_end=place.ended.set,
+                on_message=lambda reply: self._receive(slot, reply),
+                on_end=slot.ended.set,
             )
-            place.link = link
+            slot.link = link
             try:
                 await link.start()
-                await self._watch(place, link)
-                log.warning("worker %d ended; starting another", place.number)
+                await self._watch(slot, link)
+                log.warning("worker %d ended; starting another", slot.number)
             except (OSError, RuntimeError) as error:
-                log.error("worker %d cannot be started: %s; trying again", place.number, error)
+                log.error("worker %d cannot be started: %s; trying again", slot.number, error)
             finally:
-                self._lose(place)
+                self._on_end(slot)
                 await asyncio.shield(link.aclose())
-            await self._clock.sleep(place.pause_s)
-            place.pause_s = min(LONGEST_PAUSE_S, place.pause_s * 2)
+            await self._clock.sleep(slot.pause_s)
+            slot.pause_s = min(LONGEST_PAUSE_S, slot.pause_s * 2)
 
-    async def _watch(self, place: _Place, link: WorkerLink) -> None:
+    async def _watch(self, slot: WorkerSlot, link: WorkerLink) -> None:
         """Return when the process has ended, or was killed since it is hung."""
-        while not await wait_until(self._clock, place.ended, self._clock.now() + CHECK_S):
-            if owed := place.debts.overdue(self._clock.now()):
-                log.error("worker %d is hung: it owes %s; killing it", place.number, owed)
+        while not await wait_until(self._clock, slot.ended, self._clock.now() + CHECK_S):
+            if late := slot.in_flight.timed_out(self._clock.now()):
+                log.error("worker %d is hung: it owes %s; killing it", slot.number, late)
                 link.kill()
                 return
 
-    def _lose(self, place: _Place) -> None:
+    def _on_end(self, slot: WorkerSlot) -> None:
         """Tell everybody who depends on a process that it is gone."""
-        place.warm = False
-        place.link = None
-        place.debts = InFlight()
-        sinks, place.sinks = place.sinks, {}
-        for session, sink in sinks.items():
-            self._homes.pop(session, None)
-            sink.lost("worker_lost", LOST)
-        for answer in place.requests.values():
+        slot.warm = False
+        slot.link = None
+        slot.in_flight = InFlight()
+        streams, slot.streams = slot.streams, {}
+        for stream in streams.values():
+            stream.callbacks.on_lost("worker_lost", LOST)
+        for answer in slot.requests.values():
             if not answer.done():
                 error = WorkerLost("the worker ended under the request; try again", retry_after_s=2)
                 answer.set_exception(error)
         self._changed.set()
 
-    def _receive(self, place: _Place, reply: wire.Reply) -> None:
+    def _receive(self, slot: WorkerSlot, reply: wire.Reply) -> None:
         match reply:
-            case wire.ChunkResult(session=session, sequence=sequence):
-                place.debts.made(session, sequence, self._clock.now())
-                if sink := place.sinks.get(session):
-                    sink.made(reply)
+            case ChunkResult(session=session, sequence=sequence):
+                slot.in_flight.on_chunk(session, sequence, self._clock.now())
+                if stream := slot.streams.get(session):
+                    stream.callbacks.on_chunk(reply)
             case wire.StreamFailed(session=session, code=code, message=message):
-                place.debts.drop(session)
-                if sink := place.sinks.pop(session, None):
-                    self._homes.pop(session, None)
-                    sink.lost(code, message)
-            case wire.Ready():
-                self._begin(place, reply)
-            case wire.Failed(request=wire.START_REQUEST, message=message):
+                slot.in_flight.drop(session)
+                if stream := slot.streams.pop(session, None):
+                    stream.callbacks.on_lost(code, message)
+            case wire.WorkerReady():
+                self._on_ready(slot, reply)
+            case wire.Failed(request_id=wire.START_REQUEST_ID, message=message):
                 self._refusal = message
                 self._changed.set()
-            case wire.Failed(request=request):
-                self._resolve(place, request, error=_error_of(reply))
-            case wire.PortraitPrepared(request=request) | wire.Opened(request=request):
-                self._resolve(place, request, reply)
+            case wire.Failed(request_id=request_id):
+                if answer := self._waiting(slot, request_id):
+                    answer.set_exception(_error_of(reply))
+            case wire.PortraitPrepared(request_id=request_id) | wire.Opened(request_id=request_id):
+                if answer := self._waiting(slot, request_id):
+                    answer.set_result(reply)
 
-    def _begin(self, place: _Place, ready: wire.Ready) -> None:
+    def _on_ready(self, slot: WorkerSlot, ready: wire.WorkerReady) -> None:
         """A process is warm. One that replaces another measured beside sessions that ran."""
         self._spec, self._refusal = ready.spec, None
-        place.warm, place.pause_s = True, FIRST_PAUSE_S
-        place.room = max(place.room, ready.sessions)
-        place.debts.patience = self._patience.measured(self._config.max_batch * ready.alone_s)
+        slot.warm, slot.pause_s = True, FIRST_PAUSE_S
+        slot.capacity = max(slot.capacity, ready.sessions)
+        full_batch_s = self._config.max_batch * ready.alone_s
+        slot.in_flight.timeouts = self._timeouts.measured(full_batch_s)
         chunk_s = ready.spec.chunk_frames * ready.spec.frame_s
-        tell = log.warning if ready.alone_s > chunk_s else log.info
-        tell(
+        log.log(
+            logging.WARNING if ready.alone_s > chunk_s else logging.INFO,
             "worker %d is warm: one session's chunk of %.0f ms takes %.0f ms; room for %d",
-            *(place.number, 1000 * chunk_s, 1000 * ready.alone_s, place.room),
+            slot.number,
+            1000 * chunk_s,
+            1000 * ready.alone_s,
+            slot.capacity,
         )
         self._changed.set()
 
-    def _resolve(
-        self, place: _Place, request: int, reply: Any = None, error: Exception | None = None
-    ) -> None:
-        answer = place.requests.get(request)
-        if answer is None or answer.done():
-            return
-        if error is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(reply)
+    def _waiting(self, slot: WorkerSlot, request_id: int) -> asyncio.Future[_Answer] | None:
+        """The future of a request that still waits for its answer."""
+        answer = slot.requests.get(request_id)
+        return None if answer is None or answer.done() else answer
 
 
 def _error_of(failed: wire.Failed) -> LiveheadError:

@@ -2,7 +2,7 @@
 
 One thread reads the pipe, one decodes and prepares uploaded portraits, so that nobody's chunk waits
 for another caller's portrait, and the main thread does everything else. Its loop takes every
-message that waits, then makes one chunk for each of the most urgent streams in one batch, so
+message that waits, then makes one chunk for each of the streams due earliest in one batch, so
 streams whose chunks fall due together share a model call without ever waiting for each other.
 An interrupt that arrives during a model call is seen before the result is encoded.
 
@@ -21,89 +21,94 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Generic, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
-from models.generator import AnyGenerator
+from models.generator import Generator, Identity, Stream
 from models.registry import load_generator
 from server.media.spec import MediaSpec
+from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
 from server.worker.identities import IdentityCache, content_hash
-from server.worker.streams import WorkerStream, most_urgent, silent_job
+from server.worker.streams import WorkerStream, earliest_due, silent_request
 
 log = logging.getLogger(__name__)
 
-_Identified = tuple[int, str, "Future[Any]"]
+_Prepared: TypeAlias = "tuple[int, str, Future[Identity]]"
+"""A request, the content hash of its portrait, and the identity to come."""
 
 
-class Worker:
-    """The main thread's state: streams, identities and the generator."""
+class Worker(Generic[Identity, Stream]):
+    """The main thread's state: streams, identities and the generator.
+
+    **Bound** of ``inbox``: none by its type; the gateway sends two chunks a session and one request
+    a caller. **Drop rule**: none.
+    """
 
     def __init__(
         self,
-        generator: AnyGenerator,
+        generator: Generator[Identity, Stream],
         send: Callable[[wire.Reply], None],
         *,
         max_batch: int = 4,
         max_identities: int = 32,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # Unbounded by type, bounded by the gateway: two jobs per session and one request a caller.
-        self.inbox: queue.Queue[wire.Request | _Identified] = queue.Queue()
+        self.inbox: queue.Queue[wire.Request | _Prepared[Identity]] = queue.Queue()
         self._generator = generator
         self._spec = MediaSpec.of(generator)
         self._send = send
         self._max_batch = max_batch
-        self._identities = IdentityCache(max_identities)
-        self._streams: dict[str, WorkerStream] = {}
+        self._identities = IdentityCache[Identity](max_identities)
+        self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._preparing: dict[str, Future[Any]] = {}
-        self._room = Capacity(max_batch)
+        self._preparing: dict[str, Future[Identity]] = {}
+        self._capacity = Capacity(max_batch)
         self._running = True
 
     def warm_up(self, portrait: bytes) -> None:
         """Run the whole way, so that the first session does not pay for it, and time it.
 
-        Without a portrait nothing is measured, and the room is taken to be one batch.
+        Without a portrait nothing is measured, and the capacity is taken to be one batch.
         """
         if not portrait:
             return
-        identity = self._identify(portrait)
+        identity = self._prepare_identity(portrait)
         self._identities.put(content_hash(portrait), identity)
         chunk_s = self._spec.chunk_frames * self._spec.frame_s
-        self._room = measure_capacity(
+        self._capacity = measure_capacity(
             lambda n: self._silent_batch(identity, n), chunk_s, self._max_batch, self._clock
         )
 
-    def _silent_batch(self, identity: Any, n: int) -> Callable[[], None]:
-        """What makes and encodes the next chunk of ``n`` silent streams."""
-        job = silent_job(self._spec)
-        silence = np.frombuffer(job.features, np.float32)
+    def _silent_batch(self, identity: Identity, n: int) -> Callable[[], None]:
+        """A function that generates and encodes the next chunk of ``n`` silent streams."""
+        request = silent_request(self._spec)
+        silence = np.frombuffer(request.features, np.float32)
         streams = [
             WorkerStream(self._spec, self._generator.open(identity, seed=k)) for k in range(n)
         ]
 
         def make() -> None:
-            made = self._generator.generate([s.stream for s in streams], [silence] * n)
-            for stream, frames in zip(streams, made, strict=True):
-                stream.encode(job, frames)
+            chunks = self._generator.generate([s.stream for s in streams], [silence] * n)
+            for stream, pictures in zip(streams, chunks, strict=True):
+                stream.encode(request, pictures)
 
         return make
 
     def run(self) -> None:
         """Serve until a ``Stop`` arrives."""
-        self._send(wire.Ready(self._spec, self._room.sessions, self._room.alone_s))
+        self._send(wire.WorkerReady(self._spec, self._capacity.sessions, self._capacity.alone_s))
         while self._running:
-            self._take_messages(wait=not self._has_jobs())
+            self._take_messages(wait=not self._has_requests())
             self._make_batch()
         self._preparer.shutdown(wait=False, cancel_futures=True)
 
-    def _has_jobs(self) -> bool:
+    def _has_requests(self) -> bool:
         return any(stream.due is not None for stream in self._streams.values())
 
     def _take_messages(self, *, wait: bool) -> None:
@@ -115,63 +120,65 @@ class Worker:
             wait = False
             self._handle(message)
 
-    def _handle(self, message: wire.Request | _Identified) -> None:
+    def _handle(self, message: wire.Request | _Prepared[Identity]) -> None:
         match message:
-            case wire.Submit(session=session, job=job):
+            case wire.Submit(session=session, chunk=chunk):
                 if stream := self._streams.get(session):
-                    stream.add(job)
-            case wire.Interrupt(session=session, generation=generation):
+                    stream.add(chunk)
+            case wire.Interrupt(session=session, epoch=epoch):
                 if stream := self._streams.get(session):
-                    stream.interrupt(generation)
+                    stream.interrupt(epoch)
             case wire.Keyframe(session=session):
                 if stream := self._streams.get(session):
                     stream.request_keyframe()
             case wire.Prepare():
-                self._answer(message.request, lambda: self._prepare(message))
+                self._answer(message.request_id, lambda: self._prepare(message))
             case wire.Open():
-                self._answer(message.request, lambda: self._open(message))
+                self._answer(message.request_id, lambda: self._open(message))
             case wire.Close(session=session):
                 if stream := self._streams.pop(session, None):
                     self._close(stream)
             case wire.Stop():
                 self._running = False
-            case (request, name, future):
-                self._answer(request, lambda: self._adopt(request, name, future))
+            case (request_id, name, future):
+                self._answer(request_id, lambda: self._adopt(request_id, name, future))
 
-    def _answer(self, request: int, act: Callable[[], None]) -> None:
+    def _answer(self, request_id: int, act: Callable[[], None]) -> None:
         """Run one request; whatever it raises becomes its answer, not the worker's end."""
         try:
             act()
         except LiveheadError as error:
             refused = isinstance(error, PortraitError)
-            self._send(wire.Failed(request, error.code, str(error), portrait=refused))
+            self._send(wire.Failed(request_id, error.code, str(error), portrait=refused))
         except Exception:
             log.exception("a request failed in the worker")
-            self._send(wire.Failed(request, "internal", "the model failed; see the server's log"))
+            self._send(
+                wire.Failed(request_id, "internal", "the model failed; see the server's log")
+            )
 
     def _prepare(self, message: wire.Prepare) -> None:
         name = content_hash(message.portrait)
         if self._identities.get(name) is not None:
-            self._send(wire.PortraitPrepared(message.request, name))
+            self._send(wire.PortraitPrepared(message.request_id, name))
             return
         future = self._preparing.get(name)
         if future is None:
-            future = self._preparer.submit(self._identify, message.portrait)
+            future = self._preparer.submit(self._prepare_identity, message.portrait)
             self._preparing[name] = future
-        future.add_done_callback(lambda done: self.inbox.put((message.request, name, done)))
+        future.add_done_callback(lambda done: self.inbox.put((message.request_id, name, done)))
 
-    def _identify(self, portrait: bytes) -> Any:
+    def _prepare_identity(self, portrait: bytes) -> Identity:
         """The identity of an image file; of the generator only what may run beside chunks."""
         return self._generator.prepare(decode_portrait(portrait))
 
-    def _adopt(self, request: int, name: str, identified: Future[Any]) -> None:
+    def _adopt(self, request_id: int, name: str, prepared: Future[Identity]) -> None:
         self._preparing.pop(name, None)
         if self._identities.get(name) is None:
-            self._identities.put(name, identified.result())
-        self._send(wire.PortraitPrepared(request, name))
+            self._identities.put(name, prepared.result())
+        self._send(wire.PortraitPrepared(request_id, name))
 
     def _open(self, message: wire.Open) -> None:
-        identity = self._identities.get(message.identity)
+        identity = self._identities.get(message.content_hash)
         if identity is None:
             raise LiveheadError(
                 "expected a prepared portrait, got one that is no longer kept; prepare it again",
@@ -179,44 +186,57 @@ class Worker:
             )
         stream = self._generator.open(identity, seed=message.seed)
         self._streams[message.session] = WorkerStream(self._spec, stream)
-        self._send(wire.Opened(message.request))
+        self._send(wire.Opened(message.request_id))
 
-    def _close(self, stream: WorkerStream) -> None:
+    def _close(self, stream: WorkerStream[Stream]) -> None:
         """Release the encoders of a session and what the generator keeps for it."""
         stream.close()
         self._generator.close(stream.stream)
 
     def _make_batch(self) -> None:
         names = {id(stream): name for name, stream in self._streams.items()}
-        chosen = most_urgent(list(self._streams.values()), self._max_batch)
+        chosen = earliest_due(list(self._streams.values()), self._max_batch)
         if not chosen:
             return
-        jobs = [(names[id(stream)], stream, stream.take()) for stream in chosen]
+        batch = [(names[id(stream)], stream, stream.take()) for stream in chosen]
         began = self._clock()
-        made = self._generate(jobs)
+        chunks = self._generate(batch)
+        model_s = self._clock() - began
         self._take_messages(wait=False)
-        for (name, stream, job), frames in zip(jobs, made, strict=True):
-            if frames is None or self._streams.get(name) is not stream or stream.is_stale(job):
+        for (name, stream, request), pictures in zip(batch, chunks, strict=True):
+            if (
+                pictures is None
+                or self._streams.get(name) is not stream
+                or stream.is_stale(request)
+            ):
                 continue
-            units = stream.encode(job, frames)
-            spent = self._clock() - began
+            frames = stream.encode(request, pictures)
+            encode_s = self._clock() - began - model_s
             self._send(
-                wire.ChunkResult(name, job.generation, job.sequence, units, spent, len(jobs))
+                ChunkResult(
+                    session=name,
+                    epoch=request.epoch,
+                    sequence=request.sequence,
+                    frames=frames,
+                    model_s=model_s,
+                    encode_s=encode_s,
+                    batch=len(batch),
+                )
             )
 
     def _generate(
-        self, jobs: list[tuple[str, WorkerStream, wire.ChunkRequest]]
+        self, batch: list[tuple[str, WorkerStream[Stream], ChunkRequest]]
     ) -> list[NDArray[np.uint8] | None]:
-        """Frames of each job; a stream that fails alone is reported and dropped."""
-        audio = [np.frombuffer(job.features, np.float32) for _, _, job in jobs]
+        """Pictures of each chunk; a stream that fails alone is reported and dropped."""
+        audio = [np.frombuffer(request.features, np.float32) for _, _, request in batch]
         try:
-            streams = [stream.stream for _, stream, _ in jobs]
+            streams = [stream.stream for _, stream, _ in batch]
             return list(self._generator.generate(streams, audio))
         except Exception as error:
-            if len(jobs) > 1:
-                return [self._generate([job])[0] for job in jobs]
+            if len(batch) > 1:
+                return [self._generate([one])[0] for one in batch]
             log.exception("a stream failed")
-            name, stream, _ = jobs[0]
+            name, stream, _ = batch[0]
             self._close(stream)
             del self._streams[name]
             code = error.code if isinstance(error, LiveheadError) else "generator_failed"
@@ -247,7 +267,7 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
     except Exception as error:
         log.exception("the model cannot be started")
         code = error.code if isinstance(error, LiveheadError) else "bad_model"
-        connection.send(wire.Failed(wire.START_REQUEST, code, str(error)))
+        connection.send(wire.Failed(wire.START_REQUEST_ID, code, str(error)))
         return
     reader = threading.Thread(target=_read, args=(connection, worker.inbox), daemon=True)
     reader.start()

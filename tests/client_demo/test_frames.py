@@ -10,7 +10,7 @@ from server.media.av_frame import AVFrame, pack
 pytestmark = pytest.mark.unit
 
 FRAME = AVFrame(
-    generation=3,
+    epoch=3,
     index=70_000,
     keyframe=True,
     speaking=True,

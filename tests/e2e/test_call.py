@@ -19,7 +19,7 @@ from playwright.async_api import Page
 from models.io import console
 from server.webrtc.peer import Peer
 from tests.e2e.browser import chromium, open_page, write_microphone
-from tests.support.calls import FPS, UnitSource, pace, until
+from tests.support.calls import FPS, FrameSource, pace, until
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +32,7 @@ class BrowserCall:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.source = UnitSource()
+        self.source = FrameSource()
         self.peer: Peer | None = None
         self.heard: list[NDArray[np.int16]] = []
         self.closed: list[str] = []
@@ -60,11 +60,11 @@ class BrowserCall:
                 candidate["candidate"], candidate["sdpMid"], candidate["sdpMLineIndex"]
             )
 
-    def send(self, unit: Any) -> None:
-        """Send one unit and note when."""
+    def send(self, frame: Any) -> None:
+        """Send one frame and note when."""
         assert self.peer is not None
-        self.sent_at[unit.index] = time.time() * 1000
-        self.peer.send(unit)
+        self.sent_at[frame.index] = time.time() * 1000
+        self.peer.send(frame)
 
     async def seen(self) -> dict[str, Any]:
         """What the page has seen and heard."""

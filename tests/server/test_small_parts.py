@@ -101,7 +101,7 @@ def test_a_problem_has_the_standard_form() -> None:
 
 
 def test_the_identity_used_longest_ago_goes_first() -> None:
-    cache = IdentityCache(2)
+    cache = IdentityCache[int](2)
     cache.put("a", 1)
     cache.put("b", 2)
     assert cache.get("a") == 1

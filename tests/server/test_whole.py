@@ -35,14 +35,14 @@ async def warm() -> LocalWorkers:
 
 
 class Decoder:
-    """H.264 units back into RGB [H, W, 3]."""
+    """H.264 frames back into RGB [H, W, 3]."""
 
     def __init__(self) -> None:
         self._codec: Any = av.CodecContext.create("h264", "r")
 
-    def decode(self, unit: Unpacked) -> list[NDArray[np.uint8]]:
-        """Frames that the unit completes."""
-        frames = self._codec.decode(av.Packet(unit.video))
+    def decode(self, packet: Unpacked) -> list[NDArray[np.uint8]]:
+        """Pictures that the packet completes."""
+        frames = self._codec.decode(av.Packet(packet.video))
         return [frame.to_ndarray(format="rgb24") for frame in frames]
 
 
@@ -51,7 +51,7 @@ async def watch(caller: Caller, session: dict[str, Any], seconds: float) -> list
     async with caller.stream(session) as socket:
         await socket.send(speech(seconds / 2, 16_000).tobytes())
         await socket.say(type="input_audio_buffer.commit")
-        return [await socket.unit() for _ in range(round(seconds * 25))]
+        return [await socket.frame() for _ in range(round(seconds * 25))]
 
 
 async def test_two_sessions_show_their_own_frames_in_order_and_flash_with_their_sound() -> None:
@@ -60,18 +60,18 @@ async def test_two_sessions_show_their_own_frames_in_order_and_flash_with_their_
         sessions = [await caller.create(), await caller.create("bob")]
         streams = await asyncio.gather(*(watch(caller, one, 2.4) for one in sessions))
         starts = []
-        for units in streams:
+        for packets in streams:
             decoder = Decoder()
-            frames = [frame for unit in units for frame in decoder.decode(unit)]
+            frames = [frame for packet in packets for frame in decoder.decode(packet)]
             counters = [read_counter(frame) for frame in frames]
-            assert len(frames) >= len(units) - 1
+            assert len(frames) >= len(packets) - 1
             steps = np.diff(counters)
             assert (steps >= 1).all() and (steps <= 1 + 8).all()  # more than one: idle was skipped
             assert np.count_nonzero(steps != 1) <= 1
             starts.append(counters[0])
-            for unit, frame in zip(units, frames, strict=False):
-                loud = np.abs(np.frombuffer(unit.audio, np.int16)).mean() > 1700
-                assert loud == (frame[-20:].mean() > 127), unit.index
+            for packet, frame in zip(packets, frames, strict=False):
+                loud = np.abs(np.frombuffer(packet.audio, np.int16)).mean() > 1700
+                assert loud == (frame[-20:].mean() > 127), packet.index
         assert starts[0] != starts[1]
 
 
@@ -85,7 +85,7 @@ async def test_fifty_sessions_leave_nothing_behind() -> None:
             session = await caller.create()
             async with caller.stream(session) as socket:
                 await socket.send(speech(0.5, 16_000).tobytes())
-                await socket.unit()
+                await socket.frame()
                 if number % 3 == 0:
                     assert await caller.delete(session) == 204
             await caller.delete(session)
@@ -122,7 +122,7 @@ async def test_a_worker_that_crashes_takes_its_sessions_and_comes_back() -> None
         assert isinstance(caller.workers, LocalWorkers)
         session = await caller.create()
         async with caller.stream(session) as socket:
-            await socket.unit()
+            await socket.frame()
             os.kill(caller.workers.pids[0], signal.SIGKILL)
             assert (await socket.event("error"))["error"]["code"] == "worker_lost"
             assert (await socket.event("session.closing"))["reason"] == "worker_lost"
@@ -131,4 +131,4 @@ async def test_a_worker_that_crashes_takes_its_sessions_and_comes_back() -> None
             await asyncio.sleep(0.02)
         await asyncio.wait_for(caller.workers.wait_ready(), PATIENCE_S)
         async with caller.stream(await caller.create()) as socket:
-            assert (await socket.unit()).flags & 1
+            assert (await socket.frame()).flags & 1

@@ -1,4 +1,4 @@
-"""Both ends of a call for tests: a source of units, and an aiortc client that counts them."""
+"""Both ends of a call for tests: a source of frames, and an aiortc client that counts them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def beep(index: int) -> NDArray[np.int16]:
     return (12_000 * np.sin(2 * np.pi * 1000 * time)).astype(np.int16)
 
 
-class UnitSource:
-    """Makes units with counted frames, and beeps with a flash of the picture at the same time."""
+class FrameSource:
+    """Makes frames with counted pictures, and beeps with a flash of the picture."""
 
     def __init__(self) -> None:
         self.generator = FakeGenerator(chunk_frames=1, lookahead_frames=0)
@@ -58,20 +58,20 @@ class UnitSource:
         self.keyframe_wanted = True
 
     def next(self) -> AVFrame:
-        """The next unit."""
+        """The next frame."""
         pcm = beep(self.index)
         heard = pcm[::3].astype(np.float32) / np.float32(32_768)
         frame = self.generator.generate([self.stream], [heard])[0][0]
         video, keyframe = self.video.encode(frame, force_keyframe=self.keyframe_wanted)
         self.keyframe_wanted = False
         packets = tuple(self.opus.encode(piece) for piece in pcm.reshape(-1, 960))
-        unit = AVFrame(0, self.index, keyframe, False, video, packets, pcm.tobytes())
+        av_frame = AVFrame(0, self.index, keyframe, False, video, packets, pcm.tobytes())
         self.index += 1
-        return unit
+        return av_frame
 
 
-async def pace(source: UnitSource, send: Callable[[AVFrame], None]) -> None:
-    """Send units at ``FPS`` until cancelled, as a session's pacer does."""
+async def pace(source: FrameSource, send: Callable[[AVFrame], None]) -> None:
+    """Send frames at ``FPS`` until cancelled, as a session's pacer does."""
     loop = asyncio.get_running_loop()
     start = loop.time() - source.index / FPS
     while True:
@@ -161,7 +161,7 @@ class Call:
 
     def __init__(self, microphone: MediaStreamTrack | None = None, **options: Any) -> None:
         self.client = Client(microphone)
-        self.source = UnitSource()
+        self.source = FrameSource()
         self.heard: list[NDArray[np.int16]] = []
         self.closed: list[str] = []
         self.options = options
@@ -198,4 +198,4 @@ async def until(holds: Callable[[], bool], timeout_s: float = 30.0) -> None:
             await asyncio.sleep(0.01)
 
 
-__all__ = ["FPS", "AudioStreamTrack", "Call", "Client", "ToneTrack", "UnitSource", "pace", "until"]
+__all__ = ["FPS", "AudioStreamTrack", "Call", "Client", "ToneTrack", "FrameSource", "pace", "until"]

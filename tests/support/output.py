@@ -16,17 +16,17 @@ class Recorder:
 
     def __init__(self, clock: Clock, video: Video = "h264", *, ready: bool = True) -> None:
         self.video = video
-        self.dropped_units = 0
+        self.dropped_frames = 0
         self.ready = ready
-        self.units: list[tuple[float, AVFrame]] = []
+        self.frames: list[tuple[float, AVFrame]] = []
         self.events: list[tuple[float, Event]] = []
         self.cleared: list[float] = []
         self.closed = False
         self._clock = clock
 
-    def send(self, unit: AVFrame) -> None:
-        """Remember a unit."""
-        self.units.append((self._clock.now(), unit))
+    def send(self, frame: AVFrame) -> None:
+        """Remember a frame."""
+        self.frames.append((self._clock.now(), frame))
 
     def event(self, event: Event) -> None:
         """Remember an event."""
@@ -51,15 +51,15 @@ class Recorder:
 
     @property
     def times(self) -> list[float]:
-        """When units came."""
-        return [at for at, _ in self.units]
+        """When frames came."""
+        return [at for at, _ in self.frames]
 
     @property
     def speaking(self) -> list[tuple[float, AVFrame]]:
-        """Units that hold speech."""
-        return [(at, unit) for at, unit in self.units if unit.speaking]
+        """Frames that hold speech."""
+        return [(at, frame) for at, frame in self.frames if frame.speaking]
 
-    def heard(self, *, speaking_only: bool = True) -> NDArray[np.int16]:
-        """The sound of all units in a row, int16 at 48 kHz."""
-        chosen = self.speaking if speaking_only else self.units
-        return np.frombuffer(b"".join(unit.pcm for _, unit in chosen), np.int16)
+    def sound(self, *, speaking_only: bool = True) -> NDArray[np.int16]:
+        """The sound of all frames in a row, int16 at 48 kHz."""
+        chosen = self.speaking if speaking_only else self.frames
+        return np.frombuffer(b"".join(frame.pcm for _, frame in chosen), np.int16)

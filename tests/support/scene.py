@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from server.media.resampler import AudioFormat
 from server.media.spec import MediaSpec
 from server.session.lifetime import Limits
 from server.session.session import Mode, Session
-from server.worker.messages import ChunkRequest
+from server.session.workers import ChunkRequest, IdentityHandle
 from tests.support.clock import ManualClock
 from tests.support.output import Recorder
 from tests.support.workers import SPEC, FakeWorkers
@@ -25,7 +26,7 @@ SAMPLES = SPEC.sound_samples
 
 @dataclass
 class Scene:
-    """What a test of timing plays with."""
+    """The parts of one test."""
 
     clock: ManualClock
     workers: FakeWorkers
@@ -38,8 +39,9 @@ class Scene:
         await self.clock.advance(seconds)
 
     async def push(self, samples: NDArray[np.int16], rate: int = 48_000) -> None:
-        """Push everything at once."""
-        await self.session.push(samples.tobytes(), rate, 1)
+        """Push everything at once; return when it was handed to the scheduler or dropped."""
+        self.session.inbox.push(samples.tobytes(), AudioFormat(rate))
+        await self.session.inbox.join()
 
     async def push_live(
         self, samples: NDArray[np.int16], *, step_s: float = 0.02, speed: float = 1.0
@@ -68,7 +70,7 @@ async def scene(
     session = Session(
         workers, spec, clock, lambda _, reason: retired.append(reason), mode=mode, limits=limits
     )
-    await session.open("identity")
+    await session.open(IdentityHandle(0, "identity"))
     viewer = Recorder(clock)
     if attach:
         session.attach(viewer)

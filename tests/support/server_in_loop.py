@@ -27,7 +27,7 @@ ASSETS = BundledAssets(
     [BundledAvatar("ada", "Ada", draw_portrait()), BundledAvatar("bob", "Bob", draw_portrait(300))],
     [BundledClip("hello", "Hello", "Hello there.", b"RIFF....WAVE")],
 )
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 
 class QuietServer(Server):
@@ -41,10 +41,10 @@ class QuietServer(Server):
 
 @dataclass
 class Unpacked:
-    """A unit as it arrived."""
+    """A frame as it arrived."""
 
     flags: int
-    generation: int
+    epoch: int
     index: int
     video: bytes
     audio: bytes
@@ -57,10 +57,10 @@ class Unpacked:
 
 def unpack(message: bytes) -> Unpacked:
     """Read a binary message back."""
-    magic, flags, generation, index, video, audio = HEADER.unpack_from(message)
+    magic, flags, epoch, index, video, audio = HEADER.unpack_from(message)
     assert magic == MAGIC and len(message) == HEADER.size + video + audio
     body = message[HEADER.size :]
-    return Unpacked(flags, generation, index, body[:video], body[video:])
+    return Unpacked(flags, epoch, index, body[:video], body[video:])
 
 
 class Socket:
@@ -78,22 +78,22 @@ class Socket:
         await self.connection.send(data)
 
     async def next(self) -> Unpacked | dict[str, Any]:
-        """The next unit or event."""
-        message = await asyncio.wait_for(self.connection.recv(), PATIENCE_S)
+        """The next frame or event."""
+        message = await asyncio.wait_for(self.connection.recv(), TIMEOUT_S)
         if isinstance(message, bytes):
             return unpack(message)
         event: dict[str, Any] = json.loads(message)
         return event
 
     async def event(self, kind: str) -> dict[str, Any]:
-        """The next event of a type; units and other events pass."""
+        """The next event of a type; frames and other events pass."""
         while True:
             item = await self.next()
             if isinstance(item, dict) and item["type"] == kind:
                 return item
 
-    async def unit(self, *, speaking: bool = False) -> Unpacked:
-        """The next unit; with ``speaking`` the next that holds speech."""
+    async def frame(self, *, speaking: bool = False) -> Unpacked:
+        """The next frame; with ``speaking`` the next that holds speech."""
         while True:
             item = await self.next()
             if isinstance(item, Unpacked) and (item.speaking or not speaking):
@@ -149,7 +149,7 @@ async def serving(workers: Workers | None = None, **settings: Any) -> AsyncItera
         await asyncio.sleep(0.005)
     url = f"http://127.0.0.1:{server.port}"
     try:
-        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
+        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT_S) as http:
             yield Caller(http, server.port, app, workers, server)
     finally:
         server.should_exit = True

@@ -1,4 +1,4 @@
-"""Workers without processes: units that say which session, chunk and frame they are."""
+"""Workers without processes: frames that say which session, chunk and frame they are."""
 
 from __future__ import annotations
 
@@ -13,12 +13,37 @@ from server.clock import Clock
 from server.errors import NotReady
 from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
-from server.session.workers import ChunkCallbacks
+from server.session.workers import ChunkCallbacks, ChunkRequest, ChunkResult, IdentityHandle
 from server.worker.identities import content_hash
-from server.worker.messages import ChunkRequest, ChunkResult
 
 SPEC = MediaSpec(fps=25.0, size=(256, 256), chunk_frames=4, lookahead_frames=2, sample_rate=16_000)
 BAD_PORTRAIT = b"no face here"
+
+
+class FakeStream:
+    """Implements ``WorkerStreamHandle`` for one session of ``FakeWorkers``."""
+
+    def __init__(self, workers: FakeWorkers, session: str) -> None:
+        self._workers = workers
+        self._session = session
+
+    def submit(self, request: ChunkRequest) -> None:
+        """Queue a request."""
+        self._workers.requests.append((self._session, request))
+        self._workers.queue.put_nowait((self._session, request))
+
+    def interrupt(self, epoch: int) -> None:
+        """Older requests are not made."""
+        self._workers.epochs[self._session] = epoch
+
+    def keyframe(self) -> None:
+        """The next frame is a keyframe."""
+        self._workers.keyframes += 1
+        self._workers.forced.add(self._session)
+
+    def close(self) -> None:
+        """Forget the callbacks."""
+        self._workers.callbacks.pop(self._session, None)
 
 
 class FakeWorkers:
@@ -30,20 +55,20 @@ class FakeWorkers:
         cost: float | Callable[[ChunkRequest], float] = 0.02,
         spec: MediaSpec = SPEC,
     ) -> None:
-        self.jobs: list[tuple[str, ChunkRequest]] = []
+        self.requests: list[tuple[str, ChunkRequest]] = []
         self.seeds: dict[str, int] = {}
-        self.identities: dict[str, str] = {}
-        self.sinks: dict[str, ChunkCallbacks] = {}
+        self.identities: dict[str, IdentityHandle] = {}
+        self.callbacks: dict[str, ChunkCallbacks] = {}
         self.keyframes = 0
         self.warm = True
         self.measured = 4
         self.prepared = 0
+        self.forced: set[str] = set()
+        self.epochs: dict[str, int] = {}
+        self.queue: asyncio.Queue[tuple[str, ChunkRequest]] = asyncio.Queue()
         self._cost = cost
         self._clock = clock
         self._spec = spec
-        self._forced: set[str] = set()
-        self._generations: dict[str, int] = {}
-        self._queue: asyncio.Queue[tuple[str, ChunkRequest]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -57,7 +82,7 @@ class FakeWorkers:
         return self.warm
 
     @property
-    def room(self) -> int:
+    def capacity(self) -> int:
         """What the test says that was measured."""
         return self.measured if self.warm else 0
 
@@ -69,41 +94,24 @@ class FakeWorkers:
         """Warm at once."""
         return self._spec
 
-    async def prepare(self, portrait: bytes) -> str:
+    async def prepare(self, portrait: bytes) -> IdentityHandle:
         """Take anything but ``BAD_PORTRAIT``."""
         if not self.warm:
             raise NotReady()
         if portrait == BAD_PORTRAIT:
             raise PortraitError("expected one face, got none", code="no_face")
         self.prepared += 1
-        return content_hash(portrait)
+        return IdentityHandle(0, content_hash(portrait))
 
     async def open(
-        self, session: str, identity: str, sink: ChunkCallbacks, *, seed: int = 0
-    ) -> None:
-        """Remember the sink."""
-        self.sinks[session] = sink
+        self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0
+    ) -> FakeStream:
+        """Remember the callbacks."""
+        self.callbacks[session] = callbacks
         self.seeds[session] = seed
         self.identities[session] = identity
-        self._forced.add(session)
-
-    async def submit(self, session: str, job: ChunkRequest) -> None:
-        """Queue a job."""
-        self.jobs.append((session, job))
-        self._queue.put_nowait((session, job))
-
-    async def interrupt(self, session: str, generation: int) -> None:
-        """Older jobs are not made."""
-        self._generations[session] = generation
-
-    async def keyframe(self, session: str) -> None:
-        """The next frame is a keyframe."""
-        self.keyframes += 1
-        self._forced.add(session)
-
-    async def close(self, session: str) -> None:
-        """Forget the sink."""
-        self.sinks.pop(session, None)
+        self.forced.add(session)
+        return FakeStream(self, session)
 
     async def aclose(self) -> None:
         """End the queue."""
@@ -113,42 +121,51 @@ class FakeWorkers:
 
     def lose(self, session: str) -> None:
         """As if the process had crashed."""
-        self.sinks.pop(session).lost("worker_lost", "the worker ended")
+        self.callbacks.pop(session).on_lost("worker_lost", "the worker ended")
 
     async def _work(self) -> None:
         while True:
-            session, job = await self._queue.get()
-            if job.generation < self._generations.get(session, 0):
+            session, request = await self.queue.get()
+            if request.epoch < self.epochs.get(session, 0):
                 continue
-            cost = self._cost(job) if callable(self._cost) else self._cost
+            cost = self._cost(request) if callable(self._cost) else self._cost
             await self._clock.sleep(cost)
-            sink = self.sinks.get(session)
-            if sink is not None:
-                units = self._units(session, job)
-                sink.made(ChunkResult(session, job.generation, job.sequence, units, cost, 1))
+            callbacks = self.callbacks.get(session)
+            if callbacks is not None:
+                callbacks.on_chunk(
+                    ChunkResult(
+                        session=session,
+                        epoch=request.epoch,
+                        sequence=request.sequence,
+                        frames=self._frames(session, request),
+                        model_s=cost,
+                        encode_s=0.0,
+                        batch=1,
+                    )
+                )
 
-    def _units(self, session: str, job: ChunkRequest) -> tuple[AVFrame, ...]:
-        sound = np.frombuffer(job.sound, np.int16).reshape(self._spec.chunk_frames, -1)
-        units = []
+    def _frames(self, session: str, request: ChunkRequest) -> tuple[AVFrame, ...]:
+        sound = np.frombuffer(request.sound, np.int16).reshape(self._spec.chunk_frames, -1)
+        frames = []
         for k, piece in enumerate(sound):
-            keyframe = session in self._forced or (job.keyframe and k == 0)
-            self._forced.discard(session)
-            picture = f"{session} {job.sequence} {k}".encode()
-            units.append(
+            keyframe = session in self.forced or (request.keyframe and k == 0)
+            self.forced.discard(session)
+            picture = f"{session} {request.sequence} {k}".encode()
+            frames.append(
                 AVFrame(
-                    generation=job.generation,
-                    index=job.first_index + k,
+                    epoch=request.epoch,
+                    index=request.first_index + k,
                     keyframe=keyframe,
-                    speaking=job.speaking[k],
+                    speaking=request.speaking[k],
                     video=picture,
                     opus=(b"opus", b"opus"),
                     pcm=piece.tobytes(),
-                    jpeg=b"jpeg " + picture if job.jpeg else b"",
+                    jpeg=b"jpeg " + picture if request.jpeg else b"",
                 )
             )
-        return tuple(units)
+        return tuple(frames)
 
 
-def features_of(job: ChunkRequest, spec: MediaSpec = SPEC) -> NDArray[np.float32]:
-    """What the model hears with a job, float32 [F + L, samples]."""
-    return np.frombuffer(job.features, np.float32).reshape(spec.needed_frames, -1)
+def features_of(request: ChunkRequest, spec: MediaSpec = SPEC) -> NDArray[np.float32]:
+    """The audio that the model gets with a request, float32 [F + L, samples]."""
+    return np.frombuffer(request.features, np.float32).reshape(spec.needed_frames, -1)

@@ -10,6 +10,7 @@ import pytest
 
 from server.assets import draw_portrait
 from server.clock import SystemClock
+from server.session.workers import IdentityHandle
 from tests.support.server_in_loop import bearer, serving
 from tests.support.workers import BAD_PORTRAIT, FakeWorkers
 
@@ -184,7 +185,7 @@ async def test_a_session_is_shown_and_ended_by_its_token_only() -> None:
         is_problem(await caller.http.get(path, headers=bearer(session)), 404, "not_found")
 
 
-async def test_an_interrupt_raises_the_generation() -> None:
+async def test_an_interrupt_raises_the_epoch() -> None:
     async with serving() as caller:
         session = await caller.create()
         path = f"/session/{session['session_id']}/interrupt"
@@ -252,7 +253,7 @@ async def test_a_caller_who_left_while_the_portrait_was_prepared_keeps_no_place(
     workers, prepared = FakeWorkers(SystemClock()), asyncio.Event()
     preparing, prepare = asyncio.Event(), workers.prepare
 
-    async def slowly(portrait: bytes) -> str:
+    async def slowly(portrait: bytes) -> IdentityHandle:
         preparing.set()
         await prepared.wait()
         return await prepare(portrait)
@@ -271,7 +272,7 @@ async def test_a_caller_who_left_while_the_portrait_was_prepared_keeps_no_place(
         async with asyncio.timeout(20):
             while not workers.seeds or len(caller.app.state.context.sessions):
                 await asyncio.sleep(0.01)
-        assert workers.sinks == {}
+        assert workers.callbacks == {}
         await caller.create()
 
 
@@ -293,7 +294,7 @@ async def test_offers_that_cannot_be_answered() -> None:
 async def test_a_failure_inside_shows_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
     workers = FakeWorkers(SystemClock())
 
-    async def broken(portrait: bytes) -> str:
+    async def broken(portrait: bytes) -> IdentityHandle:
         raise RuntimeError("secret detail")
 
     workers.prepare = broken  # type: ignore[method-assign]

@@ -18,7 +18,7 @@ from tests.support.workers import FakeWorkers
 pytestmark = pytest.mark.unit
 
 
-async def test_units_flow_from_the_first_keyframe() -> None:
+async def test_frames_flow_from_the_first_keyframe() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
@@ -26,10 +26,10 @@ async def test_units_flow_from_the_first_keyframe() -> None:
             assert created["session_id"] == session["session_id"]
             assert created["video"]["codec"] == "h264"
             assert created["audio"] == {"output_sample_rate": 48_000}
-            units = [await socket.unit() for _ in range(12)]
-            assert units[0].flags & 1
-            assert [unit.index for unit in units] == list(range(12))
-            assert {len(unit.audio) for unit in units} == {3840}
+            frames = [await socket.frame() for _ in range(12)]
+            assert frames[0].flags & 1
+            assert [frame.index for frame in frames] == list(range(12))
+            assert {len(frame.audio) for frame in frames} == {3840}
 
 
 async def test_speech_comes_back_with_events_around_it() -> None:
@@ -42,7 +42,7 @@ async def test_speech_comes_back_with_events_around_it() -> None:
             await socket.send(speech(0.5).tobytes())
             await socket.say(type="input_audio_buffer.commit")
             started = await socket.event("output_audio_buffer.started")
-            first = await socket.unit()
+            first = await socket.frame()
             assert first.speaking and np.frombuffer(first.audio, np.int16).all()
             stopped = await socket.event("output_audio_buffer.stopped")
             assert stopped["segment_id"] == started["segment_id"]
@@ -86,7 +86,7 @@ async def test_bad_input_costs_an_error_event_and_nothing_else(
             assert error["code"] == code and error["message"].startswith("expected")
             await socket.say(type="ping")
             await socket.event("pong")
-            await socket.unit()
+            await socket.frame()
             await other.say(type="ping")
             assert (await quiet_until(other, "pong")) == []
 
@@ -102,17 +102,17 @@ async def quiet_until(socket: Socket, kind: str) -> list[dict[str, Any]]:
             return errors
 
 
-async def test_response_cancel_clears_and_raises_the_generation() -> None:
+async def test_response_cancel_clears_and_raises_the_epoch() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
             await socket.send(speech(5.0, 16_000).tobytes())
-            await socket.unit(speaking=True)
+            await socket.frame(speaking=True)
             await socket.say(type="response.cancel")
             cleared = await socket.event("output_audio_buffer.cleared")
             assert 40 <= cleared["playback_position_ms"] < 2000
-            unit = await socket.unit()
-            assert unit.generation == 1 and not unit.speaking and unit.flags & 1
+            frame = await socket.frame()
+            assert frame.epoch == 1 and not frame.speaking and frame.flags & 1
 
 
 async def test_input_clear_drops_what_waits() -> None:
@@ -120,7 +120,7 @@ async def test_input_clear_drops_what_waits() -> None:
         session = await caller.create()
         async with caller.stream(session) as socket:
             await socket.send(speech(20.0, 16_000).tobytes())
-            await socket.unit(speaking=True)
+            await socket.frame(speaking=True)
             await socket.say(type="input_audio_buffer.clear")
             stopped = await socket.event("output_audio_buffer.stopped")
             assert stopped["playback_position_ms"] < 5000
@@ -131,14 +131,14 @@ async def test_jpeg_and_no_pictures() -> None:
         session = await caller.create()
         async with (
             caller.stream(session, video="none") as listener,
-            caller.stream(session, video="jpeg") as painter,
+            caller.stream(session, video="jpeg") as jpeg_viewer,
         ):
-            unit = await painter.unit()
-            assert unit.flags & 4 and unit.flags & 1 and unit.video.startswith(b"jpeg")
+            frame = await jpeg_viewer.frame()
+            assert frame.flags & 4 and frame.flags & 1 and frame.video.startswith(b"jpeg")
             await listener.send(speech(0.3, 16_000).tobytes())
             await listener.say(type="input_audio_buffer.commit")
             await listener.event("output_audio_buffer.started")
-            await painter.event("output_audio_buffer.stopped")
+            await jpeg_viewer.event("output_audio_buffer.stopped")
             items = [await listener.next() for _ in range(3)]
             assert all(isinstance(item, dict) for item in items)
 
@@ -173,7 +173,7 @@ async def test_deleting_a_session_tells_its_sockets_why() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
-            await socket.unit()
+            await socket.frame()
             assert await caller.delete(session) == 204
             assert (await socket.event("session.closing"))["reason"] == "deleted"
             with pytest.raises(ConnectionClosed) as closed:
@@ -186,7 +186,7 @@ async def test_a_server_that_stops_tells_its_sockets() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
-            await socket.unit()
+            await socket.frame()
             caller.server.should_exit = True
             assert (await socket.event("session.closing"))["reason"] == "shutdown"
 
@@ -195,11 +195,11 @@ async def test_a_session_survives_its_socket_and_takes_another() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
-            last = await socket.unit()
+            last = await socket.frame()
         await asyncio.sleep(0.05)
         async with caller.stream(session) as socket:
-            unit = await socket.unit()
-            assert unit.flags & 1 and unit.index > last.index
+            frame = await socket.frame()
+            assert frame.flags & 1 and frame.index > last.index
 
 
 async def test_two_sessions_never_mix() -> None:
@@ -213,18 +213,18 @@ async def test_two_sessions_never_mix() -> None:
                 await socket.say(type="input_audio_buffer.commit")
 
             async def collect(socket: Socket) -> list[Unpacked]:
-                units: list[Unpacked] = []
-                while len(units) < 40:
-                    units.append(await socket.unit())
-                return units
+                frames: list[Unpacked] = []
+                while len(frames) < 40:
+                    frames.append(await socket.frame())
+                return frames
 
             got = await asyncio.gather(collect(first), collect(second))
-            for session, units, tone in zip(sessions, got, tones, strict=True):
+            for session, frames, tone in zip(sessions, got, tones, strict=True):
                 identity_id = session["session_id"].encode()
-                assert all(unit.video.startswith(identity_id + b" ") for unit in units)
-                heard = b"".join(unit.audio for unit in units if unit.speaking)
+                assert all(frame.video.startswith(identity_id + b" ") for frame in frames)
+                sound = b"".join(frame.audio for frame in frames if frame.speaking)
                 wanted = np.frombuffer(tone, np.int16).astype(np.int32)
-                difference = np.frombuffer(heard, np.int16)[: wanted.size] - wanted
+                difference = np.frombuffer(sound, np.int16)[: wanted.size] - wanted
                 assert np.abs(difference).max() <= 1
 
 
@@ -241,7 +241,7 @@ async def test_pushing_beyond_the_buffer_stops_neither_the_reading_nor_the_sessi
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
-            await socket.unit()
+            await socket.frame()
             second = speech(1.0, 16_000).tobytes()
             for _ in range(40):
                 await socket.send(second)
@@ -261,7 +261,7 @@ async def test_an_interrupt_takes_back_what_was_pushed_beyond_the_buffer(by: str
             for _ in range(60):
                 await socket.send(second)
             await read_to_here(caller, session, socket)
-            await socket.unit(speaking=True)
+            await socket.frame(speaking=True)
             if by == "POST":
                 path = f"/session/{session['session_id']}/interrupt"
                 await caller.http.post(path, headers=bearer(session))
@@ -271,8 +271,8 @@ async def test_an_interrupt_takes_back_what_was_pushed_beyond_the_buffer(by: str
             assert await read_to_here(caller, session, socket) < 1000
             await socket.send(second)
             await socket.say(type="input_audio_buffer.commit")
-            unit = await socket.unit(speaking=True)
-            assert unit.generation == 1
+            frame = await socket.frame(speaking=True)
+            assert frame.epoch == 1
             stopped = await socket.event("output_audio_buffer.stopped")
             assert stopped["playback_position_ms"] == 1000
 
@@ -281,7 +281,7 @@ async def test_a_caller_who_leaves_at_once_is_still_spoken_for() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as viewer:
-            await viewer.unit()
+            await viewer.frame()
             async with caller.stream(session, video="none") as speaker:
                 await speaker.send(speech(1.0, 16_000).tobytes())
                 await speaker.say(type="input_audio_buffer.commit")
@@ -294,11 +294,11 @@ async def test_a_lost_worker_ends_the_session_and_says_so() -> None:
     async with serving(workers) as caller:
         session, neighbour = await caller.create(), await caller.create("bob")
         async with caller.stream(session) as socket, caller.stream(neighbour) as other:
-            await socket.unit()
+            await socket.frame()
             workers.lose(session["session_id"])
             assert (await socket.event("error"))["error"]["code"] == "worker_lost"
             assert (await socket.event("session.closing"))["reason"] == "worker_lost"
-            await other.unit()
+            await other.frame()
         assert await caller.delete(session) == 204
 
 

@@ -1,1 +1,1 @@
-"""Tests of where units and events go."""
+"""Tests of where frames and events go."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from server.media.resampler import AudioFormat
 from server.session.incoming import IDLE, Fifo, FrameTag, IncomingSpeech, Segment, VoiceGate
 from server.session.segments import SegmentTracker
 from tests.support.sound import room, speech
@@ -45,7 +46,7 @@ def test_a_fifo_matches_one_long_array() -> None:
 
 
 def test_both_rates_hold_the_same_frames() -> None:
-    incoming = IncomingSpeech(SPEC, SEGMENT, 44_100, 2)
+    incoming = IncomingSpeech(SPEC, SEGMENT, AudioFormat(44_100, 2))
     rate, tone = 44_100, np.zeros(44_100, np.int16)
     tone[rate // 2 :] = 10_000
     incoming.push(np.repeat(tone, 2), 1.0)
@@ -60,13 +61,13 @@ def test_both_rates_hold_the_same_frames() -> None:
 
 
 def test_what_arrived_is_known_before_the_filter_lets_it_go() -> None:
-    incoming = IncomingSpeech(SPEC, SEGMENT, 16_000, 1)
+    incoming = IncomingSpeech(SPEC, SEGMENT, AudioFormat(16_000))
     incoming.push(speech(0.24, 16_000), 1.0)
-    assert (incoming.known, incoming.frames) == (6, 5)
+    assert (incoming.arrived, incoming.frames) == (6, 5)
     incoming.close()
-    assert (incoming.known, incoming.frames) == (6, 6)
+    assert (incoming.arrived, incoming.frames) == (6, 6)
     incoming.take()
-    assert incoming.known == 5
+    assert incoming.arrived == 5
 
 
 def test_a_gate_opens_at_once_and_closes_after_a_while() -> None:
@@ -77,12 +78,12 @@ def test_a_gate_opens_at_once_and_closes_after_a_while() -> None:
     assert heard == [True] * (VoiceGate.HANG_FRAMES - 1) + [False] * (11 - VoiceGate.HANG_FRAMES)
 
 
-def told(tracker: SegmentTracker, *marks: FrameTag) -> list[tuple[str, str, int]]:
+def events_of(tracker: SegmentTracker, *tags: FrameTag) -> list[tuple[str, str, int]]:
     """Events of a row of frames."""
     return [
         (name, segment.name, position)
-        for mark in marks
-        for name, segment, position in tracker.play(mark)
+        for tag in tags
+        for name, segment, position in tracker.play(tag)
     ]
 
 
@@ -90,7 +91,7 @@ def test_a_tracker_tells_each_segment_once() -> None:
     first, second = FrameTag(SEGMENT, 1920), FrameTag(Segment("seg_2", 0.0), 1920)
     short = FrameTag(SEGMENT, 480)
     tracker = SegmentTracker()
-    assert told(tracker, IDLE, first, first, short, second, IDLE, IDLE) == [
+    assert events_of(tracker, IDLE, first, first, short, second, IDLE, IDLE) == [
         ("started", "seg_1", 0),
         ("stopped", "seg_1", 90),
         ("started", "seg_2", 0),
@@ -101,14 +102,14 @@ def test_a_tracker_tells_each_segment_once() -> None:
 def test_a_tracker_clears_what_it_started_and_nothing_else() -> None:
     tracker = SegmentTracker()
     assert list(tracker.end("cleared")) == []
-    told(tracker, FrameTag(SEGMENT, 1920))
+    events_of(tracker, FrameTag(SEGMENT, 1920))
     assert tracker.position_ms == 40
     assert list(tracker.end("cleared")) == [("cleared", SEGMENT, 40)]
     assert list(tracker.end("cleared")) == []
-    assert told(tracker, IDLE) == []
+    assert events_of(tracker, IDLE) == []
 
 
 def test_quiet_sound_of_a_microphone_counts_in_no_segment() -> None:
     tracker = SegmentTracker()
-    assert told(tracker, FrameTag(None, 1920), FrameTag(None, 1920)) == []
+    assert events_of(tracker, FrameTag(None, 1920), FrameTag(None, 1920)) == []
     assert tracker.position_ms == 0

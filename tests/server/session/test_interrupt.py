@@ -15,15 +15,16 @@ async def test_an_interrupt_stops_sound_at_once_and_the_picture_goes_on() -> Non
         await act.advance(1)
         await act.push(speech(10.0))
         await act.advance(2)
-        played = len(act.viewer.units)
-        generation = await act.session.interrupt()
+        played = len(act.viewer.frames)
+        epoch = act.session.interrupt()
         await act.advance(1)
-        after = act.viewer.units[played:]
-        assert generation == 1
-        assert all(unit.generation == 1 and not unit.speaking for _, unit in after)
+        after = act.viewer.frames[played:]
+        assert epoch == 1
+        assert all(frame.epoch == 1 and not frame.speaking for _, frame in after)
         assert after[0][1].keyframe
-        assert after[0][0] - act.viewer.units[played - 1][0] <= 0.05 + 0.05 + FRAME
-        assert [unit.index for _, unit in act.viewer.units] == list(range(len(act.viewer.units)))
+        assert after[0][0] - act.viewer.frames[played - 1][0] <= 0.05 + 0.05 + FRAME
+        indices = [frame.index for _, frame in act.viewer.frames]
+        assert indices == list(range(len(indices)))
 
 
 async def test_an_interrupt_takes_back_what_outputs_have_not_sent() -> None:
@@ -32,9 +33,9 @@ async def test_an_interrupt_takes_back_what_outputs_have_not_sent() -> None:
         await act.advance(1)
         assert act.viewer.cleared == []
         at = act.clock.now()
-        await act.session.interrupt()
+        act.session.interrupt()
         assert act.viewer.cleared == [at]
-        act.session.clear_input()
+        act.session.inbox.clear()
         assert act.viewer.cleared == [at]  # what was cut plays out
 
 
@@ -42,10 +43,10 @@ async def test_one_cleared_for_what_started_with_the_position_that_was_heard() -
     async with scene() as act:
         await act.advance(1)
         await act.push(speech(10.0))
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.push(speech(1.0))
         await act.advance(2)
-        await act.session.interrupt()
+        act.session.interrupt()
         await act.advance(1)
         assert act.viewer.names() == ["started", "cleared"]
         heard_ms = len(act.viewer.speaking) * 40
@@ -54,14 +55,14 @@ async def test_one_cleared_for_what_started_with_the_position_that_was_heard() -
         )
 
 
-async def test_an_interrupt_while_idle_tells_nothing_but_raises_the_generation() -> None:
+async def test_an_interrupt_while_idle_tells_nothing_but_raises_the_epoch() -> None:
     async with scene() as act:
         await act.advance(1)
-        assert await act.session.interrupt() == 1
-        assert await act.session.interrupt() == 2
+        assert act.session.interrupt() == 1
+        assert act.session.interrupt() == 2
         await act.advance(1)
         assert act.viewer.names() == []
-        assert act.viewer.units[-1][1].generation == 2
+        assert act.viewer.frames[-1][1].epoch == 2
 
 
 async def test_speech_after_an_interrupt_is_a_new_segment() -> None:
@@ -69,14 +70,14 @@ async def test_speech_after_an_interrupt_is_a_new_segment() -> None:
         await act.advance(1)
         await act.push(speech(10.0))
         await act.advance(1)
-        await act.session.interrupt()
-        said = speech(1.0, seed=9)
+        act.session.interrupt()
+        pushed = speech(1.0, seed=9)
         asked = act.clock.now()
-        await act.push(said)
-        act.session.commit()
+        await act.push(pushed)
+        act.session.inbox.end_segment()
         await act.advance(3)
         assert act.viewer.names() == ["started", "cleared", "started", "stopped"]
-        fresh = [(at, unit) for at, unit in act.viewer.speaking if unit.generation == 1]
+        fresh = [(at, frame) for at, frame in act.viewer.speaking if frame.epoch == 1]
         assert len(fresh) == 25
         assert fresh[0][0] - asked <= 0.15
 
@@ -86,13 +87,13 @@ async def test_a_storm_of_interrupts_leaves_one_living_picture() -> None:
         await act.push(speech(20.0))
         for _ in range(50):
             await act.advance(0.03)
-            await act.session.interrupt()
+            act.session.interrupt()
             await act.push(speech(1.0))
         await act.advance(1.0)
-        assert len(act.workers.jobs) < 120
-        before = len(act.viewer.units)
+        assert len(act.workers.requests) < 120
+        before = len(act.viewer.frames)
         await act.advance(2)
-        assert len(act.viewer.units) - before >= 49
+        assert len(act.viewer.frames) - before >= 49
         names = act.viewer.names()
         assert names.count("started") == names.count("stopped") + names.count("cleared")
 
@@ -102,10 +103,10 @@ async def test_clearing_the_input_lets_what_was_cut_play_out() -> None:
         await act.advance(1)
         await act.push(speech(10.0))
         await act.advance(1)
-        act.session.clear_input()
+        act.session.inbox.clear()
         await act.advance(1)
         assert act.viewer.names() == ["started", "stopped"]
-        assert act.viewer.units[-1][1].generation == 0
+        assert act.viewer.frames[-1][1].epoch == 0
         assert 1.0 <= len(act.viewer.speaking) * FRAME <= 1.4
 
 

@@ -34,7 +34,7 @@ async def test_pauses_between_words_are_one_segment_long_ones_are_two() -> None:
 async def test_the_quiet_room_is_played_too_but_nobody_talks() -> None:
     async with scene(mode="echo") as act:
         await act.push_live(room(2.0))
-        assert act.viewer.heard(speaking_only=False).any()
+        assert act.viewer.sound(speaking_only=False).any()
         assert not act.viewer.speaking
         states = [event["state"] for _, event in act.viewer.events if "state" in event]
         assert "talking" not in states and "listening" in states
@@ -73,16 +73,16 @@ async def test_a_microphone_that_falls_silent_ends_the_segment() -> None:
 async def test_an_interrupt_drops_what_the_microphone_said() -> None:
     async with scene(mode="echo") as act:
         await act.push_live(speech(1.0))
-        await act.session.interrupt()
+        act.session.interrupt()
         await act.advance(0.5)
         assert act.viewer.names() == ["started", "cleared"]
 
 
 async def test_a_steady_microphone_is_not_torn() -> None:
     async with scene(mode="echo", cost=0.05) as act:
-        said = speech(6.0)
-        await act.push_live(said)
+        pushed = speech(6.0)
+        await act.push_live(pushed)
         await act.advance(1)
-        heard = act.viewer.heard()
-        expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
+        heard = act.viewer.sound()
+        expected = (pushed.astype(np.float32) / 32768 * 32767).astype(np.int16)
         assert np.array_equal(heard[: expected.size], expected)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from server.session.scheduler import GAP_S, MAX_BUFFER_S
-from server.worker.messages import ChunkRequest
+from server.session.workers import ChunkRequest
 from tests.support.scene import CHUNK, FRAME, SAMPLES, gaps, in_background, scene
 from tests.support.sound import speech
 from tests.support.workers import SPEC, features_of
@@ -26,10 +26,10 @@ async def test_idle_plays_25_frames_a_second_for_ever() -> None:
     async with scene() as act:
         await act.advance(30)
         viewer = act.viewer
-        assert len(viewer.units) >= 749
+        assert len(viewer.frames) >= 749
         assert np.allclose(gaps(viewer.times), FRAME, atol=1e-9)
-        assert [unit.index for _, unit in viewer.units] == list(range(len(viewer.units)))
-        assert not any(np.frombuffer(unit.pcm, np.int16).any() for _, unit in viewer.units)
+        assert [frame.index for _, frame in viewer.frames] == list(range(len(viewer.frames)))
+        assert not any(np.frombuffer(frame.pcm, np.int16).any() for _, frame in viewer.frames)
         assert act.session.snapshot()["late_units"] == 0
 
 
@@ -38,37 +38,39 @@ async def test_other_frame_rates_stay_in_step(fps: float) -> None:
     spec = replace(SPEC, fps=fps, chunk_frames=9, lookahead_frames=3)
     async with scene(spec=spec) as act:
         await act.advance(1)
-        said = speech(6.0)
-        await act.push(said)
-        act.session.commit()
+        pushed = speech(6.0)
+        await act.push(pushed)
+        act.session.inbox.end_segment()
         await act.advance(8)
         assert np.allclose(gaps(act.viewer.times), 1 / fps, atol=1e-9)
         assert len(act.viewer.speaking) == 6 * fps
-        expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
-        assert np.array_equal(act.viewer.heard(), expected)
+        expected = (pushed.astype(np.float32) / 32768 * 32767).astype(np.int16)
+        assert np.array_equal(act.viewer.sound(), expected)
         # what the model hears of each frame is as loud as what is played with it, to the last frame
-        jobs = [job for _, job in act.workers.jobs]
-        heard = np.concatenate([features_of(job, spec)[:9] for job in jobs])
-        played = np.concatenate([np.frombuffer(job.sound, np.int16).reshape(9, -1) for job in jobs])
+        requests = [request for _, request in act.workers.requests]
+        heard = np.concatenate([features_of(request, spec)[:9] for request in requests])
+        played = np.concatenate(
+            [np.frombuffer(request.sound, np.int16).reshape(9, -1) for request in requests]
+        )
         assert np.array_equal(np.abs(heard).max(1) > 0.01, np.abs(played).max(1) > 0)
 
 
 async def test_idle_chunks_are_asked_for_just_in_time() -> None:
     async with scene(cost=0.05) as act:
         await act.advance(10)
-        made = len(act.workers.jobs) * SPEC.chunk_frames
-        assert made - len(act.viewer.units) <= 2 * SPEC.chunk_frames
+        requested = len(act.workers.requests) * SPEC.chunk_frames
+        assert requested - len(act.viewer.frames) <= 2 * SPEC.chunk_frames
 
 
 async def test_speech_is_played_whole_and_in_order() -> None:
     async with scene() as act:
         await act.advance(1.01)
-        said = speech(3.3)
-        await act.push(said)
-        act.session.commit()
+        pushed = speech(3.3)
+        await act.push(pushed)
+        act.session.inbox.end_segment()
         await act.advance(5)
-        expected = (said.astype(np.float32) / 32768 * 32767).astype(np.int16)
-        assert np.array_equal(act.viewer.heard(), padded(expected))
+        expected = (pushed.astype(np.float32) / 32768 * 32767).astype(np.int16)
+        assert np.array_equal(act.viewer.sound(), padded(expected))
         speaking = [at for at, _ in act.viewer.speaking]
         assert np.allclose(gaps(speaking), FRAME, atol=1e-9)
         assert act.viewer.names() == ["started", "stopped"]
@@ -79,14 +81,14 @@ async def test_the_model_hears_what_is_played_and_what_follows() -> None:
     async with scene() as act:
         await act.advance(1)
         await act.push(speech(2.0, 16_000), rate=16_000)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(4)
-        jobs = [job for _, job in act.workers.jobs if any(job.speaking)]
+        requests = [request for _, request in act.workers.requests if any(request.speaking)]
         F = SPEC.chunk_frames
-        for job, following in zip(jobs, jobs[1:], strict=False):
-            ahead = features_of(job)[F:]
+        for request, following in zip(requests, requests[1:], strict=False):
+            ahead = features_of(request)[F:]
             assert np.array_equal(ahead, features_of(following)[: SPEC.lookahead_frames])
-        heard = np.concatenate([features_of(job)[:F].ravel() for job in jobs])
+        heard = np.concatenate([features_of(request)[:F].ravel() for request in requests])
         assert np.count_nonzero(heard) == 32_000
 
 
@@ -105,26 +107,27 @@ async def test_speech_begins_promptly_from_idle_at_any_moment(cost: float) -> No
     assert sum(delays) / len(delays) <= 1.6 * cost + FRAME / 2
 
 
-async def test_the_first_speech_unit_is_a_keyframe_when_idle_units_were_skipped() -> None:
+async def test_the_first_speech_frame_is_a_keyframe_when_idle_frames_were_skipped() -> None:
     async with scene(cost=0.03) as act:
         await act.advance(1.5)
         await act.push(speech(1.0))
         await act.advance(0.5)
         assert act.viewer.speaking[0][1].keyframe
-        assert [unit.index for _, unit in act.viewer.units] == list(range(len(act.viewer.units)))
+        indices = [frame.index for _, frame in act.viewer.frames]
+        assert indices == list(range(len(indices)))
 
 
 async def test_a_live_edge_begins_after_a_chunk_and_its_look_ahead() -> None:
     async with scene(cost=0.03) as act:
         await act.advance(1)
         asked = act.clock.now()
-        said = speech(4.0)
-        await act.push_live(said)
-        act.session.commit()
+        pushed = speech(4.0)
+        await act.push_live(pushed)
+        act.session.inbox.end_segment()
         await act.advance(1)
         first = act.viewer.speaking[0][0] - asked
         assert first <= SPEC.needed_frames * FRAME + 2 * 0.03 + 2 * FRAME
-        assert act.viewer.heard().size == padded(said).size
+        assert act.viewer.sound().size == padded(pushed).size
         assert act.viewer.names() == ["started", "stopped"]
 
 
@@ -134,7 +137,7 @@ async def test_a_segment_ends_by_itself_after_a_gap() -> None:
         await act.push(speech(1.0))
         await act.advance(1.0 + GAP_S + 4 * CHUNK)
         assert act.viewer.names() == ["started", "stopped"]
-        assert act.viewer.heard().size == 48_000
+        assert act.viewer.sound().size == 48_000
         assert act.session.state.value == "idle"
 
 
@@ -154,10 +157,10 @@ async def test_bursts_with_pauses_shorter_than_what_is_stored_stay_one_segment()
         for k in range(4):
             await act.push(speech(1.0, seed=k))
             await act.advance(0.9)
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(2)
         assert act.viewer.names() == ["started", "stopped"]
-        assert act.viewer.heard().size == 4 * 48_000
+        assert act.viewer.sound().size == 4 * 48_000
         speaking = [at for at, _ in act.viewer.speaking]
         assert np.allclose(gaps(speaking), FRAME, atol=1e-9)
 
@@ -167,7 +170,7 @@ async def test_segments_follow_each_other_without_a_pause() -> None:
         await act.advance(1)
         for k in range(3):
             await act.push(speech(0.5, seed=k))
-            act.session.commit()
+            act.session.inbox.end_segment()
         await act.advance(3)
         assert act.viewer.names() == ["started", "stopped"] * 3
         speaking = [at for at, _ in act.viewer.speaking]
@@ -178,37 +181,38 @@ async def test_segments_follow_each_other_without_a_pause() -> None:
 
 async def test_a_worker_that_stumbles_delays_speech_but_loses_none() -> None:
     slow = {12, 13, 20}
-    cost = lambda job: 0.5 if job.sequence in slow else 0.05  # noqa: E731
+    cost = lambda request: 0.5 if request.sequence in slow else 0.05  # noqa: E731
     async with scene(cost=cost) as act:
         await act.advance(0.5)
-        said = speech(5.0)
-        await act.push(said)
-        act.session.commit()
+        pushed = speech(5.0)
+        await act.push(pushed)
+        act.session.inbox.end_segment()
         await act.advance(10)
-        assert act.viewer.heard().size == padded(said).size
+        assert act.viewer.sound().size == padded(pushed).size
         assert act.session.snapshot()["late_units"] >= 2
         assert act.viewer.names() == ["started", "stopped"]
-        assert [unit.index for _, unit in act.viewer.units] == list(range(len(act.viewer.units)))
+        indices = [frame.index for _, frame in act.viewer.frames]
+        assert indices == list(range(len(indices)))
 
 
 async def test_a_worker_slower_than_real_time_speaks_slowly_but_everything() -> None:
     async with scene(cost=1.25 * CHUNK) as act:
         await act.advance(1)
-        said = speech(2.0)
-        await act.push(said)
-        act.session.commit()
+        pushed = speech(2.0)
+        await act.push(pushed)
+        act.session.inbox.end_segment()
         await act.advance(6)
-        assert act.viewer.heard().size == padded(said).size
-        assert len(act.workers.jobs) < 7 / CHUNK
+        assert act.viewer.sound().size == padded(pushed).size
+        assert len(act.workers.requests) < 7 / CHUNK
 
 
 async def test_a_busy_loop_catches_up_a_little_and_slips_when_it_was_long() -> None:
     async with scene(cost=0.01) as act:
         await act.push(speech(5.0))
         await act.advance(1)
-        before = len(act.viewer.units)
+        before = len(act.viewer.frames)
         await act.clock.jump(FRAME * 1.5)
-        assert len(act.viewer.units) - before in (1, 2)
+        assert len(act.viewer.frames) - before in (1, 2)
         late = act.session.snapshot()["late_units"]
         await act.clock.jump(1.0)
         await act.advance(0.2)
@@ -225,9 +229,9 @@ async def test_pushing_faster_than_real_time_waits_at_the_buffer_limit() -> None
         assert act.session.snapshot()["buffered_ms"] <= 1000 * (MAX_BUFFER_S + 1.5)
         await act.advance(16)
         assert pushing.done()
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(32)
-        assert act.viewer.heard().size == 45 * 48_000
+        assert act.viewer.sound().size == 45 * 48_000
 
 
 async def test_an_interrupt_frees_who_waits_at_the_limit_and_drops_the_rest() -> None:
@@ -235,7 +239,7 @@ async def test_an_interrupt_frees_who_waits_at_the_limit_and_drops_the_rest() ->
         pushing = asyncio.create_task(act.push(speech(45.0)))
         await act.advance(1)
         assert not pushing.done()
-        await act.session.interrupt()
+        act.session.interrupt()
         await act.advance(0.1)
         assert pushing.done()
         await act.advance(1)
@@ -251,13 +255,33 @@ async def test_first_frame_delay_is_measured() -> None:
         assert 40 <= act.session.snapshot()["first_frame_ms"] <= 130
 
 
-async def test_jobs_never_pile_up_at_the_worker() -> None:
+async def test_every_chunk_leaves_one_line_of_what_it_took(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("DEBUG", "server.session.producer")
+    async with scene(cost=0.04) as act:
+        await act.push(speech(1.0))
+        await act.advance(0.5)
+        act.session.interrupt()
+        await act.advance(0.3)
+        lines = [record.getMessage() for record in caplog.records]
+        fields = [dict(pair.split("=") for pair in line.split()[1:]) for line in lines]
+        assert len(lines) >= 5 and all(line.startswith("chunk ") for line in lines)
+        assert {one["session"] for one in fields} == {act.session.short_id}
+        assert all(float(one["model_ms"]) == 40 and one["batch"] == "1" for one in fields)
+        assert all(float(one["queued_ms"]) >= 0 and float(one["slack_ms"]) >= 0 for one in fields)
+        assert (fields[0]["epoch"], fields[-1]["epoch"]) == ("0", "1")
+        assert act.session.id not in caplog.text and act.session.token not in caplog.text
+        assert act.session.snapshot()["ms_per_frame"] == 40 / SPEC.chunk_frames
+
+
+async def test_requests_never_pile_up_at_the_worker() -> None:
     waiting: list[int] = []
     done = 0
 
-    def cost(job: ChunkRequest) -> float:
+    def cost(request: ChunkRequest) -> float:
         nonlocal done
-        waiting.append(len(act.workers.jobs) - done)
+        waiting.append(len(act.workers.requests) - done)
         done += 1
         return 0.3 * CHUNK
 

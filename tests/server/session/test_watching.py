@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from server.errors import BadRequest, Conflict
-from server.session.lifetime import Lifetime, Limits, Verdict
+from server.media.resampler import AudioFormat
+from server.session.lifetime import Ending, Lifetime, Limits
 from server.session.session import Mode
 from server.session.state import State, move
 from tests.support.output import Recorder
@@ -19,11 +20,11 @@ async def test_nothing_is_made_while_nobody_watches() -> None:
     async with scene(attach=False) as act:
         await act.push(speech(2.0))
         await act.advance(5)
-        assert act.workers.jobs == []
+        assert act.workers.requests == []
         listener = Recorder(act.clock, "none")
         act.session.attach(listener)
         await act.advance(5)
-        assert act.workers.jobs == []
+        assert act.workers.requests == []
         assert act.session.state is State.READY
 
 
@@ -31,13 +32,13 @@ async def test_the_model_rests_when_the_last_viewer_leaves_and_speech_waits() ->
     async with scene() as act:
         await act.advance(1)
         await act.push(speech(3.0))
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(1)
         act.session.detach(act.viewer)
         await act.advance(0.5)
-        made = len(act.workers.jobs)
+        made = len(act.workers.requests)
         await act.advance(10)
-        assert len(act.workers.jobs) == made
+        assert len(act.workers.requests) == made
         again = Recorder(act.clock)
         act.session.attach(again)
         await act.advance(3)
@@ -54,7 +55,7 @@ async def test_a_newcomer_gets_a_keyframe_soon() -> None:
         await act.advance(1)
         assert act.workers.keyframes == 1
         assert any(
-            unit.keyframe and at - asked < 0.4 for at, unit in act.viewer.units if at > asked
+            frame.keyframe and at - asked < 0.4 for at, frame in act.viewer.frames if at > asked
         )
 
 
@@ -64,7 +65,7 @@ async def test_speech_waits_until_somebody_can_see_it() -> None:
         act.session.attach(connecting)
         await act.push(speech(1.0))
         await act.advance(1)
-        assert connecting.units and not connecting.speaking
+        assert connecting.frames and not connecting.speaking
         connecting.ready = True
         connected = act.clock.now()
         await act.advance(2)
@@ -80,8 +81,8 @@ async def test_a_new_call_takes_over_from_the_old_while_somebody_speaks(mode: Mo
         act.session.attach(connecting)
         act.session.detach(act.viewer)
         await act.push_live(speech(1.0))
-        before = len(connecting.units)
-        assert before > 20 and not connecting.units[-1][1].speaking
+        before = len(connecting.frames)
+        assert before > 20 and not connecting.frames[-1][1].speaking
         connecting.ready = True
         await act.push_live(speech(1.0))
         await act.advance(2)
@@ -94,21 +95,21 @@ async def test_a_new_call_takes_over_from_the_old_while_somebody_speaks(mode: Mo
 async def test_jpeg_is_made_only_for_those_who_want_it() -> None:
     async with scene() as act:
         await act.advance(1)
-        assert not any(unit.jpeg for _, unit in act.viewer.units)
-        painter = Recorder(act.clock, "jpeg")
-        act.session.attach(painter)
+        assert not any(frame.jpeg for _, frame in act.viewer.frames)
+        jpeg_viewer = Recorder(act.clock, "jpeg")
+        act.session.attach(jpeg_viewer)
         await act.advance(1)
-        assert painter.units[-1][1].jpeg
-        act.session.detach(painter)
+        assert jpeg_viewer.frames[-1][1].jpeg
+        act.session.detach(jpeg_viewer)
         await act.advance(1)
-        assert not act.viewer.units[-1][1].jpeg
+        assert not act.viewer.frames[-1][1].jpeg
 
 
 async def test_states_are_told_as_they_change() -> None:
     async with scene() as act:
         await act.advance(1)
         await act.push(speech(1.0))
-        act.session.commit()
+        act.session.inbox.end_segment()
         await act.advance(3)
         states = [event["state"] for _, event in act.viewer.events if "state" in event]
         assert states == ["idle", "listening", "talking", "idle"]
@@ -168,14 +169,14 @@ async def test_a_closed_session_takes_nothing_and_closes_once() -> None:
 async def test_half_a_sample_is_refused() -> None:
     async with scene() as act:
         with pytest.raises(BadRequest, match="whole samples"):
-            await act.session.push(b"abc", 16_000, 1)
+            act.session.inbox.push(b"abc", AudioFormat(16_000))
 
 
 async def test_a_task_that_fails_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
     async with scene() as act:
         await act.advance(0.5)
 
-        def broken(unit: object) -> None:
+        def broken(frame: object) -> None:
             raise RuntimeError("broken output")
 
         act.viewer.send = broken  # type: ignore[method-assign]
@@ -203,9 +204,9 @@ def test_moves_that_make_no_sense_are_refused() -> None:
 def test_a_lifetime_warns_once_and_forgives_company() -> None:
     life = Lifetime(Limits(10, 100, 20), now=0)
     assert life.check(9) is None
-    assert life.check(10) == Verdict("idle_timeout")
+    assert life.check(10) == Ending("idle_timeout")
     life.accompanied()
     assert life.check(79) is None
-    assert life.check(81) == Verdict("max_duration", 19_000)
+    assert life.check(81) == Ending("max_duration", 19_000)
     assert life.check(82) is None
-    assert life.check(100) == Verdict("max_duration")
+    assert life.check(100) == Ending("max_duration")

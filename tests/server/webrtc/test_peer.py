@@ -14,7 +14,7 @@ import pytest
 from server.errors import OfferError
 from server.webrtc import aiortc_patches
 from server.webrtc.peer import Peer, PeerState, next_state
-from tests.support.calls import FPS, Call, Client, ToneTrack, UnitSource, until
+from tests.support.calls import FPS, Call, Client, FrameSource, ToneTrack, until
 
 pytestmark = pytest.mark.unit
 
@@ -153,7 +153,7 @@ async def test_closing_while_connecting_leaves_nothing(caplog: pytest.LogCapture
 
 
 async def test_trickled_candidates_connect_and_bad_ones_are_named() -> None:
-    client, source = Client(), UnitSource()
+    client, source = Client(), FrameSource()
     lines = (await client.offer()).splitlines()
     trickled = [line for line in lines if line.startswith("a=candidate:")]
     without = "\r\n".join(line for line in lines if line not in trickled) + "\r\n"

@@ -7,7 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from server.worker.capacity import HEADROOM, MOST, ROUNDS, Capacity, measure_capacity, sessions_in
+from server.worker.capacity import (
+    HEADROOM,
+    MAX_SESSIONS,
+    ROUNDS,
+    Capacity,
+    measure_capacity,
+    sessions_in,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -25,10 +32,10 @@ class Machine:
         """One batch of n chunks."""
 
         def run() -> None:
-            taken = self.seconds[n - 1]
-            if math.isinf(taken):
+            batch_s = self.seconds[n - 1]
+            if math.isinf(batch_s):
                 raise RuntimeError("out of memory")
-            self.now += taken if n in self.calls else self.cold * taken
+            self.now += batch_s if n in self.calls else self.cold * batch_s
             self.calls.append(n)
 
         return run
@@ -48,7 +55,7 @@ class Machine:
         ((0.019, 0.03, 0.04, 0.07), 4 + 4 + 1),  # two full batches, and one chunk in what is left
         ((0.05, math.inf, math.inf, math.inf), 1),  # no memory for two
         ((0.05, 0.05, math.inf, math.inf), 2),
-        ((0.0, 0.0), MOST),
+        ((0.0, 0.0), MAX_SESSIONS),
     ],
 )
 def test_room(seconds: tuple[float, ...], sessions: int) -> None:
@@ -87,4 +94,4 @@ def test_a_model_that_cannot_make_one_chunk_is_not_warm() -> None:
 
 
 def test_no_model_is_free() -> None:
-    assert sessions_in(0.16, [0.0]) == MOST
+    assert sessions_in(0.16, [0.0]) == MAX_SESSIONS

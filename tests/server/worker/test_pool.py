@@ -1,4 +1,4 @@
-"""Real worker processes: units arrive, a crash is noticed and mended, nothing is left behind."""
+"""Real worker processes: frames arrive, a crash is noticed and mended, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from models.errors import PortraitError
 from models.options import ModelOptions
 from server.assets import draw_portrait
 from server.errors import NotReady, ServerError, WorkerLost
+from server.session.workers import ChunkResult, IdentityHandle
 from server.worker.link import WorkerLink
-from server.worker.messages import ChunkResult, Ready, WorkerConfig
-from server.worker.pool import LocalWorkers
+from server.worker.messages import WorkerConfig, WorkerReady
+from server.worker.pool import LocalStream, LocalWorkers
 from server.worker.timeouts import Timeouts
-from tests.server.worker.test_worker import job
+from tests.server.worker.test_worker import request
 from tests.support.clock import ManualClock
 from tests.support.processes import alive, open_files, wait_dead
 from tests.support.workers import SPEC
@@ -32,17 +33,17 @@ PATIENCE_S = 60.0
 
 
 class Basket:
-    """A sink that collects."""
+    """Callbacks that collect."""
 
     def __init__(self) -> None:
         self.chunks: asyncio.Queue[ChunkResult] = asyncio.Queue()
         self.ended: asyncio.Queue[str] = asyncio.Queue()
 
-    def made(self, made: ChunkResult) -> None:
+    def on_chunk(self, chunk: ChunkResult) -> None:
         """Keep a chunk."""
-        self.chunks.put_nowait(made)
+        self.chunks.put_nowait(chunk)
 
-    def lost(self, code: str, message: str) -> None:
+    def on_lost(self, code: str, message: str) -> None:
         """Keep the reason."""
         self.ended.put_nowait(code)
 
@@ -66,21 +67,21 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
     workers: LocalWorkers,
 ) -> None:
     assert workers.ready and workers.spec == SPEC
-    assert workers.room == 4  # one batch, as nothing was measured
+    assert workers.capacity == 4  # one batch, as nothing was measured
     identity = await workers.prepare(draw_portrait())
-    baskets = {"a": Basket(), "b": Basket()}
+    baskets, streams = {"a": Basket(), "b": Basket()}, {}
     for name, basket in baskets.items():
-        await workers.open(name, identity, basket)
-        await workers.submit(name, job(0))
+        streams[name] = await workers.open(name, identity, basket)
+        streams[name].submit(request(0))
     for name, basket in baskets.items():
-        made = await basket.next()
-        assert made.session == name and made.units[0].keyframe
+        chunk = await basket.next()
+        assert chunk.session == name and chunk.frames[0].keyframe
 
     with pytest.raises(PortraitError) as refused:
         await workers.prepare(b"not a picture")
     assert refused.value.code == "bad_image"
     with pytest.raises(ServerError):
-        await workers.open("c", "0:unknown", Basket())
+        await workers.open("c", IdentityHandle(0, "unknown"), Basket())
 
     (pid,) = workers.pids
     asking = asyncio.create_task(workers.prepare(draw_portrait(300)))
@@ -89,19 +90,19 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
         assert await asyncio.wait_for(basket.ended.get(), PATIENCE_S) == "worker_lost"
     await asyncio.gather(asking, return_exceptions=True)
     if not workers.ready:
-        assert workers.room == 0
+        assert workers.capacity == 0
         with pytest.raises((NotReady, WorkerLost)):
             await workers.prepare(draw_portrait())
-    await workers.submit("a", job(1))
+    streams["a"].submit(request(1))
     await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
     assert workers.pids != [pid]
 
     basket = Basket()
-    await workers.open("d", await workers.prepare(draw_portrait()), basket)
-    await workers.submit("d", job(0))
+    stream = await workers.open("d", await workers.prepare(draw_portrait()), basket)
+    stream.submit(request(0))
     await basket.next()
-    await workers.close("d")
-    await workers.close("d")
+    stream.close()
+    stream.close()
 
 
 PARENT = """
@@ -154,18 +155,18 @@ async def test_a_model_that_cannot_be_started_is_reported() -> None:
 async def test_room_is_measured_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "server.worker.pool")
     workers = LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
-    place = workers._places[0]
-    place.room = 1000  # as if it had been measured before a crash, beside fewer sessions
+    slot = workers._slots[0]
+    slot.capacity = 1000  # as if it had been measured before a crash, beside fewer sessions
     await workers.start()
     await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
-    assert workers.room == 1000
+    assert workers.capacity == 1000
     await workers.aclose()
-    assert "chunk of 160 ms takes" in caplog.text and workers.room == 0
+    assert "chunk of 160 ms takes" in caplog.text and workers.capacity == 0
 
 
 def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
     workers = LocalWorkers(WorkerConfig(ModelOptions("fake")))
-    workers._receive(workers._places[0], Ready(SPEC, 1, alone_s=0.3))
+    workers._receive(workers._slots[0], WorkerReady(SPEC, 1, alone_s=0.3))
     assert [(r.levelname, "takes 300 ms" in r.message) for r in caplog.records] == [
         ("WARNING", True)
     ]
@@ -173,15 +174,15 @@ def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixtur
 
 async def test_callers_who_come_together_are_spread_over_the_workers() -> None:
     workers = LocalWorkers(WorkerConfig(ModelOptions("fake")), count=2)
-    for place in workers._places:
-        workers._receive(place, Ready(SPEC, 1))
-    assert workers.room == 2
-    first, second = workers._places
+    for slot in workers._slots:
+        workers._receive(slot, WorkerReady(SPEC, 1))
+    assert workers.capacity == 2
+    first, second = workers._slots
     first.requests[1] = asyncio.get_running_loop().create_future()  # somebody's portrait
-    assert workers._emptiest() is second
-    second.sinks["a"] = Basket()
+    assert workers._least_busy() is second
+    second.streams["a"] = LocalStream(second, "a", Basket(), ManualClock())
     first.requests.clear()
-    assert workers._emptiest() is first
+    assert workers._least_busy() is first
 
 
 async def replaced(workers: LocalWorkers, clock: ManualClock, pid: int) -> None:
@@ -194,8 +195,8 @@ async def replaced(workers: LocalWorkers, clock: ManualClock, pid: int) -> None:
 
 async def test_a_hung_worker_is_killed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    patience = Timeouts(unmeasured_s=0)  # this one measures nothing
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")), clock=clock, patience=patience)
+    timeouts = Timeouts(unmeasured_s=0)  # this one measures nothing
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")), clock=clock, timeouts=timeouts)
     await workers.start()
     try:
         await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
@@ -212,12 +213,12 @@ async def test_a_hung_worker_is_killed_and_replaced(caplog: pytest.LogCaptureFix
         await replaced(workers, clock, pid)
 
         basket, (pid,) = Basket(), workers.pids
-        await workers.open("a", await workers.prepare(draw_portrait()), basket)
-        await workers.submit("a", job(0))
+        stream = await workers.open("a", await workers.prepare(draw_portrait()), basket)
+        stream.submit(request(0))
         await basket.next()
         await clock.advance(1000)
         os.kill(pid, signal.SIGSTOP)
-        await workers.submit("a", job(1))
+        stream.submit(request(1))
         await clock.advance(59)
         assert basket.ended.empty()
         await clock.advance(7)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from server.worker.timeouts import InFlight, Timeouts
-from tests.server.worker.test_worker import job
+from tests.server.worker.test_worker import request
 
 pytestmark = pytest.mark.unit
 
 
-def debts(full_batch_s: float = 0.4) -> InFlight:
+def in_flight(full_batch_s: float = 0.4) -> InFlight:
     """Of a worker that measured so much for a full batch."""
-    owed = InFlight()
-    owed.patience = Timeouts().measured(full_batch_s)
-    return owed
+    sent = InFlight()
+    sent.timeouts = Timeouts().measured(full_batch_s)
+    return sent
 
 
 def test_patience_grows_with_what_the_model_takes() -> None:
@@ -26,41 +26,41 @@ def test_patience_grows_with_what_the_model_takes() -> None:
 
 
 def test_a_request_may_take_its_time_and_no_more() -> None:
-    owed = debts()
-    owed.ask(1, 100.0)
-    owed.ask(2, 130.0)
-    assert owed.overdue(160.0) is None
-    assert owed.overdue(161.0) == "a request for 61 s"
-    owed.answered(1)
-    assert owed.overdue(161.0) is None
-    assert owed.overdue(191.0) is not None
-    owed.answered(2)
-    owed.answered(2)
-    assert owed.overdue(1e6) is None
+    sent = in_flight()
+    sent.ask(1, 100.0)
+    sent.ask(2, 130.0)
+    assert sent.timed_out(160.0) is None
+    assert sent.timed_out(161.0) == "a request for 61 s"
+    sent.answered(1)
+    assert sent.timed_out(161.0) is None
+    assert sent.timed_out(191.0) is not None
+    sent.answered(2)
+    sent.answered(2)
+    assert sent.timed_out(1e6) is None
 
 
 def test_chunks_are_owed_until_they_come_and_any_chunk_is_a_sign_of_life() -> None:
-    owed = debts()
-    owed.submit("a", job(0), 100.0)
-    owed.submit("b", job(0), 100.0)
-    assert owed.overdue(161.0) == "a chunk for 61 s"
-    owed.made("b", 0, 150.0)
-    assert owed.overdue(210.0) is None
-    assert owed.overdue(211.0) is not None
-    owed.made("a", 0, 210.0)
-    assert owed.overdue(1e6) is None
-    owed.submit("a", job(1), 2e6)  # long after the last chunk: it has only just been asked for
-    assert owed.overdue(2e6 + 60) is None
+    sent = in_flight()
+    sent.submit("a", request(0), 100.0)
+    sent.submit("b", request(0), 100.0)
+    assert sent.timed_out(161.0) == "a chunk for 61 s"
+    sent.on_chunk("b", 0, 150.0)
+    assert sent.timed_out(210.0) is None
+    assert sent.timed_out(211.0) is not None
+    sent.on_chunk("a", 0, 210.0)
+    assert sent.timed_out(1e6) is None
+    sent.submit("a", request(1), 2e6)  # long after the last chunk: it has only just been asked for
+    assert sent.timed_out(2e6 + 60) is None
 
 
 def test_what_an_interrupt_or_a_close_drops_is_not_owed() -> None:
-    owed = debts()
-    owed.submit("a", job(0), 100.0)
-    owed.submit("b", job(0), 100.0)
-    owed.submit("a", job(1, generation=1), 150.0)
-    owed.drop("a", before=1)
-    owed.drop("b")
-    assert owed.overdue(205.0) is None
-    assert owed.overdue(211.0) == "a chunk for 61 s"
-    owed.drop("a")
-    assert owed.overdue(1e6) is None
+    sent = in_flight()
+    sent.submit("a", request(0), 100.0)
+    sent.submit("b", request(0), 100.0)
+    sent.submit("a", request(1, epoch=1), 150.0)
+    sent.drop("a", before=1)
+    sent.drop("b")
+    assert sent.timed_out(205.0) is None
+    assert sent.timed_out(211.0) == "a chunk for 61 s"
+    sent.drop("a")
+    assert sent.timed_out(1e6) is None

@@ -18,6 +18,7 @@ from models.errors import AudioError
 from models.fake import FakeGenerator, FakeIdentity, FakeStream
 from server.assets import draw_portrait
 from server.media.spec import MediaSpec
+from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
 from server.worker.process import Worker
 from tests.support.workers import SPEC
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.unit
 
 
 class Bench(FakeGenerator):
-    """Counts what it is asked for in one call; fails on a stream it is told to."""
+    """Counts what it is asked for in one call; fails on a stream that the test breaks."""
 
     def __init__(self, fps: float = 25.0) -> None:
         super().__init__(fps=fps)
@@ -41,7 +42,7 @@ class Bench(FakeGenerator):
         self.prepare_s = 0.0
 
     def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
-        """Remember the height; wait at the gate, and take as long as told."""
+        """Remember the height; wait at the gate, and take ``prepare_s``."""
         assert self.gate.wait(20)
         time.sleep(self.prepare_s)
         self.prepared.append(portrait.shape[0])
@@ -93,7 +94,7 @@ class Rig:
     def open(self, session: str, seed: int = 0) -> None:
         """Prepare and open, and swallow the answers."""
         self.tell(wire.Prepare(1, draw_portrait()))
-        identity = self.next().identity
+        identity = self.next().content_hash
         self.tell(wire.Open(2, session, identity, seed))
         assert self.next() == wire.Opened(2)
 
@@ -102,17 +103,17 @@ class Rig:
 def rig() -> Iterator[Rig]:
     rig = Rig()
     rig.thread.start()
-    assert rig.next() == wire.Ready(SPEC, 4)
+    assert rig.next() == wire.WorkerReady(SPEC, 4)
     yield rig
     rig.tell(wire.Stop())
     rig.thread.join(10)
     assert not rig.thread.is_alive()
 
 
-def job(sequence: int = 0, **changes: Any) -> wire.ChunkRequest:
-    """A job on silence."""
-    silence = wire.ChunkRequest(
-        generation=0,
+def request(sequence: int = 0, **changes: Any) -> ChunkRequest:
+    """A chunk of silence."""
+    silence = ChunkRequest(
+        epoch=0,
         sequence=sequence,
         first_index=4 * sequence,
         features=np.zeros(6 * 640, np.float32).tobytes(),
@@ -139,59 +140,61 @@ def test_the_spec_is_the_generators() -> None:
         MediaSpec.of(FakeGenerator(fps=29.97))
 
 
-def test_thirty_frames_a_second_become_units() -> None:
+def test_thirty_frames_a_second_become_frames() -> None:
     rig = Rig(generator=Bench(fps=30.0))
     rig.worker.warm_up(draw_portrait())
     rig.thread.start()
     assert rig.next().spec.fps == 30
     rig.open("a")
-    chunk = job(
+    chunk = request(
         features=np.zeros(6 * 533, np.float32).tobytes(),
         sound=np.ones(4 * 1600, np.int16).tobytes(),
     )
     rig.tell(*(wire.Submit("a", replace(chunk, sequence=k)) for k in range(3)))
-    units = [unit for _ in range(3) for unit in rig.next().units]
-    assert all(len(unit.pcm) == 2 * 1600 for unit in units)
-    assert [len(unit.opus) for unit in units] == [1, 2, 2] * 4
+    frames = [frame for _ in range(3) for frame in rig.next().frames]
+    assert all(len(frame.pcm) == 2 * 1600 for frame in frames)
+    assert [len(frame.opus) for frame in frames] == [1, 2, 2] * 4
     rig.tell(*(wire.Submit("a", replace(chunk, sequence=3 + k, keyframe=True)) for k in range(2)))
-    units = [unit for _ in range(2) for unit in rig.next().units]
-    assert [len(unit.opus) for unit in units] == [1, 2, 2, 1] * 2  # each time anew
+    frames = [frame for _ in range(2) for frame in rig.next().frames]
+    assert [len(frame.opus) for frame in frames] == [1, 2, 2, 1] * 2  # each time anew
     rig.tell(wire.Stop())
     rig.thread.join(10)
 
 
-def test_a_job_becomes_units(rig: Rig) -> None:
+def test_a_request_becomes_frames(rig: Rig) -> None:
     rig.open("a")
     sound = np.arange(4 * 1920, dtype=np.int16)
-    rig.tell(wire.Submit("a", job(3, sound=sound.tobytes(), speaking=(False, True, True, False))))
-    made = rig.next()
-    assert (made.session, made.generation, made.sequence, made.batch) == ("a", 0, 3, 1)
-    assert [unit.index for unit in made.units] == [12, 13, 14, 15]
-    assert [unit.speaking for unit in made.units] == [False, True, True, False]
-    assert [unit.keyframe for unit in made.units] == [True, False, False, False]
-    assert b"".join(unit.pcm for unit in made.units) == sound.tobytes()
-    assert all(len(unit.opus) == 2 and unit.video and not unit.jpeg for unit in made.units)
-    assert made.spent_s > 0
+    rig.tell(
+        wire.Submit("a", request(3, sound=sound.tobytes(), speaking=(False, True, True, False)))
+    )
+    chunk = rig.next()
+    assert (chunk.session, chunk.epoch, chunk.sequence, chunk.batch) == ("a", 0, 3, 1)
+    assert [frame.index for frame in chunk.frames] == [12, 13, 14, 15]
+    assert [frame.speaking for frame in chunk.frames] == [False, True, True, False]
+    assert [frame.keyframe for frame in chunk.frames] == [True, False, False, False]
+    assert b"".join(frame.pcm for frame in chunk.frames) == sound.tobytes()
+    assert all(len(frame.opus) == 2 and frame.video and not frame.jpeg for frame in chunk.frames)
+    assert chunk.spent_s > 0
 
 
 def test_keyframes_come_when_asked_for(rig: Rig) -> None:
     rig.open("a")
-    rig.tell(wire.Submit("a", job(0)), wire.Submit("a", job(1)))
+    rig.tell(wire.Submit("a", request(0)), wire.Submit("a", request(1)))
     rig.next(), rig.next()
-    rig.tell(wire.Keyframe("a"), wire.Submit("a", job(2)), wire.Submit("a", job(3)))
-    assert [unit.keyframe for unit in rig.next().units] == [True, False, False, False]
-    assert not any(unit.keyframe for unit in rig.next().units)
-    rig.tell(wire.Submit("a", job(4, keyframe=True, jpeg=True)))
-    units = rig.next().units
-    assert units[0].keyframe and all(unit.jpeg.startswith(b"\xff\xd8") for unit in units)
+    rig.tell(wire.Keyframe("a"), wire.Submit("a", request(2)), wire.Submit("a", request(3)))
+    assert [frame.keyframe for frame in rig.next().frames] == [True, False, False, False]
+    assert not any(frame.keyframe for frame in rig.next().frames)
+    rig.tell(wire.Submit("a", request(4, keyframe=True, jpeg=True)))
+    frames = rig.next().frames
+    assert frames[0].keyframe and all(frame.jpeg.startswith(b"\xff\xd8") for frame in frames)
 
 
 def test_streams_that_wait_share_a_model_call(rig: Rig) -> None:
     for name in "abcdef":
         rig.open(name)
     rig.generator.batches.clear()
-    rig.generator.during = [wire.Submit(name, job(0)) for name in "bcdef"]
-    rig.tell(wire.Submit("a", job(0)))
+    rig.generator.during = [wire.Submit(name, request(0)) for name in "bcdef"]
+    rig.tell(wire.Submit("a", request(0)))
     replies = [rig.next() for _ in range(6)]
     assert rig.generator.batches == [1, 4, 1]
     assert [reply.session for reply in replies[:1]] == ["a"]
@@ -205,10 +208,10 @@ def test_the_most_urgent_stream_goes_first() -> None:
     for name in "abc":
         rig.open(name)
     rig.generator.during = [
-        wire.Submit("b", job(0, slack_s=0.5)),
-        wire.Submit("c", job(0, slack_s=0.0)),
+        wire.Submit("b", request(0, slack_s=0.5)),
+        wire.Submit("c", request(0, slack_s=0.0)),
     ]
-    rig.tell(wire.Submit("a", job(0)))
+    rig.tell(wire.Submit("a", request(0)))
     assert [rig.next().session for _ in range(3)] == ["a", "c", "b"]
     rig.tell(wire.Stop())
     rig.thread.join(10)
@@ -217,8 +220,8 @@ def test_the_most_urgent_stream_goes_first() -> None:
 def test_one_stream_is_in_a_batch_once(rig: Rig) -> None:
     rig.open("a")
     rig.generator.batches.clear()
-    rig.generator.during = [wire.Submit("a", job(1)), wire.Submit("a", job(2))]
-    rig.tell(wire.Submit("a", job(0)))
+    rig.generator.during = [wire.Submit("a", request(1)), wire.Submit("a", request(2))]
+    rig.tell(wire.Submit("a", request(0)))
     assert [rig.next().sequence for _ in range(3)] == [0, 1, 2]
     assert rig.generator.batches == [1, 1, 1]
 
@@ -226,15 +229,15 @@ def test_one_stream_is_in_a_batch_once(rig: Rig) -> None:
 def test_an_interrupt_overtakes_what_waits_and_what_is_being_made(rig: Rig) -> None:
     rig.open("a")
     rig.generator.during = [
-        wire.Submit("a", job(1)),
+        wire.Submit("a", request(1)),
         wire.Interrupt("a", 1),
-        wire.Submit("a", job(2)),
-        wire.Submit("a", job(3, generation=1, keyframe=True)),
+        wire.Submit("a", request(2)),
+        wire.Submit("a", request(3, epoch=1, keyframe=True)),
     ]
-    rig.tell(wire.Submit("a", job(0)))
-    made = rig.next()
-    assert (made.sequence, made.generation) == (3, 1)
-    assert made.units[0].keyframe
+    rig.tell(wire.Submit("a", request(0)))
+    chunk = rig.next()
+    assert (chunk.sequence, chunk.epoch) == (3, 1)
+    assert chunk.frames[0].keyframe
     assert rig.replies.empty()
 
 
@@ -242,12 +245,12 @@ def test_a_stream_that_fails_falls_alone(rig: Rig, caplog: pytest.LogCaptureFixt
     for name in "abc":
         rig.open(name)
     rig.generator.broken = rig.worker._streams["b"].stream
-    rig.generator.during = [wire.Submit("b", job(0)), wire.Submit("c", job(0))]
-    rig.tell(wire.Submit("a", job(0)))
+    rig.generator.during = [wire.Submit("b", request(0)), wire.Submit("c", request(0))]
+    rig.tell(wire.Submit("a", request(0)))
     replies = [rig.next() for _ in range(3)]
     failed = [reply for reply in replies if isinstance(reply, wire.StreamFailed)]
     assert [(reply.session, reply.code) for reply in failed] == [("b", "bad_audio")]
-    assert {reply.session for reply in replies if isinstance(reply, wire.ChunkResult)} == {"a", "c"}
+    assert {reply.session for reply in replies if isinstance(reply, ChunkResult)} == {"a", "c"}
     assert "a stream failed" in caplog.text
 
 
@@ -256,9 +259,9 @@ def test_the_generator_closes_the_stream_of_a_closed_and_of_a_failed_session(rig
         rig.open(name)
     first, second, third = (rig.worker._streams[name].stream for name in "abc")
     rig.generator.broken = second
-    rig.tell(wire.Submit("b", job(0)), wire.Close("a"), wire.Close("a"))
+    rig.tell(wire.Submit("b", request(0)), wire.Close("a"), wire.Close("a"))
     assert isinstance(rig.next(), wire.StreamFailed)
-    rig.tell(wire.Submit("c", job(0)))
+    rig.tell(wire.Submit("c", request(0)))
     assert rig.next().session == "c"
     assert sorted(map(id, rig.generator.closed)) == sorted([id(first), id(second)])
     assert first.closed and second.closed and not third.closed
@@ -267,7 +270,7 @@ def test_the_generator_closes_the_stream_of_a_closed_and_of_a_failed_session(rig
 def test_portraits_that_cannot_be_used_are_refused(rig: Rig) -> None:
     rig.tell(wire.Prepare(5, b"not a picture"))
     failed = rig.next()
-    assert (failed.request, failed.code, failed.portrait) == (5, "bad_image", True)
+    assert (failed.request_id, failed.code, failed.portrait) == (5, "bad_image", True)
     rig.tell(wire.Prepare(6, draw_portrait(20)))
     assert rig.next().portrait
 
@@ -291,19 +294,19 @@ def test_messages_of_streams_that_are_gone_do_nothing(rig: Rig) -> None:
     rig.tell(
         wire.Close("a"),
         wire.Close("a"),
-        wire.Submit("a", job(0)),
+        wire.Submit("a", request(0)),
         wire.Interrupt("a", 1),
         wire.Keyframe("a"),
         wire.Prepare(9, draw_portrait()),
     )
-    assert rig.next().request == 9
+    assert rig.next().request_id == 9
 
 
 def test_a_stream_closed_while_its_chunk_is_made_is_not_heard_of(rig: Rig) -> None:
     rig.open("a")
     rig.generator.during = [wire.Close("a"), wire.Prepare(9, draw_portrait())]
-    rig.tell(wire.Submit("a", job(0)))
-    assert rig.next().request == 9
+    rig.tell(wire.Submit("a", request(0)))
+    assert rig.next().request_id == 9
 
 
 def test_warming_up_runs_the_model_and_keeps_the_identity() -> None:
@@ -340,12 +343,12 @@ def test_a_portrait_being_prepared_delays_no_chunk(rig: Rig) -> None:
     portrait = draw_portrait(200)
     rig.tell(wire.Prepare(7, portrait), wire.Prepare(8, portrait), wire.Prepare(9, b"bad"))
     for sequence in range(20):  # 3.2 s of chunks while the model prepares
-        rig.tell(wire.Submit("a", job(sequence)))
+        rig.tell(wire.Submit("a", request(sequence)))
         assert rig.next().sequence == sequence
     rig.generator.gate.set()
     replies = [rig.next() for _ in range(3)]
-    assert [reply.request for reply in replies] == [7, 8, 9]
-    assert replies[0].identity == replies[1].identity and replies[2].portrait
+    assert [reply.request_id for reply in replies] == [7, 8, 9]
+    assert replies[0].content_hash == replies[1].content_hash and replies[2].portrait
     assert rig.generator.prepared == [256, 200]  # once for both
 
 
@@ -356,8 +359,8 @@ def test_chunks_keep_their_deadlines_beside_a_slow_portrait(rig: Rig) -> None:
     began = time.monotonic()
     for sequence in range(5):
         due = began + 0.16 * (sequence + 1)
-        rig.tell(wire.Submit("a", job(sequence)))
+        rig.tell(wire.Submit("a", request(sequence)))
         assert rig.next().sequence == sequence
         assert time.monotonic() < due, f"chunk {sequence} came late"
         time.sleep(max(0.0, due - time.monotonic()))
-    assert rig.next().request == 7
+    assert rig.next().request_id == 7
