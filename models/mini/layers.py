@@ -57,14 +57,14 @@ def group_norm(norm: nn.GroupNorm, x: Tensor) -> Tensor:
     return out
 
 
-class Downsample(nn.Conv2d):
+class MiniDownsample(nn.Conv2d):
     """Halve height and width with a strided 3x3 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, 3, stride=2, padding=1)
 
 
-class Upsample(nn.Module):
+class MiniUpsample(nn.Module):
     """Double height and width: nearest neighbour, then a 3x3 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
@@ -77,7 +77,7 @@ class Upsample(nn.Module):
         return out
 
 
-class TemporalAttention(nn.Module):
+class MiniTemporalAttention(nn.Module):
     """Pre-norm self-attention along time with learned frame positions; residual not added.
 
     Sequences are a few frames long and there are thousands of them. ``fuse`` prepares a fast form
@@ -225,7 +225,7 @@ class FaceLayer(nn.Module):
         self.resnet = ResnetBlock(in_channels, channels, widths.embedding)
         self.reference = ReferenceAttention(channels, widths.reference, heads)
         self.audio = AudioAttention(channels, widths.audio, heads)
-        self.temporal = TemporalAttention(channels, heads, widths.frames)
+        self.temporal = MiniTemporalAttention(channels, heads, widths.frames)
 
     def forward(
         self,

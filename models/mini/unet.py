@@ -26,12 +26,12 @@ from models.mini.conditioning import MiniConditioning, Reference, collate
 from models.mini.config import MiniSpec
 from models.mini.layers import (
     AudioTokens,
-    Downsample,
+    MiniDownsample,
     ExpressionField,
     FaceLayer,
     FaceWidths,
     ResnetBlock,
-    Upsample,
+    MiniUpsample,
 )
 from models.mini.prior import Prior, precondition, v_from_output
 from models.nn.attention import Context, CrossAttention
@@ -93,9 +93,9 @@ class MiniUNet(nn.Module):
     def _add_reference(self, spec: MiniSpec) -> None:
         c32, c16, c8 = spec.channels
         self.ref_in = nn.Conv2d(spec.latent[0] + GEOMETRY, c32, 3, padding=1)
-        self.ref_down16 = Downsample(c32, c16)
+        self.ref_down16 = MiniDownsample(c32, c16)
         self.ref_mid16 = nn.Conv2d(c16, c16, 3, padding=1)
-        self.ref_down8 = Downsample(c16, c8)
+        self.ref_down8 = MiniDownsample(c16, c8)
         self.ref_position = nn.Parameter(torch.randn(spec.reference_grid**2, c16) * 0.1)
 
     def _add_trunk(self, spec: MiniSpec) -> None:
@@ -103,15 +103,15 @@ class MiniUNet(nn.Module):
         widths = FaceWidths(e, c16, spec.audio_channels, spec.chunk_frames)
         self.conv_in = nn.Conv2d(spec.latent[0], c32, 3, padding=1)
         self.down32 = ResnetBlock(c32, c32, e)
-        self.to16 = Downsample(c32, c16)
+        self.to16 = MiniDownsample(c32, c16)
         self.down16 = ResnetBlock(c16, c16, e)
-        self.to8 = Downsample(c16, c8)
+        self.to8 = MiniDownsample(c16, c8)
         self.down8 = FaceLayer(c8, c8, h8, widths)
         self.mid = FaceLayer(c8, c8, h8, widths)
         self.up8 = FaceLayer(2 * c8, c8, h8, widths)
-        self.from8 = Upsample(c8, c16)
+        self.from8 = MiniUpsample(c8, c16)
         self.up16 = FaceLayer(2 * c16, c16, h16, widths)
-        self.from16 = Upsample(c16, c32)
+        self.from16 = MiniUpsample(c16, c32)
         self.u30 = ResnetBlock(2 * c32, c32, e)
         self.u31 = ResnetBlock(c32, c32, e)
         self.u32 = FaceLayer(2 * c32, c32, h32, widths)

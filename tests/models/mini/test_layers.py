@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.mini.layers import (
-    Downsample,
+    MiniDownsample,
     ExpressionField,
     ResnetBlock,
-    TemporalAttention,
-    Upsample,
+    MiniTemporalAttention,
+    MiniUpsample,
     group_norm,
 )
 from models.nn.embedding import bands, timestep_embedding
@@ -57,8 +57,8 @@ def test_group_norm_is_the_same_whichever_kernel_runs(channels: int, side: int) 
 
 def test_resampling_halves_and_doubles() -> None:
     x = torch.randn(1, 4, 8, 6)
-    assert Downsample(4, 6)(x).shape == (1, 6, 4, 3)
-    assert Upsample(4, 6)(x).shape == (1, 6, 16, 12)
+    assert MiniDownsample(4, 6)(x).shape == (1, 6, 4, 3)
+    assert MiniUpsample(4, 6)(x).shape == (1, 6, 16, 12)
 
 
 def test_timesteps_are_embedded_apart() -> None:
@@ -69,8 +69,8 @@ def test_timesteps_are_embedded_apart() -> None:
     assert torch.equal(embedded[0], torch.cat([torch.zeros(32), torch.ones(32)]))
 
 
-def temporal_layer(*, fused: bool, dtype: torch.dtype = torch.float32) -> TemporalAttention:
-    made = TemporalAttention(channels=12, heads=3, max_frames=4).requires_grad_(False)
+def temporal_layer(*, fused: bool, dtype: torch.dtype = torch.float32) -> MiniTemporalAttention:
+    made = MiniTemporalAttention(channels=12, heads=3, max_frames=4).requires_grad_(False)
     randomise(made)
     made.to(dtype)
     if fused:
@@ -111,7 +111,7 @@ def test_frames_know_their_position(fused: bool) -> None:
 
 def test_channels_that_do_not_divide_into_heads_are_refused() -> None:
     with pytest.raises(ValueError, match="heads"):
-        TemporalAttention(10, 3, 4)
+        MiniTemporalAttention(10, 3, 4)
 
 
 def make_field() -> ExpressionField:
