@@ -90,7 +90,7 @@ class DiffusionGenerator(Generic[Identity, State]):
         pipeline: Pipeline[Identity, State, Any],
         plan: StepPlan,
         *,
-        lanes: Sequence[DeviceReplica] = (),
+        replicas: Sequence[DeviceReplica] = (),
     ) -> None:
         spec = pipeline.spec
         self.pipeline = pipeline
@@ -100,8 +100,8 @@ class DiffusionGenerator(Generic[Identity, State]):
         self.chunk_frames = spec.chunk_frames
         self.lookahead_frames = spec.lookahead_frames
         self.sample_rate = SAMPLE_RATE
-        self.lanes = tuple(lanes)
-        self._sampler = Sampler(spec.schedule, plan, lanes=lanes)
+        self.replicas = tuple(replicas)
+        self._sampler = Sampler(spec.schedule, plan, replicas=replicas)
 
     def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
         """Encode one portrait; see ``Generator.prepare``."""

@@ -117,14 +117,14 @@ def _steps(target: BenchTarget, denoiser: MiniUNet | CompiledMini) -> dict[str, 
     condition = pipeline.prepare_conditioning(stream, next(target.speech()))
     z = pipeline.init_latents([stream])
     sampler = Sampler(pipeline.spec.schedule, plan)
-    t = torch.tensor([sampler.times[len(sampler.times) // 2]])
+    t = torch.tensor([sampler.timesteps[len(sampler.timesteps) // 2]])
     with torch.inference_mode():
         _, cached = denoiser.full(z, t, condition)
         _, cached_dfa = denoiser.full(z, t, condition, keep=True)
     return {
         "key": lambda: denoiser.full(z, t, condition, keep=plan.foreground),
-        "light": lambda: denoiser.tail(cached, z, t, condition),
-        "light_dfa": lambda: denoiser.tail(cached_dfa, z, t, condition),
+        "light": lambda: denoiser.light(cached, z, t, condition),
+        "light_dfa": lambda: denoiser.light(cached_dfa, z, t, condition),
     }
 
 

@@ -1,4 +1,4 @@
-"""The published order of work, to count what it costs and to prove that ours gives the same.
+"""Redundant work of the published code, to count what it costs and to prove that ours is equal.
 
 The published code projects the reference's keys and values again for every row of every call, and
 computes attention with the reference for unconditional rows too, only to compute it again without.
@@ -7,54 +7,95 @@ computes attention with the reference for unconditional rows too, only to comput
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from models.echomimic.conditioning import EchoMimicConditioning
+from models.hallo.conditioning import HalloConditioning
 from models.lightning.dfa import FaceTokens
+from models.memo.conditioning import MemoConditioning
 from models.memo.unet import MemoUNet
-from models.sd15.attention_base import Attention
+from models.sd15.attention import Attention, ReferenceKV
+from models.sd15.cfg import SD15Conditioning
 
 
 @dataclass(frozen=True)
-class WastefulReading:
-    """Reads like ``models.sd15.attention.Reading``, in the published order.
+class RedundantReferenceKV(ReferenceKV):
+    """Reads the reference like ``ReferenceKV``, in the published order.
 
     Attributes:
-        tokens: recorded features [R, M, C], projected at every call.
-        rows: which of them each row takes, int64 [N], unconditional rows included.
-        plain: the first so many rows are computed a second time, without the reference.
+        rows: which reference each row reads, int64 [N], unconditional rows included.
+        num_uncond: the first so many rows are computed a second time, without the reference.
+        tokens: reference features [R, M, C], projected at every call.
     """
 
-    tokens: Tensor
-    rows: Tensor
-    plain: int = 0
+    tokens: Tensor = field(kw_only=True)
 
-    def attend(self, attention: Attention, n: Tensor, face: FaceTokens | None) -> Tensor:
-        """Self-attention with the reference for all rows, then without it for the plain ones."""
+    def attend(self, attention: Attention, x: Tensor, face: FaceTokens | None) -> Tensor:
+        """Self-attention with the reference for all rows, then without it for the first ones."""
         if face is not None:
-            raise ValueError("the published code knows no foreground; give tokens of all places")
-        both = torch.cat([n, self.tokens.index_select(0, self.rows)], dim=1)
-        out: Tensor = attention(n, attention.project(both))
-        if self.plain:
-            bare = n[: self.plain]
-            out = torch.cat([attention(bare, attention.project(bare)), out[self.plain :]])
+            raise ValueError("the published code has no foreground attention; give all tokens")
+        both = torch.cat([x, self.tokens.index_select(0, self.rows)], dim=1)
+        out: Tensor = attention(x, attention.project(both))
+        if self.num_uncond:
+            uncond = x[: self.num_uncond]
+            alone = attention(uncond, attention.project(uncond))
+            out = torch.cat([alone, out[self.num_uncond :]])
         return out
 
 
-def project_past(network: MemoUNet, past: Mapping[str, Tensor]) -> None:
-    """What MEMO's published motion modules do with past frames at every step besides attention:
-    enter them, and project queries (never used), keys and values.
+@dataclass(frozen=True, kw_only=True)
+class PublishedOrder(SD15Conditioning):
+    """A conditioning whose reference is read in the published order.
+
+    Attributes:
+        tokens: reference features by path of the transformer.
+    """
+
+    tokens: Mapping[str, Tensor]
+
+    @classmethod
+    def of(cls, cond: SD15Conditioning, tokens: Mapping[str, Tensor]) -> Self:
+        """The same conditioning, read in that order."""
+        return cls(**{item.name: getattr(cond, item.name) for item in fields(cond)}, tokens=tokens)
+
+    def reference(self, path: str) -> ReferenceKV:
+        """All rows read it; the unconditional ones are computed again."""
+        tokens = self.tokens[path]
+        rows = self.reference_rows(tokens.device)
+        return RedundantReferenceKV(self.reference_kv[path], rows, self.num_uncond, tokens=tokens)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedHallo(PublishedOrder, HalloConditioning):
+    """Hallo's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedEchoMimic(PublishedOrder, EchoMimicConditioning):
+    """EchoMimic's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedMemo(PublishedOrder, MemoConditioning):
+    """MEMO's."""
+
+
+def project_motion_frames(network: MemoUNet, motion_frames: Mapping[str, Tensor]) -> None:
+    """What MEMO's published motion modules do with motion frames at every step besides attention:
+    embed them, and project queries (never used), keys and values.
 
     Args:
-        past: maps of past frames [num_branches, n, C, H, W] by path of the motion module.
+        motion_frames: maps [num_branches, n, C, H, W] by path of the motion module.
     """
-    for path, maps in past.items():
-        inner = network.motion(path).temporal_transformer
-        tokens = inner.enter(maps.flatten(0, 1))
-        for attention, norm in zip(inner.block.attention_blocks, inner.block.norms, strict=True):
-            assert isinstance(attention, Attention)
+    for path, maps in motion_frames.items():
+        module = network.motion_module(path)
+        transformer = module.temporal_transformer
+        tokens = transformer.to_tokens(maps.flatten(0, 1))
+        for attention, norm in zip(module.attentions, transformer.block.norms, strict=True):
             normed = norm(tokens)
             attention.to_q(normed)
             attention.project(normed)

@@ -104,7 +104,9 @@ def make_speed_target(generator: DiffusionGenerator[Any, Any]) -> SpeedTarget:
     speech = (0.1 * random.standard_normal(chunk_samples(generator))).astype(np.float32)
     condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, speech)])
     z = pipeline.init_latents([stream])
-    return SpeedTarget(generator, z, condition, condition.foreground.shape[1] / z[0, 0, 0].numel())
+    return SpeedTarget(
+        generator, z, condition, condition.face_tokens.index.shape[1] / z[0, 0, 0].numel()
+    )
 
 
 def time_sampling(
@@ -118,9 +120,9 @@ def time_sampling(
     Devices share the parallel light steps.
     """
     pipeline: Any = target.generator.pipeline
-    lanes = target.generator.lanes
+    replicas = target.generator.replicas
     samplers = {
-        name: Sampler(pipeline.spec.schedule, plan, lanes=lanes if plan.parallel else ())
+        name: Sampler(pipeline.spec.schedule, plan, replicas=replicas if plan.parallel else ())
         for name, plan in plans.items()
     }
     spent: dict[str, list[float]] = {name: [] for name in plans}

@@ -1,55 +1,53 @@
-"""EchoMimic as the sampler drives it, for clips of a window's length."""
+"""EchoMimic's conditioning: reference, audio and located face."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
-from models.lightning.focus import Focus
+from models.lightning.pytree import map_tensors, register
 from models.nn.attention import KeyValue
-from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.cfg import SD15Conditioning
 
 
-class EchoMimicDenoiser(SD15Denoiser):
-    """The denoiser, guided or (EchoMimic-Acc) with a single branch.
+@register
+@dataclass(frozen=True, kw_only=True)
+class EchoMimicConditioning(SD15Conditioning):
+    """Everything but the latents that a call needs, for B clips of F frames.
 
-    Parts of its conditions: audio by path, of all rows; face. Shared by both halves: bank by path.
+    Attributes:
+        reference_kv: keys and values of the portrait, the same for all branches, [B, ...].
+        audio_kv: keys and values of the audio of all rows, by path of the transformer.
+        face: located faces added to conv_in, [num_branches * B, C, H, W].
     """
 
-    network: EchoMimicUNet
+    audio_kv: Mapping[str, KeyValue]
+    face: Tensor
 
-    def call(self, cond: SD15Conditioning, focus: Focus) -> EchoMimicCall:
-        """What the network's hooks need for one call."""
-        return EchoMimicCall(
-            cond.frames,
-            cond.num_branches,
-            cond.shared["bank"],
-            cond.parts["audio"],
-            cond.parts["face"],
-            focus,
-            self.without_reference,
+    def reference_rows(self, device: torch.device) -> Tensor:
+        """Every frame reads its own clip's portrait."""
+        clips = torch.arange(len(self.identity_ids), device=device)
+        return clips.repeat_interleave(self.frames).repeat(self.num_branches)
+
+    def for_light_steps(self) -> Self:
+        """What the last layer's modules need."""
+        path = self.last_layer.path("attentions")
+        return replace(
+            self,
+            reference_kv={path: self.reference_kv[path]},
+            audio_kv={path: self.audio_kv[path]},
         )
 
-    def hearing(
-        self,
-        identity_id: str,
-        foreground: Tensor | None,
-        bank: Mapping[str, KeyValue],
-        face: Tensor,
-        audio: Tensor,
-    ) -> SD15Conditioning:
-        """The condition of a chunk.
+    def join(self, others: Sequence[Self]) -> Self:
+        """As one batch; the reference has no branches."""
 
-        Args:
-            bank: keys and values of the reference, by path.
-            face: located face [1, C, H, W].
-            audio: tokens [1, F, M, D].
-        """
-        parts = {
-            "audio": self.network.hear(audio, num_branches=self.num_branches),
-            "face": torch.cat([torch.zeros_like(face)] * (self.num_branches - 1) + [face]),
-        }
-        return self.condition(identity_id, foreground, parts, {"bank": bank}, audio.shape[1])
+        whole = (self, *others)
+        reference_kv = map_tensors(
+            lambda *parts: torch.cat(parts), *(each.reference_kv for each in whole)
+        )
+        head, *rest = (replace(each, reference_kv={}) for each in whole)
+        return replace(SD15Conditioning.join(head, rest), reference_kv=reference_kv)

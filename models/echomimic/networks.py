@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from models.echomimic.unet import EchoMimicLayers, EchoMimicUNet
-from models.sd15.face_locator import FaceLocator
+from models.sd15.encoders import FaceLocator
 from models.sd15.reference_net import ReferenceNet
 from models.sd15.unet import unet_spec
 

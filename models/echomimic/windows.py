@@ -1,14 +1,14 @@
-"""EchoMimic's published loop over a whole clip: ring windows that walk by two frames a step.
+"""EchoMimic's published loop over a whole clip: ring windows that shift by two frames a step.
 
 Windows of f frames begin every f - overlap frames of the clip, modulo its length F, so that the
 last ones wrap to the first frames. At step s every frame number is shifted by 2 s. The network
 runs window by window, predictions are averaged per frame, and guidance follows.
 
-Light steps (the walk makes a cached hidden state belong to other frames than the same window's at
-the next step): a key step leaves the hidden states of all frames of all windows; in a light step
-each frame takes its own from the window of the same number if that one held the frame at the key
-step, else from the next window of the ring that did. A light step at the key step's own position
-thus finds exactly what the key step left.
+Light steps: the shift makes a cached hidden state belong to other frames than the same window's at
+the next step. So a key step leaves the hidden states of all frames of all windows, and in a light
+step each frame takes its own from the window of the same number if that one held the frame at the
+key step, else from the next window of the ring that did. A light step at the key step's own
+position thus finds exactly what the key step left.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from models.echomimic.conditioning import EchoMimicDenoiser
+from models.echomimic.conditioning import EchoMimicConditioning
+from models.echomimic.unet import EchoMimicDenoiser
 from models.errors import CacheError
 from models.lightning.cache import FeatureCache
-from models.lightning.schedule import make_trajectory
+from models.lightning.devices import DeviceReplica
+from models.lightning.dfa import FaceTokens
+from models.lightning.pytree import map_tensors, register
 from models.nn.attention import KeyValue
-from models.sd15.cfg import SD15Conditioning, apply_guidance, map_tensors
+from models.sd15.cfg import apply_guidance, unfold_frames, zeros_for_uncond
 
-WALK = 2  # frames that windows move at each step
+SHIFT = 2  # frames that windows move at each step
 Windows = list[list[int]]
 
 
@@ -40,24 +42,25 @@ def ring_windows(frames: int, window: int, overlap: int) -> Windows:
     return [[(start + k) % frames for k in range(window)] for start in starts]
 
 
+@register
 @dataclass(frozen=True)
 class ClipConditioning:
     """What a whole clip's calls need.
 
     Attributes:
         identity_ids: the identity's content key, once for each copy of the clip in the batch.
-        foreground: face token indices [1, K] or None.
-        bank: keys and values of the reference, by path.
-        face: located face, of both halves [num_branches, C, H, W].
-        audio: keys and values of every frame's sound [F, ...], by path.
+        face_tokens: of the one clip; None where they are not known.
+        reference_kv: keys and values of the portrait, by path.
+        face: located face, of all branches [num_branches, C, H, W].
+        audio_kv: keys and values of every frame's audio [F, ...], by path; conditional rows alone.
         copies: of the clip in the batch.
     """
 
     identity_ids: tuple[str, ...]
-    foreground: Tensor | None
-    bank: Mapping[str, KeyValue]
+    face_tokens: FaceTokens | None
+    reference_kv: Mapping[str, KeyValue]
     face: Tensor
-    audio: Mapping[str, KeyValue]
+    audio_kv: Mapping[str, KeyValue]
     copies: int = 1
 
     def repeat(self, n: int) -> ClipConditioning:
@@ -66,11 +69,10 @@ class ClipConditioning:
 
 
 class EchoMimicWindows:
-    """A whole clip as the sampler's backbone.
+    """A whole clip as the sampler denoises it; implements ``models.lightning.denoiser.Denoiser``.
 
     Args:
         inner: runs one window; its guidance and schedule hold.
-        steps: T, by which a time is known as a step.
         frames: F of the clip; window: f; overlap: of neighbouring windows.
         counted: divide by how many windows held a frame. The published code of EchoMimic without
             guidance does not, a defect that only replays need.
@@ -79,7 +81,6 @@ class EchoMimicWindows:
     def __init__(
         self,
         inner: EchoMimicDenoiser,
-        steps: int,
         frames: int,
         *,
         window: int = 12,
@@ -87,31 +88,31 @@ class EchoMimicWindows:
         counted: bool = True,
     ) -> None:
         self.inner, self.frames, self.counted = inner, frames, counted
-        self.spec, self.raw = inner.spec, _Raw(inner)
+        self.raw, self.last_layer = _Raw(inner), inner.network.last_layer()
         self.base = ring_windows(frames, window, overlap)
-        times = make_trajectory(inner.spec.schedule, steps).times
-        self._step_of = {time: step for step, time in enumerate(times)}
 
-    def on(self, inner: Any) -> EchoMimicWindows:
-        """The same windows run by a replica of the backbone."""
-        other = copy.copy(self)
-        other.inner, other.raw = inner, _Raw(inner)
-        return other
+    def on(self, replica: DeviceReplica) -> DeviceReplica:
+        """The same windows around a replica of the inner denoiser."""
+        inner = replica.denoiser
+        assert isinstance(inner, EchoMimicDenoiser)
+        windows = copy.copy(self)
+        windows.inner, windows.raw = inner, _Raw(inner)
+        return DeviceReplica(replica.device, windows)
 
-    def condition(self, cond: SD15Conditioning) -> ClipConditioning:
-        """From a condition of all the clip's frames, as ``EchoMimicDenoiser.hearing`` gives it."""
-        last = self.frames * (cond.num_branches - 1)
-        audio = map_tensors(lambda rows: rows[last:], cond.parts["audio"])
+    def condition(self, cond: EchoMimicConditioning) -> ClipConditioning:
+        """From the conditioning of all the clip's frames."""
+        uncond = self.frames * (cond.num_branches - 1)
+        audio_kv = map_tensors(lambda rows: rows[uncond:], cond.audio_kv)
         return ClipConditioning(
-            cond.identity_ids, cond.foreground, cond.shared["bank"], cond.parts["face"], audio
+            cond.identity_ids, cond.face_tokens, cond.reference_kv, cond.face, audio_kv
         )
 
     def at(self, step: int) -> Windows:
         """Frame numbers of every window at a step."""
-        return [[(frame + WALK * step) % self.frames for frame in window] for window in self.base]
+        return [[(frame + SHIFT * step) % self.frames for frame in window] for window in self.base]
 
     def full(
-        self, z: Tensor, t: Tensor, cond: ClipConditioning, *, keep: bool = False
+        self, z: Tensor, t: Tensor, cond: ClipConditioning, *, step: int, keep: bool = False
     ) -> tuple[Tensor, FeatureCache]:
         """Key step of one clip [1, C, F, H, W]; the cache holds rows [num_branches, windows, f].
 
@@ -123,123 +124,113 @@ class EchoMimicWindows:
                 f"expected one clip, got latents {tuple(z.shape)}; run clips one by one",
                 code="stale_cache",
             )
-        step, parts = self._step(t[0]), []
+        parts: list[FeatureCache] = []
         mean = _Mean(self, z)
         for window in self.at(step):
-            rows, told = self._inputs(z, t, cond, window)
-            v, cached = self.raw.full(rows, t, told, keep=keep)
-            parts.append(cached)
+            own_z, own_cond = self._inputs(z, cond, window)
+            v, part = self.raw.full(own_z, t, own_cond, step=step, keep=keep)
+            parts.append(part)
             mean.add(window, v)
-        background = None
-        if keep:
-            names = parts[0].background or {}
-            background = {
-                name: self._rows([(part.background or {})[name] for part in parts])
-                for name in names
-            }
-        hidden = self._rows([part.hidden for part in parts])
-        cached = FeatureCache(
-            hidden,
-            background,
-            cond.identity_ids,
-            self.inner.num_branches,
-            {"step": torch.tensor([step])},
-        )
-        return mean.guided(), cached
+        cache = map_tensors(self._cat_branches, *parts)
+        return mean.guided(), replace(cache, identity_ids=cond.identity_ids)
 
-    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: ClipConditioning) -> Tensor:
-        """Light step of n copies of the clip, each at its own time.
+    def light(
+        self,
+        cache: FeatureCache,
+        z: Tensor,
+        t: Tensor,
+        cond: ClipConditioning,
+        *,
+        step: int | Sequence[int],
+    ) -> Tensor:
+        """Light step of n copies of the clip, each at its own step.
 
         Raises:
             CacheError: the cache belongs to another identity or shape.
         """
-        copies, key = len(z), int(cached.carried["step"][0])
-        self._check(cached, z, cond)
+        copies, steps = len(z), (step,) if isinstance(step, int) else step
+        self._check(cache, z, cond)
         out = []
-        for k, step in enumerate([self._step(time) for time in t]):
-            source = self._sources(key, step)
+        for k, own_step in enumerate(steps):
+            source = self._sources(cache.step, own_step)
             mean = _Mean(self, z[k : k + 1])
-            for number, window in enumerate(self.at(step)):
-                rows, told = self._inputs(z[k : k + 1], t[k : k + 1], cond, window)
-                here = self._part(cached, copies, k, source[number])
-                mean.add(window, self.raw.tail(here, rows, t[k : k + 1], told))
+            for number, window in enumerate(self.at(own_step)):
+                own_z, own_cond = self._inputs(z[k : k + 1], cond, window)
+                part = self._part(cache, copies, k, source[number])
+                v = self.raw.light(part, own_z, t[k : k + 1], own_cond, step=own_step)
+                mean.add(window, v)
             out.append(mean.guided())
         return torch.cat(out)
 
-    def collate(self, conditions: Sequence[ClipConditioning]) -> ClipConditioning:
-        """The condition of one clip.
+    def collate(self, conditionings: Sequence[ClipConditioning]) -> ClipConditioning:
+        """The conditioning of one clip.
 
         Raises:
             CacheError: there are several.
         """
-        if len(conditions) != 1:
+        if len(conditionings) != 1:
             raise CacheError(
-                f"expected one clip, got {len(conditions)}; run clips one by one",
+                f"expected one clip, got {len(conditionings)}; run clips one by one",
                 code="stale_cache",
             )
-        return conditions[0]
+        return conditionings[0]
 
     # ---- rows of windows -------------------------------------------------------------------------
 
     def _inputs(
-        self, z: Tensor, t: Tensor, cond: ClipConditioning, window: list[int]
-    ) -> tuple[Tensor, SD15Conditioning]:
-        """Latents and condition of one window."""
+        self, z: Tensor, cond: ClipConditioning, window: list[int]
+    ) -> tuple[Tensor, EchoMimicConditioning]:
+        """Latents and conditioning of one window."""
         num_branches, index = self.inner.num_branches, torch.tensor(window, device=z.device)
-
-        def heard(rows: Tensor) -> Tensor:
-            here = rows.index_select(0, index)
-            return torch.cat([torch.zeros_like(here)] * (num_branches - 1) + [here])
-
-        parts = {"audio": map_tensors(heard, dict(cond.audio)), "face": cond.face}
-        told = self.inner.condition(
-            cond.identity_ids[0], cond.foreground, parts, {"bank": cond.bank}, len(window)
+        own_cond = EchoMimicConditioning(
+            identity_ids=cond.identity_ids[:1],
+            face_tokens=cond.face_tokens,
+            frames=len(window),
+            num_branches=num_branches,
+            last_layer=self.last_layer,
+            reference_kv=cond.reference_kv,
+            audio_kv=map_tensors(
+                lambda rows: zeros_for_uncond(rows.index_select(0, index), num_branches),
+                cond.audio_kv,
+            ),
+            face=cond.face,
         )
-        return z.index_select(2, index), told
+        return z.index_select(2, index), own_cond
 
-    def _rows(self, parts: list[Tensor]) -> Tensor:
+    def _cat_branches(self, *parts: Tensor) -> Tensor:
         """Rows [num_branches * f] of every window -> [num_branches * windows * f]."""
-        num_branches = self.inner.num_branches
-        return torch.cat(
-            [part.chunk(num_branches)[half] for half in range(num_branches) for part in parts]
-        )
+        branches = zip(*(part.chunk(self.inner.num_branches) for part in parts), strict=True)
+        return torch.cat([part for branch in branches for part in branch])
 
-    def _part(self, cached: FeatureCache, copies: int, k: int, source: list[int]) -> FeatureCache:
-        """What a window's frames take of a cache, rows [num_branches, f]."""
-        num_branches = self.inner.num_branches
+    def _part(self, cache: FeatureCache, copies: int, k: int, source: list[int]) -> FeatureCache:
+        """What the frames of a window of copy ``k`` take of a cache, rows [num_branches * f]."""
 
         def take(rows: Tensor) -> Tensor:
-            each = rows.view(num_branches, copies, -1, *rows.shape[1:])[:, k]
+            own = rows.view(self.inner.num_branches, copies, -1, *rows.shape[1:])[:, k]
             index = torch.tensor(source, device=rows.device)
-            return each.index_select(1, index).flatten(0, 1)
+            return own.index_select(1, index).flatten(0, 1)
 
-        background = cached.background
-        if background is not None:
-            background = {name: take(kept) for name, kept in background.items()}
-        return FeatureCache(take(cached.hidden), background, cached.identity_ids[:1], num_branches)
+        return replace(map_tensors(take, cache), identity_ids=cache.identity_ids[:1])
 
     def _sources(self, key: int, step: int) -> list[list[int]]:
         """For each frame of each window, the row of the key step's windows that it takes."""
-        before, length = self.at(key), len(self.base[0])
-        places = [{frame: k for k, frame in enumerate(window)} for window in before]
-        found = []
+        key_windows, length = self.at(key), len(self.base[0])
+        positions = [{frame: k for k, frame in enumerate(window)} for window in key_windows]
+        sources = []
         for number, window in enumerate(self.at(step)):
-            ring = [(number + k) % len(before) for k in range(len(before))]
+            ring = [(number + k) % len(key_windows) for k in range(len(key_windows))]
             rows = []
             for frame in window:
-                holder = next(k for k in ring if frame in places[k])
-                rows.append(holder * length + places[holder][frame])
-            found.append(rows)
-        return found
+                holder = next(k for k in ring if frame in positions[k])
+                rows.append(holder * length + positions[holder][frame])
+            sources.append(rows)
+        return sources
 
-    def _step(self, t: Tensor) -> int:
-        return self._step_of[type(next(iter(self._step_of)))(t)]
-
-    def _check(self, cached: FeatureCache, z: Tensor, cond: ClipConditioning) -> None:
+    def _check(self, cache: FeatureCache, z: Tensor, cond: ClipConditioning) -> None:
         rows = len(z) * self.inner.num_branches * sum(map(len, self.base))
-        if cached.identity_ids != cond.identity_ids or len(cached.hidden) != rows:
+        if cache.identity_ids != cond.identity_ids or len(cache.hidden) != rows:
             raise CacheError(
-                f"the cache holds {len(cached.hidden)} frames of {cached.identity_ids}, expected"
+                f"the cache holds {len(cache.hidden)} frames of {cache.identity_ids}, expected"
                 f" {rows} of {cond.identity_ids}; run a key step first",
                 code="stale_cache",
             )
@@ -268,11 +259,11 @@ class _Mean:
 
 
 class _Raw(EchoMimicDenoiser):
-    """The same network, with its halves not joined."""
+    """The same network, its branches not joined."""
 
     def __init__(self, inner: EchoMimicDenoiser) -> None:
         super().__init__(inner.spec, inner.network, inner.guidance, inner.without_reference)
 
-    def leave(self, out: Tensor, z: Tensor) -> Tensor:
+    def postprocess(self, out: Tensor, z: Tensor) -> Tensor:
         """[num_branches, C, F, H, W]."""
-        return out.to(z.dtype).view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
+        return unfold_frames(out, z)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from models.evaluation.plans import TIMED_CHUNKS, SamplerInputs
 from models.io.console import progress
 from models.lightning.cache import FeatureCache
-from models.lightning.denoiser import Denoiser
+from models.lightning.denoiser import C, Denoiser
 from models.lightning.plan import StepPlan, full_plan, placed_by_drift, same_cost
 from models.lightning.sampler import Sampler
 
@@ -71,20 +70,23 @@ def step_times(
     Parallel light steps are timed in a batch of the largest group and share its time. The two
     kinds take turns, so that other load on the machine slows both equally.
     """
-    backbone, times = inputs.pipeline.backbone, Sampler(inputs.pipeline.spec.schedule, plan).times
+    backbone, times = (
+        inputs.pipeline.backbone,
+        Sampler(inputs.pipeline.spec.schedule, plan).timesteps,
+    )
     batch = max(map(len, plan.groups)) - 1 if plan.parallel else 1
     keys: list[float] = []
     lights: list[float] = []
     for condition, z in inputs.chunks[: TIMED_CHUNKS + 1]:
         t = torch.full((z.shape[0],), times[plan.steps // 2], device=z.device)
-        keep = plan.foreground and condition.foreground is not None
+        keep = plan.foreground and condition.face_tokens is not None
         began = clock()
-        _, cached = backbone.full(z, t, condition, keep=keep)
+        _, cached = backbone.full(z, t, condition, step=plan.steps // 2, keep=keep)
         keys.append(clock() - began)
         several = (cached.repeat(batch), torch.cat([z] * batch), t.repeat(batch))
         conditioning = condition.repeat(batch)
         began = clock()
-        backbone.tail(*several, conditioning)
+        backbone.light(*several, conditioning, step=[plan.steps // 2] * batch)
         lights.append((clock() - began) / batch)
     return median(keys[1:] or keys), median(lights[1:] or lights)
 
@@ -105,7 +107,7 @@ def feature_drift(inputs: SamplerInputs, steps: int) -> NDArray[np.float64]:
     return total / len(chosen)
 
 
-def _features(backbone: Denoiser, sampler: Sampler, condition: Any, start: Tensor) -> list[Tensor]:
+def _features(backbone: Denoiser[C], sampler: Sampler, condition: C, start: Tensor) -> list[Tensor]:
     """Hidden states that the key steps of one chunk cache, in order."""
     hidden: list[Tensor] = []
 

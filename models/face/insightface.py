@@ -60,7 +60,7 @@ class InsightFaceEmbedder:
         self.detector = _session(folder / DETECTOR)
         self.recogniser = _session(folder / RECOGNISER)
 
-    def vector(self, picture: Pixels) -> NDArray[np.float32]:
+    def embed(self, picture: Pixels) -> NDArray[np.float32]:
         """RGB uint8 [H, W, 3] -> the largest face's embedding, not normalised; zeros without a
         face (both as published)."""
         faces = self.detect(picture)

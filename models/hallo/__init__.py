@@ -1,1 +1,1 @@
-"""Hallo: audio heard by the whole picture, the face and the lips apart; motion frames."""
+"""Hallo: separate audio attention for the whole picture, the face and the lips; motion frames."""

@@ -1,4 +1,4 @@
-"""Hallo's audio module: three cross-attentions to the same sound, each under its own mask.
+"""Hallo's audio module: three cross-attentions to the same audio, each under its own mask.
 
     h    = norm2(x)
     x    = x + sum over (full, face, lip) of  s * conv(attention(h, audio) * mask)
@@ -9,21 +9,18 @@ the 1x1 convolution's bias is added everywhere.
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor, nn
 
-from models.lightning.focus import EVERYWHERE, Focus
+from models.lightning.dfa import FULL_ATTENTION, ForegroundAttention
 from models.nn.attention import KeyValue
-from models.sd15.attention import Wrapped, self_attention
-from models.sd15.attention_base import Attention, FeedForward
+from models.sd15.attention import Attention, FeedForward, TokenTransformer, self_attention
 
 REGIONS = ("full", "face", "lip")
 """In the order of ``attn2_0`` .. ``attn2_2``; the first is the background."""
 
-Heard = tuple[KeyValue, ...]
-"""Keys and values of the sound, one for each region."""
+AudioKV = tuple[KeyValue, ...]
+"""Keys and values of the audio tokens, one for each region."""
 
 
 class MaskedAudioBlock(nn.Module):
@@ -40,7 +37,7 @@ class MaskedAudioBlock(nn.Module):
         self.norm3 = nn.LayerNorm(inner)
         self.ff = FeedForward(inner)
 
-    def hear(self, audio: Tensor) -> Heard:
+    def project(self, audio: Tensor) -> AudioKV:
         """Audio tokens [N, M, D] -> keys and values for each region, once for a chunk."""
         attentions = (self.get_submodule(f"attn2_{k}") for k in range(len(REGIONS)))
         return tuple(a.project(audio) for a in attentions if isinstance(a, Attention))
@@ -48,43 +45,43 @@ class MaskedAudioBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        heard: Heard,
+        audio_kv: AudioKV,
         masks: Tensor,
         weights: tuple[float, ...],
         *,
-        focus: Focus = EVERYWHERE,
+        dfa: ForegroundAttention = FULL_ATTENTION,
     ) -> Tensor:
         """Tokens [N, L, C] -> [N, L, C].
 
         Args:
-            heard: from ``hear``, batch N.
+            audio_kv: from ``project``, batch N.
             masks: [N, regions, L] from 0 to 1; weights: s of each region.
-            focus: where self-attention runs.
+            dfa: which tokens self-attention runs over.
         """
-        x = x + focus.run("audio1", self.norm1(x), partial(self_attention, self.attn1))
+        h = dfa.select(self.norm1(x))
+        x = x + dfa.merge("audio1", self_attention(self.attn1, h, dfa.face_tokens))
         h = self.norm2(x)
-        said = torch.zeros_like(x)
+        out = torch.zeros_like(x)
         for k, (region, weight) in enumerate(zip(REGIONS, weights, strict=True)):
             attention = self.get_submodule(f"attn2_{k}")
             convolve = self.get_submodule(f"zero_conv_{region}")
-            masked = attention(h, heard[k]) * masks[:, k, :, None]
-            said = said + weight * convolve(masked.transpose(1, 2)[..., None])[..., 0].transpose(
-                1, 2
-            )
-        x = x + said
-        out: Tensor = x + self.ff(self.norm3(x))
-        return out
+            masked = attention(h, audio_kv[k]) * masks[:, k, :, None]
+            mixed = convolve(masked.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
+            out = out + weight * mixed
+        x = x + out
+        added: Tensor = self.ff(self.norm3(x))
+        return x + added
 
 
-class MaskedAudioModule(Wrapped):
-    """An ``MaskedAudioBlock`` inside its wrapping."""
+class MaskedAudioModule(TokenTransformer):
+    """A ``MaskedAudioBlock`` on maps."""
 
     def __init__(self, channels: int, inner: int, heads: int, audio: int, groups: int) -> None:
         super().__init__(channels, inner, MaskedAudioBlock(inner, heads, audio), groups)
 
     @property
     def block(self) -> MaskedAudioBlock:
-        """The one block."""
+        """The only block."""
         block = self.transformer_blocks[0]
         assert isinstance(block, MaskedAudioBlock)
         return block
@@ -92,11 +89,11 @@ class MaskedAudioModule(Wrapped):
     def forward(
         self,
         x: Tensor,
-        heard: Heard,
+        audio_kv: AudioKV,
         masks: Tensor,
         weights: tuple[float, ...],
         *,
-        focus: Focus = EVERYWHERE,
+        dfa: ForegroundAttention = FULL_ATTENTION,
     ) -> Tensor:
         """Maps [N, C, H, W] -> the same shape; see ``MaskedAudioBlock``."""
-        return self.leave(self.block(self.enter(x), heard, masks, weights, focus=focus), x)
+        return self.to_map(self.block(self.to_tokens(x), audio_kv, masks, weights, dfa=dfa), x)

@@ -1,95 +1,57 @@
-"""Hallo as the sampler drives it, and what a chunk reads once before its steps."""
+"""Hallo's conditioning: reference, motion frames, face, audio, masks and face region."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from models.hallo.unet import HalloCall, HalloUNet
-from models.lightning.focus import Focus
+from models.hallo.audio_module import AudioKV
+from models.lightning import pytree
 from models.nn.attention import KeyValue
-from models.sd15.cfg import SD15Conditioning, SD15Denoiser
-from models.sd15.reference_bank import read_reference_features, split_motion_frames
-from models.sd15.reference_net import ReferenceNet
-from models.spec import DiffusionSpec
+from models.sd15.cfg import SD15Conditioning
+from models.sd15.reference_net import reference_row_index
 
 
-class HalloDenoiser(SD15Denoiser):
-    """The denoiser with guidance.
+@pytree.register
+@dataclass(frozen=True, kw_only=True)
+class HalloConditioning(SD15Conditioning):
+    """Everything but the latents that a call needs, for B chunks of F frames.
 
-    Parts of its conditions: bank, past, face and audio by path; masks, region.
-
-    Args:
-        weights: of what is heard in background, face and lips.
+    Attributes:
+        reference_kv: keys and values of the portrait of all branches, [num_branches * B, ...].
+        motion_frames: maps [num_branches * B, n, C, H, W] by path of the motion module.
+        face_kv: keys and values of the face embedding of all rows, by path of the transformer.
+        audio_kv: keys and values of the audio of all rows, by path of the audio module.
+        masks: of background, face and lips [num_branches * B, 3, L] at each level.
+        region: the located face region [num_branches * B, C, H, W], added to conv_in.
+        audio_weights: of the audio attention in background, face and lips.
     """
 
-    network: HalloUNet
+    motion_frames: Mapping[str, Tensor]
+    face_kv: Mapping[str, KeyValue]
+    audio_kv: Mapping[str, AudioKV]
+    masks: tuple[Tensor, ...]
+    region: Tensor
+    audio_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
 
-    def __init__(
-        self,
-        spec: DiffusionSpec,
-        network: HalloUNet,
-        guidance: float,
-        weights: tuple[float, ...] = (1.0, 1.0, 1.0),
-        without_reference: Collection[str] = (),
-    ) -> None:
-        super().__init__(spec, network, guidance, without_reference)
-        self.weights = weights
+    def reference_rows(self, device: torch.device) -> Tensor:
+        """See ``reference_row_index``."""
+        clips = len(self.identity_ids)
+        return reference_row_index(self.num_branches, clips, self.frames, device)
 
-    def call(self, cond: SD15Conditioning, focus: Focus) -> HalloCall:
-        """What the network's hooks need for one call."""
-        parts = cond.parts
-        clips = len(parts["region"]) // cond.num_branches
-        return HalloCall(
-            cond.frames,
-            cond.num_branches,
-            parts["bank"],
-            parts["past"],
-            parts["face"],
-            parts["audio"],
-            parts["masks"],
-            parts["region"],
-            self.weights,
-            plain=(cond.num_branches - 1) * clips * cond.frames,
-            focus=focus,
-            without_reference=self.without_reference,
+    def for_light_steps(self) -> Self:
+        """What the last layer's modules need."""
+        attention = self.last_layer.path("attentions")
+        audio = self.last_layer.path("audio_modules")
+        motion = self.last_layer.path("motion_modules")
+        return replace(
+            self,
+            reference_kv={attention: self.reference_kv[attention]},
+            motion_frames={motion: self.motion_frames[motion]},
+            face_kv={attention: self.face_kv[attention]},
+            audio_kv={audio: self.audio_kv[audio]},
         )
-
-
-class ChunkReference(NamedTuple):
-    """What pictures give a chunk, by path: keys and values of the portrait, maps of the past."""
-
-    bank: dict[str, KeyValue]
-    past: dict[str, Tensor]
-
-
-def read_chunk_reference(
-    network: HalloUNet,
-    reference: ReferenceNet,
-    latents: Tensor,
-    faces: Tensor,
-    *,
-    half_bank: bool = False,
-) -> ChunkReference:
-    """Read the portrait and the motion frames, once for a chunk.
-
-    Args:
-        latents: of the portrait, then of n motion frames [1 + n, 4, H, W].
-        faces: face tokens of each half [num_branches, M, D].
-        half_bank: round what is recorded to half precision, as the published code does whatever
-            the networks compute in.
-    """
-    bank: Mapping[str, Tensor] = read_reference_features(reference, latents, faces).bank
-    if half_bank:
-        bank = {path: seen.half().to(seen.dtype) for path, seen in bank.items()}
-    height, width = latents.shape[2:]
-    pictures, past = split_motion_frames(network, bank, len(faces), (height, width))
-    return ChunkReference(network.read_bank(pictures), past)
-
-
-def zeros_for_uncond(conditional: Tensor, num_branches: int) -> Tensor:
-    """[1, ...] -> [num_branches, ...]: zeros for the unconditional half (published behaviour)."""
-    return torch.cat([torch.zeros_like(conditional)] * (num_branches - 1) + [conditional])

@@ -8,8 +8,7 @@ from typing import Any
 from torch import nn
 
 from models.hallo.unet import HalloLayers, HalloUNet
-from models.sd15.encoders import AudioProj, ImageProj
-from models.sd15.face_locator import FaceLocator
+from models.sd15.encoders import AudioProj, FaceLocator, ImageProj
 from models.sd15.reference_net import ReferenceNet
 from models.sd15.unet import unet_spec
 

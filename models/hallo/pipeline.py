@@ -1,11 +1,10 @@
-"""Hallo as the façade drives it: a portrait to an identity, speech to conditions, to frames."""
+"""Hallo pipeline: encodes the portrait, builds per-chunk conditioning, decodes frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.audio.wav2vec2 import Wav2VecFeatures
-from models.hallo.conditioning import HalloDenoiser, read_chunk_reference, zeros_for_uncond
+from models.hallo.conditioning import HalloConditioning
 from models.hallo.preprocess import HalloPortrait, prepare_hallo_portrait
-from models.hallo.unet import HalloUNet
-from models.lightning.dfa import token_indices
+from models.hallo.unet import HalloDenoiser, HalloUNet, read_chunk_reference
+from models.lightning.dfa import FaceTokens, token_indices
 from models.nn.attention import KeyValue
 from models.options import ModelOptions
-from models.sd15.cfg import SD15Conditioning
+from models.sd15.cfg import zeros_for_uncond
 from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
 from models.sd15.preprocess import FaceEmbedder, detect_landmarks, load_face_embedder
@@ -30,33 +29,34 @@ FACE = 1  # of the masks: background, face, lips
 
 @dataclass(frozen=True)
 class HalloIdentity:
-    """What is static for one portrait, of both guidance halves where it is doubled.
+    """What is static for one portrait, of all guidance branches where they differ.
 
     Attributes:
         key: of its content.
         latent: [1, 4, H, W].
-        faces: face tokens [num_branches, M, D]; seen: their keys and values of all rows, by path.
+        faces: face embedding tokens [num_branches, M, D].
+        face_kv: their keys and values of all rows, by path of the transformer.
         region: the located face [num_branches, C, H, W]; masks: [num_branches, 3, L] at each level.
-        foreground: face tokens' indices [1, K].
+        face_tokens: where the face is.
     """
 
     key: str
     latent: Tensor
     faces: Tensor
-    seen: Mapping[str, KeyValue]
+    face_kv: Mapping[str, KeyValue]
     region: Tensor
     masks: tuple[Tensor, ...]
-    foreground: Tensor
+    face_tokens: FaceTokens
 
 
-class HalloPipeline(SD15Pipeline):
+class HalloPipeline(SD15Pipeline[HalloIdentity, SD15Stream[HalloIdentity], HalloConditioning]):
     """Networks with their weights; implements ``models.pipeline.Pipeline``."""
 
-    spec: SD15Spec
     backbone: HalloDenoiser
+    stream_type = SD15Stream[HalloIdentity]
 
     def __init__(
-        self, spec: SD15Spec, networks: Mapping[str, nn.Module], vectors: FaceEmbedder
+        self, spec: SD15Spec, networks: Mapping[str, nn.Module], embedder: FaceEmbedder
     ) -> None:
         denoiser, reference = networks["denoising_unet"], networks["reference_unet"]
         assert isinstance(denoiser, HalloUNet) and isinstance(reference, ReferenceNet)
@@ -65,7 +65,7 @@ class HalloPipeline(SD15Pipeline):
         )
         features = Wav2VecFeatures(networks["wav2vec"], spec.fps)
         super().__init__(spec, backbone, networks["vae"], features)
-        self.reference, self.vectors = reference, vectors
+        self.reference, self.embedder = reference, embedder
         self.image, self.audio = networks["imageproj"], networks["audioproj"]
         self.locator = networks["face_locator"]
 
@@ -77,55 +77,56 @@ class HalloPipeline(SD15Pipeline):
             PortraitError: the picture cannot be used.
         """
         prepared = prepare_hallo_portrait(picture, detect_landmarks(picture), self.size[0])
-        face = torch.from_numpy(self.vectors.vector(picture))[None]
+        face = torch.from_numpy(self.embedder.embed(picture))[None]
         return self.identity_from_tensors(identity_key(picture), prepared, face)
 
     @torch.inference_mode()
     def identity_from_tensors(
         self, key: str, prepared: HalloPortrait, face: Tensor
     ) -> HalloIdentity:
-        """From a prepared portrait and its face vector [1, D]."""
-        face = self.here(face)
+        """From a prepared portrait and its face embedding [1, D]."""
+        face = self.to_denoiser(face)
         faces = torch.cat([self.image(torch.zeros_like(face)), self.image(face)])
         num_branches = self.backbone.num_branches
-        region = self.locator(self.here(prepared.region[None]))
-        masks = tuple(self.here(level).expand(num_branches, -1, -1) for level in prepared.masks)
+        region = self.locator(self.to_denoiser(prepared.region[None]))
+        masks = tuple(
+            self.to_denoiser(level).expand(num_branches, -1, -1) for level in prepared.masks
+        )
         _, height, width = self.spec.latent
         face_map = prepared.masks[0][FACE:].amax(0).view(height, width)
         return HalloIdentity(
             key,
-            self.here(self.vae.encode(prepared.pixels[None])),
+            self.to_denoiser(self.vae.encode(prepared.pixels[None])),
             faces,
-            self.backbone.network.see_face(faces, self.spec.chunk_frames),
+            self.backbone.network.project_face(faces, self.spec.chunk_frames),
             zeros_for_uncond(region, num_branches),
             masks,
-            token_indices(face_map, multiple=1).to(self.device),
+            FaceTokens(token_indices(face_map, multiple=1).to(self.device)),
         )
 
     @torch.inference_mode()
     def prepare_conditioning(
-        self, stream: SD15Stream, audio: NDArray[np.float32]
-    ) -> SD15Conditioning:
-        """Conditions of the stream's next chunk; advances its speech.
+        self, stream: SD15Stream[HalloIdentity], audio: NDArray[np.float32]
+    ) -> HalloConditioning:
+        """Conditioning of the stream's next chunk; advances its speech.
 
         Raises:
             AudioError: the audio cannot be used; the stream is then as it was.
         """
-        identity: HalloIdentity = stream.identity
-        net, num_branches = self.backbone.network, self.backbone.num_branches
-        tokens = self.audio(self.here(stream.speech.next(audio)[None]))
-        pictures = read_chunk_reference(
-            net, self.reference, self.seen(stream, identity.latent), identity.faces
+        identity, backbone = stream.identity, self.backbone
+        tokens = self.audio(self.to_denoiser(stream.speech.next(audio)[None]))
+        latents = self.encode_pictures(stream, identity.latent)
+        return backbone.conditioning(
+            identity.key,
+            identity.face_tokens,
+            pictures=read_chunk_reference(
+                backbone.network, self.reference, latents, identity.faces
+            ),
+            face_kv=identity.face_kv,
+            audio=zeros_for_uncond(tokens, backbone.num_branches).flatten(0, 1),
+            masks=identity.masks,
+            region=identity.region,
         )
-        parts: dict[str, Any] = {
-            "bank": pictures.bank,
-            "past": pictures.past,
-            "face": identity.seen,
-            "audio": net.hear(zeros_for_uncond(tokens, num_branches).flatten(0, 1)),
-            "masks": identity.masks,
-            "region": identity.region,
-        }
-        return self.backbone.condition(identity.key, identity.foreground, parts)
 
 
 def make(
@@ -136,7 +137,7 @@ def make(
     folder: Path | None,
     small: bool,
 ) -> HalloPipeline:
-    """The family around networks with values; ``small``: of other sizes than the published."""
+    """The pipeline around loaded networks; ``small``: of other sizes than the published."""
     size = networks["imageproj"].get_submodule("proj").in_features
     assert isinstance(size, int)
     return HalloPipeline(spec, networks, load_face_embedder(folder, size, small=small))

@@ -15,16 +15,16 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from models.face.landmarks import FACE_OVAL
+from models.sd15.preprocess import FACE_RATIO, rectangle, resized
 
 LIPS = (
     *(61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
     *(146, 91, 181, 84, 17, 314, 405, 321, 375),
 )
-FACE_RATIO, LIP_RATIO = 1.2, 2.0
+LIP_RATIO = 2.0
 GRID = 64  # side that masks are blurred at
 FACE_BLUR, LIP_BLUR = 51, 31
 LEVELS = 4
@@ -59,28 +59,10 @@ def prepare_hallo_portrait(
     """RGB uint8 [H, W, 3] and landmarks [N >= 468, 2] in pixels -> what Hallo needs at ``size``."""
     face = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
     lips = rectangle(points[list(LIPS)], picture.shape[:2], LIP_RATIO)
-    parts = separate(blurred(face, FACE_BLUR), blurred(lips, LIP_BLUR))
+    masks = separate(blurred(face, FACE_BLUR), blurred(lips, LIP_BLUR))
     pixels = torch.from_numpy(resized(picture, size)).permute(2, 0, 1).float() / 255
     region = torch.from_numpy(region_of(face, size)).permute(2, 0, 1).float() / 255
-    return HalloPortrait((pixels - 0.5) / 0.5, region, levels(parts, size))
-
-
-def rectangle(points: NDArray[np.floating], shape: tuple[int, int], ratio: float) -> Pixels:
-    """A filled rectangle [H, W], 0 or 255, around points [N, 2], grown by ``ratio``."""
-    rounded = np.round(points).astype(int)
-    sides = []
-    for low, high, limit in zip(rounded.min(0), rounded.max(0), shape[::-1], strict=True):
-        middle, half = (high + low) // 2, (high - low) * ratio // 2
-        begin, end = middle - half, middle + half
-        if begin < 0:
-            begin, end = 0, end - begin
-        if end > limit:
-            begin, end = begin - (end - limit), limit
-        sides.append((round(begin), round(end)))
-    (left, right), (top, bottom) = sides
-    mask: Pixels = np.zeros(shape, np.uint8)
-    mask[max(top, 0) : bottom, max(left, 0) : right] = 255
-    return mask
+    return HalloPortrait((pixels - 0.5) / 0.5, region, levels(masks, size))
 
 
 def blurred(mask: Pixels, kernel: int) -> Pixels:
@@ -93,9 +75,9 @@ def blurred(mask: Pixels, kernel: int) -> Pixels:
 
 def separate(face: Pixels, lips: Pixels) -> Masks:
     """Blurred face and lips -> background, face without lips, lips."""
-    rest = 255 * (1 - face.astype(np.float64) / 255)
+    background = 255 * (1 - face.astype(np.float64) / 255)
     without = np.asarray(cv2.subtract(face, lips), np.uint8)
-    return Masks(rest.astype(np.uint8), without, lips)
+    return Masks(background.astype(np.uint8), without, lips)
 
 
 def levels(masks: Masks, size: int) -> tuple[Tensor, ...]:
@@ -111,9 +93,3 @@ def levels(masks: Masks, size: int) -> tuple[Tensor, ...]:
 def region_of(face: Pixels, size: int) -> Pixels:
     """The face's rectangle as a picture [size, size, 3]."""
     return np.repeat(resized(face, size)[..., None], 3, axis=2)
-
-
-def resized(picture: Pixels, side: int) -> Pixels:
-    """To a square, bilinear and antialiased; the aspect is not kept (as published)."""
-    image = Image.fromarray(picture).resize((side, side), Image.Resampling.BILINEAR)
-    return np.array(image, np.uint8)

@@ -1,25 +1,29 @@
 """Hallo's denoiser on the shared UNet.
 
-Where it differs from its kin: after each spatial transformer an audio module with masks for
-background, face and lips; motion modules see two motion frames in front of the chunk; the located
-face region is added to conv_in. Motion modules at the level without attention have weights and are
-never run (published behaviour).
+Its own: after each spatial transformer an audio module with masks for background, face and lips;
+motion modules see two motion frames in front of the chunk; the located face region is added to
+conv_in. Motion modules at the level without attention have weights and are never run (published
+behaviour).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from models.hallo.audio_module import Heard, MaskedAudioModule
-from models.lightning.focus import EVERYWHERE, Focus
+from models.hallo.audio_module import AudioKV, MaskedAudioModule
+from models.hallo.conditioning import HalloConditioning
+from models.lightning.dfa import FaceTokens
 from models.nn.attention import KeyValue
-from models.sd15.attention import Reads, ReferenceKV, SpatialTransformer
+from models.sd15.attention import SpatialTransformer
+from models.sd15.cfg import CallContext, SD15Denoiser
 from models.sd15.motion_module import MotionModule
-from models.sd15.reference_bank import reference_row_index
+from models.sd15.reference_net import ReferenceNet, read_reference_features, split_motion_frames
 from models.sd15.unet import LayerInfo, UNet, UNetSpec
+from models.spec import DiffusionSpec
 
 
 @dataclass(frozen=True)
@@ -32,128 +36,166 @@ class HalloLayers:
     motion_heads: int
     motion_length: int
 
-    def attention(self, place: LayerInfo) -> nn.Module | None:
+    def attention(self, layer: LayerInfo) -> nn.Module | None:
         """With cross-attention to face tokens."""
-        if not place.attends:
+        if not layer.has_attention:
             return None
         spec = self.spec
         return SpatialTransformer(
-            place.channels, spec.heads, self.face_channels, groups=spec.groups
+            layer.channels, spec.heads, self.face_channels, groups=spec.groups
         )
 
-    def audio(self, place: LayerInfo) -> nn.Module | None:
+    def audio(self, layer: LayerInfo) -> nn.Module | None:
         """Of the width that the block's input gives (published behaviour)."""
-        if not place.attends:
+        if not layer.has_attention:
             return None
         spec = self.spec
         return MaskedAudioModule(
-            place.channels, place.inner, spec.heads, self.audio_channels, spec.groups
+            layer.channels, layer.inner, spec.heads, self.audio_channels, spec.groups
         )
 
-    def motion(self, place: LayerInfo) -> nn.Module | None:
-        """At every place, run or not."""
-        return MotionModule(place.channels, self.motion_heads, self.motion_length)
+    def motion(self, layer: LayerInfo) -> nn.Module | None:
+        """At every layer, run or not."""
+        return MotionModule(layer.channels, self.motion_heads, self.motion_length)
 
 
-@dataclass
-class HalloCall:
-    """What one call needs beside latents and time, for B clips of F frames.
+class HalloUNet(UNet[CallContext[HalloConditioning]]):
+    """The denoising UNet."""
 
-    Rows are [num_branches, B, F]; banks and past maps hold all halves, [num_branches * B].
+    def __init__(self, factory: HalloLayers) -> None:
+        super().__init__(factory.spec, factory)
 
-    Attributes:
-        frames: F; num_branches: 2 with guidance (unconditional rows first), else 1.
-        bank: keys and values of the portrait, by path of the transformer.
-        past: maps of the motion frames [num_branches * B, n, C, H, W], by motion module path.
-        face: keys and values of the face tokens of all rows, by path of the transformer.
-        audio: keys and values of the sound of all rows, by path of the audio module.
-        masks: of background, face and lips [num_branches * B, 3, L] at each level.
-        region: the located face region [num_branches * B, C, H, W], added to conv_in.
-        weights: of background, face and lips.
-        plain: the first so many rows read no reference.
-        focus: where the last layer's attention runs.
-        without_reference: paths of transformers that do not read the reference.
-    """
-
-    frames: int
-    num_branches: int
-    bank: Mapping[str, KeyValue]
-    past: Mapping[str, Tensor]
-    face: Mapping[str, KeyValue]
-    audio: Mapping[str, Heard]
-    masks: tuple[Tensor, ...]
-    region: Tensor
-    weights: tuple[float, ...] = (1.0, 1.0, 1.0)
-    plain: int = 0
-    focus: Focus = field(default_factory=Focus)
-    without_reference: frozenset[str] = frozenset()
-
-    def reading(self, path: str) -> Reads | None:
-        """What a transformer reads; None if it does not."""
-        if path in self.without_reference:
-            return None
-        return ReferenceKV(self.bank[path], self.rows()[self.plain :], self.plain)
-
-    def rows(self) -> Tensor:
-        """Which entry of the bank each row reads, int64 [N]."""
-        clips = len(self.region) // self.num_branches
-        return reference_row_index(self.num_branches, clips, self.frames, self.region.device)
-
-
-class HalloUNet(UNet):
-    """The denoiser."""
-
-    def __init__(self, parts: HalloLayers) -> None:
-        super().__init__(parts.spec, parts)
-
-    def first(self, x: Tensor, call: HalloCall) -> Tensor:
+    def input_features(self, x: Tensor, context: CallContext[HalloConditioning]) -> Tensor:
         """conv_in, and the located region in every frame."""
-        out: Tensor = self.conv_in(x) + call.region.repeat_interleave(call.frames, 0)
+        cond = context.cond
+        out: Tensor = self.conv_in(x) + cond.region.repeat_interleave(cond.frames, 0)
         return out
 
-    def after_resnet(self, place: LayerInfo, x: Tensor, call: HalloCall) -> Tensor:
+    def apply_attention(
+        self, layer: LayerInfo, x: Tensor, context: CallContext[HalloConditioning]
+    ) -> Tensor:
         """Transformer, audio and motion where there is attention, else nothing."""
-        if not place.attends:
+        if not layer.has_attention:
             return x
-        focus = call.focus if place.last else EVERYWHERE
-        path = place.path("attentions")
-        x = self.spatial(path)(x, call.reading(path), call.face[path], focus=focus)
-        path = place.path("audio_modules")
-        masks = call.masks[place.level].repeat_interleave(call.frames, 0)
-        x = self.sound(path)(x, call.audio[path], masks, call.weights, focus=focus)
-        path = place.path("motion_modules")
-        out: Tensor = self.get_submodule(path)(x, call.frames, call.past[path], focus=focus)
+        cond, dfa = context.cond, context.dfa_at(layer)
+        path = layer.path("attentions")
+        x = self.transformer(path)(x, cond.reference(path), cond.face_kv[path], dfa=dfa)
+        path = layer.path("audio_modules")
+        masks = cond.masks[layer.level].repeat_interleave(cond.frames, 0)
+        x = self.audio_module(path)(x, cond.audio_kv[path], masks, cond.audio_weights, dfa=dfa)
+        path = layer.path("motion_modules")
+        motion = self.get_submodule(path)
+        out: Tensor = motion(x, cond.frames, cond.motion_frames[path], dfa=dfa)
         return out
 
-    def read_bank(self, pictures: Mapping[str, Tensor]) -> dict[str, KeyValue]:
+    def project_reference(self, features: Mapping[str, Tensor]) -> dict[str, KeyValue]:
         """Portrait tokens [num_branches * B, L, C] -> keys and values, once a chunk."""
-        return {path: self.spatial(path).block.attn1.project(n) for path, n in pictures.items()}
+        return {path: self.transformer(path).block.attn1.project(x) for path, x in features.items()}
 
-    def see_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
-        """Face tokens [num_branches * B, M, D] -> keys and values of all rows, once an identity."""
+    def project_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
+        """Face embedding tokens [num_branches * B, M, D] -> keys and values of all rows, once an
+        identity."""
         found = {}
-        for place in self.places():
-            if place.attends:
-                attention = self.spatial(place.path("attentions")).block.attn2
-                assert attention is not None
-                kv = attention.project(tokens)
-                rows = KeyValue(*(part.repeat_interleave(frames, 0) for part in kv))
-                found[place.path("attentions")] = rows
+        for path in self._paths("attentions"):
+            kv = self.transformer(path).cross_attention.project(tokens)
+            found[path] = KeyValue(*(part.repeat_interleave(frames, 0) for part in kv))
         return found
 
-    def hear(self, audio: Tensor) -> dict[str, Heard]:
+    def project_audio(self, tokens: Tensor) -> dict[str, AudioKV]:
         """Audio tokens of all rows [N, M, D] -> keys and values by path, once a chunk."""
-        paths = [place.path("audio_modules") for place in self.places() if place.attends]
-        return {path: self.sound(path).block.hear(audio) for path in paths}
+        paths = self._paths("audio_modules")
+        return {path: self.audio_module(path).block.project(tokens) for path in paths}
 
-    def spatial(self, path: str) -> SpatialTransformer:
+    def transformer(self, path: str) -> SpatialTransformer:
         """The spatial transformer at ``path``."""
         module = self.get_submodule(path)
         assert isinstance(module, SpatialTransformer)
         return module
 
-    def sound(self, path: str) -> MaskedAudioModule:
+    def audio_module(self, path: str) -> MaskedAudioModule:
         """The audio module at ``path``."""
         module = self.get_submodule(path)
         assert isinstance(module, MaskedAudioModule)
         return module
+
+    def _paths(self, kind: str) -> list[str]:
+        return [layer.path(kind) for layer in self.layers() if layer.has_attention]
+
+
+class ChunkReference(NamedTuple):
+    """What pictures give a chunk, by path: keys and values of the portrait, motion frames' maps."""
+
+    reference_kv: dict[str, KeyValue]
+    motion_frames: dict[str, Tensor]
+
+
+def read_chunk_reference(
+    network: HalloUNet,
+    reference: ReferenceNet,
+    latents: Tensor,
+    faces: Tensor,
+    *,
+    half_precision: bool = False,
+) -> ChunkReference:
+    """Read the portrait and the motion frames, once for a chunk.
+
+    Args:
+        latents: of the portrait, then of n motion frames [1 + n, 4, H, W].
+        faces: face embedding tokens of each branch [num_branches, M, D].
+        half_precision: round the features to half precision, as the published code does whatever
+            the networks compute in.
+    """
+    features = read_reference_features(reference, latents, faces)
+    if half_precision:
+        features = {path: x.half().to(x.dtype) for path, x in features.items()}
+    height, width = latents.shape[2:]
+    portrait, motion_frames = split_motion_frames(network, features, len(faces), (height, width))
+    return ChunkReference(network.project_reference(portrait), motion_frames)
+
+
+class HalloDenoiser(SD15Denoiser[HalloConditioning]):
+    """The UNet with guidance, as the sampler calls it.
+
+    Args:
+        audio_weights: of the audio attention in background, face and lips.
+    """
+
+    network: HalloUNet
+
+    def __init__(
+        self,
+        spec: DiffusionSpec,
+        network: HalloUNet,
+        guidance: float,
+        audio_weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+        without_reference: Collection[str] = (),
+    ) -> None:
+        super().__init__(spec, network, guidance, without_reference)
+        self.audio_weights = audio_weights
+
+    def conditioning(
+        self,
+        identity_id: str,
+        face_tokens: FaceTokens | None,
+        *,
+        pictures: ChunkReference,
+        face_kv: Mapping[str, KeyValue],
+        audio: Tensor,
+        masks: tuple[Tensor, ...],
+        region: Tensor,
+    ) -> HalloConditioning:
+        """The conditioning of one chunk; ``audio`` are the tokens of all rows [N, M, D]."""
+        return HalloConditioning(
+            identity_ids=(identity_id,),
+            face_tokens=face_tokens,
+            frames=self.spec.chunk_frames,
+            num_branches=self.num_branches,
+            last_layer=self.network.last_layer(),
+            reference_kv=pictures.reference_kv,
+            motion_frames=pictures.motion_frames,
+            face_kv=face_kv,
+            audio_kv=self.network.project_audio(audio),
+            masks=masks,
+            region=region,
+            audio_weights=self.audio_weights,
+        )

@@ -3,49 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from models.errors import CacheError
+from models.lightning import pytree
 
 
+@pytree.register
 @dataclass(frozen=True)
 class FeatureCache:
     """What a key step leaves for the light steps that follow it.
 
-    Rows are folded frames; with guidance the unconditional rows of the whole batch come first.
+    N = num_branches * B * F; with guidance the unconditional rows of the whole batch come first.
 
     Attributes:
-        hidden: f_U31, hidden state entering the last layer U32, [num_branches * B * F, C, H, W].
-        background: U32's attention outputs at every token, [num_branches * B * F, H * W, C],
-            by name; None when the sampler asked for no foreground attention.
+        hidden: f_U31, hidden state entering the last layer U32, [N, C, H, W].
+        background: U32's attention outputs at every token, [N, H * W, C], by module name; None
+            when the sampler asked for no foreground attention.
         identity_ids: content keys of the identities in the batch, in order.
         num_branches: 2 with guidance, else 1.
-        carried: what else the last layer takes from deeper ones, by name; rows as of ``hidden``.
+        extra: what else the last layer takes from deeper ones, by name; first axis N.
+        step: number of the key step.
     """
 
     hidden: Tensor
     background: Mapping[str, Tensor] | None
     identity_ids: tuple[str, ...]
     num_branches: int = 1
-    carried: Mapping[str, Tensor] = field(default_factory=dict)
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    step: int = 0
 
     def repeat(self, n: int) -> FeatureCache:
         """The same cache for n light steps in one batch, in the same memory layout."""
         if n == 1:
             return self
-        background = None
-        if self.background is not None:
-            background = {name: self._tiled(kept, n) for name, kept in self.background.items()}
-        carried = {name: self._tiled(kept, n) for name, kept in self.carried.items()}
-        hidden = self._tiled(self.hidden, n)
-        return FeatureCache(hidden, background, self.identity_ids * n, self.num_branches, carried)
 
-    def _tiled(self, rows: Tensor, n: int) -> Tensor:
-        """Rows of the batch n times over, within each half."""
-        return torch.cat([half for half in rows.chunk(self.num_branches) for _ in range(n)])
+        def tile(rows: Tensor) -> Tensor:
+            branches = rows.chunk(self.num_branches)
+            return torch.cat([branch for branch in branches for _ in range(n)])
+
+        return replace(pytree.map_tensors(tile, self), identity_ids=self.identity_ids * n)
 
     def check(self, identity_ids: Sequence[str], z: Tensor) -> None:
         """Refuse a cache made for other identities or another shape of latents [B, C, F, H, W].
@@ -59,11 +59,11 @@ class FeatureCache:
                 f" {tuple(identity_ids)}; run a key step first",
                 code="stale_cache",
             )
-        frames, cells = self.num_branches * z.shape[0] * z.shape[2], z.shape[3:]
-        if self.hidden.shape[0] != frames or self.hidden.shape[2:] != cells:
+        frames, size = self.num_branches * z.shape[0] * z.shape[2], z.shape[3:]
+        if self.hidden.shape[0] != frames or self.hidden.shape[2:] != size:
             raise CacheError(
                 f"the cache holds hidden states {tuple(self.hidden.shape)}, latents are"
-                f" {tuple(z.shape)}: expected {frames} frames of {tuple(cells)} cells;"
+                f" {tuple(z.shape)}: expected {frames} frames of {tuple(size)} latent pixels;"
                 " run a key step first",
                 code="stale_cache",
             )

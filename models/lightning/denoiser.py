@@ -1,48 +1,67 @@
-"""What the sampler and the façade need from a backbone, and the seam between the two."""
+"""What the sampler needs of a network: a full step that caches, a light step that reads it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, Self, TypeVar
 
 from torch import Tensor
 
 from models.lightning.cache import FeatureCache
-from models.spec import DiffusionSpec
+from models.lightning.dfa import FaceTokens
 
 
 class Conditioning(Protocol):
     """Everything but the latents that a network call needs, for a batch of B chunks."""
 
-    identity_ids: tuple[str, ...]
-    foreground: Tensor | None
-
-    def repeat(self, n: int) -> Conditioning:
-        """For n light steps in one batch: the whole batch, n times over."""
+    @property
+    def identity_ids(self) -> tuple[str, ...]:
+        """Content keys of the identities, in batch order."""
         ...
-
-
-class Denoiser(Protocol):
-    """One network family. ``C`` is its own condition type; latents are [B, C, F, H, W]."""
 
     @property
-    def spec(self) -> DiffusionSpec:
-        """The row that describes the network."""
+    def face_tokens(self) -> FaceTokens | None:
+        """Where the face is; None where that is not known."""
         ...
 
-    def full(
-        self, z: Tensor, t: Tensor, cond: Any, *, keep: bool = ...
-    ) -> tuple[Tensor, FeatureCache]:
-        """The whole network: v-prediction like ``z`` and the cache for light steps.
+    def repeat(self, n: int) -> Self:
+        """What n light steps in one batch need: the whole batch, n times over."""
+        ...
 
-        ``t`` are training steps [B]; ``keep`` also caches the background's attention outputs.
+
+C = TypeVar("C", bound=Conditioning)
+
+
+class Denoiser(Protocol[C]):
+    """A network with the two entries that the sampler calls; latents are [B, C, F, H, W].
+
+    ``C`` is the network's own conditioning type. Both entries are given the time ``t`` that the
+    network embeds, [B], and the number of the step in the plan, counted from 0.
+    """
+
+    def full(
+        self, z: Tensor, t: Tensor, cond: C, *, step: int, keep: bool
+    ) -> tuple[Tensor, FeatureCache]:
+        """Key step: the prediction, like ``z``, and the cache for the light steps after it.
+
+        Args:
+            keep: also cache the last layer's attention outputs, for foreground attention.
         """
         ...
 
-    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: Any) -> Tensor:
-        """Only conv_in, the last layer and the output convolution, from a cached hidden state."""
+    def light(
+        self, cache: FeatureCache, z: Tensor, t: Tensor, cond: C, *, step: int | Sequence[int]
+    ) -> Tensor:
+        """Light step: conv_in, the last layer and the head, from the cached features.
+
+        Args:
+            step: where n steps run in one batch [n * B, C, F, H, W], the numbers of all of them.
+
+        Raises:
+            CacheError: the cache belongs to other identities or to another batch shape.
+        """
         ...
 
-    def collate(self, conditions: Sequence[Any]) -> Any:
-        """Conditions of single chunks -> the condition of their batch."""
+    def collate(self, conditionings: Sequence[C]) -> C:
+        """Join the conditioning of single chunks to that of their batch."""
         ...

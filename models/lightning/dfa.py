@@ -1,43 +1,90 @@
-"""Foreground attention (DFA): choose face tokens, put results back among cached background ones.
+"""Decoupled foreground attention (DFA): light steps attend over face tokens alone.
 
-arXiv 2509.00052, section on decoupled foreground attention; the mask comes from the portrait, the
-index tensors are made once per identity.
+arXiv 2509.00052, section on decoupled foreground attention. A key step runs attention over all
+tokens and caches the outputs of each attention module of the last layer; light steps run it over
+the face tokens, queries, keys and values, and put the results back among the cached outputs. The
+mask comes from the portrait; the index tensors are computed once per identity.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from models.lightning import pytree
 
+
+@pytree.register
 @dataclass(frozen=True)
 class FaceTokens:
-    """Which tokens are the face's.
+    """Which tokens are the face's, for B clips.
 
     Attributes:
-        index: [B, K], of B clips.
-        padding: where an index only repeats the one before it, so that clips of fewer face tokens
-            share a batch with others: bool [B, K]; None if it never does.
+        index: positions among the H * W tokens, int64 [B, K].
+        padding: entries that only repeat the one before, so that clips with fewer face tokens share
+            a batch with others, bool [B, K]; None if there are none.
     """
 
     index: Tensor
     padding: Tensor | None = None
 
-    def keys(self, rows: int, times: int = 1) -> Tensor | None:
-        """Which keys of ``rows`` folded frames count, bool [rows, 1, 1, times * K]; None: all.
+    def repeat(self, n: int) -> FaceTokens:
+        """The whole batch n times over."""
+        padding = None if self.padding is None else self.padding.repeat(n, 1)
+        return FaceTokens(self.index.repeat(n, 1), padding)
 
-        A key that stands twice would weigh twice in a softmax.
+    def key_mask(self, batch_frames: int, copies: int = 1) -> Tensor | None:
+        """Attention mask over keys, bool [batch_frames, 1, 1, copies * K]; None: all keys count.
+
+        A key that is listed twice would weigh twice in a softmax.
 
         Args:
-            times: how often the face's tokens stand in a row's keys.
+            batch_frames: N = B * F rows.
+            copies: how often the face tokens appear among the keys of a row.
         """
         if self.padding is None:
             return None
-        counts = ~self.padding.repeat_interleave(rows // len(self.padding), 0)
-        return counts.repeat(1, times)[:, None, None]
+        valid = ~self.padding.repeat_interleave(batch_frames // len(self.padding), 0)
+        return valid.repeat(1, copies)[:, None, None]
+
+
+@dataclass
+class ForegroundAttention:
+    """How the last layer's attention modules run in one network call.
+
+    Attributes:
+        face_tokens: where attention runs; None: over all tokens.
+        background: outputs [N, H * W, C] that the key step cached, by module name; needed
+            with ``face_tokens``.
+        keep: whether outputs are put into ``outputs``.
+        outputs: attention outputs of this call, by module name.
+    """
+
+    face_tokens: FaceTokens | None = None
+    background: Mapping[str, Tensor] = field(default_factory=dict)
+    keep: bool = False
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+
+    def select(self, tokens: Tensor) -> Tensor:
+        """The tokens that attention runs over: [N, L, C] -> [N, K, C], or all of them."""
+        if self.face_tokens is None:
+            return tokens
+        return select(tokens, self.face_tokens.index)
+
+    def merge(self, name: str, out: Tensor) -> Tensor:
+        """The attention output at every token [N, L, C], from the one at the selected tokens."""
+        if self.face_tokens is not None:
+            return merge(self.background[name], out, self.face_tokens.index)
+        if self.keep:
+            self.outputs[name] = out
+        return out
+
+
+FULL_ATTENTION = ForegroundAttention()
+"""Attention over all tokens, no outputs cached: every layer but the last."""
 
 
 def token_indices(mask: Tensor, *, threshold: float = 0.1, multiple: int = 16) -> Tensor:
@@ -53,53 +100,48 @@ def token_indices(mask: Tensor, *, threshold: float = 0.1, multiple: int = 16) -
     return torch.cat([chosen, chosen[-1:].expand(padding)])[None]
 
 
-def pad_and_stack(foregrounds: Sequence[Tensor | None]) -> Tensor | None:
-    """Foregrounds [B_i, K_i] of a batch of identities -> [sum B_i, max K_i]; None if one is None.
+def pad_and_stack(faces: Sequence[FaceTokens | None]) -> FaceTokens | None:
+    """Face tokens [B_i, K_i] of several clips -> [sum B_i, max K_i]; None if one of them is None.
 
-    Padding repeats the last index: attention treats query tokens one by one, so a repeated token
-    only writes the same result twice. Where face tokens are keys too, ``stack_padding`` says
-    which of them do not count.
+    Padding repeats the last index. For queries that is harmless: attention treats them one by one,
+    so a repeated token only writes the same result twice. Where face tokens are keys too,
+    ``padding`` masks them.
     """
-    present = [f for f in foregrounds if f is not None]
-    if len(present) != len(foregrounds):
+    known = [face for face in faces if face is not None]
+    if len(known) != len(faces):
         return None
-    longest = max(f.shape[1] for f in present)
-    padded = [torch.cat([f, f[:, -1:].expand(-1, longest - f.shape[1])], dim=1) for f in present]
-    return torch.cat(padded)
+    longest = max(face.index.shape[1] for face in known)
+    index = [
+        torch.cat([f.index, f.index[:, -1:].expand(-1, longest - f.index.shape[1])], dim=1)
+        for f in known
+    ]
+    if all(f.padding is None and f.index.shape[1] == longest for f in known):
+        return FaceTokens(torch.cat(index))
+    padding = []
+    for face in known:
+        own = face.padding
+        if own is None:
+            own = torch.zeros_like(face.index, dtype=torch.bool)
+        added = own.new_ones(len(own), longest - own.shape[1])
+        padding.append(torch.cat([own, added], dim=1))
+    return FaceTokens(torch.cat(index), torch.cat(padding))
 
 
-def stack_padding(faces: Sequence[FaceTokens]) -> Tensor | None:
-    """What ``pad_and_stack`` adds to these, and what was padding before: bool [sum B_i, max K_i].
-
-    None if nothing is.
-    """
-    longest = max(face.index.shape[1] for face in faces)
-    if all(f.padding is None and f.index.shape[1] == longest for f in faces):
-        return None
-    padded = []
-    for face in faces:
-        before = face.padding
-        if before is None:
-            before = torch.zeros_like(face.index, dtype=torch.bool)
-        added = before.new_ones(len(before), longest - before.shape[1])
-        padded.append(torch.cat([before, added], dim=1))
-    return torch.cat(padded)
+def select(tokens: Tensor, index: Tensor) -> Tensor:
+    """Tokens [B * F, L, C] at positions [B, K] -> [B * F, K, C]."""
+    if index.shape[0] == 1:
+        return tokens.index_select(1, index[0])
+    frames = tokens.shape[0] // index.shape[0]
+    by_row = index.repeat_interleave(frames, 0)[..., None]
+    return torch.take_along_dim(tokens, by_row, dim=1)
 
 
-def select(tokens: Tensor, foreground: Tensor) -> Tensor:
-    """Rows of [B * F, L, C] named by [B, K] -> [B * F, K, C]."""
-    if foreground.shape[0] == 1:
-        return tokens.index_select(1, foreground[0])
-    frames = tokens.shape[0] // foreground.shape[0]
-    index = foreground.repeat_interleave(frames, 0)[..., None]
-    return torch.take_along_dim(tokens, index, dim=1)
-
-
-def merge(background: Tensor, face: Tensor, foreground: Tensor) -> Tensor:
-    """A copy of ``background`` [B * F, L, C] with the rows ``foreground`` replaced by ``face``."""
+def merge(background: Tensor, face: Tensor, index: Tensor) -> Tensor:
+    """A copy of ``background`` [B * F, L, C] with the tokens at ``index`` [B, K] replaced by
+    ``face`` [B * F, K, C]."""
     out = background.clone()
-    if foreground.shape[0] == 1:
-        return out.index_copy_(1, foreground[0], face)
-    frames = background.shape[0] // foreground.shape[0]
-    index = foreground.repeat_interleave(frames, 0)[..., None].expand_as(face)
-    return out.scatter_(1, index, face)
+    if index.shape[0] == 1:
+        return out.index_copy_(1, index[0], face)
+    frames = background.shape[0] // index.shape[0]
+    by_row = index.repeat_interleave(frames, 0)[..., None].expand_as(face)
+    return out.scatter_(1, by_row, face)

@@ -6,74 +6,79 @@ The plain sampler is the plan in which every step is a key step; there is no sec
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from models.errors import PlanError
 from models.lightning.cache import FeatureCache
-from models.lightning.denoiser import Denoiser
+from models.lightning.denoiser import C, Denoiser
 from models.lightning.devices import DeviceReplica, predict_light_steps
-from models.lightning.estimate import ddim_step, estimate_inputs, predict_eps
 from models.lightning.plan import StepPlan
-from models.lightning.schedule import Amplitudes, make_trajectory
+from models.lightning.schedule import (
+    NoiseLevel,
+    ddim_step,
+    estimate_inputs,
+    make_trajectory,
+    predict_eps,
+)
 from models.spec import ScheduleSpec
 
 Observer = Callable[[int, Tensor, FeatureCache | None], None]
 
 
 class Group(NamedTuple):
-    """A key step that was run: what it predicted and cached, and the light steps that follow it."""
+    """A key step that was run: what it predicted and cached, and the light steps after it."""
 
     key: int
     lights: list[int]
-    x: Tensor
-    e: Tensor
-    cached: FeatureCache
+    x0: Tensor
+    eps: Tensor
+    cache: FeatureCache
 
 
 class Sampler:
-    """Runs one plan on one schedule; times and amplitudes of all steps are computed once.
+    """Runs one plan on one schedule; timesteps and noise levels are computed once.
 
     Args:
-        schedule: which times and amplitudes, and what networks predict.
+        schedule: which timesteps and levels, and what networks predict.
         plan: which steps are key steps.
-        lanes: devices that share the light steps of a group; none runs them in one batch where the
-            key steps run.
+        replicas: devices that share the light steps of a group; with none they run in one batch on
+            the device of the key steps.
 
     Raises:
-        PlanError: lanes with a plan whose light steps wait for each other.
+        PlanError: replicas with a plan whose light steps wait for each other.
     """
 
     def __init__(
-        self, schedule: ScheduleSpec, plan: StepPlan, *, lanes: Sequence[DeviceReplica] = ()
+        self, schedule: ScheduleSpec, plan: StepPlan, *, replicas: Sequence[DeviceReplica] = ()
     ) -> None:
-        if lanes and not plan.parallel:
+        if replicas and not plan.parallel:
             raise PlanError(
                 f"several devices need light steps that are predicted at once, got the plan {plan};"
                 " add +parallel to it",
                 code="bad_plan",
             )
-        self.plan, self.lanes = plan, tuple(lanes)
-        self.path = make_trajectory(schedule, plan.steps)
+        self.plan, self.replicas = plan, tuple(replicas)
+        self.trajectory = make_trajectory(schedule, plan.steps)
 
     @property
-    def times(self) -> tuple[float, ...]:
-        """What the network is told at each step."""
-        return self.path.times
+    def timesteps(self) -> tuple[float, ...]:
+        """What the network embeds at each step."""
+        return self.trajectory.timesteps
 
     @property
-    def amplitudes(self) -> list[Amplitudes]:
-        """(a, s) that each step's state is taken to have, then of what the last one leaves."""
-        return [*self.path.at, self.path.after[-1]]
+    def levels(self) -> list[NoiseLevel]:
+        """(alpha, sigma) that each step's state is taken to have, then of what the last leaves."""
+        return [*self.trajectory.levels, self.trajectory.next_levels[-1]]
 
     @torch.inference_mode()
     def __call__(
         self,
-        backbone: Denoiser,
+        denoiser: Denoiser[C],
         z: Tensor,
-        cond: Any,
+        cond: C,
         *,
         observe: Observer | None = None,
     ) -> Tensor:
@@ -82,56 +87,58 @@ class Sampler:
         ``observe(step, z, cache)`` is called before each real step with the scheduler's state, and
         with the cache that the step leaves if it is a key step.
         """
-        keep = self.plan.foreground and cond.foreground is not None
+        keep = self.plan.foreground and cond.face_tokens is not None
         for key, *lights in self.plan.groups:
-            v, cached = backbone.full(z, self._time(key, z), cond, keep=keep)
+            v, cache = denoiser.full(z, self._t(key, z), cond, step=key, keep=keep)
             if observe:
-                observe(key, z, cached)
-            x, e = self.path.split(key, z, v)
-            z = self.path.advance(key, z, v)
+                observe(key, z, cache)
+            x0, eps = self.trajectory.predict_x0_eps(key, z, v)
+            z = self.trajectory.step(key, z, v)
             if lights and self.plan.parallel:
-                group = Group(key, lights, x, e, cached)
-                z = self._parallel(backbone, z, group, cond, observe)
+                group = Group(key, lights, x0, eps, cache)
+                z = self._parallel(denoiser, z, group, cond, observe)
                 continue
             for step in lights:
-                v = backbone.tail(cached, z, self._time(step, z), cond)
+                v = denoiser.light(cache, z, self._t(step, z), cond, step=step)
                 if observe:
                     observe(step, z, None)
-                z = self.path.advance(step, z, v)
+                z = self.trajectory.step(step, z, v)
         return z
 
     def _parallel(
-        self, backbone: Denoiser, z: Tensor, group: Group, cond: Any, observe: Observer | None
+        self, denoiser: Denoiser[C], z: Tensor, group: Group, cond: C, observe: Observer | None
     ) -> Tensor:
         """All light steps of a group at once, then the real steps with what they predict."""
-        key, lights, x, e, cached = group
-        reached = [self.path.after[step - 1] for step in lights]
-        inputs = estimate_inputs(z, x, e, reached, flat=key < self.plan.estimate_from)
-        times = [self._time(step, z) for step in lights]
+        key, lights, x0, eps, cache = group
+        levels = [self.trajectory.next_levels[step - 1] for step in lights]
+        inputs = estimate_inputs(z, x0, eps, levels, flat=key < self.plan.estimate_from)
+        times = [self._t(step, z) for step in lights]
         n = len(lights)
-        if self.lanes:
+        if self.replicas:
             predictions: Sequence[Tensor] = predict_light_steps(
-                self.lanes, cached, inputs, times, cond
+                self.replicas, cache, inputs, times, cond, lights
             )
         else:
-            told = cond.repeat(n)
-            v = backbone.tail(cached.repeat(n), torch.cat(inputs), torch.cat(times), told)
+            z_all, t_all = torch.cat(inputs), torch.cat(times)
+            v = denoiser.light(cache.repeat(n), z_all, t_all, cond.repeat(n), step=lights)
             predictions = v.chunk(n)
-        for step, guess, v in zip(lights, inputs, predictions, strict=True):
+        for step, estimate, v in zip(lights, inputs, predictions, strict=True):
             if observe:
                 observe(step, z, None)
-            z = self._real(step, z, guess, v, exact=step == lights[0])
+            z = self._step(step, z, estimate, v, exact=step == lights[0])
         return z
 
-    def _real(self, step: int, z: Tensor, guess: Tensor, v: Tensor, *, exact: bool) -> Tensor:
-        """One real step with a prediction made for ``guess``, which was ``z`` itself if exact.
+    def _step(self, step: int, z: Tensor, estimate: Tensor, v: Tensor, *, exact: bool) -> Tensor:
+        """One real step with a prediction made for ``estimate``, which was ``z`` itself if exact.
 
         Of diffusion the predicted noise is used; of flow matching the predicted velocity.
         """
-        if exact or self.path.prediction == "flow":
-            return self.path.advance(step, z, v)
-        now = self.path.at[step]
-        return ddim_step(z, predict_eps(guess, v, *now), now, self.path.after[step])
+        trajectory = self.trajectory
+        if exact or trajectory.prediction == "flow":
+            return trajectory.step(step, z, v)
+        level = trajectory.levels[step]
+        eps = predict_eps(estimate, v, *level)
+        return ddim_step(z, eps, level, trajectory.next_levels[step])
 
-    def _time(self, step: int, z: Tensor) -> Tensor:
-        return torch.full((z.shape[0],), self.times[step], device=z.device)
+    def _t(self, step: int, z: Tensor) -> Tensor:
+        return torch.full((z.shape[0],), self.timesteps[step], device=z.device)

@@ -1,12 +1,13 @@
-"""Noise schedules, and the trajectory of amplitudes and times that T sampling steps take on one.
+"""Noise schedules, and the noise levels and timesteps that T sampling steps take on one.
 
-z = a x + s e (``a`` signal, ``s`` noise). Networks predict either the velocity of diffusion
-(``"v"``: a^2 + s^2 = 1, v = a e - s x) or that of flow matching (``"flow"``: a = 1 - s,
-v = e - x). Both give clean latents and noise, so that one sampler serves both.
+z = alpha x0 + sigma eps. Networks predict either the velocity of diffusion (``"v"``:
+alpha^2 + sigma^2 = 1, v = alpha eps - sigma x0) or that of flow matching (``"flow"``:
+alpha = 1 - sigma, v = eps - x0). Both give x0 and eps, so that one sampler serves both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,61 +17,62 @@ from torch import Tensor
 from models.errors import PlanError
 from models.spec import Prediction, ScheduleSpec
 
-Amplitudes = tuple[float, float]
-CLEAN: Amplitudes = (1.0, 0.0)
+NoiseLevel = tuple[float, float]
+"""(alpha, sigma)"""
+CLEAN: NoiseLevel = (1.0, 0.0)
 
 
 class Schedule(NamedTuple):
-    """Signal and noise amplitudes by training step, float32 [train_steps]."""
+    """Noise levels by training step, float32 [train_steps] each."""
 
-    a: Tensor
-    s: Tensor
+    alpha: Tensor
+    sigma: Tensor
 
 
 @dataclass(frozen=True)
 class Trajectory:
     """What T sampling steps visit.
 
-    Published DDIM goes from step t to t - 1000 // T, which is one training step off the next entry
-    of its list of times: what a step leaves (``after``) is then not quite what the next one takes
-    it for (``at``). Where times are listed both agree.
+    Published DDIM goes from training step t to t - 1000 // T, which is one off the next entry of
+    its list of timesteps: the level that a step leaves (``next_levels``) is then not quite the one
+    that the next step assumes (``levels``). With listed timesteps both agree.
 
     Attributes:
-        times: what the network is told at each step, whole numbers or not.
-        at: (a, s) that each step's state is taken to have.
-        after: (a, s) of what each step leaves; the last one ends sampling.
+        timesteps: what the network embeds at each step, whole numbers or not.
+        levels: (alpha, sigma) that each step's state is taken to have.
+        next_levels: (alpha, sigma) of what each step leaves; the last one ends sampling.
         prediction: what the network predicts.
     """
 
-    times: tuple[float, ...]
-    at: tuple[Amplitudes, ...]
-    after: tuple[Amplitudes, ...]
+    timesteps: tuple[float, ...]
+    levels: tuple[NoiseLevel, ...]
+    next_levels: tuple[NoiseLevel, ...]
     prediction: Prediction = "v"
 
-    def split(self, step: int, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Clean latents and noise from the state before ``step`` and the prediction there."""
-        a, s = self.at[step]
+    def predict_x0_eps(self, step: int, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """x0 and eps from the state before ``step`` and the prediction there."""
+        alpha, sigma = self.levels[step]
         if self.prediction == "flow":
-            return z - s * v, z + a * v
-        return split(z, v, a, s)
+            return z - sigma * v, z + alpha * v
+        return predict_x0_eps(z, v, alpha, sigma)
 
-    def advance(self, step: int, z: Tensor, v: Tensor) -> Tensor:
-        """One real step from the state ``z`` with a prediction for that very state.
+    def step(self, step: int, z: Tensor, v: Tensor) -> Tensor:
+        """The state after ``step``, from the state ``z`` and the prediction for that very state.
 
-        Flow: z' = z + (s' - s) v (Euler); else DDIM.
+        Flow: z' = z + (sigma' - sigma) v (Euler); else DDIM.
         """
         if self.prediction == "flow":
-            return z + (self.after[step][1] - self.at[step][1]) * v
-        return ddim(*self.split(step, z, v), *self.after[step])
+            return z + (self.next_levels[step][1] - self.levels[step][1]) * v
+        return ddim(*self.predict_x0_eps(step, z, v), *self.next_levels[step])
 
 
 def make_schedule(spec: ScheduleSpec) -> Schedule:
-    """Amplitudes of a linear beta schedule, optionally rescaled to zero terminal SNR."""
+    """Noise levels of a linear beta schedule, optionally rescaled to zero terminal SNR."""
     betas = torch.linspace(spec.beta_start, spec.beta_end, spec.train_steps, dtype=torch.float64)
-    a = torch.cumprod(1 - betas, 0).sqrt()
+    alpha = torch.cumprod(1 - betas, 0).sqrt()
     if spec.zero_terminal_snr:
-        a = (a - a[-1]) * a[0] / (a[0] - a[-1])
-    return Schedule(a.float(), (1 - a * a).clamp(min=0).sqrt().float())
+        alpha = (alpha - alpha[-1]) * alpha[0] / (alpha[0] - alpha[-1])
+    return Schedule(alpha.float(), (1 - alpha * alpha).clamp(min=0).sqrt().float())
 
 
 def make_trajectory(spec: ScheduleSpec, steps: int) -> Trajectory:
@@ -87,14 +89,14 @@ def make_trajectory(spec: ScheduleSpec, steps: int) -> Trajectory:
     if spec.prediction == "flow":
         return _flow(spec, steps)
     table = make_schedule(spec)
-    times = trailing_steps(spec.train_steps, steps)
-    at = [_amplitudes(table, t) for t in times]
+    timesteps = trailing_steps(spec.train_steps, steps)
+    levels = [_level(table, t) for t in timesteps]
     if spec.previous == "listed":
-        after = [*at[1:], CLEAN]
+        next_levels = [*levels[1:], CLEAN]
     else:
         stride = spec.train_steps // steps
-        after = [_amplitudes(table, t - stride) for t in times]
-    return Trajectory(tuple(times), tuple(at), tuple(after))
+        next_levels = [_level(table, t - stride) for t in timesteps]
+    return Trajectory(tuple(timesteps), tuple(levels), tuple(next_levels))
 
 
 def trailing_steps(train_steps: int, steps: int) -> list[int]:
@@ -102,29 +104,73 @@ def trailing_steps(train_steps: int, steps: int) -> list[int]:
     return [round(train_steps - i * train_steps / steps) - 1 for i in range(steps)]
 
 
-def split(z: Tensor, v: Tensor, a: float, s: float) -> tuple[Tensor, Tensor]:
-    """Clean latents x and noise e from state and v-prediction: x = a z - s v, e = a v + s z."""
-    return a * z - s * v, a * v + s * z
+def predict_x0_eps(z: Tensor, v: Tensor, alpha: float, sigma: float) -> tuple[Tensor, Tensor]:
+    """From state and v-prediction: x0 = alpha z - sigma v, eps = alpha v + sigma z."""
+    return alpha * z - sigma * v, predict_eps(z, v, alpha, sigma)
 
 
-def ddim(x: Tensor, e: Tensor, a_next: float, s_next: float) -> Tensor:
-    """The deterministic step: z' = a' x + s' e (DDIM, arXiv 2010.02502, eq. 12 with sigma = 0)."""
-    return a_next * x + s_next * e
+def predict_eps(z: Tensor, v: Tensor, alpha: float, sigma: float) -> Tensor:
+    """From the network's own input and its v-prediction: eps = alpha v + sigma z."""
+    return alpha * v + sigma * z
 
 
-def _amplitudes(table: Schedule, t: int) -> Amplitudes:
+def ddim(x0: Tensor, eps: Tensor, alpha: float, sigma: float) -> Tensor:
+    """The state at a noise level: z = alpha x0 + sigma eps.
+
+    At the next level it is the deterministic step (DDIM, arXiv 2010.02502, eq. 12 with its own
+    sigma = 0).
+    """
+    return alpha * x0 + sigma * eps
+
+
+def ddim_step(z: Tensor, eps: Tensor, level: NoiseLevel, next_level: NoiseLevel) -> Tensor:
+    """One real step with a predicted noise: z' = lambda z + tau eps.
+
+    lambda = alpha' / alpha, tau = sigma' - sigma alpha' / alpha (DDIM's two-coefficient form).
+    """
+    (alpha, sigma), (next_alpha, next_sigma) = level, next_level
+    return (next_alpha / alpha) * z + (next_sigma - sigma * next_alpha / alpha) * eps
+
+
+def estimate_inputs(
+    z: Tensor, x0: Tensor, eps: Tensor, levels: Sequence[NoiseLevel], *, flat: bool
+) -> list[Tensor]:
+    """Input latents estimation: inputs for the light steps of a group, in order.
+
+    arXiv 2509.00052, section on input latents estimation. After key step t the state z_{t-1} is
+    exact; the inputs of the later light steps are not known yet and are extrapolated with the key
+    step's noise: z^_{t-i-1} = lambda_{t-i} z^_{t-i} + tau_{t-i} eps_t. With a constant eps_t every
+    factor moves along the same x0_t, so that in terms of noise levels (and also where alpha = 0, as
+    at zero terminal SNR, where lambda is infinite) z^_j = alpha_j x0_t + sigma_j eps_t.
+
+    Estimates feed the network only. The real trajectory is integrated afterwards, step by step,
+    with the predicted noises: the scheduler's state never contains an estimate.
+
+    Args:
+        z: the exact state that the key step left, [B, C, F, H, W]; the first light step's input.
+        x0, eps: what the key step predicted, like ``z``.
+        levels: (alpha, sigma) that the state before each light step has.
+        flat: before the threshold predictions are not steady enough to extrapolate: all light
+            steps take the exact state.
+    """
+    if flat:
+        return [z] * len(levels)
+    return [z, *(ddim(x0, eps, *level) for level in levels[1:])]
+
+
+def _level(table: Schedule, t: int) -> NoiseLevel:
     """Of training step ``t``; below 0 there is no noise (published: ``set_alpha_to_one``)."""
-    return (float(table.a[t]), float(table.s[t])) if t >= 0 else CLEAN
+    return (float(table.alpha[t]), float(table.sigma[t])) if t >= 0 else CLEAN
 
 
 def _flow(spec: ScheduleSpec, steps: int) -> Trajectory:
-    """Flow matching: times evenly from the last training step to the first, noise = time / steps.
+    """Flow matching: timesteps evenly from the last training step to the first, sigma = t / steps.
 
     Published behaviour (diffusers' Euler scheduler of flow matching, all defaults): the last step
     goes from 1 / 1000 to 0.
     """
     last = spec.train_steps
-    times = torch.linspace(last, 1, steps, dtype=torch.float64).tolist()
-    noise = [t / last for t in times]
-    at = [(1 - s, s) for s in noise]
-    return Trajectory(tuple(times), tuple(at), (*at[1:], CLEAN), "flow")
+    timesteps = torch.linspace(last, 1, steps, dtype=torch.float64).tolist()
+    sigmas = [t / last for t in timesteps]
+    levels = [(1 - sigma, sigma) for sigma in sigmas]
+    return Trajectory(tuple(timesteps), tuple(levels), (*levels[1:], CLEAN), "flow")

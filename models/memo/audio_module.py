@@ -1,24 +1,21 @@
 """MEMO's audio module: video and audio tokens attend jointly, both modulated by an emotion.
 
-The audio stream runs through all modules of the network in order and grows on its way: what leaves
-a module is its result plus what entered (published behaviour; the result holds the input already).
+Audio tokens run through all modules of the network in order and grow on the way: a module returns
+its result plus its input (published behaviour; the result contains the input already).
 """
 
 from __future__ import annotations
-
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.lightning.focus import EVERYWHERE, Focus
+from models.lightning.dfa import FULL_ATTENTION, ForegroundAttention
 from models.nn.attention import split_heads
-from models.sd15.attention import Wrapped, self_attention
-from models.sd15.attention_base import Attention, FeedForward
+from models.sd15.attention import Attention, FeedForward, TokenTransformer, self_attention
 
 NO_EMOTION = 9
-"""The label of unconditional rows: one more than the classes, which count from 0."""
+"""The label of no emotion, and of unconditional rows: the classes count from 0 to 8."""
 
 
 class _Embedder(nn.Module):
@@ -60,20 +57,20 @@ class JointAttention(Attention):
 
     def forward(self, x: Tensor, audio: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """Video [N, L, C] and audio [N, M, D] -> what to add to each (None: nothing)."""
-        places = x.shape[1]
+        length = x.shape[1]
         query, key, value = (
-            split_heads(torch.cat([mine(x), theirs(audio)], dim=1), self.heads)
-            for mine, theirs in (
+            split_heads(torch.cat([of_video(x), of_audio(audio)], dim=1), self.heads)
+            for of_video, of_audio in (
                 (self.to_q, self.add_q_proj),
                 (self.to_k, self.add_k_proj),
                 (self.to_v, self.add_v_proj),
             )
         )
         out = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-        seen = self.to_out[0](out[:, :places])
+        video = self.to_out[0](out[:, :length])
         if self.to_add_out is None:
-            return seen, None
-        return seen, self.to_add_out(out[:, places:])
+            return video, None
+        return video, self.to_add_out(out[:, length:])
 
 
 class JointBlock(nn.Module):
@@ -94,27 +91,33 @@ class JointBlock(nn.Module):
         self.audio_ff = None if last else FeedForward(audio)
 
     def forward(
-        self, x: Tensor, audio: Tensor, labels: Tensor, *, focus: Focus = EVERYWHERE
+        self,
+        x: Tensor,
+        audio: Tensor,
+        labels: Tensor,
+        *,
+        dfa: ForegroundAttention = FULL_ATTENTION,
     ) -> tuple[Tensor, Tensor]:
         """Video [N, L, C], audio [N, M, D], labels [N] -> both; the last block's audio is stale.
 
-        The joint attention always sees all video tokens: the audio side reads them, and only the
-        video's self-attention is confined to the ``focus``.
+        The joint attention always sees all video tokens, as the audio side attends to them; ``dfa``
+        only says which tokens the video's self-attention runs over.
         """
-        x = x + focus.run("audio1", self.norm1(x, labels), partial(self_attention, self.attn1))
-        heard = self.audio_norm1(audio, labels)
-        audio = audio + self.audio_attn1(heard, self.audio_attn1.project(heard))
-        seen, said = self.attn2(self.norm2(x, labels), self.audio_norm2(audio, labels))
-        x = x + seen
+        h = dfa.select(self.norm1(x, labels))
+        x = x + dfa.merge("audio1", self_attention(self.attn1, h, dfa.face_tokens))
+        h = self.audio_norm1(audio, labels)
+        audio = audio + self.audio_attn1(h, self.audio_attn1.project(h))
+        to_video, to_audio = self.attn2(self.norm2(x, labels), self.audio_norm2(audio, labels))
+        x = x + to_video
         x = x + self.ff(self.norm3(x))
-        if said is None or self.audio_ff is None or self.audio_norm3 is None:
+        if to_audio is None or self.audio_ff is None or self.audio_norm3 is None:
             return x, audio
-        audio = audio + said
+        audio = audio + to_audio
         return x, audio + self.audio_ff(self.audio_norm3(audio))
 
 
-class JointAudioModule(Wrapped):
-    """A ``JointBlock`` inside its wrapping."""
+class JointAudioModule(TokenTransformer):
+    """A ``JointBlock`` on maps."""
 
     def __init__(
         self, channels: int, inner: int, heads: int, audio: int, *, groups: int, last: bool
@@ -122,8 +125,13 @@ class JointAudioModule(Wrapped):
         super().__init__(channels, inner, JointBlock(inner, heads, audio, last=last), groups)
 
     def forward(
-        self, x: Tensor, audio: Tensor, labels: Tensor, *, focus: Focus = EVERYWHERE
+        self,
+        x: Tensor,
+        audio: Tensor,
+        labels: Tensor,
+        *,
+        dfa: ForegroundAttention = FULL_ATTENTION,
     ) -> tuple[Tensor, Tensor]:
-        """Maps [N, C, H, W] and the audio stream [N, M, D] -> both, residuals added."""
-        tokens, said = self.transformer_blocks[0](self.enter(x), audio, labels, focus=focus)
-        return self.leave(tokens, x), said + audio
+        """Maps [N, C, H, W] and audio tokens [N, M, D] -> both, residuals added."""
+        tokens, audio_out = self.transformer_blocks[0](self.to_tokens(x), audio, labels, dfa=dfa)
+        return self.to_map(tokens, x), audio_out + audio

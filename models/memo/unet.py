@@ -1,27 +1,35 @@
 """MEMO's networks: the denoiser on the shared UNet, and its reference network.
 
-Where it differs from its kin: an audio stream runs through joint audio modules from the first layer
-to the last; motion modules remember earlier frames and stand at every place, with features of the
-reference network where there is no attention; time is continuous (flow matching).
+Its own: audio tokens run through joint audio modules from the first layer to the last; motion
+modules remember earlier frames and stand at every layer, with features of the reference network
+where there is no attention; time is continuous (flow matching).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from models.lightning.focus import EVERYWHERE, Focus
+from models.lightning.dfa import FaceTokens
 from models.memo.audio_module import JointAudioModule
+from models.memo.conditioning import MemoConditioning
 from models.memo.memory_attention import Memories, MemoryModule
 from models.nn.attention import KeyValue
-from models.sd15.attention import Reads, ReferenceKV, SpatialTransformer
-from models.sd15.reference_bank import reference_row_index
-from models.sd15.reference_net import ReferenceFeatures, ReferenceLayers, ReferenceNet
+from models.sd15.attention import SpatialTransformer
+from models.sd15.cfg import CallContext, SD15Denoiser
+from models.sd15.reference_net import (
+    ReferenceFeatures,
+    ReferenceLayers,
+    ReferenceNet,
+    read_reference_features,
+    split_motion_frames,
+)
 from models.sd15.unet import LayerInfo, UNet, UNetSpec
 
-STREAM = "audio"  # the audio stream's name in a cache
+AUDIO = "audio"  # the audio tokens' name among cached features
 
 
 @dataclass(frozen=True)
@@ -34,146 +42,106 @@ class MemoLayers:
     motion_heads: int
     motion_length: int
 
-    def attention(self, place: LayerInfo) -> nn.Module | None:
+    def attention(self, layer: LayerInfo) -> nn.Module | None:
         """With cross-attention to face tokens."""
-        if not place.attends:
+        if not layer.has_attention:
             return None
         spec = self.spec
         return SpatialTransformer(
-            place.channels, spec.heads, self.face_channels, groups=spec.groups
+            layer.channels, spec.heads, self.face_channels, groups=spec.groups
         )
 
-    def audio(self, place: LayerInfo) -> nn.Module | None:
+    def audio(self, layer: LayerInfo) -> nn.Module | None:
         """Of the width that the block's input gives (published behaviour)."""
-        if not place.attends:
+        if not layer.has_attention:
             return None
         return JointAudioModule(
-            place.channels,
-            place.inner,
+            layer.channels,
+            layer.inner,
             self.spec.heads,
             self.audio_channels,
             groups=self.spec.groups,
-            last=place.last,
+            last=layer.is_last,
         )
 
-    def motion(self, place: LayerInfo) -> nn.Module | None:
-        """At every place."""
-        return MemoryModule(place.channels, self.motion_heads, self.motion_length)
+    def motion(self, layer: LayerInfo) -> nn.Module | None:
+        """At every layer."""
+        return MemoryModule(layer.channels, self.motion_heads, self.motion_length)
 
 
-@dataclass
-class MemoCall:
-    """What one call needs beside latents and time, for B clips of F frames.
+class MemoUNet(UNet[CallContext[MemoConditioning]]):
+    """The denoising UNet."""
 
-    Rows are [num_branches, B, F]; the bank holds the reference of all branches.
+    def __init__(self, factory: MemoLayers) -> None:
+        super().__init__(factory.spec, factory)
 
-    Attributes:
-        frames: F; num_branches: 2 with guidance (unconditional rows first), else 1.
-        bank: keys and values of the reference pictures, by path of the transformer.
-        face: keys and values of the face tokens of all rows, by path.
-        memory: of the motion modules, by path.
-        labels: of all rows, int64 [N].
-        stream: audio tokens [N, M, D]; changes from layer to layer.
-        plain: the first so many rows read no reference.
-        carried: the stream as it entered the last layer, after a call of ``everything``.
-        focus: where the last layer's attention runs.
-        without_reference: paths of transformers that do not read the reference.
-    """
+    def apply_attention(
+        self, layer: LayerInfo, x: Tensor, context: CallContext[MemoConditioning]
+    ) -> Tensor:
+        """Transformer and audio module where there is attention, then the motion module.
 
-    frames: int
-    num_branches: int
-    bank: Mapping[str, KeyValue]
-    face: Mapping[str, KeyValue]
-    memory: Memories
-    labels: Tensor
-    stream: Tensor
-    plain: int
-    carried: Tensor | None = None
-    focus: Focus = field(default_factory=Focus)
-    without_reference: frozenset[str] = frozenset()
-
-    def reading(self, path: str) -> Reads | None:
-        """What a transformer reads; None if it does not."""
-        if path in self.without_reference:
-            return None
-        return ReferenceKV(self.bank[path], self.rows()[self.plain :], self.plain)
-
-    def rows(self) -> Tensor:
-        """Which entry of the bank each row reads, int64 [N]."""
-        clips = len(self.labels) // self.num_branches // self.frames
-        return reference_row_index(self.num_branches, clips, self.frames, self.labels.device)
-
-
-class MemoUNet(UNet):
-    """The denoiser."""
-
-    def __init__(self, parts: MemoLayers) -> None:
-        super().__init__(parts.spec, parts)
-
-    def after_resnet(self, place: LayerInfo, x: Tensor, call: MemoCall) -> Tensor:
-        """Transformer and audio module where there is attention, then the motion module."""
-        focus = call.focus if place.last else EVERYWHERE
-        if place.attends:
-            if place.last:
-                call.carried = call.stream
-            path = place.path("attentions")
-            x = self.spatial(path)(x, call.reading(path), call.face[path], focus=focus)
-            audio = self.get_submodule(place.path("audio_modules"))
-            x, call.stream = audio(x, call.stream, call.labels, focus=focus)
-        path = place.path("motion_modules")
-        out: Tensor = self.motion(path)(x, call.frames, call.memory[path], focus=focus)
+        The audio tokens that enter the last layer stay in ``context.extra`` for light steps.
+        """
+        cond, dfa = context.cond, context.dfa_at(layer)
+        if layer.has_attention:
+            path = layer.path("attentions")
+            x = self.transformer(path)(x, cond.reference(path), cond.face_kv[path], dfa=dfa)
+            audio_module = self.get_submodule(layer.path("audio_modules"))
+            audio = context.extra.get(AUDIO, cond.audio)
+            x, audio_out = audio_module(x, audio, cond.labels, dfa=dfa)
+            context.extra[AUDIO] = audio if layer.is_last else audio_out
+        path = layer.path("motion_modules")
+        out: Tensor = self.motion_module(path)(x, cond.frames, cond.memory[path], dfa=dfa)
         return out
 
-    def read_bank(self, pictures: Mapping[str, Tensor]) -> dict[str, KeyValue]:
-        """Recorded tokens of the reference pictures [num_branches * B, L, C] -> keys and values."""
+    def project_reference(self, features: Mapping[str, Tensor]) -> dict[str, KeyValue]:
+        """Features of the portrait [num_branches * B, L, C] -> keys and values, once a clip."""
+        paths = self._attention_paths()
+        return {path: self.transformer(path).block.attn1.project(features[path]) for path in paths}
+
+    def project_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
+        """Face embedding tokens [num_branches * B, M, D] -> keys and values of all rows, once an
+        identity."""
         found = {}
-        for place in self.places():
-            if place.attends:
-                path = place.path("attentions")
-                found[path] = self.spatial(path).block.attn1.project(pictures[path])
+        for path in self._attention_paths():
+            kv = self.transformer(path).cross_attention.project(tokens)
+            found[path] = KeyValue(*(part.repeat_interleave(frames, 0) for part in kv))
         return found
 
-    def see_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
-        """Face tokens [num_branches * B, M, D] -> keys and values, once for an identity."""
-        found = {}
-        for place in self.places():
-            if place.attends:
-                path = place.path("attentions")
-                attention = self.spatial(path).block.attn2
-                assert attention is not None
-                kv = attention.project(tokens)
-                found[path] = KeyValue(*(part.repeat_interleave(frames, 0) for part in kv))
-        return found
-
-    def remember(self, past: Mapping[str, Tensor], before: Memories | None = None) -> Memories:
+    def write_memory(
+        self, motion_frames: Mapping[str, Tensor], before: Memories | None = None
+    ) -> Memories:
         """Write the memory, once for a clip.
 
         Args:
-            past: maps of past frames [num_branches * B, n, C, H, W] by path of the motion module.
+            motion_frames: maps [num_branches * B, n, C, H, W] by path of the motion module.
             before: the memory that earlier clips left; None starts anew.
         """
         written = {}
-        for place in self.places():
-            path = place.path("motion_modules")
-            new = self.motion(path).write(past[path])
+        for layer in self.layers():
+            path = layer.path("motion_modules")
+            new = self.motion_module(path).write(motion_frames[path])
             if before is not None:
-                frames = past[path].shape[1]
+                frames = motion_frames[path].shape[1]
                 first, second = before[path]
-                new = (first.after(new[0], frames), second.after(new[1], frames))
+                new = (first.add(new[0], frames), second.add(new[1], frames))
             written[path] = new
         return written
 
-    def spatial(self, path: str) -> SpatialTransformer:
+    def transformer(self, path: str) -> SpatialTransformer:
         """The spatial transformer at ``path``."""
         module = self.get_submodule(path)
         assert isinstance(module, SpatialTransformer)
         return module
 
-    def motion(self, path: str) -> MemoryModule:
+    def motion_module(self, path: str) -> MemoryModule:
         """The motion module at ``path``."""
         module = self.get_submodule(path)
         assert isinstance(module, MemoryModule)
         return module
+
+    def _attention_paths(self) -> list[str]:
+        return [layer.path("attentions") for layer in self.layers() if layer.has_attention]
 
 
 class _Truncated(nn.Module):
@@ -195,25 +163,84 @@ class _Truncated(nn.Module):
 
 
 @dataclass(frozen=True)
-class _ReferenceParts(ReferenceLayers):
-    def attention(self, place: LayerInfo) -> nn.Module | None:
-        if place.last:
-            return _Truncated(place.channels, self.spec.groups)
-        return super().attention(place)
+class _ReferenceLayers(ReferenceLayers):
+    def attention(self, layer: LayerInfo) -> nn.Module | None:
+        if layer.is_last:
+            return _Truncated(layer.channels, self.spec.groups)
+        return super().attention(layer)
 
 
 class MemoReferenceNet(ReferenceNet):
     """Records ``norm1`` outputs, and whole maps where a level has no attention."""
 
-    parts = _ReferenceParts
+    factory = _ReferenceLayers
 
-    def after_resnet(self, place: LayerInfo, x: Tensor, call: ReferenceFeatures) -> Tensor:
+    def apply_attention(self, layer: LayerInfo, x: Tensor, context: ReferenceFeatures) -> Tensor:
         """As of ``ReferenceNet``; the last layer only records."""
-        if not place.attends:
-            call.bank[place.path("resnets")] = x
-        elif place.last:
-            path = place.path("attentions")
-            call.bank[path] = self.get_submodule(path)(x)
+        if not layer.has_attention:
+            context.features[layer.path("resnets")] = x
+        elif layer.is_last:
+            path = layer.path("attentions")
+            context.features[path] = self.get_submodule(path)(x)
         else:
-            return super().after_resnet(place, x, call)
+            return super().apply_attention(layer, x, context)
         return x
+
+
+class ClipReference(NamedTuple):
+    """What pictures give a clip: reference keys and values by path, and the memory."""
+
+    reference_kv: dict[str, KeyValue]
+    memory: Memories
+
+
+def read_clip_reference(
+    network: MemoUNet,
+    reference: MemoReferenceNet,
+    latents: Tensor,
+    faces: Tensor,
+    before: Memories | None,
+) -> ClipReference:
+    """Read the portrait and motion frames, once for a clip; no step writes a memory.
+
+    Args:
+        latents: of the portrait, then of n motion frames [1 + n, 4, H, W].
+        faces: face embedding tokens of each branch [num_branches, M, D].
+        before: the memory that the clip before left; None before the first.
+    """
+    features = read_reference_features(reference, latents, faces)
+    height, width = latents.shape[2:]
+    portrait, motion_frames = split_motion_frames(network, features, len(faces), (height, width))
+    return ClipReference(
+        network.project_reference(portrait), network.write_memory(motion_frames, before)
+    )
+
+
+class MemoDenoiser(SD15Denoiser[MemoConditioning]):
+    """The UNet with guidance, as the sampler calls it."""
+
+    network: MemoUNet
+
+    def conditioning(
+        self,
+        identity_id: str,
+        face_tokens: FaceTokens | None,
+        *,
+        pictures: ClipReference,
+        face_kv: Mapping[str, KeyValue],
+        labels: Tensor,
+        audio: Tensor,
+    ) -> MemoConditioning:
+        """The conditioning of one clip; ``labels`` [N] and ``audio`` [N, M, D] of all rows."""
+        return MemoConditioning(
+            identity_ids=(identity_id,),
+            face_tokens=face_tokens,
+            frames=self.spec.chunk_frames,
+            num_branches=self.num_branches,
+            last_layer=self.network.last_layer(),
+            reference_kv=pictures.reference_kv,
+            face_kv=face_kv,
+            memory=pictures.memory,
+            labels=labels,
+            audio=audio,
+        )

@@ -1,1 +1,1 @@
-"""Networks: each wires layers and offers ``full`` and ``tail`` to the one sampler."""
+"""Networks: each wires layers and offers ``full`` and ``light`` to the one sampler."""

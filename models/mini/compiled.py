@@ -58,7 +58,7 @@ class CompiledMini:
         return collate(conditions)
 
     def full(
-        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, keep: bool = False
+        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, step: int = 0, keep: bool = False
     ) -> tuple[Tensor, FeatureCache]:
         """Key step; see ``MiniUNet.full``."""
         entry, layers = self.net.enter(z, t, cond), tuple(self.net.face_layers())
@@ -66,27 +66,36 @@ class CompiledMini:
         def inputs(row: int) -> tuple[Tensor, ...]:
             return (*_row_of(entry, row, cond.frames), *flatten(cond, layers, row))
 
-        out, hidden, added = self._each("full", len(z), inputs, lambda: KeyBody(self.net))
+        out, hidden, added = self._each("full", len(z), inputs, lambda: FullBody(self.net))
         v = self.net.leave(out, entry, cond)
-        return v, FeatureCache(hidden, {ATTENTION: added} if keep else None, cond.identity_ids)
+        kept = {ATTENTION: added} if keep else None
+        return v, FeatureCache(hidden, kept, cond.identity_ids, step=step)
 
-    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: MiniConditioning) -> Tensor:
-        """Light step; see ``MiniUNet.tail``.
+    def light(
+        self,
+        cache: FeatureCache,
+        z: Tensor,
+        t: Tensor,
+        cond: MiniConditioning,
+        *,
+        step: int | Sequence[int] = 0,
+    ) -> Tensor:
+        """Light step; see ``MiniUNet.light``.
 
         Raises:
             CacheError: the cache belongs to other identities or to another batch shape.
         """
-        cached.check(cond.identity_ids, z)
+        cache.check(cond.identity_ids, z)
         entry, frames = self.net.enter(z, t, cond), cond.frames
-        background = cached.background[ATTENTION] if cached.background else None
-        foreground = cond.foreground
+        background = cache.background[ATTENTION] if cache.background else None
+        foreground = cond.reference.foreground
 
         def inputs(row: int) -> tuple[Tensor, ...]:
             span = slice(row * frames, (row + 1) * frames)
             rest = (*_row_of(entry, row, frames), *flatten(cond, LAST, row))
             if background is None or foreground is None:
-                return (cached.hidden[span], *rest)
-            return (cached.hidden[span], background[span], foreground[row, None], *rest)
+                return (cache.hidden[span], *rest)
+            return (cache.hidden[span], background[span], foreground[row, None], *rest)
 
         if background is None or foreground is None:
             (out,) = self._each("light", len(z), inputs, lambda: LightBody(self.net))
@@ -111,8 +120,8 @@ class CompiledMini:
         return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
 
 
-class KeyBody(nn.Module):
-    """``MiniUNet.key_body`` of one stream with its conditions as plain tensors."""
+class FullBody(nn.Module):
+    """``MiniUNet.full_body`` of one stream with its conditions as plain tensors."""
 
     def __init__(self, net: MiniUNet) -> None:
         super().__init__()
@@ -121,7 +130,7 @@ class KeyBody(nn.Module):
     def forward(self, x: Tensor, e: Tensor, *context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """State and embedding, then what ``flatten`` gave -> output, hidden state, added."""
         cond = unflatten(context, tuple(self.net.face_layers()), x)
-        return self.net.key_body(x, e, cond)
+        return self.net.full_body(x, e, cond)
 
 
 class LightBody(nn.Module):
@@ -132,7 +141,7 @@ class LightBody(nn.Module):
         self.net = net
 
     def forward(self, hidden: Tensor, x: Tensor, e: Tensor, *context: Tensor) -> tuple[Tensor]:
-        """Hidden state, then as ``KeyBody`` but for the last layer alone -> output."""
+        """Hidden state, then as ``FullBody`` but for the last layer alone -> output."""
         cond = unflatten(context, LAST, x)
         return (self.net.light_body(hidden, None, x, e, cond)[0],)
 

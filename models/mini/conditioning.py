@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from models.lightning.dfa import pad_and_stack
+from models.lightning.dfa import FaceTokens, pad_and_stack
+from models.lightning.pytree import map_tensors, register
 from models.mini.prior import Prior
 from models.nn.attention import Context
 
-Fields = TypeVar("Fields", bound=tuple[Tensor, ...])
 
-
+@register
 @dataclass(frozen=True)
 class Reference:
     """Reference features of a batch of identities, computed once for each.
@@ -37,6 +36,7 @@ class Reference:
     foreground: Tensor | None = None
 
 
+@register
 @dataclass(frozen=True)
 class MiniConditioning:
     """All that a network call needs beside latents and time, for B chunks of F frames.
@@ -62,9 +62,10 @@ class MiniConditioning:
         return self.reference.identity_ids
 
     @property
-    def foreground(self) -> Tensor | None:
-        """Face token indices [B, K], or None."""
-        return self.reference.foreground
+    def face_tokens(self) -> FaceTokens | None:
+        """Where the face is, or None."""
+        index = self.reference.foreground
+        return None if index is None else FaceTokens(index)
 
     def repeat(self, n: int) -> MiniConditioning:
         """The whole batch n times over, for light steps predicted in one batch."""
@@ -75,28 +76,16 @@ def collate(conditions: Sequence[MiniConditioning]) -> MiniConditioning:
     """Concatenate along the batch; a foreground is kept when every condition has one."""
     if len(conditions) == 1:
         return conditions[0]
-    references = [c.reference for c in conditions]
-    maps = tuple(torch.cat(level) for level in zip(*(r.maps for r in references), strict=True))
-    reference = Reference(
-        tuple(identity_id for r in references for identity_id in r.identity_ids),
-        _cat([r.anchor for r in references]),
-        maps,
-        torch.cat([r.places for r in references]),
-        _cat_by_layer([r.kv for r in references]),
-        pad_and_stack([r.foreground for r in references]),
+    faces = pad_and_stack([c.face_tokens for c in conditions])
+    whole = map_tensors(lambda *parts: torch.cat(parts), *map(_without_identities, conditions))
+    reference = replace(
+        whole.reference,
+        identity_ids=tuple(key for c in conditions for key in c.identity_ids),
+        foreground=None if faces is None else faces.index,
     )
-    vector = torch.cat([c.vector for c in conditions])
-    kv = _cat_by_layer([c.audio_kv for c in conditions])
-    drawn = torch.cat([c.drawn for c in conditions])
-    return MiniConditioning(reference, vector, drawn, kv, conditions[0].frames)
+    return replace(whole, reference=reference)
 
 
-def _cat(items: Sequence[Fields]) -> Fields:
-    """Tuples of tensors, concatenated field by field."""
-    kind: Any = type(items[0])
-    joined: Fields = kind(*(torch.cat(field) for field in zip(*items, strict=True)))
-    return joined
-
-
-def _cat_by_layer(items: Sequence[dict[str, Context]]) -> dict[str, Context]:
-    return {name: _cat([item[name] for item in items]) for name in items[0]}
+def _without_identities(cond: MiniConditioning) -> MiniConditioning:
+    """Only what has the same form in every condition."""
+    return replace(cond, reference=replace(cond.reference, identity_ids=(), foreground=None))

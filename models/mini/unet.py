@@ -26,12 +26,12 @@ from models.mini.conditioning import MiniConditioning, Reference, collate
 from models.mini.config import MiniSpec
 from models.mini.layers import (
     AudioTokens,
-    MiniDownsample,
     ExpressionField,
     FaceLayer,
     FaceWidths,
-    ResnetBlock,
+    MiniDownsample,
     MiniUpsample,
+    ResnetBlock,
 )
 from models.mini.prior import Prior, precondition, v_from_output
 from models.nn.attention import Context, CrossAttention
@@ -59,7 +59,7 @@ class Entry(NamedTuple):
 
 
 class MiniUNet(nn.Module):
-    """The network; ``full`` and ``tail`` are the two entries that the sampler uses."""
+    """The network; ``full`` and ``light`` are the two entries that the sampler uses."""
 
     float32_buffers = ("signal", "noise")
 
@@ -70,8 +70,8 @@ class MiniUNet(nn.Module):
         self._add_reference(spec)
         self._add_trunk(spec)
         schedule = make_schedule(spec.schedule)
-        self.register_buffer("signal", schedule.a, persistent=False)
-        self.register_buffer("noise", schedule.s, persistent=False)
+        self.register_buffer("signal", schedule.alpha, persistent=False)
+        self.register_buffer("noise", schedule.sigma, persistent=False)
         self.register_buffer("time_table", None, persistent=False)
         self.signal: Tensor
         self.noise: Tensor
@@ -190,24 +190,34 @@ class MiniUNet(nn.Module):
     # ---- what runs at every step -----------------------------------------------------------------
 
     def full(
-        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, keep: bool = False
+        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, step: int = 0, keep: bool = False
     ) -> tuple[Tensor, FeatureCache]:
         """Key step: v-prediction [B, C, F, H, W] in float32, and the cache for light steps."""
         entry = self.enter(z, t, cond)
-        out, hidden, added = self.key_body(entry.x, entry.embedding, cond)
+        out, hidden, added = self.full_body(entry.x, entry.embedding, cond)
         kept = {ATTENTION: added} if keep else None
-        return self.leave(out, entry, cond), FeatureCache(hidden, kept, cond.identity_ids)
+        return self.leave(out, entry, cond), FeatureCache(
+            hidden, kept, cond.identity_ids, step=step
+        )
 
-    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: MiniConditioning) -> Tensor:
+    def light(
+        self,
+        cache: FeatureCache,
+        z: Tensor,
+        t: Tensor,
+        cond: MiniConditioning,
+        *,
+        step: int | Sequence[int] = 0,
+    ) -> Tensor:
         """Light step: conv_in, U32 and conv_out from the cached hidden state.
 
         Raises:
             CacheError: the cache belongs to other identities or to another batch shape.
         """
-        cached.check(cond.identity_ids, z)
+        cache.check(cond.identity_ids, z)
         entry = self.enter(z, t, cond)
-        background = cached.background[ATTENTION] if cached.background else None
-        out, _ = self.light_body(cached.hidden, background, *entry[:2], cond)
+        background = cache.background[ATTENTION] if cache.background else None
+        out, _ = self.light_body(cache.hidden, background, *entry[:2], cond)
         return self.leave(out, entry, cond)
 
     def collate(self, conditions: Sequence[MiniConditioning]) -> MiniConditioning:
@@ -230,7 +240,7 @@ class MiniUNet(nn.Module):
         embedding = F.silu(time[:, None] + cond.vector).flatten(0, 1)
         return Entry(x, embedding, state, a, s)
 
-    def key_body(
+    def full_body(
         self, x: Tensor, e: Tensor, cond: MiniConditioning
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The whole network: output, hidden state before U32, and what attention added in U32."""
@@ -293,7 +303,7 @@ class MiniUNet(nn.Module):
             cond.reference.kv["u32"],
             cond.audio_kv["u32"],
             cond.frames,
-            foreground=cond.foreground,
+            foreground=cond.reference.foreground,
             background=background,
         )
         return self.conv_out(F.silu(self.norm_out(h))), added

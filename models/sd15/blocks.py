@@ -1,9 +1,12 @@
-"""Convolutional parts of a Stable Diffusion UNet: residual block, resampling, group norm."""
+"""Blocks of a Stable Diffusion UNet besides attention: residual, resampling, norm, time."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from models.nn.embedding import timestep_embedding
 
 
 class FrameNorm(nn.GroupNorm):
@@ -25,7 +28,7 @@ class FrameNorm(nn.GroupNorm):
 
 
 class Resnet(nn.Module):
-    """GroupNorm, SiLU, conv, plus time; GroupNorm, SiLU, conv; plus the input."""
+    """Residual block: GroupNorm, SiLU, conv, plus time; GroupNorm, SiLU, conv; plus the input."""
 
     def __init__(
         self, inputs: int, outputs: int, embedding: int, groups: int = 32, eps: float = 1e-5
@@ -43,12 +46,12 @@ class Resnet(nn.Module):
         h = self.conv1(F.silu(self.norm1(x)))
         h = h + self.time_emb_proj(embedding)[:, :, None, None]
         h = self.conv2(F.silu(self.norm2(h)))
-        kept = x if self.conv_shortcut is None else self.conv_shortcut(x)
-        out: Tensor = kept + h
+        shortcut = x if self.conv_shortcut is None else self.conv_shortcut(x)
+        out: Tensor = shortcut + h
         return out
 
 
-class Downsample(nn.Module):
+class Downsample2D(nn.Module):
     """Halve height and width with a strided 3x3 convolution."""
 
     def __init__(self, channels: int) -> None:
@@ -61,7 +64,7 @@ class Downsample(nn.Module):
         return out
 
 
-class Upsample(nn.Module):
+class Upsample2D(nn.Module):
     """Nearest neighbour to the size of the next skip, then a 3x3 convolution."""
 
     def __init__(self, channels: int) -> None:
@@ -71,4 +74,25 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
         """[N, C, H, W] -> [N, C, *size]."""
         out: Tensor = self.conv(F.interpolate(x, size=size, mode="nearest"))
+        return out
+
+
+class TimeEmbedding(nn.Module):
+    """Sines and cosines of the time (cosines first), then two linear layers."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.linear_1 = nn.Linear(channels, width)
+        self.linear_2 = nn.Linear(width, width)
+
+    def sinusoids(self, t: Tensor) -> Tensor:
+        """Times [B], whole or not -> [B, channels]."""
+        sines, cosines = timestep_embedding(t, self.channels).chunk(2, dim=1)
+        return torch.cat([cosines, sines], dim=1)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Times [B], whole or not -> embeddings [B, width]."""
+        h = self.sinusoids(t).to(self.linear_1.weight.dtype)
+        out: Tensor = self.linear_2(F.silu(self.linear_1(h)))
         return out

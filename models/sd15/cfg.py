@@ -1,4 +1,4 @@
-"""What the published backbones share: classifier-free guidance inside ``full`` and ``tail``.
+"""What Hallo, EchoMimic and MEMO share as denoisers: classifier-free guidance in every call.
 
 With guidance every network call runs the unconditional rows and then the conditional ones, folded
 as [num_branches, B, F]; the sampler sees [B, C, F, H, W] and v = v_u + g (v_c - v_u).
@@ -6,117 +6,137 @@ as [num_branches, B, F]; the sampler sees [B, C, F, H, W] and v = v_u + g (v_c -
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import copy
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.errors import LiveheadError
 from models.lightning.cache import FeatureCache
-from models.lightning.dfa import FaceTokens, pad_and_stack, stack_padding
-from models.lightning.focus import Focus
-from models.sd15.unet import UNet
+from models.lightning.dfa import FULL_ATTENTION, FaceTokens, ForegroundAttention, pad_and_stack
+from models.lightning.pytree import T, map_tensors
+from models.nn.attention import KeyValue
+from models.sd15.attention import ReferenceKV
+from models.sd15.unet import LayerInfo, UNet
 from models.spec import DiffusionSpec
 
-KINDS = ("resnets", "attentions", "audio_modules", "motion_modules")
-Tree = Any
-"""A tensor, or mappings and tuples of trees."""
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SD15Conditioning:
-    """Everything but the latents that a call needs, for B chunks.
+    """Everything but the latents that a call needs, for B chunks of F frames.
+
+    Models add their own fields: trees of tensors whose first axis is [num_branches * B * ...],
+    unconditional rows first; mappings are by path of the module that they are for.
 
     Attributes:
-        identity_ids: content keys of the identities.
-        foreground: face token indices [B, K] or None.
+        identity_ids: content keys of the B identities.
+        face_tokens: where the face is; None where that is not known.
         frames: F; num_branches: 2 with guidance, else 1.
-        parts: what the family's networks need, trees of tensors whose first axis is made of
-            ``num_branches`` equal parts; a mapping in it is by path of the module that needs it.
-        last: paths of the last layer's modules, all that light steps need of those mappings.
-        shared: like ``parts``, but the same for both halves: first axes are clips.
-        padding: which face tokens are no more than padding, bool [B, K]; None if none is.
+        last_layer: all that light steps run.
+        reference_kv: reference keys and values by path of the transformer that reads them.
     """
 
     identity_ids: tuple[str, ...]
-    foreground: Tensor | None
+    face_tokens: FaceTokens | None
     frames: int
     num_branches: int
-    parts: Mapping[str, Tree]
-    last: frozenset[str]
-    shared: Mapping[str, Tree] = field(default_factory=dict)
-    padding: Tensor | None = None
+    last_layer: LayerInfo
+    reference_kv: Mapping[str, KeyValue]
 
-    def repeat(self, n: int) -> SD15Conditioning:
-        """For n light steps in one batch: the batch n times over, the deeper layers' parts left
-        out (MEMO's memories of all layers are gigabytes)."""
-        parts, shared = self._light(self.parts), self._light(self.shared)
-        return collate([replace(self, parts=parts, shared=shared)] * n)
+    @property
+    def num_uncond(self) -> int:
+        """Unconditional rows: the first so many read no reference."""
+        return (self.num_branches - 1) * len(self.identity_ids) * self.frames
 
-    def _light(self, parts: Mapping[str, Tree]) -> dict[str, Tree]:
-        return {
-            name: {path: part[path] for path in part if path in self.last}
-            if isinstance(part, Mapping)
-            else part
-            for name, part in parts.items()
-        }
+    def reference_rows(self, device: torch.device) -> Tensor:
+        """Which entry of the reference keys and values each row reads, int64 [N]."""
+        raise NotImplementedError("a model defines how references are numbered")
+
+    def reference(self, path: str) -> ReferenceKV | None:
+        """What the transformer at ``path`` reads; None if it reads nothing."""
+        kv = self.reference_kv.get(path)
+        if kv is None:
+            return None
+        rows = self.reference_rows(kv.key.device)[self.num_uncond :]
+        return ReferenceKV(kv, rows, self.num_uncond)
+
+    def for_light_steps(self) -> Self:
+        """The same without what deeper layers than the last need."""
+        raise NotImplementedError("a model defines what its last layer needs")
+
+    def repeat(self, n: int) -> Self:
+        """For n light steps in one batch: the batch n times over, what deeper layers need left out
+        (MEMO's memories of all layers are gigabytes)."""
+        return collate([self.for_light_steps()] * n)
+
+    def join(self, others: Sequence[Self]) -> Self:
+        """This and other conditionings as one batch, branch by branch."""
+
+        def cat(*parts: Tensor) -> Tensor:
+            branches = zip(*(part.chunk(self.num_branches) for part in parts), strict=True)
+            return torch.cat([part for branch in branches for part in branch])
+
+        return map_tensors(cat, self, *others)
 
 
-def collate(conditions: Sequence[SD15Conditioning]) -> SD15Conditioning:
-    """Conditions of single chunks -> the condition of their batch."""
-    first = conditions[0]
-    if len(conditions) == 1:
+AnyConditioning = TypeVar("AnyConditioning", bound=SD15Conditioning)
+
+
+def collate(conditionings: Sequence[AnyConditioning]) -> AnyConditioning:
+    """Conditioning of single chunks -> that of their batch."""
+    first = conditionings[0]
+    if len(conditionings) == 1:
         return first
-    num_branches = first.num_branches
-
-    faces = [FaceTokens(c.foreground, c.padding) for c in conditions if c.foreground is not None]
-
-    def join(*parts: Tensor) -> Tensor:
-        split = [part.chunk(num_branches) for part in parts]
-        return torch.cat([pieces[half] for half in range(num_branches) for pieces in split])
-
-    return SD15Conditioning(
-        tuple(identity_id for c in conditions for identity_id in c.identity_ids),
-        pad_and_stack([c.foreground for c in conditions]),
-        first.frames,
-        num_branches,
-        map_tensors(join, *(c.parts for c in conditions)),
-        first.last,
-        map_tensors(lambda *clips: torch.cat(clips), *(c.shared for c in conditions)),
-        stack_padding(faces) if len(faces) == len(conditions) else None,
+    # Identities and faces differ in form from chunk to chunk; the rest are trees of the same form.
+    head, *others = (replace(c, identity_ids=(), face_tokens=None) for c in conditionings)
+    return replace(
+        head.join(others),
+        identity_ids=tuple(key for c in conditionings for key in c.identity_ids),
+        face_tokens=pad_and_stack([c.face_tokens for c in conditionings]),
     )
 
 
-def map_tensors(f: Callable[..., Tensor], *trees: Tree) -> Tree:
-    """Apply ``f`` to the tensors at the same place of all trees; the first one gives the form."""
-    first = trees[0]
-    if isinstance(first, Tensor):
-        return f(*trees)
-    if isinstance(first, Mapping):
-        return {name: map_tensors(f, *(tree[name] for tree in trees)) for name in first}
-    if isinstance(first, tuple):
-        parts = [map_tensors(f, *together) for together in zip(*trees, strict=True)]
-        return type(first)(*parts) if hasattr(first, "_fields") else tuple(parts)
-    return first
+@dataclass
+class CallContext(Generic[AnyConditioning]):
+    """What the layers need of one network call beside latents and time.
+
+    Attributes:
+        cond: conditioning of the batch.
+        dfa: how attention of the last layer runs.
+        extra: features, besides the hidden state, that the last layer takes from deeper ones, by
+            name; a full step fills it in, a light step is given it.
+    """
+
+    cond: AnyConditioning
+    dfa: ForegroundAttention = field(default_factory=ForegroundAttention)
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+    def dfa_at(self, layer: LayerInfo) -> ForegroundAttention:
+        """How attention of ``layer`` runs: over all tokens but in the last one."""
+        return self.dfa if layer.is_last else FULL_ATTENTION
 
 
-class SD15Denoiser:
-    """A family's network as the one sampler drives it; families give ``call``.
+class SD15Denoiser(Generic[AnyConditioning]):
+    """A network as the sampler calls it; implements ``models.lightning.denoiser.Denoiser``.
 
     Args:
-        spec: the row; network: the denoiser; guidance: g, 1 for a single branch.
+        spec: sizes, frame rate and schedule; network: the denoising UNet; guidance: g, 1 for a
+            single branch.
         without_reference: paths of transformers that do not read the reference.
 
     Raises:
         LiveheadError: a path names no transformer of the network (``bad_option``).
     """
 
+    network: UNet[CallContext[AnyConditioning]]
+
     def __init__(
         self,
         spec: DiffusionSpec,
-        network: UNet,
+        network: UNet[CallContext[AnyConditioning]],
         guidance: float,
         without_reference: Collection[str] = (),
     ) -> None:
@@ -126,115 +146,121 @@ class SD15Denoiser:
         self.guidance = guidance
         self.without_reference = frozenset(without_reference)
 
-    def condition(
-        self,
-        identity_id: str,
-        foreground: Tensor | None,
-        parts: Mapping[str, Tree],
-        shared: Mapping[str, Tree] | None = None,
-        frames: int = 0,
-    ) -> SD15Conditioning:
-        """The condition of one chunk, of the spec's frames if none are given."""
-        frames, last = frames or self.spec.chunk_frames, last_layer_paths(self.network)
-        return SD15Conditioning(
-            (identity_id,), foreground, frames, self.num_branches, parts, last, shared or {}
-        )
-
     @property
     def num_branches(self) -> int:
         """2 with guidance, else 1."""
         return 1 if self.guidance == 1.0 else 2
 
-    def left_out(self) -> list[nn.Module]:
-        """What light steps do without."""
-        return self.network.left_out()
-
-    def call(self, cond: SD15Conditioning, focus: Focus) -> Any:
-        """What the network's hooks need for one call."""
-        raise NotImplementedError("a family says what its network is told")
-
-    def carried(self, call: Any) -> dict[str, Tensor]:
-        """What light steps need of a key step's call beside the hidden state."""
-        return {}
-
-    def carry(self, call: Any, carried: Mapping[str, Tensor]) -> None:
-        """Give a light step's call what the key step's left."""
+    def light_replica(self, device: torch.device) -> Self:
+        """A copy of what light steps need, on ``device``; all other modules are None in it."""
+        unused: dict[int, Any] = {
+            id(module): None for module in self.network.unused_in_light_step()
+        }
+        replica = copy.copy(self)
+        replica.network = copy.deepcopy(self.network, unused).to(device)
+        return replica
 
     def full(
-        self, z: Tensor, t: Tensor, cond: SD15Conditioning, *, keep: bool = False
+        self,
+        z: Tensor,
+        t: Tensor,
+        cond: AnyConditioning,
+        *,
+        step: int = 0,
+        keep: bool = False,
     ) -> tuple[Tensor, FeatureCache]:
         """Key step: the guided prediction [B, C, F, H, W], and the cache for light steps."""
-        focus = Focus(keep=keep)
-        call = self.call(cond, focus)
-        rows, embedding = self.enter(z, t, cond)
-        out, hidden = self.network.everything(rows, embedding, call)
-        kept = self._own(focus.kept) if keep else None
-        carried = self._own(self.carried(call))
-        cached = FeatureCache(
-            self._own(hidden), kept, cond.identity_ids, cond.num_branches, carried
+        context = CallContext(self.readable(cond), ForegroundAttention(keep=keep))
+        x, embedding = self.preprocess(z, t, cond)
+        out, hidden = self.network.full(x, embedding, context)
+        cache = FeatureCache(
+            self._own(hidden),
+            self._own(context.dfa.outputs) if keep else None,
+            cond.identity_ids,
+            cond.num_branches,
+            self._own(context.extra),
+            step,
         )
-        return self.leave(self._own(out), z), cached
+        return self.postprocess(self._own(out), z), cache
 
-    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: SD15Conditioning) -> Tensor:
+    def light(
+        self,
+        cache: FeatureCache,
+        z: Tensor,
+        t: Tensor,
+        cond: AnyConditioning,
+        *,
+        step: int | Sequence[int] = 0,
+    ) -> Tensor:
         """Light step: conv_in, the last layer and the head.
 
         Raises:
             CacheError: the cache belongs to other identities or to another batch shape.
         """
-        cached.check(cond.identity_ids, z)
-        foreground = padding = None
-        if cached.background is not None and cond.foreground is not None:
-            foreground = cond.foreground.repeat(cond.num_branches, 1)
-            padding = None if cond.padding is None else cond.padding.repeat(cond.num_branches, 1)
-        call = self.call(cond, Focus(foreground, cached.background, padding=padding))
-        self.carry(call, cached.carried)
-        rows, embedding = self.enter(z, t, cond)
-        return self.leave(self._own(self.network.last(cached.hidden, rows, embedding, call)), z)
+        cache.check(cond.identity_ids, z)
+        dfa = ForegroundAttention()
+        if cache.background is not None and cond.face_tokens is not None:
+            face_tokens = cond.face_tokens.repeat(cond.num_branches)
+            dfa = ForegroundAttention(face_tokens, cache.background)
+        context = CallContext(self.readable(cond), dfa, dict(cache.extra))
+        x, embedding = self.preprocess(z, t, cond)
+        out = self.network.light(cache.hidden, x, embedding, context)
+        return self.postprocess(self._own(out), z)
 
-    def _own(self, made: Tree) -> Tree:
-        """What the network made, in memory that its next call does not write to."""
-        return map_tensors(torch.clone, made) if self.network.reuses_outputs else made
+    def collate(self, conditionings: Sequence[AnyConditioning]) -> AnyConditioning:
+        """Conditioning of single chunks -> that of their batch."""
+        return collate(conditionings)
 
-    def collate(self, conditions: Sequence[SD15Conditioning]) -> SD15Conditioning:
-        """Conditions of single chunks -> the condition of their batch."""
-        return collate(conditions)
-
-    def enter(self, z: Tensor, t: Tensor, cond: SD15Conditioning) -> tuple[Tensor, Tensor]:
-        """Latents and times [B] -> rows of all halves and their time embeddings."""
+    def preprocess(self, z: Tensor, t: Tensor, cond: AnyConditioning) -> tuple[Tensor, Tensor]:
+        """Latents and times [B] -> rows of all branches and their time embeddings."""
         dtype = self.network.conv_in.weight.dtype
         rows = z.transpose(1, 2).flatten(0, 1).to(dtype).repeat(cond.num_branches, 1, 1, 1)
         return rows, self.network.embed(t, cond.num_branches, z.shape[2])
 
-    def leave(self, out: Tensor, z: Tensor) -> Tensor:
+    def postprocess(self, out: Tensor, z: Tensor) -> Tensor:
         """The network's rows -> the guided prediction, like ``z``."""
-        video = out.to(z.dtype).view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
-        return apply_guidance(video, self.guidance, len(z))
+        return apply_guidance(unfold_frames(out, z), self.guidance, len(z))
+
+    def readable(self, cond: AnyConditioning) -> AnyConditioning:
+        """The conditioning without the references that are not read."""
+        if not self.without_reference:
+            return cond
+        kv = {p: kv for p, kv in cond.reference_kv.items() if p not in self.without_reference}
+        return replace(cond, reference_kv=kv)
+
+    def _own(self, output: T) -> T:
+        """An output of the network, in memory that its next call does not write to."""
+        return map_tensors(torch.clone, output) if self.network.reuses_outputs else output
 
 
-def check_transformers(network: UNet, paths: Collection[str]) -> None:
+def check_transformers(network: UNet[Any], paths: Collection[str]) -> None:
     """Refuse paths that name no transformer that reads the reference.
 
     Raises:
         LiveheadError: with those that do (``bad_option``).
     """
-    known = {place.path("attentions") for place in network.places() if place.attends}
-    if strangers := set(paths) - known:
+    known = {layer.path("attentions") for layer in network.layers() if layer.has_attention}
+    if unknown := set(paths) - known:
         raise LiveheadError(
             f"expected transformers that can do without the reference out of"
-            f" {', '.join(sorted(known))}; got {', '.join(sorted(strangers))}",
+            f" {', '.join(sorted(known))}; got {', '.join(sorted(unknown))}",
             code="bad_option",
         )
 
 
-def last_layer_paths(network: UNet) -> frozenset[str]:
-    """Paths of the modules of the last layer."""
-    place = next(place for place in network.places() if place.last)
-    return frozenset(place.path(kind) for kind in KINDS)
+def unfold_frames(out: Tensor, z: Tensor) -> Tensor:
+    """Folded frames [num_branches * B * F, C, H, W] -> [num_branches * B, C, F, H, W], as ``z``."""
+    return out.to(z.dtype).view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
 
 
 def apply_guidance(v: Tensor, guidance: float, clips: int) -> Tensor:
-    """Predictions of all halves [num_branches * B, ...] -> guided ones [B, ...]."""
+    """Predictions of all branches [num_branches * B, ...] -> guided ones [B, ...]."""
     if len(v) == clips:
         return v
     unconditional, conditional = v.chunk(2)
     return unconditional + guidance * (conditional - unconditional)
+
+
+def zeros_for_uncond(conditional: Tensor, num_branches: int) -> Tensor:
+    """[n, ...] -> [num_branches * n, ...]: zeros for the unconditional branch, in front."""
+    return torch.cat([torch.zeros_like(conditional)] * (num_branches - 1) + [conditional])

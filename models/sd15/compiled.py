@@ -1,7 +1,7 @@
-"""PyTorch's compiler for the published models: the two static shapes, as CUDA graphs on a GPU.
+"""PyTorch's compiler for the SD 1.5 models: the two static shapes, as CUDA graphs on a GPU.
 
-A key step runs ``everything``, a light step ``last``, each always with the same shapes: two graphs.
-On CUDA devices weights are stored channels-last, and the compiler records CUDA graphs
+A key step runs ``full``, a light step ``light``, each always with the same shapes: two graphs. On
+CUDA devices weights are stored channels-last, and the compiler records CUDA graphs
 (``reduce-overhead``), which removes the launches that make light steps slow. Run on a CPU only so
 far; on a GPU not yet.
 """
@@ -14,24 +14,28 @@ from typing import Any
 import torch
 
 from models.lightning.devices import DeviceReplica
+from models.sd15.cfg import SD15Denoiser
 from models.sd15.unet import UNet
 
-ENTRIES = ("everything", "last")
+ENTRIES = ("full", "light")
 
 
 def compile_backbone(
-    backbone: Any, lanes: Sequence[DeviceReplica] = (), *, backend: str = "inductor"
+    denoiser: SD15Denoiser[Any],
+    replicas: Sequence[DeviceReplica] = (),
+    *,
+    backend: str = "inductor",
 ) -> None:
-    """Compile a published backbone's network, and the light steps of replicas on other devices."""
-    compile_network(backbone.network, backend=backend)
-    for lane in lanes:
-        replica: Any = lane.backbone
-        if replica is not backbone:
-            compile_network(replica.network, backend=backend, entries=("last",))
+    """Compile a denoiser's network, and the light steps of its replicas on other devices."""
+    compile_network(denoiser.network, backend=backend)
+    for replica in replicas:
+        other = replica.denoiser
+        if other is not denoiser and isinstance(other, SD15Denoiser):
+            compile_network(other.network, backend=backend, entries=("light",))
 
 
 def compile_network(
-    network: UNet, *, backend: str = "inductor", entries: Sequence[str] = ENTRIES
+    network: UNet[Any], *, backend: str = "inductor", entries: Sequence[str] = ENTRIES
 ) -> None:
     """Let the entries of a network run compiled, from their next call on.
 

@@ -1,4 +1,4 @@
-"""Small networks of Hallo and MEMO: a face embedding or speech features to tokens."""
+"""Small encoders of the conditioning: face embedding, speech and face mask to tokens and maps."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ImageProj(nn.Module):
-    """A face vector -> face tokens."""
+    """A face embedding -> tokens for cross-attention."""
 
     def __init__(self, face: int, tokens: int, channels: int) -> None:
         super().__init__()
@@ -25,7 +25,8 @@ class AudioProj(nn.Module):
     """Windows of speech features of all layers -> audio tokens of every frame.
 
     Args:
-        window, layers, channels: of the features; hidden: width; outputs: of a token.
+        window, layers, channels: of the features; hidden: width; tokens: of a frame; outputs: width
+            of a token.
     """
 
     def __init__(
@@ -43,4 +44,26 @@ class AudioProj(nn.Module):
         h = F.relu(self.proj1(features.flatten(2)))
         h = self.proj3(F.relu(self.proj2(h)))
         out: Tensor = self.norm(h.view(*h.shape[:2], self.tokens, -1))
+        return out
+
+
+class FaceLocator(nn.Module):
+    """The face's mask -> features as wide as conv_in, at an eighth: 3x3 convolutions and SiLU."""
+
+    def __init__(self, outputs: int, channels: tuple[int, ...], inputs: int = 1) -> None:
+        super().__init__()
+        self.conv_in = nn.Conv2d(inputs, channels[0], 3, padding=1)
+        blocks = []
+        for before, after in zip(channels, channels[1:], strict=False):
+            blocks.append(nn.Conv2d(before, before, 3, padding=1))
+            blocks.append(nn.Conv2d(before, after, 3, padding=1, stride=2))
+        self.blocks = nn.ModuleList(blocks)
+        self.conv_out = nn.Conv2d(channels[-1], outputs, 3, padding=1)
+
+    def forward(self, mask: Tensor) -> Tensor:
+        """Pictures [N, C, H, W] from 0 to 1 -> features [N, C, H / 8, W / 8]."""
+        h = F.silu(self.conv_in(mask))
+        for block in self.blocks:
+            h = F.silu(block(h))
+        out: Tensor = self.conv_out(h)
         return out

@@ -49,7 +49,7 @@ def load_generator(card: SD15Card, options: ModelOptions) -> DiffusionGenerator[
     replicas = make_replicas(pipeline.backbone, options.devices) if several else []
     if options.engine == "compiled":
         compile_backbone(pipeline.backbone, replicas)
-    return DiffusionGenerator(pipeline, plan, lanes=replicas)
+    return DiffusionGenerator(pipeline, plan, replicas=replicas)
 
 
 def load_pipeline(card: SD15Card, options: ModelOptions) -> AnyPipeline:

@@ -1,17 +1,15 @@
-"""The motion module: attention along time at each place, with past frames if there are any."""
+"""The motion module: attention along time at every position, over motion frames too if given."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from models.lightning.dfa import FaceTokens
-from models.lightning.focus import EVERYWHERE, Focus
-from models.sd15.attention_base import Attention, FeedForward
+from models.lightning.dfa import FULL_ATTENTION, ForegroundAttention
+from models.sd15.attention import Attention, FeedForward
 
 GROUPS = 32  # of a motion module's norm, whatever the network's other norms have
 
@@ -23,11 +21,11 @@ class PositionTable(nn.Module):
 
     def __init__(self, channels: int, length: int) -> None:
         super().__init__()
-        place = torch.arange(length, dtype=torch.float32)[:, None]
+        position = torch.arange(length, dtype=torch.float32)[:, None]
         rates = torch.exp(torch.arange(0, channels, 2) * (-math.log(10_000.0) / channels))
         table = torch.zeros(1, length, channels)
-        table[0, :, 0::2] = torch.sin(place * rates)
-        table[0, :, 1::2] = torch.cos(place * rates)
+        table[0, :, 0::2] = torch.sin(position * rates)
+        table[0, :, 1::2] = torch.cos(position * rates)
         self.register_buffer("pe", table)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,8 +33,8 @@ class PositionTable(nn.Module):
         return x + self.pe[0, : x.shape[-2]]
 
 
-class TemporalAttention(Attention):
-    """Softmax attention along time; past frames come first and count as positions."""
+class MotionAttention(Attention):
+    """Softmax attention along time; motion frames come first and count as positions."""
 
     def __init__(self, channels: int, heads: int, length: int) -> None:
         super().__init__(channels, heads)
@@ -44,8 +42,8 @@ class TemporalAttention(Attention):
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         """[N, F, C] -> [N, F, C], every frame attending to all."""
-        placed = self.pos_encoder(x)
-        return super().forward(placed, self.project(placed))
+        h = self.pos_encoder(x)
+        return super().forward(h, self.project(h))
 
 
 class MotionBlock(nn.Module):
@@ -71,20 +69,20 @@ class TemporalTransformer(nn.Module):
 
     @property
     def block(self) -> MotionBlock:
-        """The one block."""
+        """The only block."""
         block = self.transformer_blocks[0]
         assert isinstance(block, MotionBlock)
         return block
 
-    def enter(self, x: Tensor) -> Tensor:
+    def to_tokens(self, x: Tensor) -> Tensor:
         """Folded maps [N, C, H, W] -> tokens [N, H W, C]."""
         tokens: Tensor = self.proj_in(self.norm(x).flatten(2).transpose(1, 2))
         return tokens
 
-    def leave(self, tokens: Tensor, x: Tensor) -> Tensor:
+    def to_map(self, tokens: Tensor, x: Tensor) -> Tensor:
         """Tokens [N, H W, C] and the input [N, C, H, W] -> the output, residual added."""
-        back = self.proj_out(tokens).transpose(1, 2).reshape(x.shape)
-        out: Tensor = back + x
+        h = self.proj_out(tokens).transpose(1, 2).reshape(x.shape)
+        out: Tensor = h + x
         return out
 
 
@@ -98,44 +96,54 @@ class MotionModule(nn.Module):
     def __init__(self, channels: int, heads: int, length: int) -> None:
         super().__init__()
         self.temporal_transformer = TemporalTransformer(
-            channels, lambda: TemporalAttention(channels, heads, length)
+            channels, lambda: MotionAttention(channels, heads, length)
         )
 
     def forward(
-        self, x: Tensor, frames: int, past: Tensor | None = None, *, focus: Focus = EVERYWHERE
+        self,
+        x: Tensor,
+        frames: int,
+        motion_frames: Tensor | None = None,
+        *,
+        dfa: ForegroundAttention = FULL_ATTENTION,
     ) -> Tensor:
         """Attend along time.
 
         Args:
             x: folded maps [N, C, H, W], N = clips * frames.
             frames: F of each clip.
-            past: maps of earlier frames [clips, P, C, H, W], put in front of the F frames as one
-                sequence; their outputs are dropped.
-            focus: where the attentions run.
+            motion_frames: maps of earlier frames [clips, P, C, H, W], put in front of the F frames
+                as one sequence; their outputs are dropped.
+            dfa: which tokens the attentions run over.
         """
-        inner = self.temporal_transformer
-        if past is not None:
-            whole = torch.cat([past, x.view(-1, frames, *x.shape[1:])], dim=1)
+        transformer = self.temporal_transformer
+        if motion_frames is not None:
+            whole = torch.cat([motion_frames, x.view(-1, frames, *x.shape[1:])], dim=1)
             x, frames = whole.flatten(0, 1), whole.shape[1]
-        tokens = inner.enter(x)
+        tokens = transformer.to_tokens(x)
+        block = transformer.block
         for k, (attention, norm) in enumerate(
-            zip(inner.block.attention_blocks, inner.block.norms, strict=True)
+            zip(block.attention_blocks, block.norms, strict=True)
         ):
-            compute = partial(along_time, frames=frames, attention=attention)
-            tokens = tokens + focus.run(f"motion{k}", norm(tokens), compute)
-        tokens = tokens + inner.block.ff(inner.block.ff_norm(tokens))
-        out = inner.leave(tokens, x)
-        if past is None:
+            h = dfa.select(norm(tokens))
+            h = to_frames(attention(to_sequences(h, frames)), h.shape[1])
+            tokens = tokens + dfa.merge(f"motion{k}", h)
+        tokens = tokens + block.ff(block.ff_norm(tokens))
+        out = transformer.to_map(tokens, x)
+        if motion_frames is None:
             return out
         clips = out.view(-1, frames, *out.shape[1:])
-        return clips[:, past.shape[1] :].flatten(0, 1)
+        return clips[:, motion_frames.shape[1] :].flatten(0, 1)
 
 
-def along_time(
-    tokens: Tensor, _: FaceTokens | None, *, frames: int, attention: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """Run ``attention`` over time: tokens [B F, L, C] -> [B L, F, C] and back."""
+def to_sequences(tokens: Tensor, frames: int) -> Tensor:
+    """Tokens frame by frame [B * F, L, C] -> along time [B * L, F, C]."""
     length, channels = tokens.shape[1:]
     clips = tokens.view(-1, frames, length, channels)
-    out = attention(clips.transpose(1, 2).reshape(-1, frames, channels))
-    return out.view(-1, length, frames, channels).transpose(1, 2).reshape(tokens.shape)
+    return clips.transpose(1, 2).reshape(-1, frames, channels)
+
+
+def to_frames(sequences: Tensor, length: int) -> Tensor:
+    """Along time [B * L, F, C] -> frame by frame [B * F, L, C], L being ``length``."""
+    clips = sequences.view(-1, length, *sequences.shape[1:])
+    return clips.transpose(1, 2).flatten(0, 1)

@@ -1,11 +1,11 @@
-"""What the published models share around their networks: pictures, start noise, the last frames."""
+"""What the SD 1.5 pipelines share: streams, initial latents, sampling, decoding, past frames."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -14,50 +14,58 @@ from torch import Tensor, nn
 
 from models.audio.streaming import SpeechFeatures, SpeechStream
 from models.lightning.sampler import Sampler
-from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.cfg import AnyConditioning, SD15Denoiser
 from models.sd15.config import SD15Spec
 from models.sd15.vae import StableDiffusionVAE
 
+Identity = TypeVar("Identity")
+
 
 @dataclass
-class SD15Stream:
+class SD15Stream(Generic[Identity]):
     """What one session carries from chunk to chunk.
 
     Attributes:
         identity: what is static for its portrait.
         speech: turns the next chunk's audio into features.
-        noise: start noise is drawn from it, chunk after chunk, as published.
-        last: decoded frames of the chunk before, [P, 3, H, W] from 0 to 1; None before the first.
-        own: what the family keeps besides.
+        noise: initial latents are drawn from it, chunk after chunk, as published.
+        past_frames: decoded frames of the chunk before, [P, 3, H, W] from 0 to 1; None before the
+            first.
     """
 
-    identity: Any
+    identity: Identity
     speech: SpeechStream
     noise: torch.Generator
-    last: Tensor | None = None
-    own: dict[str, Any] = field(default_factory=dict)
+    past_frames: Tensor | None = None
 
     def close(self) -> None:
-        """Release speech features, frames and what the pipeline keeps besides."""
+        """Release speech features and frames."""
         self.speech.close()
-        self.last = None
-        self.own.clear()
+        self.past_frames = None
 
 
-class SD15Pipeline:
-    """Implements what ``models.pipeline.Pipeline`` asks for except ``identity`` and ``condition``.
+Stream = TypeVar("Stream", bound=SD15Stream[Any])
+
+
+class SD15Pipeline(Generic[Identity, Stream, AnyConditioning]):
+    """Implements ``models.pipeline.Pipeline`` except encoding the portrait and conditioning.
 
     Args:
-        spec: the row; its latent gives the frame's size.
+        spec: sizes and rates; its latent gives the frame's size.
         backbone: the denoiser.
         vae: between pictures and latents.
         features: of speech.
+
+    Attributes:
+        stream_type: what a session carries.
     """
+
+    stream_type: type[Stream]
 
     def __init__(
         self,
         spec: SD15Spec,
-        backbone: SD15Denoiser,
+        backbone: SD15Denoiser[AnyConditioning],
         vae: nn.Module,
         features: SpeechFeatures,
     ) -> None:
@@ -69,54 +77,56 @@ class SD15Pipeline:
         _, height, width = spec.latent
         self.size = (8 * height, 8 * width)
 
-    def here(self, value: Tensor) -> Tensor:
-        """Where the denoiser is, in what it computes in."""
+    def to_denoiser(self, value: Tensor) -> Tensor:
+        """On the denoiser's device, in its dtype."""
         return value.to(self.device, self.dtype)
 
     def new_stream(
-        self, identity: Any, seed: int, speech: NDArray[np.float32] | None = None
-    ) -> SD15Stream:
-        """Start a stream; with the whole ``speech`` it is heard at once, as published."""
-        heard = SpeechStream(self.features, self.spec.chunk_frames, speech)
-        return SD15Stream(identity, heard, torch.Generator().manual_seed(seed))
+        self, identity: Identity, seed: int, speech: NDArray[np.float32] | None = None
+    ) -> Stream:
+        """Start a stream; the whole ``speech``, where it is known, is encoded at once, as
+        published."""
+        features = SpeechStream(self.features, self.spec.chunk_frames, speech)
+        return self.stream_type(identity, features, torch.Generator().manual_seed(seed))
 
-    def init_latents(self, streams: Sequence[SD15Stream]) -> Tensor:
+    def init_latents(self, streams: Sequence[Stream]) -> Tensor:
         """Start noise [B, C, F, H, W], drawn in the networks' dtype as published; advances each
         stream's generator."""
         channels, height, width = self.spec.latent
         shape = (1, channels, self.spec.chunk_frames, height, width)
-        drawn = [torch.randn(shape, generator=s.noise, dtype=self.dtype) for s in streams]
-        return torch.cat(drawn).float().to(self.device)
+        noise = [torch.randn(shape, generator=s.noise, dtype=self.dtype) for s in streams]
+        return torch.cat(noise).float().to(self.device)
 
     def sample(
         self,
         sampler: Sampler,
-        streams: Sequence[SD15Stream],
-        conditions: Sequence[SD15Conditioning],
+        streams: Sequence[Stream],
+        conditions: Sequence[AnyConditioning],
     ) -> Tensor:
         """Clean latents [B, C, F, H, W] of every stream's next chunk, in one batch."""
         cond = self.backbone.collate(conditions)
         return sampler(self.backbone, self.init_latents(streams), cond)
 
-    def decode(self, streams: Sequence[SD15Stream], latents: Tensor) -> Tensor:
+    def decode(self, streams: Sequence[Stream], latents: Tensor) -> Tensor:
         """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, H, W, 3].
 
         Values are truncated, as published. Each stream keeps its last frames, not rounded.
         """
         pictures = self.vae.decode(latents)
         for stream, chunk in zip(streams, pictures, strict=True):
-            stream.last = chunk[-self.spec.past :] if self.spec.past else None
+            stream.past_frames = chunk[-self.spec.past :] if self.spec.past else None
         return (pictures * 255).to(torch.uint8).permute(0, 1, 3, 4, 2).cpu()
 
-    def seen(self, stream: SD15Stream, portrait: Tensor) -> Tensor:
-        """The portrait and the last frames, encoded: latents [1 + n, 4, H, W].
+    def encode_pictures(self, stream: Stream, portrait: Tensor) -> Tensor:
+        """Latents of the portrait and the past frames [1 + n, 4, H, W].
 
         Args:
-            portrait: its latent [1, 4, H, W]; in the first chunk it stands for past frames.
+            portrait: its latent [1, 4, H, W]; in the first chunk it stands for the past frames.
         """
-        if stream.last is None:
+        if stream.past_frames is None:
             return portrait.repeat(1 + self.spec.first_past, 1, 1, 1)
-        return torch.cat([portrait, self.here(self.vae.encode(stream.last * 2 - 1))])
+        past = self.to_denoiser(self.vae.encode(stream.past_frames * 2 - 1))
+        return torch.cat([portrait, past])
 
 
 def identity_key(picture: NDArray[np.uint8]) -> str:

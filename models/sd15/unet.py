@@ -1,27 +1,29 @@
-"""The Stable Diffusion 1.5 UNet over folded frames that all published backbones are built on.
+"""The Stable Diffusion 1.5 UNet over folded frames that Hallo, EchoMimic and MEMO are built on.
 
-It owns the walk: levels, skips, the order of calls, and the two entries of LightningCP. What
-follows each resnet (reference, audio, time) is a family's own: ``LayerFactory`` says what stands at
-each place and ``after_resnet`` runs it.
+It owns the forward pass: levels, skips, the order of calls, and the two entries of LightningCP.
+What follows each resnet (reference, audio, time) is the model's: ``LayerFactory`` builds the
+modules of each layer and ``apply_attention`` runs them.
 
     conv_in -> down_blocks -> mid_block -> up_blocks -> conv_norm_out, SiLU, conv_out
-               (a layer of an up block: concatenate a skip, resnet, after_resnet)
+               (a layer of an up block: concatenate a skip, resnet, apply_attention)
 
-Rows are folded frames: [N, C, H, W], N = (guidance halves x clips x frames), halves outermost.
+Maps are folded frames [N, C, H, W], N = num_branches * B * F, unconditional rows first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.sd15.blocks import Downsample, FrameNorm, Resnet, Upsample
-from models.sd15.time_embedding import TimeEmbedding
+from models.sd15.blocks import Downsample2D, FrameNorm, Resnet, TimeEmbedding, Upsample2D
+
+Context = TypeVar("Context")
+"""What a network's layers need of a call beside latents and time."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class LayerInfo:
         inner: width that published audio modules derive from the block's *input*: the block's
             input channels in a down block's first layer and its own in the others; in an up block
             the next block's channels.
-        attends: whether the level has attention.
-        last: whether this is U32, the last layer of the last up block.
+        has_attention: whether the level has it.
+        is_last: whether this is U32, the last layer of the last up block.
     """
 
     block: str
@@ -44,8 +46,8 @@ class LayerInfo:
     level: int
     channels: int
     inner: int
-    attends: bool
-    last: bool = False
+    has_attention: bool
+    is_last: bool = False
 
     def path(self, kind: str) -> str:
         """Name of a module of this layer, for example ``up_blocks.3.attentions.2``."""
@@ -57,7 +59,7 @@ class UNetSpec:
     """Sizes of the UNet; heads are counted (published as ``attention_head_dim``)."""
 
     channels: tuple[int, ...] = (320, 640, 1280, 1280)
-    attends: tuple[bool, ...] = (True, True, True, False)
+    has_attention: tuple[bool, ...] = (True, True, True, False)
     layers: int = 2
     heads: int = 8
     groups: int = 32
@@ -76,7 +78,9 @@ def unet_spec(config: Mapping[str, Any]) -> UNetSpec:
     types = config.get("down_block_types")
     return UNetSpec(
         channels=tuple(config.get("block_out_channels", stock.channels)),
-        attends=tuple("CrossAttn" in name for name in types) if types else stock.attends,
+        has_attention=(
+            tuple("CrossAttn" in name for name in types) if types else stock.has_attention
+        ),
         layers=config.get("layers_per_block", stock.layers),
         heads=config.get("attention_head_dim", stock.heads),
         groups=config.get("norm_num_groups", stock.groups),
@@ -86,17 +90,17 @@ def unet_spec(config: Mapping[str, Any]) -> UNetSpec:
 
 
 class LayerFactory(Protocol):
-    """What a family puts after each resnet; None where there is nothing."""
+    """Builds what follows each resnet; None where there is nothing."""
 
-    def attention(self, place: LayerInfo) -> nn.Module | None:
+    def attention(self, layer: LayerInfo) -> nn.Module | None:
         """The spatial transformer."""
         ...
 
-    def audio(self, place: LayerInfo) -> nn.Module | None:
+    def audio(self, layer: LayerInfo) -> nn.Module | None:
         """The audio module."""
         ...
 
-    def motion(self, place: LayerInfo) -> nn.Module | None:
+    def motion(self, layer: LayerInfo) -> nn.Module | None:
         """The motion module."""
         ...
 
@@ -104,109 +108,106 @@ class LayerFactory(Protocol):
 class Block(nn.Module):
     """Module lists of one block, by their published names; it has no forward of its own."""
 
-    def __init__(self, places: list[LayerInfo], resnets: list[Resnet], parts: LayerFactory) -> None:
+    def __init__(
+        self, layers: list[LayerInfo], resnets: list[Resnet], factory: LayerFactory
+    ) -> None:
         super().__init__()
-        self.places = places
+        self.layers = layers
         self.resnets = nn.ModuleList(resnets)
         kinds = {
-            "attentions": parts.attention,
-            "audio_modules": parts.audio,
-            "motion_modules": parts.motion,
+            "attentions": factory.attention,
+            "audio_modules": factory.audio,
+            "motion_modules": factory.motion,
         }
-        for name, make in kinds.items():
-            made = [make(place) for place in places]
-            kept = [module for module in made if module is not None]
-            if kept:
-                self.add_module(name, nn.ModuleList(kept))
+        for name, build in kinds.items():
+            modules = [module for layer in layers if (module := build(layer)) is not None]
+            if modules:
+                self.add_module(name, nn.ModuleList(modules))
         self.downsamplers: nn.ModuleList | None = None
         self.upsamplers: nn.ModuleList | None = None
 
 
-class UNet(nn.Module):
-    """The walk; subclasses give ``after_resnet`` and, where they add to conv_in, ``first``.
+class UNet(nn.Module, Generic[Context]):
+    """The forward pass; models define ``apply_attention`` and may add to ``input_features``.
 
     Args:
         spec: sizes.
-        parts: what follows each resnet.
+        factory: builds what follows each resnet.
         head: whether there are ``conv_norm_out`` and ``conv_out``.
 
     Attributes:
-        reuses_outputs: calls write into the memory of the calls before (CUDA graphs do).
+        reuses_outputs: calls write into the memory of earlier calls' outputs (CUDA graphs do).
     """
 
     reuses_outputs = False
 
-    def __init__(self, spec: UNetSpec, parts: LayerFactory, *, head: bool = True) -> None:
+    def __init__(self, spec: UNetSpec, factory: LayerFactory, *, head: bool = True) -> None:
         super().__init__()
         self.sizes = spec
         channels = spec.channels
         self.conv_in = nn.Conv2d(spec.latent, channels[0], 3, padding=1)
         self.time_embedding = TimeEmbedding(channels[0], spec.embedding)
-        self.down_blocks = nn.ModuleList(_down(spec, parts))
-        self.mid_block = _middle(spec, parts)
-        self.up_blocks = nn.ModuleList(_up(spec, parts))
+        self.down_blocks = nn.ModuleList(_down(spec, factory))
+        self.mid_block = _middle(spec, factory)
+        self.up_blocks = nn.ModuleList(_up(spec, factory))
         self.conv_norm_out = FrameNorm(spec.groups, channels[0], eps=spec.eps) if head else None
         self.conv_out = nn.Conv2d(channels[0], spec.latent, 3, padding=1) if head else None
 
-    # ---- what families give ----------------------------------------------------------------------
+    # ---- what models define ----------------------------------------------------------------------
 
-    def first(self, x: Tensor, call: Any) -> Tensor:
+    def input_features(self, x: Tensor, context: Context) -> Tensor:
         """conv_in and what is added to it before it becomes the first skip."""
         h: Tensor = self.conv_in(x)
         return h
 
-    def after_resnet(self, place: LayerInfo, x: Tensor, call: Any) -> Tensor:
-        """Attention, audio and motion of one layer, [N, C, H, W] -> the same shape."""
-        raise NotImplementedError("a family says what follows a resnet")
+    def apply_attention(self, layer: LayerInfo, x: Tensor, context: Context) -> Tensor:
+        """Attention, audio and motion modules of one layer, [N, C, H, W] -> the same shape."""
+        raise NotImplementedError("a model defines what follows a resnet")
 
     # ---- the two entries -------------------------------------------------------------------------
 
-    def everything(self, x: Tensor, embedding: Tensor, call: Any) -> tuple[Tensor, Tensor]:
+    def full(self, x: Tensor, embedding: Tensor, context: Context) -> tuple[Tensor, Tensor]:
         """The whole network.
 
         Args:
             x: latents [N, C, H, W]; embedding: of time [N, E], from ``embed``.
-            call: what the family's hooks need.
+            context: what the layers need besides.
 
         Returns:
             The prediction [N, C, H, W] (the last layer's output if there is no head), and the
             hidden state that entered the last layer, f_U31.
         """
-        h = self.first(x, call)
+        h = self.input_features(x, context)
         skips = [h]
-        for block in self.down_blocks:
-            assert isinstance(block, Block)
-            for resnet, place in zip(block.resnets, block.places, strict=True):
-                h = self.after_resnet(place, resnet(h, embedding), call)
+        for block in self._blocks(self.down_blocks):
+            for resnet, layer in zip(block.resnets, block.layers, strict=True):
+                h = self.apply_attention(layer, resnet(h, embedding), context)
                 skips.append(h)
             if block.downsamplers is not None:
                 h = block.downsamplers[0](h)
                 skips.append(h)
         before, after = self.mid_block.resnets
-        h = after(
-            self.after_resnet(self.mid_block.places[0], before(h, embedding), call), embedding
-        )
+        (layer,) = self.mid_block.layers
+        h = after(self.apply_attention(layer, before(h, embedding), context), embedding)
         hidden = h
-        for block in self.up_blocks:
-            assert isinstance(block, Block)
-            for resnet, place in zip(block.resnets, block.places, strict=True):
+        for block in self._blocks(self.up_blocks):
+            for resnet, layer in zip(block.resnets, block.layers, strict=True):
                 hidden = h
                 h = resnet(torch.cat([h, skips.pop()], dim=1), embedding)
-                h = self.after_resnet(place, h, call)
+                h = self.apply_attention(layer, h, context)
             if block.upsamplers is not None:
                 h = block.upsamplers[0](h, tuple(skips[-1].shape[2:]))
-        return self.finish(h), hidden
+        return self.head(h), hidden
 
-    def last(self, hidden: Tensor, x: Tensor, embedding: Tensor, call: Any) -> Tensor:
+    def light(self, hidden: Tensor, x: Tensor, embedding: Tensor, context: Context) -> Tensor:
         """A light step: conv_in, the last layer and the head, from a cached hidden state."""
-        block = self.up_blocks[-1]
-        assert isinstance(block, Block)
-        h = torch.cat([hidden, self.first(x, call)], dim=1)
-        h = self.after_resnet(block.places[-1], block.resnets[-1](h, embedding), call)
-        return self.finish(h)
+        *_, block = self._blocks(self.up_blocks)
+        h = torch.cat([hidden, self.input_features(x, context)], dim=1)
+        h = self.apply_attention(block.layers[-1], block.resnets[-1](h, embedding), context)
+        return self.head(h)
 
-    def left_out(self) -> list[nn.Module]:
-        """What ``last`` does without."""
+    def unused_in_light_step(self) -> list[nn.Module]:
+        """Modules that a light step does without."""
         blocks: list[nn.Module] = [*self.down_blocks, self.mid_block, *self.up_blocks]
         earlier = [child for block in blocks[:-1] for child in block.children()]
         layers = [child for child in blocks[-1].children() if isinstance(child, nn.ModuleList)]
@@ -217,44 +218,55 @@ class UNet(nn.Module):
         embedded = F.silu(self.time_embedding(t))
         return embedded.repeat_interleave(frames, 0).repeat(num_branches, 1)
 
-    def finish(self, h: Tensor) -> Tensor:
+    def head(self, h: Tensor) -> Tensor:
         """Group norm, SiLU and conv_out, where the network has them."""
         if self.conv_out is None or self.conv_norm_out is None:
             return h
         out: Tensor = self.conv_out(F.silu(self.conv_norm_out(h)))
         return out
 
-    def places(self) -> Iterator[LayerInfo]:
+    def layers(self) -> Iterator[LayerInfo]:
         """All layers in the order they run; the mid block counts as one."""
-        for block in (*self.down_blocks, self.mid_block, *self.up_blocks):
-            assert isinstance(block, Block)
-            yield from block.places
+        blocks = (*self._blocks(self.down_blocks), self.mid_block, *self._blocks(self.up_blocks))
+        for block in blocks:
+            yield from block.layers
+
+    def last_layer(self) -> LayerInfo:
+        """U32, which light steps run."""
+        *_, last = self.layers()
+        return last
+
+    @staticmethod
+    def _blocks(blocks: nn.ModuleList) -> list[Block]:
+        return [block for block in blocks if isinstance(block, Block)]
 
 
-def _down(spec: UNetSpec, parts: LayerFactory) -> Iterator[Block]:
+def _down(spec: UNetSpec, factory: LayerFactory) -> Iterator[Block]:
     before = spec.channels[0]
-    for level, (channels, attends) in enumerate(zip(spec.channels, spec.attends, strict=True)):
-        places, resnets = [], []
+    levels = zip(spec.channels, spec.has_attention, strict=True)
+    for level, (channels, has_attention) in enumerate(levels):
+        layers, resnets = [], []
         for k in range(spec.layers):
             inputs = before if k == 0 else channels
             name = f"down_blocks.{level}"
-            places.append(LayerInfo(name, k, level, channels, inputs, attends))
+            layers.append(LayerInfo(name, k, level, channels, inputs, has_attention))
             resnets.append(Resnet(inputs, channels, spec.embedding, spec.groups, spec.eps))
-        block = Block(places, resnets, parts)
+        block = Block(layers, resnets, factory)
         if level < len(spec.channels) - 1:
-            block.downsamplers = nn.ModuleList([Downsample(channels)])
+            block.downsamplers = nn.ModuleList([Downsample2D(channels)])
         before = channels
         yield block
 
 
-def _middle(spec: UNetSpec, parts: LayerFactory) -> Block:
+def _middle(spec: UNetSpec, factory: LayerFactory) -> Block:
     channels = spec.channels[-1]
     level = len(spec.channels) - 1
     resnets = [Resnet(channels, channels, spec.embedding, spec.groups, spec.eps) for _ in range(2)]
-    return Block([LayerInfo("mid_block", 0, level, channels, channels, True)], resnets, parts)
+    layer = LayerInfo("mid_block", 0, level, channels, channels, has_attention=True)
+    return Block([layer], resnets, factory)
 
 
-def _up(spec: UNetSpec, parts: LayerFactory) -> Iterator[Block]:
+def _up(spec: UNetSpec, factory: LayerFactory) -> Iterator[Block]:
     skips = [spec.channels[0]]
     for level, channels in enumerate(spec.channels):
         skips += [channels] * (spec.layers + (level < len(spec.channels) - 1))
@@ -262,16 +274,17 @@ def _up(spec: UNetSpec, parts: LayerFactory) -> Iterator[Block]:
     hidden = spec.channels[-1]
     for k, level in enumerate(levels):
         channels, after = spec.channels[level], spec.channels[max(level - 1, 0)]
-        places, resnets = [], []
+        has_attention = spec.has_attention[level]
+        layers, resnets = [], []
         for j in range(spec.layers + 1):
-            last = level == 0 and j == spec.layers
+            is_last = level == 0 and j == spec.layers
             name = f"up_blocks.{k}"
-            places.append(LayerInfo(name, j, level, channels, after, spec.attends[level], last))
+            layers.append(LayerInfo(name, j, level, channels, after, has_attention, is_last))
             resnets.append(
                 Resnet(hidden + skips.pop(), channels, spec.embedding, spec.groups, spec.eps)
             )
             hidden = channels
-        block = Block(places, resnets, parts)
+        block = Block(layers, resnets, factory)
         if level > 0:
-            block.upsamplers = nn.ModuleList([Upsample(channels)])
+            block.upsamplers = nn.ModuleList([Upsample2D(channels)])
         yield block

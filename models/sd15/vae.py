@@ -1,4 +1,4 @@
-"""Stable diffusion's autoencoder as the published models use it: posterior means, scaled."""
+"""Stable Diffusion's autoencoder as the SD 1.5 models use it: posterior means, scaled."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class StableDiffusionVAE:
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, 4, F, H, W] -> RGB [B, F, 3, 8H, 8W] from 0 to 1, float32."""
         first = self.network.decoder.conv_in.weight
-        rows = latents.transpose(1, 2).flatten(0, 1) / VAE_FACTOR
+        images = latents.transpose(1, 2).flatten(0, 1) / VAE_FACTOR
         pictures = [
-            self.network.decode(row.to(first.device, first.dtype)).sample.float()
-            for row in rows[:, None]
+            self.network.decode(image.to(first.device, first.dtype)).sample.float()
+            for image in images[:, None]
         ]
-        made = (torch.cat(pictures) / 2 + 0.5).clamp(0.0, 1.0)
-        return made.view(len(latents), -1, *made.shape[1:])
+        frames = (torch.cat(pictures) / 2 + 0.5).clamp(0.0, 1.0)
+        return frames.view(len(latents), -1, *frames.shape[1:])

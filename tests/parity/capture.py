@@ -50,21 +50,21 @@ class ModuleOutputs:
 
 
 @contextmanager
-def outputs_of(backbone: SD15Denoiser) -> Iterator[list[Tensor]]:
+def outputs_of(denoiser: SD15Denoiser[Any]) -> Iterator[list[Tensor]]:
     """Outputs [num_branches * B, C, F, H, W] of the network, before guidance, in call order."""
     videos: list[Tensor] = []
-    leave = backbone.leave
+    postprocess = denoiser.postprocess
 
     def keep(out: Tensor, z: Tensor) -> Tensor:
         video = out.view(-1, z.shape[2], *out.shape[1:]).transpose(1, 2)
         videos.append(video)
-        return leave(out, z)
+        return postprocess(out, z)
 
-    backbone.leave = keep  # type: ignore[method-assign]
+    denoiser.postprocess = keep  # type: ignore[method-assign]
     try:
         yield videos
     finally:
-        del backbone.leave
+        del denoiser.postprocess
 
 
 def fold(video: Tensor) -> Tensor:

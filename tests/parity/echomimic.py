@@ -10,9 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
+from models.echomimic.conditioning import EchoMimicConditioning
+from models.echomimic.unet import EchoMimicUNet
 from models.nn.attention import KeyValue
 from models.sd15.attention import ReferenceKV, SpatialTransformer
+from models.sd15.cfg import CallContext, zeros_for_uncond
 from models.sd15.motion_module import MotionModule
 from models.sd15.unet import Block
 from models.sd15.vae import VAE_FACTOR
@@ -37,16 +39,16 @@ def _submodules(directory: Directory, nets: EchoMimicNetworks) -> Iterator[Item]
     yield measure("face.out", SMALL, partial(_face, nets, g, "face.in_mask", "face.out"))
     yield measure("face.out_rand", SMALL, partial(_face, nets, g, "face.in_rand", "face.out_rand"))
     if "ref.in_latents" in g:
-        out, recording = nets.reference.read(g.float("ref.in_latents"))
+        out, recorded = nets.reference.read(g.float("ref.in_latents"))
         yield against(g, "ref.out_sample", out, ONE)
-        for path, seen in recording.bank.items():
+        for path, seen in recorded.features.items():
             yield against(g, f"bank.{path}.transformer_blocks.0", seen, ONE)
     else:
         yield absent("ref.out_sample", "no ref.in_latents")
     told = {n.rpartition("_")[2] for n in g if n.startswith(TIMED)}
     for time in sorted(told or TIMES, key=float):
         t, embedding = torch.tensor([float(time)]), nets.denoiser.time_embedding
-        yield against(g, f"time.proj_{time}", embedding.waves(t), SMALL)
+        yield against(g, f"time.proj_{time}", embedding.sinusoids(t), SMALL)
         yield against(g, f"time.emb_{time}", embedding(t), SMALL)
     yield measure("resnet.out", SMALL, partial(_resnet, nets, g))
     yield measure("motion.out", SMALL, partial(_motion, nets, g))
@@ -93,11 +95,11 @@ def _spatial(
     module = nets.denoiser.get_submodule("up_blocks.1.attentions.1")
     assert isinstance(module, SpatialTransformer) and module.block.attn2 is not None
     frames = x.shape[2]
-    bank = module.block.attn1.project(g["t3d.bank"].float())
+    kv = module.block.attn1.project(g["t3d.bank"].float())
     rows = torch.zeros(frames * x.shape[0] // num_branches, dtype=torch.int64)
-    reading = ReferenceKV(bank, rows, plain=(num_branches - 1) * frames)
-    heard = module.block.attn2.project(audio[-x.shape[0] :].flatten(0, 1))
-    return unfold(module(fold(x), reading, heard), out), out
+    reference = ReferenceKV(kv, rows, num_uncond=(num_branches - 1) * frames)
+    audio_kv = module.block.attn2.project(audio[-x.shape[0] :].flatten(0, 1))
+    return unfold(module(fold(x), reference, audio_kv), out), out
 
 
 # ---- network calls -------------------------------------------------------------------------------
@@ -105,11 +107,11 @@ def _spatial(
 
 def _forward(directory: Directory, nets: EchoMimicNetworks) -> Iterator[Item]:
     g, sub = directory.golden("unet_forward"), directory.golden("submodules")
-    _, recording = nets.reference.read(sub.float("ref.in_latents"))
+    _, recorded = nets.reference.read(sub.float("ref.in_latents"))
     face = nets.locator(fold(sub.float("face.in_mask")))
-    bank = nets.denoiser.read_bank(recording.bank)
+    reference_kv = nets.denoiser.project_reference(recorded.features)
     for case, num_branches in (("nocfg", 1), ("cfg", 2)):
-        yield from guarded(f"{case}.out", _case(nets, g, case, num_branches, bank, face))
+        yield from guarded(f"{case}.out", _case(nets, g, case, num_branches, reference_kv, face))
 
 
 def _case(
@@ -117,24 +119,30 @@ def _case(
     g: Stored,
     case: str,
     num_branches: int,
-    bank: Mapping[str, KeyValue],
+    reference_kv: Mapping[str, KeyValue],
     face: Tensor,
 ) -> Iterator[Item]:
     kind = "_cond" if num_branches == 2 else ""
     x, audio = g.float(f"{case}.in_latents{kind}"), g.float(f"{case}.in_audio{kind}")
     frames, shape = x.shape[2], x.expand(num_branches, *x.shape[1:])
     rows = fold(x).repeat(num_branches, 1, 1, 1)
-    faces = torch.cat([torch.zeros_like(face), face][-num_branches:])
-    call = EchoMimicCall(
-        frames, num_branches, bank, nets.denoiser.hear(audio, num_branches=num_branches), faces
+    cond = EchoMimicConditioning(
+        identity_ids=("portrait",),
+        face_tokens=None,
+        frames=frames,
+        num_branches=num_branches,
+        last_layer=nets.denoiser.last_layer(),
+        reference_kv=reference_kv,
+        audio_kv=nets.denoiser.project_audio(audio, num_branches),
+        face=zeros_for_uncond(face, num_branches),
     )
     stored = {n for n in g if n.startswith(f"{case}.mid.")}
     with Watch(nets.denoiser, sorted(stored | watched(nets.denoiser, case))) as watch:
         embedding = nets.denoiser.embed(g.float(f"{case}.in_t").reshape(1), num_branches, frames)
-        made, hidden = nets.denoiser.everything(rows, embedding, call)
+        made, hidden = nets.denoiser.full(rows, embedding, CallContext(cond))
     yield against(g, f"{case}.out", unfold(made, shape), ONE)
     yield from watch.items(g)
-    again = nets.denoiser.last(hidden, rows, embedding, call)
+    again = nets.denoiser.light(hidden, rows, embedding, CallContext(cond))
     yield compare(f"{case}.last_layer_again", again, made, 0.0)
 
 
@@ -176,7 +184,7 @@ def block_end(network: EchoMimicUNet, path: str) -> str:
     for kind in ("downsamplers", "upsamplers"):
         if getattr(block, kind) is not None:
             return f"{path}.{kind}.0"
-    return f"{path}.motion_modules.{len(block.places) - 1}"
+    return f"{path}.motion_modules.{len(block.layers) - 1}"
 
 
 SECTIONS = {

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models.echomimic.conditioning import EchoMimicDenoiser
-from models.echomimic.windows import EchoMimicWindows, ring_windows
+from models.echomimic.unet import EchoMimicDenoiser
+from models.echomimic.windows import ClipConditioning, EchoMimicWindows, ring_windows
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
@@ -60,17 +60,17 @@ def _loops(
 
 def _schedule(directory: Directory, schedule: ScheduleSpec) -> Iterator[Item]:
     g = directory.golden("scheduler")
-    a, _ = make_schedule(schedule)
-    yield against(g, "alphas_cumprod", a**2, 2e-6)
-    ratio = (a[1:] ** 2 / a[:-1] ** 2).clamp(min=0.0)
-    yield against(g, "betas", 1 - torch.cat([a[:1] ** 2, ratio]), SMALL)
+    alpha, _ = make_schedule(schedule)
+    yield against(g, "alphas_cumprod", alpha**2, 2e-6)
+    ratio = (alpha[1:] ** 2 / alpha[:-1] ** 2).clamp(min=0.0)
+    yield against(g, "betas", 1 - torch.cat([alpha[:1] ** 2, ratio]), SMALL)
 
 
 def _lists(meta: dict[str, Any], schedule: ScheduleSpec) -> Iterator[Item]:
     for name, times in meta.get("scheduler", {}).items():
         if name.startswith("timesteps_"):
-            told = make_trajectory(schedule, int(name.rpartition("_")[2])).times
-            yield compare(f"scheduler.{name}", torch.tensor(told), torch.tensor(times), 0.0)
+            timesteps = make_trajectory(schedule, int(name.rpartition("_")[2])).timesteps
+            yield compare(f"scheduler.{name}", torch.tensor(timesteps), torch.tensor(times), 0.0)
     for case in meta.get("context_queues", []):
         frames, window, overlap = (case[k] for k in ("num_frames", "context_frames", "overlap"))
         mine = torch.tensor(ring_windows(frames, window, overlap))
@@ -111,7 +111,6 @@ class _Loop:
         self.backbone = EchoMimicDenoiser(spec, inputs.nets.denoiser, float(settings["cfg"]))
         self.windows = EchoMimicWindows(
             self.backbone,
-            steps,
             frames,
             window=int(settings["context_frames"]),
             overlap=int(settings["context_overlap"]),
@@ -139,7 +138,7 @@ class _Loop:
             clean = sampler(
                 self.windows, z, self._condition(half), observe=lambda _, x, __: states.append(x)
             )
-        yield from self._told(sampler.times, outputs)
+        yield from self._told(sampler.timesteps, outputs)
         after = [*states[1:], clean]
         tolerance = LOOP
         first = torch.stack(outputs[: len(self.windows.base)])
@@ -153,23 +152,28 @@ class _Loop:
         yield from self._judge("final_latents", clean, tolerance)
         yield from self._judge("video_frame0", self.inputs.vae.decode(clean[:, :, :1])[0], LOOP)
 
-    def _condition(self, half: bool) -> Any:
+    def _condition(self, half_precision: bool) -> ClipConditioning:
         net = self.inputs.nets.denoiser
-        _, recording = self.inputs.nets.reference.read(self.inputs.latent)
-        seen = recording.bank
-        if half:
-            seen = {path: n.half().float() for path, n in seen.items()}
+        _, recorded = self.inputs.nets.reference.read(self.inputs.latent)
+        features = recorded.features
+        if half_precision:
+            features = {path: n.half().float() for path, n in features.items()}
         frames = int(self.settings["video_length"])
-        audio = self.g.float("in.audio_features")[None, :frames]
-        whole = self.backbone.hearing(
-            "portrait", None, net.read_bank(seen), self.inputs.face, audio
+        whole = self.backbone.conditioning(
+            "portrait",
+            None,
+            reference_kv=net.project_reference(features),
+            face=self.inputs.face,
+            audio=self.g.float("in.audio_features")[None, :frames],
         )
         return self.windows.condition(whole)
 
     def _prediction(self, sampler: Sampler, k: int, before: Tensor, after: Tensor) -> Tensor:
-        """v of a step, from the states around it: z' = a' (a z - s v) + s' (a v + s z)."""
-        (a, s), (a1, s1) = sampler.path.at[k], sampler.path.after[k]
-        return (after - (a1 * a + s1 * s) * before) / (s1 * a - a1 * s)
+        """v of a step, from the states around it: z' = alpha' x0 + sigma' eps."""
+        trajectory = sampler.trajectory
+        (alpha, sigma), (alpha1, sigma1) = trajectory.levels[k], trajectory.next_levels[k]
+        of_v = sigma1 * alpha - alpha1 * sigma
+        return (after - (alpha1 * alpha + sigma1 * sigma) * before) / of_v
 
     def _judge(self, item: str, got: Tensor, tolerance: float) -> Iterator[Item]:
         name = f"{self.name}.{item}"

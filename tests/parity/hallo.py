@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from models.hallo.audio_module import REGIONS
-from models.hallo.conditioning import read_chunk_reference
-from models.hallo.unet import HalloCall
-from models.sd15.reference_bank import read_reference_features, split_motion_frames
+from models.hallo.conditioning import HalloConditioning
+from models.hallo.unet import read_chunk_reference
+from models.sd15.cfg import CallContext
+from models.sd15.reference_net import read_reference_features, split_motion_frames
 from tests.parity import hallo_chunks, hallo_inputs
 from tests.parity.capture import fold, unfold
 from tests.parity.directory import Directory, Stored
@@ -78,7 +79,7 @@ def _reference(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     rows = latents.repeat(HALVES, 1, 1, 1)
     out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % HALVES])
     yield against(g, "reference_unet.out", out, ONE)
-    for path, seen in read_reference_features(nets.reference, latents, faces).bank.items():
+    for path, seen in read_reference_features(nets.reference, latents, faces).items():
         name = f"bank_fp16.{path}.transformer_blocks.0"
         yield against(g, name, seen, HALF, relative=True)
 
@@ -96,49 +97,57 @@ class Given:
     latents: Tensor
     faces: Tensor
 
-    def call(
-        self, frames: int, weights: tuple[float, ...] = (1.0, 1.0, 1.0), *, half_bank: bool = False
-    ) -> HalloCall:
-        """The conditioning of the first ``frames`` frames."""
+    def conditioning(
+        self,
+        frames: int,
+        weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+        *,
+        half_precision: bool = False,
+    ) -> HalloConditioning:
+        """Of the first ``frames`` frames."""
         net, g = self.nets.denoiser, self.g
         pictures = read_chunk_reference(
-            net, self.nets.reference, self.latents, self.faces, half_bank=half_bank
+            net, self.nets.reference, self.latents, self.faces, half_precision=half_precision
         )
-        return HalloCall(
-            frames,
-            HALVES,
-            pictures.bank,
-            pictures.past,
-            net.see_face(g.float("encoder_hidden_states"), frames),
-            net.hear(g.float("audio_embedding")[:, :frames].flatten(0, 1)),
-            tuple(self._masks(level) for level in range(self.levels)),
-            g.float("mask_cond_fea")[:, :, 0],
-            weights,
-            plain=frames,
+        return HalloConditioning(
+            identity_ids=("portrait",),
+            face_tokens=None,
+            frames=frames,
+            num_branches=HALVES,
+            last_layer=net.last_layer(),
+            reference_kv=pictures.reference_kv,
+            motion_frames=pictures.motion_frames,
+            face_kv=net.project_face(g.float("encoder_hidden_states"), frames),
+            audio_kv=net.project_audio(g.float("audio_embedding")[:, :frames].flatten(0, 1)),
+            masks=tuple(self._masks(level) for level in range(self.levels)),
+            region=g.float("mask_cond_fea")[:, :, 0],
+            audio_weights=weights,
         )
 
     @property
     def levels(self) -> int:
         return len(self.nets.denoiser.sizes.channels)
 
-    def stored_bank(self, frames: int) -> HalloCall:
+    def stored_features(self, frames: int) -> HalloConditioning:
         """The same with the stored reference features, which the published code has rounded."""
-        net, call = self.nets.denoiser, self.call(frames)
-        names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in call.bank}
-        bank = {path: self.submodules.float(name) for path, name in names.items()}
+        net, cond = self.nets.denoiser, self.conditioning(frames)
+        names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in cond.reference_kv}
+        features = {path: self.submodules.float(name) for path, name in names.items()}
         height, width = self.latents.shape[2:]
-        pictures, past = split_motion_frames(net, bank, HALVES, (height, width))
-        return replace(call, bank=net.read_bank(pictures), past=past)
+        portrait, motion_frames = split_motion_frames(net, features, HALVES, (height, width))
+        return replace(
+            cond, reference_kv=net.project_reference(portrait), motion_frames=motion_frames
+        )
 
     def _masks(self, level: int) -> Tensor:
         rows = [self.g.float(f"{region}_mask_{level}") for region in REGIONS]
         clips = torch.stack(rows, dim=1)  # [num_branches * F, 3, L], the same in every frame
         return clips[:: len(clips) // HALVES]
 
-    def run(self, latents: Tensor, t: Tensor, call: HalloCall) -> tuple[Tensor, Tensor]:
+    def run(self, latents: Tensor, t: Tensor, cond: HalloConditioning) -> tuple[Tensor, Tensor]:
         """A full call: the output, and the hidden state that enters the last layer, both folded."""
-        embedding = self.nets.denoiser.embed(t.float().reshape(1), HALVES, call.frames)
-        return self.nets.denoiser.everything(fold(latents), embedding, call)
+        embedding = self.nets.denoiser.embed(t.float().reshape(1), HALVES, cond.frames)
+        return self.nets.denoiser.full(fold(latents), embedding, CallContext(cond))
 
 
 def _calls(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
@@ -151,7 +160,7 @@ def _calls(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     x, t = g.float("latents"), g["timestep"]
     frames = x.shape[2]
     with Trace(nets.denoiser) as trace:
-        made, hidden = given.run(x, t, given.call(frames))
+        made, hidden = given.run(x, t, given.conditioning(frames))
     yield against(g, "out", lambda out: unfold(made, out), ONE)
     yield from guarded("trace", trace.items(directory, g))
     yield from guarded("out_scale", _variants(given, x, t))
@@ -170,33 +179,35 @@ def _variants(given: Given, x: Tensor, t: Tensor) -> Iterator[Item]:
     g, frames = given.g, x.shape[2]
     rounded = "out_bank_fp16_rounded"
 
-    def judge(label: str, name: str, call: Callable[[], HalloCall], limit: float = ONE) -> Item:
+    def judge(
+        label: str, name: str, conditioning: Callable[[], HalloConditioning], limit: float = ONE
+    ) -> Item:
         def replay() -> Pair:
             fewer = _FEWER.fullmatch(name)
             latents = g.float(name.replace("out", "latents")) if fewer else x
-            return _call(given, latents, t, call()), g[name]
+            return _call(given, latents, t, conditioning()), g[name]
 
         return measure(label, limit, replay)
 
-    yield judge(rounded, rounded, partial(given.call, frames, half_bank=True), ROUNDED)
-    yield judge(f"{rounded} (stored banks)", rounded, partial(given.stored_bank, frames))
+    yield judge(rounded, rounded, partial(given.conditioning, frames, half_precision=True), ROUNDED)
+    yield judge(f"{rounded} (stored banks)", rounded, partial(given.stored_features, frames))
     scaled = [n for n in g if n.startswith("out_scale_")]
     if not scaled:
         yield absent("out_scale", f"no out_scale_* in {g.path.name}")
     for name in scaled:
         weights = tuple(float(part) for part in name.removeprefix("out_scale_").split("_"))
-        yield judge(name, name, partial(given.call, frames, weights))
+        yield judge(name, name, partial(given.conditioning, frames, weights))
     for name in sorted(n for n in g if _FEWER.fullmatch(n)) or ["F3.out"]:
         latents = name.replace("out", "latents")
-        yield judge(name, name, partial(_fewer_call, given, latents))
+        yield judge(name, name, partial(_fewer_frames, given, latents))
 
 
-def _fewer_call(given: Given, latents: str) -> HalloCall:
-    return given.call(given.g[latents].shape[2])
+def _fewer_frames(given: Given, latents: str) -> HalloConditioning:
+    return given.conditioning(given.g[latents].shape[2])
 
 
-def _call(given: Given, latents: Tensor, t: Tensor, call: HalloCall) -> Tensor:
-    return unfold(given.run(latents, t, call)[0], latents)
+def _call(given: Given, latents: Tensor, t: Tensor, cond: HalloConditioning) -> Tensor:
+    return unfold(given.run(latents, t, cond)[0], latents)
 
 
 def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
@@ -205,16 +216,16 @@ def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
     if "cached.latents" not in g:
         yield absent("cached.out", "no cached.latents")
         return
-    call, x, t = given.call(frames), g.float("cached.latents"), g["cached.timestep"]
+    cond, x, t = given.conditioning(frames), g.float("cached.latents"), g["cached.timestep"]
     embedding = net.embed(t.float().reshape(1), HALVES, frames)
 
     def last(entering: Tensor, out: Tensor) -> Tensor:
-        return unfold(net.last(entering, fold(x), embedding, call), out)
+        return unfold(net.light(entering, fold(x), embedding, CallContext(cond)), out)
 
     yield against(g, "cached.out", lambda out: last(fold(g.float(HIDDEN)), out), ONE)
     label = "cached.out (own hidden state)"
     yield against(g, "cached.out", partial(last, hidden), ONE, label=label)
-    made, _ = given.run(x, t, call)
+    made, _ = given.run(x, t, cond)
     yield against(g, "cached.full_forward_out", lambda out: unfold(made, out), ONE)
 
 

@@ -13,12 +13,14 @@ from torch import Tensor
 
 from models.audio import SAMPLE_RATE
 from models.hallo.audio_module import REGIONS
-from models.hallo.conditioning import HalloDenoiser, read_chunk_reference, zeros_for_uncond
+from models.hallo.conditioning import HalloConditioning
 from models.hallo.pipeline import HalloPipeline
 from models.hallo.preprocess import HalloPortrait
+from models.hallo.unet import HalloDenoiser, read_chunk_reference
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
+from models.sd15.cfg import zeros_for_uncond
 from models.sd15.config import SD15Spec
 from models.sd15.preprocess import NoFaceEmbedder
 from models.sd15.vae import StableDiffusionVAE
@@ -93,15 +95,16 @@ def items(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
 
 def _schedule(run: Run) -> Iterator[Item]:
     """Alphas of all training steps; timesteps of the runs and of the published run."""
-    a, _ = make_schedule(run.schedule)
-    yield against(run.g, "alphas_cumprod", a**2, 2e-6)
+    alpha, _ = make_schedule(run.schedule)
+    yield against(run.g, "alphas_cumprod", alpha**2, 2e-6)
     meta = run.directory.config.get("meta", {})
     for name in (n for n in meta if n.startswith("timesteps_")):
-        told = make_trajectory(run.schedule, int(name.removeprefix("timesteps_"))).times
-        yield compare(f"meta.{name}", torch.tensor(told), torch.tensor(meta[name]), 0.0)
+        trajectory = make_trajectory(run.schedule, int(name.removeprefix("timesteps_")))
+        timesteps = torch.tensor(trajectory.timesteps)
+        yield compare(f"meta.{name}", timesteps, torch.tensor(meta[name]), 0.0)
     some = meta.get("alphas_cumprod_at", {})
     if some:
-        mine = a[[int(t) for t in some]] ** 2
+        mine = alpha[[int(t) for t in some]] ** 2
         yield compare("meta.alphas_cumprod_at", mine, torch.tensor([*some.values()]), 2e-6)
 
 
@@ -141,7 +144,7 @@ def _stream(run: Run) -> Iterator[Item]:
         "wav2vec": torch.nn.Module(),  # features are the stored ones
     }
     pipeline = HalloPipeline(spec, networks, NoFaceEmbedder(0))
-    pipeline.backbone.weights = run.weights
+    pipeline.backbone.audio_weights = run.weights
     prepared = HalloPortrait(
         run.pixels()[0],
         image.float("face_region_u8") / 255,
@@ -196,8 +199,8 @@ def _chunk(
         clean = sampler(backbone, z, condition, observe=lambda _, x, __: states.append(x))
     meta = run.directory.config.get("meta", {}).get(f"{prefix}timesteps")
     if meta:
-        told = torch.tensor(sampler.times)
-        yield compare(prefix + "timesteps", told, torch.tensor(meta), 0.0)
+        timesteps = torch.tensor(sampler.timesteps)
+        yield compare(prefix + "timesteps", timesteps, torch.tensor(meta), 0.0)
     tolerance = LATENTS[kind][later]
     yield from judge("latents_steps", torch.stack([*states[1:], clean]), tolerance)
     yield from judge("model_out_steps", torch.stack(outputs), tolerance)
@@ -207,8 +210,8 @@ def _chunk(
 
 
 def _condition(
-    run: Run, latents: Tensor, tokens: Tensor, half_bank: bool
-) -> tuple[HalloDenoiser, object]:
+    run: Run, latents: Tensor, tokens: Tensor, half_precision: bool
+) -> tuple[HalloDenoiser, HalloConditioning]:
     nets, settings = run.nets, run.settings
     frames, steps = tokens.shape[1], int(settings["steps"])
     channels, height, width = latents.shape[1:]
@@ -217,19 +220,18 @@ def _condition(
     image = run.directory.golden("preprocess_image")
     face = image.float("face_emb").reshape(1, -1)
     faces = torch.cat([nets.image(torch.zeros_like(face)), nets.image(face)])
-    pictures = read_chunk_reference(
-        nets.denoiser, nets.reference, latents, faces, half_bank=half_bank
-    )
     region = nets.locator(image.float("face_region_u8")[None] / 255)
-    parts = {
-        "bank": pictures.bank,
-        "past": pictures.past,
-        "face": nets.denoiser.see_face(faces, frames),
-        "audio": nets.denoiser.hear(zeros_for_uncond(tokens, HALVES).flatten(0, 1)),
-        "masks": run.masks(),
-        "region": zeros_for_uncond(region, HALVES),
-    }
-    return backbone, backbone.condition("portrait", None, parts)
+    return backbone, backbone.conditioning(
+        "portrait",
+        None,
+        pictures=read_chunk_reference(
+            nets.denoiser, nets.reference, latents, faces, half_precision=half_precision
+        ),
+        face_kv=nets.denoiser.project_face(faces, frames),
+        audio=zeros_for_uncond(tokens, HALVES).flatten(0, 1),
+        masks=run.masks(),
+        region=zeros_for_uncond(region, HALVES),
+    )
 
 
 def _last_of(latents: Tensor, steps: Tensor) -> Tensor:

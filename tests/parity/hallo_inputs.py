@@ -13,17 +13,15 @@ from models.face.landmarks import FACE_OVAL
 from models.hallo.audio_module import REGIONS
 from models.hallo.preprocess import (
     FACE_BLUR,
-    FACE_RATIO,
     LIP_BLUR,
     LIP_RATIO,
     LIPS,
     blurred,
     prepare_hallo_portrait,
-    rectangle,
     region_of,
-    resized,
     separate,
 )
+from models.sd15.preprocess import FACE_RATIO, rectangle, resized
 from tests.parity.directory import Directory
 from tests.parity.items import Item, absent, against, compare, guarded
 from tests.parity.networks import HalloNetworks

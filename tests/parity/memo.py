@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from models.audio.wav2vec2 import Wav2VecFeatures, zero_mean_unit_variance
 from models.checkpoints import build as shared
 from models.memo.audio_module import JointAudioModule
+from models.memo.conditioning import MemoConditioning
 from models.memo.memory_attention import Memories
-from models.memo.unet import MemoCall, MemoUNet
+from models.memo.unet import AUDIO, MemoUNet
 from models.sd15.attention import ReferenceKV, SpatialTransformer
-from models.sd15.reference_bank import read_reference_features, split_motion_frames
+from models.sd15.cfg import CallContext
+from models.sd15.reference_net import read_reference_features, split_motion_frames
 from tests.parity import memo_clips
 from tests.parity.capture import fold, unfold
 from tests.parity.directory import Directory, Stored
@@ -74,9 +76,9 @@ def _features(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
         yield absent("reference features", f"no reference.latents_* in {sub.path.name}")
         return
     latents = sub.float(named[0])
-    recording = read_reference_features(nets.reference, latents, sub.float("encoder_hidden_states"))
+    features = read_reference_features(nets.reference, latents, sub.float("encoder_hidden_states"))
     prefix = f"ref{len(latents)}."
-    for path, seen in recording.bank.items():
+    for path, seen in features.items():
         yield against(g, prefix + stored_name(path), seen, CALL)
 
 
@@ -127,7 +129,7 @@ def _pair(name: str, both: tuple[Tensor, Tensor], g: Stored) -> Iterator[Item]:
 
 def _motion(net: MemoUNet, g: Stored, out: Tensor) -> Tensor:
     """The motion module alone, its memory written by the stored past frames."""
-    motion = net.motion("down_blocks.2.motion_modules.0")
+    motion = net.motion_module("down_blocks.2.motion_modules.0")
     x, past = g.float("motion_module.hidden_states"), g.float("motion_module.motion_frames")
     return unfold(motion(fold(x), x.shape[2], motion.write(past.transpose(1, 2))), out)
 
@@ -139,17 +141,17 @@ def _basic(net: MemoUNet, g: Stored) -> Tensor:
     block = transformer.block
     x = g.float("temporal_basic_block.hidden_states")
     half = len(x) // HALVES
-    bank = block.attn1.project(g.float("temporal_basic_block.ref_img_feature"))
-    reading = ReferenceKV(bank, torch.arange(half, len(x)) % HALVES, plain=half)
+    kv = block.attn1.project(g.float("temporal_basic_block.ref_img_feature"))
+    reference = ReferenceKV(kv, torch.arange(half, len(x)) % HALVES, num_uncond=half)
     assert block.attn2 is not None
     context = block.attn2.project(g.float("temporal_basic_block.encoder_hidden_states"))
-    made: Tensor = block(x, reading, context)
+    made: Tensor = block(x, reference, context)
     return made
 
 
 def _linear(net: MemoUNet, g: Stored) -> Tensor:
     """The first memory attention alone; stored by frame, computed by latent pixel."""
-    attention: Any = net.motion("down_blocks.2.motion_modules.0").temporal_transformer.block
+    attention: Any = net.motion_module("down_blocks.2.motion_modules.0").temporal_transformer.block
     attention = attention.attention_blocks[0]
     x, past = (
         g.float(f"motion_attn0.arg{k}").view(HALVES, -1, *g["motion_attn0.arg0"].shape[1:])
@@ -183,6 +185,14 @@ class Case:
     inputs: str | None = None
 
 
+class _Unmasked(MemoConditioning):
+    """Unconditional rows read the reference too."""
+
+    @property
+    def num_uncond(self) -> int:
+        return 0
+
+
 CASES = {
     "call1": Case(True, fresh=True, writes=True),
     "call2": Case(False, fresh=False, writes=True),
@@ -198,56 +208,62 @@ def _calls(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     features = directory.golden("reference_features")
     memory: Memories | None = None
     for name, case in CASES.items():
-        call, memory = _call(nets, g, features, case, memory)
-        yield from guarded(f"{name}.out", _called(directory, nets, name, call))
+        cond, memory = _condition(nets, g, features, case, memory)
+        yield from guarded(f"{name}.out", _called(directory, nets, name, cond))
         yield from remembered(name, memory, g, always=name in ("call1", "call2"))
 
 
-def _called(directory: Directory, nets: MemoNetworks, name: str, call: MemoCall) -> Iterator[Item]:
+def _called(
+    directory: Directory, nets: MemoNetworks, name: str, cond: MemoConditioning
+) -> Iterator[Item]:
     """One call's output; of the first one also the stored intermediates."""
     g, case = directory.golden("unet_calls"), CASES[name]
     x = g.float(f"{case.inputs or name}.latent")
     t = g.float(f"{case.inputs or name}.timestep").reshape(1)
     watch = Watch(nets.denoiser, directory.golden("unet_call1_intermediates"))
-    with statistics_over(nets.denoiser, call.frames if case.over_frames else 1), watch:
+    context = CallContext(cond)
+    with statistics_over(nets.denoiser, cond.frames if case.over_frames else 1), watch:
         rows = fold(x).repeat(HALVES, 1, 1, 1)
-        embedding = nets.denoiser.embed(t, HALVES, call.frames)
-        made, hidden = nets.denoiser.everything(rows, embedding, call)
+        embedding = nets.denoiser.embed(t, HALVES, cond.frames)
+        made, hidden = nets.denoiser.full(rows, embedding, context)
     yield against(g, f"{name}.out", partial(unfold, made), CALL)
     if name == "call1":
         yield from guarded("intermediates", watch.items())
         whole = (rows, embedding, made, hidden)
-        yield from guarded("last_layer_rerun.out", _last_layer(directory, nets, call, whole))
+        yield from guarded("last_layer_rerun.out", _last_layer(directory, nets, context, whole))
 
 
-def _call(
-    nets: MemoNetworks, g: Stored, features: Stored, case: Case, before: Memories | None
-) -> tuple[MemoCall, Memories]:
+def _condition(
+    nets: MemoNetworks, g: Stored, stored: Stored, case: Case, before: Memories | None
+) -> tuple[MemoConditioning, Memories]:
     net = nets.denoiser
-    bank = {}
-    for place in net.places():
-        path = place.path("attentions" if place.attends else "resnets")
+    features = {}
+    for layer in net.layers():
+        path = layer.path("attentions" if layer.has_attention else "resnets")
         wanted = stored_name(path)
-        name = next((n for n in features if n.partition(".")[2] == wanted), wanted)
-        seen = features.float(name)
-        bank[path] = seen if case.all_past else last_few(seen, LATER_PAST_FRAMES)
+        name = next((n for n in stored if n.partition(".")[2] == wanted), wanted)
+        seen = stored.float(name)
+        features[path] = seen if case.all_past else last_few(seen, LATER_PAST_FRAMES)
     x, audio = g.float("call1.latent"), g.float("audio_embedding")
     frames, (height, width) = x.shape[2], x.shape[3:]
-    pictures, past = split_motion_frames(net, bank, HALVES, (height, width))
+    portrait, motion_frames = split_motion_frames(net, features, HALVES, (height, width))
     memory = before
     if case.writes or memory is None:
-        memory = net.remember(past, None if case.fresh else before)
-    call = MemoCall(
-        frames,
-        HALVES,
-        net.read_bank(pictures),
-        net.see_face(g.float("encoder_hidden_states"), frames),
-        memory,
-        g["audio_emotion"].repeat_interleave(frames),
-        audio.flatten(0, 1),
-        plain=frames if case.masked else 0,
+        memory = net.write_memory(motion_frames, None if case.fresh else before)
+    conditioning = MemoConditioning if case.masked else _Unmasked
+    cond = conditioning(
+        identity_ids=("portrait",),
+        face_tokens=None,
+        frames=frames,
+        num_branches=HALVES,
+        last_layer=net.last_layer(),
+        reference_kv=net.project_reference(portrait),
+        face_kv=net.project_face(g.float("encoder_hidden_states"), frames),
+        memory=memory,
+        labels=g["audio_emotion"].repeat_interleave(frames),
+        audio=audio.flatten(0, 1),
     )
-    return call, memory
+    return cond, memory
 
 
 def last_few(features: Tensor, count: int) -> Tensor:
@@ -258,19 +274,21 @@ def last_few(features: Tensor, count: int) -> Tensor:
 
 
 def _last_layer(
-    directory: Directory, nets: MemoNetworks, call: MemoCall, whole: tuple[Tensor, ...]
+    directory: Directory,
+    nets: MemoNetworks,
+    context: CallContext[MemoConditioning],
+    whole: tuple[Tensor, ...],
 ) -> Iterator[Item]:
-    """The last layer alone, from this call's hidden state and stream, and from the stored ones."""
+    """The last layer alone, from this call's hidden state and audio, and from the stored ones."""
     rows, embedding, made, hidden = whole
-    assert call.carried is not None
-    call.stream = call.carried
-    again = nets.denoiser.last(hidden, rows, embedding, call)
+    cond, net = context.cond, nets.denoiser
+    again = net.light(hidden, rows, embedding, CallContext(cond, extra=dict(context.extra)))
     yield compare("last_layer_again", again, made, 0.0)
     g = directory.golden("last_layer_rerun")
-    call.stream = g.float("cached_audio_stream")
     rows = fold(g.float("latent")).repeat(HALVES, 1, 1, 1)
-    embedding = nets.denoiser.embed(g.float("timestep").reshape(1), HALVES, call.frames)
-    made = nets.denoiser.last(fold(g.float("cached_hidden")), rows, embedding, call)
+    embedding = net.embed(g.float("timestep").reshape(1), HALVES, cond.frames)
+    cached = CallContext(cond, extra={AUDIO: g.float("cached_audio_stream")})
+    made = net.light(fold(g.float("cached_hidden")), rows, embedding, cached)
     yield against(g, "out", partial(unfold, made), CALL, label="last_layer_rerun.out")
 
 

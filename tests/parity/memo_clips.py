@@ -14,14 +14,11 @@ from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_trajectory
 from models.memo.audio_module import NO_EMOTION
-from models.memo.conditioning import (
-    MemoDenoiser,
-    audio_for_branches,
-    labels_for_branches,
-    read_clip_reference,
-)
+from models.memo.conditioning import labels_for_branches
 from models.memo.memory_attention import Memories
 from models.memo.pipeline import MemoPipeline
+from models.memo.unet import MemoDenoiser, read_clip_reference
+from models.sd15.cfg import zeros_for_uncond
 from models.sd15.config import FLOW_MATCHING, SD15Spec
 from models.sd15.preprocess import NoFaceEmbedder
 from models.sd15.vae import StableDiffusionVAE
@@ -104,7 +101,7 @@ def _stream(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]
     silence = np.zeros(round(spec.chunk_frames * SAMPLE_RATE / spec.fps), np.float32)
     labels = g["audio_emotion_labels"].view(len(clips), -1)
     for clip, told in zip(clips, labels, strict=True):
-        pipeline.label = label_of_clip(told)
+        pipeline.emotion = label_of_clip(told)
         latents = pipeline.sample(
             sampler, [stream], [pipeline.prepare_conditioning(stream, silence)]
         )
@@ -119,11 +116,11 @@ def _schedules(g: Stored, run: dict[str, Any]) -> Iterator[Item]:
     named = {n for n in g if n.startswith("scheduler.timesteps_")}
     always = {f"scheduler.timesteps_{steps}" for steps in (run["steps"], PUBLISHED_STEPS)}
     for name in sorted(named | always):
-        path = make_trajectory(FLOW_MATCHING, int(name.rpartition("_")[2]))
-        yield against(g, name, torch.tensor(path.times), 1e-3)
+        trajectory = make_trajectory(FLOW_MATCHING, int(name.rpartition("_")[2]))
+        yield against(g, name, torch.tensor(trajectory.timesteps), 1e-3)
         sigmas = name.replace("timesteps", "sigmas")
-        levels = [s for _, s in (*path.at, path.after[-1])]
-        yield against(g, sigmas, torch.tensor(levels), 1e-6)
+        levels = (*trajectory.levels, trajectory.next_levels[-1])
+        yield against(g, sigmas, torch.tensor([sigma for _, sigma in levels]), 1e-6)
 
 
 class _Clip:
@@ -168,18 +165,18 @@ class _Clip:
         face = self.g.float("face_emb")
         faces = torch.cat([self.nets.image(torch.zeros_like(face)), self.nets.image(face)])
         net = self.nets.denoiser
-        bank, memory = read_clip_reference(net, self.nets.reference, latents, faces, memory)
         frames = self.z.shape[2]
-        parts = {
-            "bank": bank,
-            "face": net.see_face(faces, frames),
-            "memory": memory,
-            "labels": labels_for_branches(self.label, NO_EMOTION, frames, HALVES),
-            "audio": audio_for_branches(self.audio, HALVES),
-        }
-        self.condition = self.backbone.condition("portrait", None, parts)
-        yield from remembered(self.name, memory, self.g, kv_tolerance=MEMORY_KV)
-        return memory
+        pictures = read_clip_reference(net, self.nets.reference, latents, faces, memory)
+        self.condition = self.backbone.conditioning(
+            "portrait",
+            None,
+            pictures=pictures,
+            face_kv=net.project_face(faces, frames),
+            labels=labels_for_branches(self.label, NO_EMOTION, frames, HALVES),
+            audio=zeros_for_uncond(self.audio.flatten(0, 1), HALVES),
+        )
+        yield from remembered(self.name, pictures.memory, self.g, kv_tolerance=MEMORY_KV)
+        return pictures.memory
 
     def steps(self) -> Iterator[Item]:
         """The full sampling loop, step by step."""
@@ -190,7 +187,7 @@ class _Clip:
                 self.backbone, self.z, self.condition, observe=lambda _, z, __: states.append(z)
             )
         for k, after in enumerate([*states[1:], self.clean]):
-            yield self.judge(f"step{k}.t", torch.tensor(sampler.times[k]), 1e-3)
+            yield self.judge(f"step{k}.t", torch.tensor(sampler.timesteps[k]), 1e-3)
             told = torch.tensor([NO_EMOTION, self.label])
             yield self.judge(f"step{k}.audio_emotion", told, 0.0)
             yield self.judge(f"step{k}.model_output", outputs[k], PREDICTION)

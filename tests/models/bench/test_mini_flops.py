@@ -71,8 +71,8 @@ def steps_of(net: MiniUNet, cond: MiniConditioning) -> dict[str, Callable[[], ob
     _, cached_dfa = net.full(z, T, cond, keep=True)
     return {
         "key": lambda: net.full(z, T, cond),
-        "light": lambda: net.tail(cached, z, T, everywhere),
-        "light_dfa": lambda: net.tail(cached_dfa, z, T, cond),
+        "light": lambda: net.light(cached, z, T, everywhere),
+        "light_dfa": lambda: net.light(cached_dfa, z, T, cond),
     }
 
 

@@ -54,17 +54,17 @@ def test_plans_take_turns_and_medians_count(target: SpeedTarget) -> None:
 
 
 def test_devices_share_what_is_timed(target: SpeedTarget, monkeypatch: pytest.MonkeyPatch) -> None:
-    lanes = make_replicas(target.generator.pipeline.backbone, ["cpu", "cpu"])
-    monkeypatch.setattr(target.generator, "lanes", tuple(lanes))
+    replicas = make_replicas(target.generator.pipeline.backbone, ["cpu", "cpu"])
+    monkeypatch.setattr(target.generator, "replicas", tuple(replicas))
     ran: list[str] = []
-    replica: Any = lanes[1].backbone
-    tail = replica.tail
+    replica: Any = replicas[1].denoiser
+    light = replica.light
 
-    def watched(*args: Any) -> Tensor:
+    def watched(*args: Any, **named: Any) -> Tensor:
         ran.append("replica")
-        predicted: Tensor = tail(*args)
+        predicted: Tensor = light(*args, **named)
         return predicted
 
-    monkeypatch.setattr(replica, "tail", watched)
+    monkeypatch.setattr(replica, "light", watched)
     time_sampling(target, {"plain": full_plan(2), "fast": parse("3:0+parallel")}, 1)
     assert ran == ["replica"]

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.bench.waste import WastefulReading
+from models.bench.waste import PublishedEchoMimic
 from models.echomimic import networks as build
-from models.echomimic.conditioning import EchoMimicDenoiser
+from models.echomimic.conditioning import EchoMimicConditioning
 from models.echomimic.streaming import smooth_boundary
-from models.echomimic.unet import EchoMimicCall, EchoMimicUNet
+from models.echomimic.unet import EchoMimicDenoiser, EchoMimicUNet
 from models.echomimic.windows import EchoMimicWindows, ring_windows
 from models.errors import CacheError
 from models.lightning.cache import FeatureCache
-from models.lightning.focus import Focus
+from models.lightning.dfa import FaceTokens
 from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
-from models.sd15.attention import Reads
-from models.sd15.cfg import collate
+from models.nn.attention import KeyValue
+from models.sd15.cfg import CallContext, collate
 from models.sd15.config import DDIM_ZERO_SNR
 from models.sd15.reference_net import ReferenceNet
 from models.spec import DiffusionSpec
@@ -43,8 +42,8 @@ class Small:
     """The network, guided or not."""
 
     net: EchoMimicUNet
-    bank: dict[str, Any]
-    seen: dict[str, Tensor]
+    reference_kv: dict[str, KeyValue]
+    features: dict[str, Tensor]
 
     def backbone(self, guidance: float = 2.5) -> EchoMimicDenoiser:
         """For windows of any length."""
@@ -57,14 +56,20 @@ class Small:
         seed: int = 1,
         guidance: float = 2.5,
         foreground: Tensor | None = None,
-    ) -> Any:
+    ) -> EchoMimicConditioning:
         """Of a clip of ``frames`` frames with its own speech."""
         dtype = self.net.conv_in.weight.dtype
         audio = random(1, frames, 5, 24, seed=seed).to(dtype)
         face = random(1, 32, CELLS, CELLS, seed=3).to(dtype)
         backbone = self.backbone(guidance)
         with torch.inference_mode():
-            return backbone.hearing(identity_id, foreground, self.bank, face, audio)
+            return backbone.conditioning(
+                identity_id,
+                None if foreground is None else FaceTokens(foreground),
+                reference_kv=self.reference_kv,
+                face=face,
+                audio=audio,
+            )
 
 
 @cache
@@ -77,8 +82,8 @@ def small(dtype: torch.dtype = torch.float32) -> Small:
     )
     assert isinstance(net, EchoMimicUNet) and isinstance(reference, ReferenceNet)
     with torch.inference_mode():
-        _, recording = reference.read(random(1, 4, CELLS, CELLS, seed=9).to(dtype))
-        return Small(net, net.read_bank(recording.bank), recording.bank)
+        _, recorded = reference.read(random(1, 4, CELLS, CELLS, seed=9).to(dtype))
+        return Small(net, net.project_reference(recorded.features), recorded.features)
 
 
 def clip(frames: int) -> Tensor:
@@ -87,7 +92,7 @@ def clip(frames: int) -> Tensor:
 
 def test_windows_walk_around_the_ring() -> None:
     assert ring_windows(6, 4, 1) == [[0, 1, 2, 3], [3, 4, 5, 0]]
-    walking = EchoMimicWindows(small().backbone(), STEPS, 6, window=4, overlap=1)
+    walking = EchoMimicWindows(small().backbone(), 6, window=4, overlap=1)
     assert walking.at(1) == [[2, 3, 4, 5], [5, 0, 1, 2]]
     assert walking.at(3) == walking.at(0)
 
@@ -95,54 +100,44 @@ def test_windows_walk_around_the_ring() -> None:
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 def test_every_step_a_key_is_the_plain_loop_bit_for_bit(guidance: float) -> None:
     case = small()
-    walking = EchoMimicWindows(case.backbone(guidance), STEPS, 6, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(guidance), 6, window=4, overlap=1)
     cond = walking.condition(case.condition(6, guidance=guidance))
     sampler, expected = Sampler(DDIM_ZERO_SNR, full_plan(STEPS)), clip(6)
     with torch.inference_mode():
-        for step, t in enumerate(sampler.times):
-            v, _ = walking.full(expected, torch.tensor([float(t)]), cond)
-            expected = sampler.path.advance(step, expected, v)
+        for step, t in enumerate(sampler.timesteps):
+            v, _ = walking.full(expected, torch.tensor([float(t)]), cond, step=step)
+            expected = sampler.trajectory.step(step, expected, v)
     assert torch.equal(sampler(walking, clip(6), cond), expected)
 
 
 @torch.inference_mode()
 def test_a_light_step_where_the_windows_have_not_walked_is_the_key_step() -> None:
     case = small()
-    walking = EchoMimicWindows(case.backbone(), STEPS, 7, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(), 7, window=4, overlap=1)
     cond = walking.condition(case.condition(7))
-    t = torch.tensor([float(Sampler(DDIM_ZERO_SNR, full_plan(STEPS)).times[1])])
-    v, cached = walking.full(clip(7), t, cond, keep=True)
-    again = walking.tail(replace(cached, background=None), clip(7), t, cond)
+    t = torch.tensor([float(Sampler(DDIM_ZERO_SNR, full_plan(STEPS)).timesteps[1])])
+    v, cached = walking.full(clip(7), t, cond, step=1, keep=True)
+    again = walking.light(replace(cached, background=None), clip(7), t, cond, step=1)
     assert torch.equal(again, v)
-
-
-@dataclass
-class _PublishedOrder(EchoMimicCall):
-    tokens: dict[str, Tensor] = field(default_factory=dict)
-
-    def reading(self, path: str) -> Reads | None:
-        rows = torch.zeros(self.num_branches * self.frames, dtype=torch.int64)
-        return WastefulReading(self.tokens[path], rows, (self.num_branches - 1) * self.frames)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
 @torch.inference_mode()
 def test_the_published_order_of_work_gives_the_same(guidance: float) -> None:
     case = small(torch.float64)
-    cond, backbone = case.condition(4, guidance=guidance), case.backbone(guidance)
-    lean = backbone.call(cond, Focus())
-    wasteful = _PublishedOrder(**vars(lean), tokens=case.seen)
+    lean, backbone = case.condition(4, guidance=guidance), case.backbone(guidance)
+    wasteful = PublishedEchoMimic.of(lean, case.features)
     x = random(backbone.num_branches * 4, 4, CELLS, CELLS).double()
     embedding = case.net.embed(torch.tensor([500.0]), backbone.num_branches, 4)
-    made, _ = case.net.everything(x, embedding, lean)
-    expected, _ = case.net.everything(x, embedding, wasteful)
+    made, _ = case.net.full(x, embedding, CallContext(lean))
+    expected, _ = case.net.full(x, embedding, CallContext(wasteful))
     assert torch.allclose(made, expected, rtol=0, atol=1e-12)
 
 
 @torch.inference_mode()
 def test_every_frame_takes_its_own_hidden_state_wherever_its_window_has_gone() -> None:
     case = small()
-    walking = EchoMimicWindows(case.backbone(1.0), STEPS, 7, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(1.0), 7, window=4, overlap=1)
     held = [frame for window in walking.at(0) for frame in window]
     for step in range(STEPS):
         for window, rows in zip(walking.at(step), walking._sources(0, step), strict=True):
@@ -154,7 +149,7 @@ def test_every_frame_takes_its_own_hidden_state_wherever_its_window_has_gone() -
 def test_each_frame_of_each_copy_takes_its_own_of_everything_cached(frames: int) -> None:
     """Rows of the cache are told apart by half, copy and frame; clips shorter than a window, of
     its length, and longer ones, whose last windows wrap."""
-    walking = EchoMimicWindows(small().backbone(), STEPS, frames, window=4, overlap=1)
+    walking = EchoMimicWindows(small().backbone(), frames, window=4, overlap=1)
     copies, num_branches = 2, 2
     for key in range(STEPS):
         held = torch.tensor([frame for window in walking.at(key) for frame in window])
@@ -184,7 +179,7 @@ def test_each_frame_of_each_copy_takes_its_own_of_everything_cached(frames: int)
 @torch.inference_mode()
 def test_a_foreground_of_all_tokens_is_plain_attention_wherever_windows_go(frames: int) -> None:
     case = small()
-    walking = EchoMimicWindows(case.backbone(), STEPS, frames, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(), frames, window=4, overlap=1)
     all_tokens = torch.arange(CELLS * CELLS)[None]
     cond = walking.condition(case.condition(frames, foreground=all_tokens))
     for flags in ("", "+parallel"):
@@ -196,7 +191,7 @@ def test_a_foreground_of_all_tokens_is_plain_attention_wherever_windows_go(frame
 @pytest.mark.parametrize("flags", ["", "+dfa"])
 def test_one_light_step_a_group_in_a_batch_is_the_sequential_one(flags: str) -> None:
     case = small()
-    walking = EchoMimicWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
+    walking = EchoMimicWindows(case.backbone(), 6, window=4, overlap=1)
     cond = walking.condition(case.condition(6, foreground=torch.arange(40)[None]))
     one = Sampler(DDIM_ZERO_SNR, parse(f"4:0,2{flags}"))(walking, clip(6), cond)
     batch = Sampler(DDIM_ZERO_SNR, parse(f"4:0,2{flags}+parallel"))(walking, clip(6), cond)
@@ -212,8 +207,8 @@ def test_attention_on_all_tokens_is_plain_attention_bit_for_bit() -> None:
     assert cached.background is not None
     assert set(cached.background) == {"attn1", "motion0", "motion1"}
     later = torch.tensor([400.0])
-    focused = backbone.tail(cached, clip(4) + 0.3, later, cond)
-    plainly = backbone.tail(replace(cached, background=None), clip(4) + 0.3, later, cond)
+    focused = backbone.light(cached, clip(4) + 0.3, later, cond)
+    plainly = backbone.light(replace(cached, background=None), clip(4) + 0.3, later, cond)
     assert torch.equal(focused, plainly)
 
 
@@ -238,14 +233,14 @@ def test_two_windows_in_a_batch_are_as_alone(plan: str, guidance: float) -> None
 @torch.inference_mode()
 def test_a_cache_of_another_clip_is_refused() -> None:
     case = small()
-    walking = EchoMimicWindows(case.backbone(), STEPS, 6, window=4, overlap=1)
-    t = torch.tensor([float(Sampler(DDIM_ZERO_SNR, full_plan(STEPS)).times[0])])
+    walking = EchoMimicWindows(case.backbone(), 6, window=4, overlap=1)
+    t = torch.tensor([float(Sampler(DDIM_ZERO_SNR, full_plan(STEPS)).timesteps[0])])
     cond = walking.condition(case.condition(6, "a"))
-    _, cached = walking.full(clip(6), t, cond)
+    _, cached = walking.full(clip(6), t, cond, step=0)
     with pytest.raises(CacheError, match="'b'"):
-        walking.tail(cached, clip(6), t, walking.condition(case.condition(6, "b")))
+        walking.light(cached, clip(6), t, walking.condition(case.condition(6, "b")), step=0)
     with pytest.raises(CacheError, match="one clip"):
-        walking.full(clip(6).repeat(2, 1, 1, 1, 1), t.repeat(2), cond)
+        walking.full(clip(6).repeat(2, 1, 1, 1, 1), t.repeat(2), cond, step=0)
 
 
 def test_a_bridge_closes_the_gap_and_fades() -> None:
@@ -257,8 +252,8 @@ def test_a_bridge_closes_the_gap_and_fades() -> None:
 
 
 def test_seams_of_the_causal_way_are_below_those_of_chunks_without_overlap() -> None:
-    """The claim in the docstring of ``causal``: frames share their noise, so that nothing but the
-    borders of chunks makes a frame jump."""
+    """The claim in the docstring of ``streaming``: frames share their noise, so that only the
+    borders of chunks make a frame jump."""
     case, frames, overlap, new = small(), 22, 3, 4
     noise = random(1, 4, 1, CELLS, CELLS, seed=7).expand(1, 4, frames + overlap, CELLS, CELLS)
     slow = random(1, 8, 5 * 24, seed=5).transpose(1, 2)
@@ -269,7 +264,13 @@ def test_seams_of_the_causal_way_are_below_those_of_chunks_without_overlap() -> 
 
     def window(begin: int, end: int) -> Tensor:
         with torch.inference_mode():
-            cond = backbone.hearing("a", None, case.bank, face, audio[:, begin:end])
+            cond = backbone.conditioning(
+                "a",
+                None,
+                reference_kv=case.reference_kv,
+                face=face,
+                audio=audio[:, begin:end],
+            )
         return sampler(backbone, noise[:, :, begin:end], cond)
 
     bridged: list[Tensor] = []

@@ -17,11 +17,17 @@ from models.checkpoints.random_init import randomise
 from models.echomimic import pipeline
 from models.echomimic.config import CARD
 from models.echomimic.mtcnn import FILES, Mtcnn, crops, distinct, distinct_inside, squared
-from models.echomimic.preprocess import prepare_echomimic_portrait
+from models.echomimic.preprocess import (
+    MTCNN,
+    FaceDetector,
+    box_of,
+    load_face_detector,
+    prepare_echomimic_portrait,
+)
 from models.errors import PortraitError, WeightsError
 from models.options import ModelOptions
 from models.sd15.load import build_card_networks
-from models.sd15.preprocess import MTCNN, FaceDetector, box_of, detect_landmarks, load_face_detector
+from models.sd15.preprocess import detect_landmarks
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
@@ -396,10 +402,10 @@ def test_files_of_one_another_are_refused(tmp_path: Path) -> None:
 def test_without_mtcnn_the_bundled_detector_frames_and_says_so(
     photo: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boxes = load_face_detector(tmp_path)
+    detector = load_face_detector(tmp_path)
     said = capsys.readouterr().err
     assert str(tmp_path / MTCNN) in said and "pnet.pt" in said and said.count("\n") == 1
-    assert np.array_equal(boxes.box(photo), box_of(detect_landmarks(photo)))
+    assert np.array_equal(detector.detect(photo), box_of(detect_landmarks(photo)))
     assert load_face_detector(None).mtcnn is None
     assert capsys.readouterr().err == ""  # of random weights, and of the picture
 
@@ -412,22 +418,22 @@ def test_mtcnn_frames_where_its_files_lie(
 ) -> None:
     written(tmp_path / MTCNN, states())
     monkeypatch.setattr(Mtcnn, "largest", lambda *_: FOUND)
-    boxes = load_face_detector(tmp_path)
+    detector = load_face_detector(tmp_path)
     two = np.concatenate([photo, photo], axis=1)
-    assert np.array_equal(boxes.box(two), FOUND)  # several faces are no reason to refuse
+    assert np.array_equal(detector.detect(two), FOUND)  # several faces are no reason to refuse
     assert capsys.readouterr().err == ""
 
 
 def test_where_mtcnn_is_unsure_the_bundled_detector_decides(
     photo: NDArray[np.uint8], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    boxes = FaceDetector(Mtcnn(written(tmp_path, states())))
-    assert np.array_equal(boxes.box(photo), box_of(detect_landmarks(photo)))
+    detector = FaceDetector(Mtcnn(written(tmp_path, states())))
+    assert np.array_equal(detector.detect(photo), box_of(detect_landmarks(photo)))
     assert "sure of no face" in capsys.readouterr().err
     with pytest.raises(PortraitError, match="one face"):
-        boxes.box(np.full((256, 256, 3), 127, np.uint8))
+        detector.detect(np.full((256, 256, 3), 127, np.uint8))
     with pytest.raises(PortraitError, match="at least"):
-        boxes.box(np.zeros((32, 32, 3), np.uint8))
+        detector.detect(np.zeros((32, 32, 3), np.uint8))
 
 
 def test_echomimic_crops_by_mtcnn(
@@ -444,5 +450,5 @@ def test_echomimic_crops_by_mtcnn(
         mask, prepare_echomimic_portrait(photo, box_of(detect_landmarks(photo)), 64).mask
     )
     with torch.inference_mode():
-        located = made.locator(made.here(mask[None]))
+        located = made.locator(made.to_denoiser(mask[None]))
     assert torch.equal(made.encode_portrait(photo).face, located)

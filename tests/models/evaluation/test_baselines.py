@@ -56,7 +56,7 @@ class Backbone:
         self.batches: list[int] = []
 
     def full(
-        self, z: Tensor, t: Tensor, cond: Any, *, keep: bool = False
+        self, z: Tensor, t: Tensor, cond: Any, *, step: int, keep: bool = False
     ) -> tuple[Tensor, FeatureCache]:
         """A key step; predicts nothing."""
         self.clock.now += KEY
@@ -65,9 +65,11 @@ class Backbone:
         hidden = torch.full((z.shape[2], 1, *z.shape[3:]), level)
         return torch.zeros_like(z), FeatureCache(hidden, None, cond.identity_ids)
 
-    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: Condition) -> Tensor:
+    def light(
+        self, cache: FeatureCache, z: Tensor, t: Tensor, cond: Condition, *, step: Any
+    ) -> Tensor:
         """A light step, of each row of the batch one after another."""
-        assert cond.batch == z.shape[0] == t.shape[0]
+        assert cond.batch == z.shape[0] == t.shape[0] == len(step)
         self.batches.append(z.shape[0])
         self.clock.now += LIGHT * z.shape[0]
         return torch.zeros_like(z)

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from models.bench.waste import WastefulReading
+from models.bench.waste import PublishedHallo
 from models.errors import CacheError, LiveheadError
 from models.hallo import networks as build
-from models.hallo.conditioning import HalloDenoiser, read_chunk_reference, zeros_for_uncond
-from models.hallo.unet import HalloCall, HalloUNet
+from models.hallo.conditioning import HalloConditioning
+from models.hallo.unet import HalloDenoiser, HalloUNet, read_chunk_reference
+from models.lightning.dfa import FaceTokens
 from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
-from models.sd15.attention import Reads
-from models.sd15.cfg import collate
+from models.sd15.cfg import CallContext, collate, zeros_for_uncond
 from models.sd15.config import DDIM_ZERO_SNR
-from models.sd15.reference_bank import read_reference_features, split_motion_frames
-from models.sd15.reference_net import ReferenceNet
+from models.sd15.reference_net import (
+    ReferenceNet,
+    read_reference_features,
+    split_motion_frames,
+)
 from models.spec import DiffusionSpec
 from tests.support.small import CONFIGS
 
 pytestmark = pytest.mark.unit
 
-FRAMES, CELLS, PAST, HALVES = 3, 8, 2, 2  # an odd number of frames tells tiled from grouped rows
+FRAMES, CELLS, PAST, BRANCHES = 3, 8, 2, 2  # an odd number of frames tells tiled from grouped rows
 SPEC = DiffusionSpec("hallo", 25.0, FRAMES, 2, 4, (4, CELLS, CELLS), DDIM_ZERO_SNR)
 LAST = "up_blocks.3.attentions.2"
 
@@ -45,30 +47,25 @@ class Small:
     backbone: HalloDenoiser
 
     @torch.inference_mode()
-    def parts(self, seed: int = 1) -> dict[str, Any]:
-        """A chunk of its own portrait, motion frames and speech."""
-        dtype = self.net.conv_in.weight.dtype
-        faces = random(HALVES, 4, 24, seed=seed).to(dtype)
-        latents = random(1 + PAST, 4, CELLS, CELLS, seed=seed + 10).to(dtype)
-        pictures = read_chunk_reference(self.net, self.reference, latents, faces)
-        tokens = random(1, FRAMES, 6, 20, seed=seed + 20).to(dtype)
-        masks = (random(1, 3, (CELLS >> k) ** 2, seed=seed + 30).sigmoid() for k in range(4))
-        return {
-            "bank": pictures.bank,
-            "past": pictures.past,
-            "face": self.net.see_face(faces, FRAMES),
-            "audio": self.net.hear(zeros_for_uncond(tokens, HALVES).flatten(0, 1)),
-            "masks": tuple(level.repeat(HALVES, 1, 1).to(dtype) for level in masks),
-            "region": zeros_for_uncond(
-                random(1, 32, CELLS, CELLS, seed=seed + 40).to(dtype), HALVES
-            ),
-        }
-
     def condition(
         self, identity_id: str = "a", seed: int = 1, foreground: Tensor | None = None
-    ) -> Any:
-        """See ``parts``."""
-        return self.backbone.condition(identity_id, foreground, self.parts(seed))
+    ) -> HalloConditioning:
+        """A chunk of its own portrait, motion frames and speech."""
+        dtype = self.net.conv_in.weight.dtype
+        faces = random(BRANCHES, 4, 24, seed=seed).to(dtype)
+        latents = random(1 + PAST, 4, CELLS, CELLS, seed=seed + 10).to(dtype)
+        tokens = random(1, FRAMES, 6, 20, seed=seed + 20).to(dtype)
+        masks = (random(1, 3, (CELLS >> k) ** 2, seed=seed + 30).sigmoid() for k in range(4))
+        region = random(1, 32, CELLS, CELLS, seed=seed + 40).to(dtype)
+        return self.backbone.conditioning(
+            identity_id,
+            None if foreground is None else FaceTokens(foreground),
+            pictures=read_chunk_reference(self.net, self.reference, latents, faces),
+            face_kv=self.net.project_face(faces, FRAMES),
+            audio=zeros_for_uncond(tokens, BRANCHES).flatten(0, 1),
+            masks=tuple(level.repeat(BRANCHES, 1, 1).to(dtype) for level in masks),
+            region=zeros_for_uncond(region, BRANCHES),
+        )
 
 
 @cache
@@ -97,9 +94,9 @@ def test_every_step_a_key_is_the_plain_loop_bit_for_bit() -> None:
     sampler = Sampler(DDIM_ZERO_SNR, full_plan(4))
     expected = z
     with torch.inference_mode():
-        for step, t in enumerate(sampler.times):
+        for step, t in enumerate(sampler.timesteps):
             v, _ = case.backbone.full(expected, torch.tensor([float(t)]), cond)
-            expected = sampler.path.advance(step, expected, v)
+            expected = sampler.trajectory.step(step, expected, v)
     assert torch.equal(sampler(case.backbone, z, cond), expected)
 
 
@@ -108,7 +105,7 @@ def test_a_light_step_on_the_key_steps_own_inputs_is_the_key_step() -> None:
     case = small()
     cond, z, t = case.condition(), start(), torch.tensor([700.0])
     v, cached = case.backbone.full(z, t, cond)
-    assert torch.equal(case.backbone.tail(cached, z, t, cond), v)
+    assert torch.equal(case.backbone.light(cached, z, t, cond), v)
 
 
 @torch.inference_mode()
@@ -119,8 +116,8 @@ def test_attention_on_all_tokens_is_plain_attention_bit_for_bit() -> None:
     assert cached.background is not None
     assert set(cached.background) == {"attn1", "audio1", "motion0", "motion1"}
     other, later = start() + 0.3, torch.tensor([400.0])
-    focused = case.backbone.tail(cached, other, later, cond)
-    plainly = case.backbone.tail(replace(cached, background=None), other, later, cond)
+    focused = case.backbone.light(cached, other, later, cond)
+    plainly = case.backbone.light(replace(cached, background=None), other, later, cond)
     assert torch.equal(focused, plainly)
 
 
@@ -131,9 +128,9 @@ def test_background_tokens_take_what_the_key_step_kept(name: str) -> None:
     cond, t = case.condition(foreground=some(20)), torch.tensor([700.0])
     _, cached = case.backbone.full(start(), t, cond, keep=True)
     assert cached.background is not None
-    again = case.backbone.tail(cached, start(), t, cond)
+    again = case.backbone.light(cached, start(), t, cond)
     changed = {**cached.background, name: cached.background[name] + 1}
-    moved = case.backbone.tail(replace(cached, background=changed), start(), t, cond)
+    moved = case.backbone.light(replace(cached, background=changed), start(), t, cond)
     assert float((moved - again).abs().max()) > 1e-3
 
 
@@ -163,7 +160,7 @@ def test_a_cache_of_another_identity_is_refused() -> None:
     case = small()
     _, cached = case.backbone.full(start(), torch.tensor([700.0]), case.condition("a"))
     with pytest.raises(CacheError, match="'b'"):
-        case.backbone.tail(cached, start(), torch.tensor([400.0]), case.condition("b"))
+        case.backbone.light(cached, start(), torch.tensor([400.0]), case.condition("b"))
 
 
 @torch.inference_mode()
@@ -182,27 +179,19 @@ def test_a_path_that_reads_no_reference_anyway_is_refused() -> None:
         HalloDenoiser(SPEC, small().net, 3.5, without_reference=["up_blocks.3.resnets.2"])
 
 
-@dataclass
-class _PublishedOrder(HalloCall):
-    tokens: dict[str, Tensor] = field(default_factory=dict)
-
-    def reading(self, path: str) -> Reads | None:
-        return WastefulReading(self.tokens[path], self.rows(), self.plain)
-
-
 @torch.inference_mode()
 def test_the_published_order_of_work_gives_the_same() -> None:
     case = small(torch.float64)
-    faces = random(HALVES, 4, 24, seed=1).double()
+    faces = random(BRANCHES, 4, 24, seed=1).double()
     latents = random(1 + PAST, 4, CELLS, CELLS, seed=11).double()
-    bank = read_reference_features(case.reference, latents, faces).bank
-    pictures, _ = split_motion_frames(case.net, bank, HALVES, (CELLS, CELLS))
-    lean = HalloCall(FRAMES, HALVES, **case.parts(), plain=FRAMES)
-    wasteful = _PublishedOrder(**vars(lean), tokens=pictures)
-    x = random(HALVES * FRAMES, 4, CELLS, CELLS).double()
-    embedding = case.net.embed(torch.tensor([500.0]), HALVES, FRAMES)
-    made, _ = case.net.everything(x, embedding, lean)
-    expected, _ = case.net.everything(x, embedding, wasteful)
+    features = read_reference_features(case.reference, latents, faces)
+    portrait, _ = split_motion_frames(case.net, features, BRANCHES, (CELLS, CELLS))
+    lean = case.condition()
+    wasteful = PublishedHallo.of(lean, portrait)
+    x = random(BRANCHES * FRAMES, 4, CELLS, CELLS).double()
+    embedding = case.net.embed(torch.tensor([500.0]), BRANCHES, FRAMES)
+    made, _ = case.net.full(x, embedding, CallContext(lean))
+    expected, _ = case.net.full(x, embedding, CallContext(wasteful))
     assert torch.allclose(made, expected, rtol=0, atol=1e-12)
 
 

@@ -35,7 +35,7 @@ class StoredVector:
     def __init__(self, vector: NDArray[np.float32]) -> None:
         self.stored = vector
 
-    def vector(self, _: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def embed(self, _: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self.stored
 
 
@@ -146,7 +146,7 @@ def test_a_second_chunk_sees_the_frames_of_the_first(case: Case) -> None:
     generator = case.generator()
     stream = case.open(generator)
     generator.generate([stream], [case.samples(0)])
-    stream.last = None
+    stream.past_frames = None
     generator.generate([stream], [case.samples(1)])
     stored = case.stored["bank_fp32.chunk1.latents_steps"][-1]
     assert float((case.pipeline.made[1] - stored).abs().max()) > 10 * LATENTS[1]

@@ -18,7 +18,7 @@ def cached(identity_ids: tuple[str, ...] = ("ada",), frames: int = 3) -> Feature
     return FeatureCache(torch.zeros(len(identity_ids) * frames, 8, 16, 16), None, identity_ids)
 
 
-def test_its_owner_may_use_it() -> None:
+def test_the_same_identities_may_use_it() -> None:
     cached().check(("ada",), start())
 
 
@@ -39,24 +39,24 @@ def test_another_shape_of_latents_is_refused(shape: tuple[int, ...]) -> None:
         cached().check(("ada",), torch.zeros(shape))
 
 
-def test_repeating_repeats_owners_hidden_and_background() -> None:
+def test_repeating_repeats_identities_hidden_and_background() -> None:
     one = FeatureCache(torch.randn(3, 8, 4, 4), {"attention": torch.randn(3, 16, 8)}, ("ada",))
     two = one.repeat(2)
     assert two.identity_ids == ("ada", "ada")
     assert two.background is not None and one.background is not None
     assert torch.equal(two.hidden, torch.cat([one.hidden, one.hidden]))
-    kept = one.background["attention"]
-    assert torch.equal(two.background["attention"], torch.cat([kept, kept]))
+    background = one.background["attention"]
+    assert torch.equal(two.background["attention"], torch.cat([background, background]))
     assert cached().repeat(2).background is None
 
 
 def test_repeating_keeps_unconditional_rows_in_front() -> None:
     rows = torch.arange(6.0).view(6, 1, 1, 1)  # two clips of three frames would be 12 rows
-    one = FeatureCache(rows, None, ("ada",), num_branches=2, carried={"sound": rows[:, 0, 0]})
+    one = FeatureCache(rows, None, ("ada",), num_branches=2, extra={"sound": rows[:, 0, 0]})
     two = one.repeat(2)
     expected = torch.tensor([0.0, 1, 2, 0, 1, 2, 3, 4, 5, 3, 4, 5])
     assert torch.equal(two.hidden.flatten(), expected)
-    assert torch.equal(two.carried["sound"].flatten(), expected)
+    assert torch.equal(two.extra["sound"].flatten(), expected)
     two.check(("ada", "ada"), torch.zeros(2, 4, 3, 1, 1))
 
 
@@ -66,10 +66,10 @@ def test_the_network_refuses_a_cache_of_another_identity_and_of_another_batch() 
     t = torch.tensor([500])
     _, of_ada = net.full(start(), t, ada)
     with pytest.raises(CacheError, match="ada"):
-        net.tail(of_ada, start(), t, bob)
+        net.light(of_ada, start(), t, bob)
     both = net.collate([ada, ada])
     with pytest.raises(CacheError):
-        net.tail(of_ada, start(batch=2), t.repeat(2), both)
+        net.light(of_ada, start(batch=2), t.repeat(2), both)
 
 
 def test_the_sampler_leaves_no_cache_behind() -> None:

@@ -10,7 +10,6 @@ from models.lightning.dfa import (
     merge,
     pad_and_stack,
     select,
-    stack_padding,
     token_indices,
 )
 from tests.support.tiny import largest_difference, start, tiny_condition, tiny_net, with_foreground
@@ -37,10 +36,10 @@ def test_indices_never_exceed_the_map_and_an_empty_mask_is_everything() -> None:
 
 
 def test_foregrounds_of_a_batch_are_padded_by_their_last_index() -> None:
-    short, long = torch.tensor([[1, 4]]), torch.tensor([[0, 2, 5]])
+    short, long = FaceTokens(torch.tensor([[1, 4]])), FaceTokens(torch.tensor([[0, 2, 5]]))
     both = pad_and_stack([short, long])
     assert both is not None
-    assert both.tolist() == [[1, 4, 4], [0, 2, 5]]
+    assert both.index.tolist() == [[1, 4, 4], [0, 2, 5]]
     assert pad_and_stack([short, None]) is None
 
 
@@ -76,8 +75,8 @@ def test_an_all_ones_mask_is_plain_attention_bit_for_bit(fused: bool) -> None:
     _, without = net.full(z, T, cond)
     _, cached = net.full(z, T, everything, keep=True)
     assert without.background is None and cached.background is not None
-    plain = net.tail(without, later, T - 100, cond)
-    assert torch.equal(net.tail(cached, later, T - 100, everything), plain)
+    plain = net.light(without, later, T - 100, cond)
+    assert torch.equal(net.light(cached, later, T - 100, everything), plain)
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -87,7 +86,7 @@ def test_the_background_gets_what_was_cached_and_the_face_what_is_new(
 ) -> None:
     net = tiny_net(fused=fused)
     cond = net.collate([tiny_condition(net, n, head=3 + n) for n in range(identities)])
-    foreground = cond.foreground
+    foreground = cond.reference.foreground
     assert foreground is not None
     z, later = start(batch=identities), start(1, batch=identities)
     times = T.repeat(identities)
@@ -113,23 +112,26 @@ def test_foreground_attention_changes_nothing_at_the_key_steps_own_time() -> Non
     net = tiny_net()
     cond = tiny_condition(net)
     full, cached = net.full(start(), T, cond, keep=True)
-    assert largest_difference(net.tail(cached, start(), T, cond), full) < 1e-5
+    assert largest_difference(net.light(cached, start(), T, cond), full) < 1e-5
 
 
-def test_padding_is_told_apart_from_the_face() -> None:
+def test_padding_is_distinguished_from_the_face() -> None:
     short, long = FaceTokens(torch.tensor([[1, 4]])), FaceTokens(torch.tensor([[0, 2, 5]]))
-    padding = stack_padding([short, long])
-    assert padding is not None and padding.tolist() == [[False, False, True], [False] * 3]
-    assert stack_padding([long, long]) is None
-    again = stack_padding([FaceTokens(torch.tensor([[1, 4, 4], [0, 2, 5]]), padding), long])
-    assert again is not None and again.tolist() == [[False, False, True], [False] * 3, [False] * 3]
+    both = pad_and_stack([short, long])
+    assert both is not None and both.padding is not None
+    assert both.padding.tolist() == [[False, False, True], [False] * 3]
+    same = pad_and_stack([long, long])
+    assert same is not None and same.padding is None
+    again = pad_and_stack([both, long])
+    assert again is not None and again.padding is not None
+    assert again.padding.tolist() == [[False, False, True], [False] * 3, [False] * 3]
 
 
 def test_a_key_that_is_padding_does_not_count() -> None:
     face = FaceTokens(
         torch.tensor([[1, 4, 4], [0, 2, 5]]), torch.tensor([[0, 0, 1], [0, 0, 0]]).bool()
     )
-    counts = face.keys(rows=4, times=2)
-    assert counts is not None and counts.shape == (4, 1, 1, 6)
-    assert counts[1, 0, 0].tolist() == [True, True, False] * 2
-    assert counts[2].all() and FaceTokens(face.index).keys(4) is None
+    key_mask = face.key_mask(batch_frames=4, copies=2)
+    assert key_mask is not None and key_mask.shape == (4, 1, 1, 6)
+    assert key_mask[1, 0, 0].tolist() == [True, True, False] * 2
+    assert key_mask[2].all() and FaceTokens(face.index).key_mask(4) is None

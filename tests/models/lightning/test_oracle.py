@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.lightning.focus import Focus
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from models.nn.attention import KeyValue
 from models.sd15.attention import SpatialTransformer
-from models.sd15.cfg import SD15Conditioning, SD15Denoiser
+from models.sd15.cfg import CallContext, SD15Conditioning, SD15Denoiser
 from models.sd15.config import DDIM_ZERO_SNR
 from models.sd15.unet import LayerFactory, LayerInfo, UNet, UNetSpec
 from models.spec import DiffusionSpec
@@ -41,43 +41,39 @@ CONFIG = {
 class _Stock(LayerFactory):
     """Stable diffusion's own: a transformer after each resnet where the level has attention."""
 
-    def attention(self, place: LayerInfo) -> nn.Module | None:
-        if not place.attends:
+    def attention(self, layer: LayerInfo) -> nn.Module | None:
+        if not layer.has_attention:
             return None
-        return SpatialTransformer(place.channels, SIZES.heads, WIDTH, groups=SIZES.groups)
+        return SpatialTransformer(layer.channels, SIZES.heads, WIDTH, groups=SIZES.groups)
 
-    def audio(self, place: LayerInfo) -> nn.Module | None:
+    def audio(self, layer: LayerInfo) -> nn.Module | None:
         return None
 
-    def motion(self, place: LayerInfo) -> nn.Module | None:
+    def motion(self, layer: LayerInfo) -> nn.Module | None:
         return None
 
 
-class _StockNet(UNet):
-    def after_resnet(self, place: LayerInfo, x: Tensor, call: dict[str, KeyValue]) -> Tensor:
-        if not place.attends:
+@dataclass(frozen=True, kw_only=True)
+class _StockConditioning(SD15Conditioning):
+    text_kv: Mapping[str, KeyValue]
+
+
+class _StockNet(UNet[CallContext[_StockConditioning]]):
+    def apply_attention(
+        self, layer: LayerInfo, x: Tensor, context: CallContext[_StockConditioning]
+    ) -> Tensor:
+        if not layer.has_attention:
             return x
-        path = place.path("attentions")
-        out: Tensor = self.get_submodule(path)(x, None, call[path])
+        path = layer.path("attentions")
+        out: Tensor = self.get_submodule(path)(x, None, context.cond.text_kv[path])
         return out
-
-
-@dataclass
-class _StockBackbone(SD15Denoiser):
-    network: UNet
-    spec: DiffusionSpec = DiffusionSpec("stock", 25, 1, 0, STEPS, (4, CELLS, CELLS), DDIM_ZERO_SNR)
-    guidance: float = 1.0
-
-    def call(self, cond: SD15Conditioning, focus: Focus) -> dict[str, KeyValue]:
-        kept: dict[str, KeyValue] = dict(cond.parts["text"])
-        return kept
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
-def networks() -> tuple[Any, UNet]:
+def networks() -> tuple[Any, _StockNet]:
     """The library's UNet, and ours with the same values."""
     torch.manual_seed(0)
     theirs = diffusers.UNet2DConditionModel(**CONFIG).eval()
@@ -86,13 +82,26 @@ def networks() -> tuple[Any, UNet]:
     return theirs, ours
 
 
-def condition(backbone: _StockBackbone, text: Tensor) -> SD15Conditioning:
-    heard = {}
-    for place in backbone.network.places():
-        if place.attends:
-            transformer: Any = backbone.network.get_submodule(place.path("attentions"))
-            heard[place.path("attentions")] = transformer.block.attn2.project(text)
-    return backbone.condition("text", None, {"text": heard})
+def denoiser_of(network: UNet[CallContext[_StockConditioning]]) -> SD15Denoiser[_StockConditioning]:
+    spec = DiffusionSpec("stock", 25, 1, 0, STEPS, (4, CELLS, CELLS), DDIM_ZERO_SNR)
+    return SD15Denoiser(spec, network, guidance=1.0)
+
+
+def condition(network: UNet[CallContext[_StockConditioning]], text: Tensor) -> _StockConditioning:
+    text_kv = {}
+    for layer in network.layers():
+        if layer.has_attention:
+            transformer: Any = network.get_submodule(layer.path("attentions"))
+            text_kv[layer.path("attentions")] = transformer.block.attn2.project(text)
+    return _StockConditioning(
+        identity_ids=("text",),
+        face_tokens=None,
+        frames=1,
+        num_branches=1,
+        last_layer=network.last_layer(),
+        reference_kv={},
+        text_kv=text_kv,
+    )
 
 
 @torch.inference_mode()
@@ -124,9 +133,9 @@ def plug_in(theirs: Any, text: Tensor, z: Tensor, interval: int) -> Tensor:
 def test_sequential_light_steps_are_those_of_the_plug_in(interval: int, plan: str) -> None:
     theirs, ours = networks()
     text, z = random(1, 5, WIDTH, seed=1), random(1, 4, 1, CELLS, CELLS, seed=2)
-    backbone = _StockBackbone(ours)
+    backbone = denoiser_of(ours)
     with torch.inference_mode():
-        cond = condition(backbone, text)
+        cond = condition(ours, text)
     made = Sampler(DDIM_ZERO_SNR, parse(plan))(backbone, z, cond)
     expected = plug_in(theirs, text, z[:, :, 0], interval)
     plainly = Sampler(DDIM_ZERO_SNR, parse("10"))(backbone, z, cond)
@@ -137,11 +146,11 @@ def test_sequential_light_steps_are_those_of_the_plug_in(interval: int, plan: st
 def test_the_comparison_would_see_another_boundary() -> None:
     theirs, ours = networks()
     text, z = random(1, 5, WIDTH, seed=1), random(1, 4, 1, CELLS, CELLS, seed=2)
-    backbone = _StockBackbone(ours)
+    backbone = denoiser_of(ours)
     with torch.inference_mode():
-        cond = condition(backbone, text)
+        cond = condition(ours, text)
         t = torch.tensor([500.0])
         v, cached = backbone.full(z, t, cond)
         shifted = replace(cached, hidden=cached.hidden * 1.01)
-        assert float((backbone.tail(shifted, z, t, cond) - v).abs().max()) > 1e-4
+        assert float((backbone.light(shifted, z, t, cond) - v).abs().max()) > 1e-4
         assert torch.allclose(theirs(z[:, :, 0], t, text).sample, v[:, :, 0], atol=1e-5)

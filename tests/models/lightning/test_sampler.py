@@ -51,18 +51,29 @@ class Recorder:
     def __init__(self, net: MiniUNet) -> None:
         self.net, self.spec = net, net.spec
         self.calls: list[str] = []
+        self.steps: list[int] = []
         self.light_inputs: list[Tensor] = []
         self.light_outputs: list[Tensor] = []
 
     def full(
-        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, keep: bool = False
+        self, z: Tensor, t: Tensor, cond: MiniConditioning, *, step: int, keep: bool
     ) -> tuple[Tensor, FeatureCache]:
         self.calls.append("full")
-        return self.net.full(z, t, cond, keep=keep)
+        self.steps.append(step)
+        return self.net.full(z, t, cond, step=step, keep=keep)
 
-    def tail(self, cached: FeatureCache, z: Tensor, t: Tensor, cond: MiniConditioning) -> Tensor:
-        self.calls.append("tail")
-        v = self.net.tail(cached, z, t, cond)
+    def light(
+        self,
+        cache: FeatureCache,
+        z: Tensor,
+        t: Tensor,
+        cond: MiniConditioning,
+        *,
+        step: int | Sequence[int],
+    ) -> Tensor:
+        self.calls.append("light")
+        self.steps.extend([step] if isinstance(step, int) else step)
+        v = self.net.light(cache, z, t, cond, step=step)
         self.light_inputs.extend(z.chunk(len(t)))
         self.light_outputs.extend(v.chunk(len(t)))
         return v
@@ -77,15 +88,15 @@ def plain_ddim(net: MiniUNet, z: Tensor, cond: MiniConditioning, steps: int) -> 
     table = make_schedule(spec)
     times = [round(spec.train_steps * (1 - i / steps)) - 1 for i in range(steps)]
     for i, t in enumerate(times):
-        a, s = float(table.a[t]), float(table.s[t])
+        alpha, sigma = float(table.alpha[t]), float(table.sigma[t])
         last = i + 1 == steps
-        a_next = 1.0 if last else float(table.a[times[i + 1]])
-        s_next = 0.0 if last else float(table.s[times[i + 1]])
+        next_alpha = 1.0 if last else float(table.alpha[times[i + 1]])
+        next_sigma = 0.0 if last else float(table.sigma[times[i + 1]])
         with torch.inference_mode():
             v, _ = net.full(z, torch.tensor([t]), cond)
-        clean = a * z - s * v
-        noise = a * v + s * z
-        z = a_next * clean + s_next * noise
+        clean = alpha * z - sigma * v
+        noise = alpha * v + sigma * z
+        z = next_alpha * clean + next_sigma * noise
     return z
 
 
@@ -112,17 +123,17 @@ def test_sequential_light_steps_equal_a_hand_written_loop() -> None:
     sampler = Sampler(TINY.schedule, parse("6:0,3"))
     expected, cached = z, None
     with torch.inference_mode():
-        for step, ((a, s), (a_next, s_next)) in enumerate(
-            zip(sampler.amplitudes, sampler.amplitudes[1:], strict=False)
+        for step, ((alpha, sigma), (next_alpha, next_sigma)) in enumerate(
+            zip(sampler.levels, sampler.levels[1:], strict=False)
         ):
-            t = torch.tensor([sampler.times[step]])
+            t = torch.tensor([sampler.timesteps[step]])
             if step in (0, 3):
                 v, cached = net.full(expected, t, cond)
             else:
                 assert cached is not None
-                v = net.tail(cached, expected, t, cond)
-            clean, noise = a * expected - s * v, a * v + s * expected
-            expected = a_next * clean + s_next * noise
+                v = net.light(cached, expected, t, cond)
+            clean, noise = alpha * expected - sigma * v, alpha * v + sigma * expected
+            expected = next_alpha * clean + next_sigma * noise
     assert torch.equal(sampler(net, z, cond), expected)
 
 
@@ -162,10 +173,10 @@ def test_estimates_never_enter_the_schedulers_state(plan: str) -> None:
     predictions = dict(zip(lights, recorder.light_outputs, strict=True))
     strayed = 0
     for step in lights:
-        (a, s), (a_next, s_next) = sampler.amplitudes[step], sampler.amplitudes[step + 1]
-        noise = a * predictions[step] + s * guesses[step]
-        lam = a_next / a
-        tau = s_next - lam * s
+        (alpha, sigma), (next_alpha, next_sigma) = sampler.levels[step], sampler.levels[step + 1]
+        noise = alpha * predictions[step] + sigma * guesses[step]
+        lam = next_alpha / alpha
+        tau = next_sigma - lam * sigma
         assert torch.allclose(states[step + 1], lam * states[step] + tau * noise, atol=1e-4)
         strayed += not torch.allclose(guesses[step], states[step], atol=1e-4)
     assert strayed == len(lights) - len(sampler.plan.keys)  # all but the first of each group
@@ -182,12 +193,13 @@ def test_the_threshold_holds_inputs_back_until_the_key_steps_from_it_on() -> Non
 
 @pytest.mark.parametrize(
     ("plan", "calls"),
-    [("6:0,3", "full tail tail full tail tail"), ("6:0,3+parallel", "full tail full tail")],
+    [("6:0,3", "full light light full light light"), ("6:0,3+parallel", "full light full light")],
 )
 def test_the_network_is_called_as_the_plan_says(plan: str, calls: str) -> None:
     recorder = Recorder(tiny_net())
     Sampler(TINY.schedule, parse(plan))(recorder, start(), tiny_condition(recorder.net))
     assert recorder.calls == calls.split()
+    assert recorder.steps == list(range(6))
 
 
 @pytest.mark.parametrize("plan", ["6", "6:0,2+dfa", "6:0,2+parallel"])
@@ -195,7 +207,7 @@ def test_the_network_is_called_as_the_plan_says(plan: str, calls: str) -> None:
 def test_zero_terminal_snr_stays_finite(plan: str, dtype: torch.dtype) -> None:
     net = tiny_net(dtype=dtype, fused=dtype == torch.bfloat16)
     sampler = Sampler(TINY.schedule, parse(plan))
-    assert sampler.amplitudes[0] == (0.0, 1.0)
+    assert sampler.levels[0] == (0.0, 1.0)
     result = sampler(net, start(), tiny_condition(net))
     assert result.dtype == torch.float32 and torch.isfinite(result).all()
 
@@ -206,7 +218,8 @@ def test_two_streams_in_a_batch_get_what_each_gets_alone(fused: bool, plan: str)
     """Two identities whose faces have different numbers of tokens."""
     net = tiny_net(fused=fused)
     conditions = [tiny_condition(net, n, head=3 + 2 * n) for n in range(2)]
-    lengths = {c.foreground.shape[1] for c in conditions if c.foreground is not None}
+    faces = [c.face_tokens for c in conditions]
+    lengths = {face.index.shape[1] for face in faces if face is not None}
     assert len(lengths) == 2
     sampler = Sampler(TINY.schedule, parse(plan))
     together = sampler(net, torch.cat([start(0), start(1)]), net.collate(conditions))

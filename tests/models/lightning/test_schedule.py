@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from models.lightning.schedule import ddim, make_schedule, split, trailing_steps
+from models.lightning.schedule import ddim, make_schedule, predict_x0_eps, trailing_steps
 from models.spec import ScheduleSpec
 
 pytestmark = pytest.mark.unit
@@ -15,27 +15,27 @@ pytestmark = pytest.mark.unit
 
 @pytest.mark.parametrize("zero", [True, False])
 def test_amplitudes_lie_on_the_unit_circle_and_signal_falls(zero: bool) -> None:
-    a, s = make_schedule(ScheduleSpec(zero_terminal_snr=zero))
-    assert torch.allclose(a**2 + s**2, torch.ones_like(a), atol=1e-6)
-    assert (a.diff() < 0).all() and (s.diff() > 0).all()
+    alpha, sigma = make_schedule(ScheduleSpec(zero_terminal_snr=zero))
+    assert torch.allclose(alpha**2 + sigma**2, torch.ones_like(alpha), atol=1e-6)
+    assert (alpha.diff() < 0).all() and (sigma.diff() > 0).all()
 
 
 def test_the_plain_schedule_is_the_product_of_the_linear_betas() -> None:
     spec = ScheduleSpec(zero_terminal_snr=False)
-    a, _ = make_schedule(spec)
+    alpha, _ = make_schedule(spec)
     product = 1.0
     for t in range(spec.train_steps):
         beta = spec.beta_start + (spec.beta_end - spec.beta_start) * t / (spec.train_steps - 1)
         product *= 1 - beta
         if t in (0, 1, 499, 999):
-            assert float(a[t]) == pytest.approx(math.sqrt(product), rel=1e-5)
+            assert float(alpha[t]) == pytest.approx(math.sqrt(product), rel=1e-5)
 
 
 def test_zero_terminal_snr_ends_in_pure_noise_and_keeps_the_first_step() -> None:
-    a, s = make_schedule(ScheduleSpec(zero_terminal_snr=True))
+    alpha, sigma = make_schedule(ScheduleSpec(zero_terminal_snr=True))
     plain, _ = make_schedule(ScheduleSpec(zero_terminal_snr=False))
-    assert float(a[-1]) == 0.0 and float(s[-1]) == 1.0
-    assert float(a[0]) == pytest.approx(float(plain[0]))
+    assert float(alpha[-1]) == 0.0 and float(sigma[-1]) == 1.0
+    assert float(alpha[0]) == pytest.approx(float(plain[0]))
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(4, [999, 749, 499, 249]), (1, [999])])
@@ -51,16 +51,16 @@ def test_trailing_steps_are_distinct_and_never_negative() -> None:
 
 def test_split_inverts_the_forward_process() -> None:
     generator = torch.Generator().manual_seed(0)
-    x, e = (torch.randn(2, 3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
-    a, s = 0.6, 0.8
-    z, v = a * x + s * e, a * e - s * x
-    got_x, got_e = split(z, v, a, s)
-    assert torch.allclose(got_x, x) and torch.allclose(got_e, e)
+    x0, eps = (torch.randn(2, 3, 4, generator=generator, dtype=torch.float64) for _ in range(2))
+    alpha, sigma = 0.6, 0.8
+    z, v = alpha * x0 + sigma * eps, alpha * eps - sigma * x0
+    got_x0, got_eps = predict_x0_eps(z, v, alpha, sigma)
+    assert torch.allclose(got_x0, x0) and torch.allclose(got_eps, eps)
 
 
 def test_a_ddim_step_with_perfect_prediction_stays_on_the_forward_process() -> None:
     generator = torch.Generator().manual_seed(1)
-    x, e = (torch.randn(2, 3, generator=generator, dtype=torch.float64) for _ in range(2))
-    z, v = 0.6 * x + 0.8 * e, 0.6 * e - 0.8 * x
-    after = ddim(*split(z, v, 0.6, 0.8), 0.8, 0.6)
-    assert torch.allclose(after, 0.8 * x + 0.6 * e)
+    x0, eps = (torch.randn(2, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    z, v = 0.6 * x0 + 0.8 * eps, 0.6 * eps - 0.8 * x0
+    after = ddim(*predict_x0_eps(z, v, 0.6, 0.8), 0.8, 0.6)
+    assert torch.allclose(after, 0.8 * x0 + 0.6 * eps)

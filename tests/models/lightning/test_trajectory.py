@@ -50,51 +50,56 @@ def test_times_and_every_step_are_those_of_the_published_scheduler(
     theirs: Any = diffusers.FlowMatchEulerDiscreteScheduler() if flow else reference_ddim()
     theirs.set_timesteps(steps)
     ours = make_trajectory(spec, steps)
-    assert ours.times == pytest.approx(theirs.timesteps.tolist(), abs=1e-4)
+    assert ours.timesteps == pytest.approx(theirs.timesteps.tolist(), abs=1e-4)
     z = expected = random(0)
     for step, t in enumerate(theirs.timesteps):
         v = random(step + 1)
-        z, expected = ours.advance(step, z, v), theirs.step(v, t, expected).prev_sample
+        z, expected = ours.step(step, z, v), theirs.step(v, t, expected).prev_sample
         assert float((z - expected).abs().max()) < 1e-5
 
 
 @pytest.mark.parametrize("spec", [DDIM_ZERO_SNR, FLOW_MATCHING])
 def test_more_steps_than_were_trained_are_refused(spec: ScheduleSpec) -> None:
-    assert len(make_trajectory(spec, 1000).times) == 1000
+    assert len(make_trajectory(spec, 1000).timesteps) == 1000
     with pytest.raises(PlanError, match="at most 1000"):
         make_trajectory(spec, 1001)
 
 
 def test_alphas_are_the_published_ones() -> None:
     theirs = reference_ddim().alphas_cumprod
-    a, s = make_schedule(DDIM_ZERO_SNR)
-    assert torch.allclose(a**2, theirs, atol=2e-6) and torch.allclose(s**2, 1 - theirs, atol=2e-6)
-    assert float(a[-1]) == 0.0
+    alpha, sigma = make_schedule(DDIM_ZERO_SNR)
+    assert torch.allclose(alpha**2, theirs, atol=2e-6) and torch.allclose(
+        sigma**2, 1 - theirs, atol=2e-6
+    )
+    assert float(alpha[-1]) == 0.0
 
 
 def test_spaced_steps_miss_the_listed_times_by_one_and_may_end_above_clean() -> None:
-    path = make_trajectory(DDIM_ZERO_SNR, 6)
-    assert path.times == (999, 832, 666, 499, 332, 166)
-    assert path.after[-1] == pytest.approx((0.99915**0.5, (1 - 0.99915) ** 0.5), rel=1e-3)
-    assert path.after[0] != path.at[1] and path.after[0] == pytest.approx(path.at[1], abs=2e-3)
-    assert make_trajectory(DDIM_ZERO_SNR, 30).after[-1] == CLEAN
+    trajectory = make_trajectory(DDIM_ZERO_SNR, 6)
+    assert trajectory.timesteps == (999, 832, 666, 499, 332, 166)
+    assert trajectory.next_levels[-1] == pytest.approx(
+        (0.99915**0.5, (1 - 0.99915) ** 0.5), rel=1e-3
+    )
+    left, assumed = trajectory.next_levels[0], trajectory.levels[1]
+    assert left != assumed and left == pytest.approx(assumed, abs=2e-3)
+    assert make_trajectory(DDIM_ZERO_SNR, 30).next_levels[-1] == CLEAN
 
 
 @pytest.mark.parametrize("spec", [ScheduleSpec(), ScheduleSpec(zero_terminal_snr=False)])
 def test_listed_steps_lead_to_the_next_time_and_end_clean(spec: ScheduleSpec) -> None:
-    path = make_trajectory(spec, 5)
-    assert path.after == (*path.at[1:], CLEAN)
+    trajectory = make_trajectory(spec, 5)
+    assert trajectory.next_levels == (*trajectory.levels[1:], CLEAN)
 
 
 @pytest.mark.parametrize("spec", [ScheduleSpec(), DDIM_ZERO_SNR, FLOW_MATCHING])
 @pytest.mark.parametrize("step", [0, 2])
 def test_what_split_gives_makes_up_the_state_again(spec: ScheduleSpec, step: int) -> None:
-    path = make_trajectory(spec, 5)
+    trajectory = make_trajectory(spec, 5)
     z, v = random(1), random(2)
-    x, e = path.split(step, z, v)
-    a, s = path.at[step]
-    assert torch.allclose(a * x + s * e, z, atol=1e-5)
-    expected = e - x if spec.prediction == "flow" else a * e - s * x
+    x0, eps = trajectory.predict_x0_eps(step, z, v)
+    alpha, sigma = trajectory.levels[step]
+    assert torch.allclose(alpha * x0 + sigma * eps, z, atol=1e-5)
+    expected = eps - x0 if spec.prediction == "flow" else alpha * eps - sigma * x0
     assert torch.allclose(v, expected, atol=1e-5)
-    a, s = path.after[step]
-    assert torch.allclose(path.advance(step, z, v), a * x + s * e, atol=1e-5)
+    alpha, sigma = trajectory.next_levels[step]
+    assert torch.allclose(trajectory.step(step, z, v), alpha * x0 + sigma * eps, atol=1e-5)

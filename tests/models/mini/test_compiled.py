@@ -37,9 +37,9 @@ def test_it_is_the_network_it_was_made_of() -> None:
     got, cached = compiled.full(start(), T, same, keep=True)
     assert largest_difference(got, expected) < 1e-6
     assert cached.identity_ids == kept.identity_ids
-    light = net.tail(kept, start(1), T - 100, cond)
-    assert largest_difference(compiled.tail(cached, start(1), T - 100, same), light) < 1e-6
-    assert engine.compiled == ["KeyBody", "ForegroundBody"]
+    light = net.light(kept, start(1), T - 100, cond)
+    assert largest_difference(compiled.light(cached, start(1), T - 100, same), light) < 1e-6
+    assert engine.compiled == ["FullBody", "ForegroundBody"]
 
 
 def test_programs_are_compiled_once_and_only_those_needed() -> None:
@@ -47,11 +47,11 @@ def test_programs_are_compiled_once_and_only_those_needed() -> None:
     compiled = CompiledMini(tiny_net(), engine)
     cond = tiny_condition(compiled.net)
     Sampler(TINY.schedule, parse("6:0,3"))(compiled, start(), cond)
-    assert engine.compiled == ["KeyBody", "LightBody"]
+    assert engine.compiled == ["FullBody", "LightBody"]
     sampler = Sampler(TINY.schedule, parse("6:0,3+dfa"))
     for head in (2, 3, 5):  # faces of other sizes
         sampler(compiled, start(), tiny_condition(compiled.net, head=head))
-    assert engine.compiled == ["KeyBody", "LightBody", "ForegroundBody"]
+    assert engine.compiled == ["FullBody", "LightBody", "ForegroundBody"]
 
 
 @pytest.mark.parametrize("plan", ["3", "6:0,3", "6:0,3+dfa", "6:0,3+dfa+parallel"])
@@ -70,7 +70,7 @@ def test_it_refuses_foreign_caches_too() -> None:
     bob = tiny_condition(compiled.net, 1, identity_id="bob")
     _, cached = compiled.full(start(), T, ada)
     with pytest.raises(CacheError):
-        compiled.tail(cached, start(), T, bob)
+        compiled.light(cached, start(), T, bob)
 
 
 def test_an_unknown_engine_is_refused_and_pytorch_needs_none() -> None:
@@ -98,11 +98,11 @@ def test_openvino_computes_the_same(dtype: torch.dtype, bound: float) -> None:
         expected, kept = net.full(start(), T, cond, keep=True)
         got, cached = compiled.full(start(), T, cond, keep=True)
         assert largest_difference(got, expected) < bound
-        light = net.tail(kept, start(1), T - 100, cond)
-        assert largest_difference(compiled.tail(cached, start(1), T - 100, cond), light) < bound
+        light = net.light(kept, start(1), T - 100, cond)
+        assert largest_difference(compiled.light(cached, start(1), T - 100, cond), light) < bound
         everywhere = with_foreground(cond, None)
-        light = net.tail(kept, start(1), T - 100, everywhere)
-        got = compiled.tail(cached, start(1), T - 100, everywhere)
+        light = net.light(kept, start(1), T - 100, everywhere)
+        got = compiled.light(cached, start(1), T - 100, everywhere)
         assert largest_difference(got, light) < bound
 
 

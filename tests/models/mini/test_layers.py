@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.mini.layers import (
-    MiniDownsample,
     ExpressionField,
-    ResnetBlock,
+    MiniDownsample,
     MiniTemporalAttention,
     MiniUpsample,
+    ResnetBlock,
     group_norm,
 )
 from models.nn.embedding import bands, timestep_embedding

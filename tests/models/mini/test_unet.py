@@ -35,18 +35,18 @@ def test_a_light_step_with_the_key_steps_own_feature_is_the_full_step(
     net = tiny_net(fused=fused, dtype=dtype)
     cond = tiny_condition(net)
     full, cached = net.full(start(), T, cond)
-    assert torch.equal(net.tail(cached, start(), T, cond), full)
+    assert torch.equal(net.light(cached, start(), T, cond), full)
 
 
 def test_a_light_step_looks_at_its_own_time_state_and_conditions() -> None:
     net = tiny_net()
     cond = tiny_condition(net)
     _, cached = net.full(start(), T, cond)
-    light = net.tail(cached, start(), T, cond)
+    light = net.light(cached, start(), T, cond)
     louder = replace(cond, audio_kv=tiny_condition(net, 5, identity_id="identity 0").audio_kv)
-    assert largest_difference(net.tail(cached, start(), T - 200, cond), light) > 1e-3
-    assert largest_difference(net.tail(cached, start(9), T, cond), light) > 1e-3
-    assert largest_difference(net.tail(cached, start(), T, louder), light) > 1e-3
+    assert largest_difference(net.light(cached, start(), T - 200, cond), light) > 1e-3
+    assert largest_difference(net.light(cached, start(9), T, cond), light) > 1e-3
+    assert largest_difference(net.light(cached, start(), T, louder), light) > 1e-3
 
 
 def test_the_fast_forms_compute_the_same_in_float32() -> None:
@@ -55,8 +55,8 @@ def test_the_fast_forms_compute_the_same_in_float32() -> None:
     expected, kept = plain.full(start(), T, first, keep=True)
     got, fast = fused.full(start(), T, second, keep=True)
     assert largest_difference(got, expected) < 1e-5
-    light = plain.tail(kept, start(1), T - 100, first)
-    assert largest_difference(fused.tail(fast, start(1), T - 100, second), light) < 1e-5
+    light = plain.light(kept, start(1), T - 100, first)
+    assert largest_difference(fused.light(fast, start(1), T - 100, second), light) < 1e-5
 
 
 def test_the_fast_forms_are_as_exact_as_the_plain_ones_in_bfloat16() -> None:

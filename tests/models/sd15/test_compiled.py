@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch._dynamo.utils import counters
 
-from models.echomimic.conditioning import EchoMimicDenoiser
+from models.echomimic.unet import EchoMimicDenoiser
 from models.lightning.devices import make_replicas
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
@@ -37,15 +37,15 @@ def test_key_and_light_steps_are_a_graph_each_with_equal_values() -> None:
     network = copy.deepcopy(case.net)
     compile_network(network, backend="eager")  # traces as inductor does, without its compiler
     traced = EchoMimicDenoiser(SPEC, network, plain.guidance)
-    cond = case.condition(4, foreground=torch.arange(30)[None])
     counters.clear()
     for k in range(2):
+        cond = case.condition(4, "ab"[k], seed=k, foreground=torch.arange(30)[None])
         z, t, later = clip(4) + k, torch.tensor([700.0 - k]), torch.tensor([400.0])
         v, cached = plain.full(z, t, cond, keep=True)
         got, kept = traced.full(z, t, cond, keep=True)
         assert far(got, v) < ROUNDING
-        light = plain.tail(cached, z + 0.1, later, cond)
-        assert far(traced.tail(kept, z + 0.1, later, cond), light) < ROUNDING
+        light = plain.light(cached, z + 0.1, later, cond)
+        assert far(traced.light(kept, z + 0.1, later, cond), light) < ROUNDING
     assert counters["stats"]["unique_graphs"] == 2 and not counters["graph_break"]
 
 
@@ -61,8 +61,8 @@ class Graphs:
 
     def __call__(self, *given: Any) -> Any:
         out = self.entry(*given)
-        kept = given[-1].focus.kept
-        kept.update({name: self._place(name, made) for name, made in kept.items()})
+        outputs = given[-1].dfa.outputs
+        outputs.update({name: self._place(name, made) for name, made in outputs.items()})
         if isinstance(out, torch.Tensor):
             return self._place("out", out)
         return tuple(self._place(str(k), made) for k, made in enumerate(out))
@@ -73,7 +73,7 @@ def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> 
     case = small(torch.float64)
     plain = case.backbone()
     network: Any = copy.deepcopy(case.net)
-    network.everything, network.last = Graphs(network.everything), Graphs(network.last)
+    network.full, network.light = Graphs(network.full), Graphs(network.light)
     graphs = EchoMimicDenoiser(SPEC, network, plain.guidance)
     cond = case.condition(4, foreground=torch.arange(30)[None])
     z, first, second = clip(4), torch.tensor([700.0]), torch.tensor([400.0])
@@ -82,8 +82,8 @@ def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> 
         """The first key step's cache, used after a second key step."""
         _, cached = backbone.full(z, first, cond, keep=True)
         v, _ = backbone.full(-z, second, cond, keep=True)
-        backbone.tail(cached, -z, second, cond)
-        return v + backbone.tail(cached, z, second, cond)
+        backbone.light(cached, -z, second, cond)
+        return v + backbone.light(cached, z, second, cond)
 
     assert far(again(graphs), again(plain)) > 1e-2
     network.reuses_outputs = True
@@ -93,14 +93,14 @@ def test_what_a_step_keeps_outlasts_graphs_that_write_into_the_same_memory() -> 
 @torch.inference_mode()
 def test_every_device_compiles_the_replica_that_it_runs() -> None:
     case = small(torch.float64)
-    home = EchoMimicDenoiser(SPEC, copy.deepcopy(case.net), 2.5)
-    lanes = make_replicas(home, ["cpu", "cpu"])
-    compile_backbone(home, lanes, backend="eager")
+    primary = EchoMimicDenoiser(SPEC, copy.deepcopy(case.net), 2.5)
+    replicas = make_replicas(primary, ["cpu", "cpu"])
+    compile_backbone(primary, replicas, backend="eager")
     cond, plan = case.condition(4), parse("4:0,3+parallel")
     alone = Sampler(DDIM_ZERO_SNR, plan)(case.backbone(), clip(4), cond)
-    shared = Sampler(DDIM_ZERO_SNR, plan, lanes=lanes)(home, clip(4), cond)
+    shared = Sampler(DDIM_ZERO_SNR, plan, replicas=replicas)(primary, clip(4), cond)
     assert far(shared, alone) < ROUNDING
-    replica: Any = lanes[1].backbone
+    replica: Any = replicas[1].denoiser
     replica.network.conv_out.weight.mul_(1.5)
-    spoilt = Sampler(DDIM_ZERO_SNR, plan, lanes=lanes)(home, clip(4), cond)
+    spoilt = Sampler(DDIM_ZERO_SNR, plan, replicas=replicas)(primary, clip(4), cond)
     assert far(spoilt, shared) > 1e-2

@@ -27,7 +27,6 @@ from models.face.insightface import (
 from models.hallo import preprocess as hallo
 from models.sd15.preprocess import (
     NoFaceEmbedder,
-    box_of,
     detect_landmarks,
     face_tokens_of_mask,
     load_face_embedder,
@@ -112,9 +111,9 @@ def test_face_networks_run_from_their_files(tmp_path: Path) -> None:
     picture = np.zeros((1280, 960, 3), np.uint8)
     (face,) = networks.detect(picture)
     assert np.allclose(face.box, 2 * BOX, atol=1e-2)
-    assert np.array_equal(networks.vector(picture), vector[0])
+    assert np.array_equal(networks.embed(picture), vector[0])
     constant(tmp_path / DETECTOR, outputs(16, (17, 16), score=0.1), SIDE)
-    assert not InsightFaceEmbedder(tmp_path).vector(picture).any()
+    assert not InsightFaceEmbedder(tmp_path).embed(picture).any()
 
 
 def test_missing_and_damaged_face_networks_are_named(tmp_path: Path) -> None:
@@ -133,14 +132,14 @@ def test_weights_without_face_networks_say_so(capsys: pytest.CaptureFixture[str]
 
 def test_a_real_photo_is_prepared_for_all(photo: NDArray[np.uint8]) -> None:
     points = detect_landmarks(photo)
-    left, top, right, bottom = box_of(points)
+    left, top, right, bottom = echomimic.box_of(points)
     prepared = hallo.prepare_hallo_portrait(photo, points, 128)
     assert prepared.pixels.shape == (3, 128, 128) and float(prepared.pixels.min()) >= -1
     assert [level.shape for level in prepared.masks] == [(3, 256), (3, 64), (3, 16), (3, 4)]
     middle = (int((top + bottom) / 2 / 320 * 16), int((left + right) / 2 / 320 * 16))
     full, face, lip = (mask.view(16, 16) for mask in prepared.masks[0])
     assert face[middle] + lip[middle] > 0.8 and full[middle] < 0.2 and full[15, 0] > 0.9
-    crop = echomimic.prepare_echomimic_portrait(photo, box_of(points), 128)
+    crop = echomimic.prepare_echomimic_portrait(photo, echomimic.box_of(points), 128)
     assert crop.pixels.shape == (3, 128, 128) and 0.2 < float(crop.mask.mean()) < 0.7
     tokens = face_tokens_of_mask((crop.mask[0] * 255).byte().numpy(), (16, 16))
     assert len(set(tokens[0].tolist())) == tokens.numel()  # none stands twice
