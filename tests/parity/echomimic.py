@@ -41,12 +41,12 @@ def _submodules(directory: Directory, nets: EchoMimicNetworks) -> Iterator[Item]
     if "ref.in_latents" in g:
         out, recorded = nets.reference.read(g.float("ref.in_latents"))
         yield against(g, "ref.out_sample", out, ONE)
-        for path, seen in recorded.features.items():
-            yield against(g, f"bank.{path}.transformer_blocks.0", seen, ONE)
+        for path, features in recorded.features.items():
+            yield against(g, f"bank.{path}.transformer_blocks.0", features, ONE)
     else:
         yield absent("ref.out_sample", "no ref.in_latents")
-    told = {n.rpartition("_")[2] for n in g if n.startswith(TIMED)}
-    for time in sorted(told or TIMES, key=float):
+    times = {n.rpartition("_")[2] for n in g if n.startswith(TIMED)}
+    for time in sorted(times or TIMES, key=float):
         t, embedding = torch.tensor([float(time)]), nets.denoiser.time_embedding
         yield against(g, f"time.proj_{time}", embedding.sinusoids(t), SMALL)
         yield against(g, f"time.emb_{time}", embedding(t), SMALL)
@@ -75,8 +75,8 @@ def _decode(nets: EchoMimicNetworks, g: Stored, scale: float) -> Pair:
 def _resnet(nets: EchoMimicNetworks, g: Mapping[str, Tensor]) -> Pair:
     x, out = g["resnet.in"].float(), g["resnet.out"]
     embedding = F.silu(g["resnet.temb"].float()).repeat_interleave(x.shape[2], 0)
-    made = nets.denoiser.get_submodule("down_blocks.2.resnets.0")(fold(x), embedding)
-    return unfold(made, out), out
+    output = nets.denoiser.get_submodule("down_blocks.2.resnets.0")(fold(x), embedding)
+    return unfold(output, out), out
 
 
 def _motion(nets: EchoMimicNetworks, g: Mapping[str, Tensor]) -> Pair:
@@ -139,11 +139,11 @@ def _case(
     stored = {n for n in g if n.startswith(f"{case}.mid.")}
     with Watch(nets.denoiser, sorted(stored | watched(nets.denoiser, case))) as watch:
         embedding = nets.denoiser.embed(g.float(f"{case}.in_t").reshape(1), num_branches, frames)
-        made, hidden = nets.denoiser.full(rows, embedding, CallContext(cond))
-    yield against(g, f"{case}.out", unfold(made, shape), ONE)
+        output, hidden = nets.denoiser.full(rows, embedding, CallContext(cond))
+    yield against(g, f"{case}.out", unfold(output, shape), ONE)
     yield from watch.items(g)
     again = nets.denoiser.light(hidden, rows, embedding, CallContext(cond))
-    yield compare(f"{case}.last_layer_again", again, made, 0.0)
+    yield compare(f"{case}.last_layer_again", again, output, 0.0)
 
 
 class Watch(ModuleOutputs):

@@ -118,17 +118,17 @@ def _tables(directory: Directory) -> Iterator[Item]:
             yield absent(table, f"no {table} in golden_audio_index.json")
     for case in tables.get(TABLES[0], []):
         stored = torch.tensor(case["indices"])
-        mine = row_indices(torch.arange(len(stored)), case["T"], case["fps"])
-        yield compare(f"feature_slicing.{case['T']}_{case['fps']}", mine, stored, 0.0)
+        computed = row_indices(torch.arange(len(stored)), case["T"], case["fps"])
+        yield compare(f"feature_slicing.{case['T']}_{case['fps']}", computed, stored, 0.0)
     for case in tables.get(TABLES[1], []):
-        mine = torch.tensor(num_video_frames(case["T"], case["fps"]))
+        computed = torch.tensor(num_video_frames(case["T"], case["fps"]))
         stored = torch.tensor(case["n"])
-        yield compare(f"num_chunks.{case['T']}_{case['fps']}", mine, stored, 0.0)
+        yield compare(f"num_chunks.{case['T']}_{case['fps']}", computed, stored, 0.0)
     for case in tables.get(TABLES[2], []):
         mel = log_mel(np.zeros(case["samples"], np.float32)).shape[1]
-        mine = torch.tensor([mel, mel // 2])
+        computed = torch.tensor([mel, mel // 2])
         stored = torch.tensor([case["mel"], case["rows"]])
-        yield compare(f"mel_frames_to_feature_rows.{case['samples']}", mine, stored, 0.0)
+        yield compare(f"mel_frames_to_feature_rows.{case['samples']}", computed, stored, 0.0)
 
 
 def _images(directory: Directory) -> Iterator[Item]:

@@ -51,7 +51,7 @@ def _loops(
     if not len(g):
         yield absent("loops", f"no {g.path.name}")
         return
-    seed = next((said["seed"] for said in (meta, directory.config) if "seed" in said), SEED)
+    seed = next((record["seed"] for record in (meta, directory.config) if "seed" in record), SEED)
     inputs = _Inputs(nets, g, schedule, seed)
     yield from inputs.items()
     for name, settings in meta["loops"].items():
@@ -73,9 +73,9 @@ def _lists(meta: dict[str, Any], schedule: ScheduleSpec) -> Iterator[Item]:
             yield compare(f"scheduler.{name}", torch.tensor(timesteps), torch.tensor(times), 0.0)
     for case in meta.get("context_queues", []):
         frames, window, overlap = (case[k] for k in ("num_frames", "context_frames", "overlap"))
-        mine = torch.tensor(ring_windows(frames, window, overlap))
+        computed = torch.tensor(ring_windows(frames, window, overlap))
         label = f"windows.{frames}_{window}_{overlap}"
-        yield compare(label, mine, torch.tensor(case["queue"]), 0.0)
+        yield compare(label, computed, torch.tensor(case["queue"]), 0.0)
 
 
 class _Inputs:
@@ -121,9 +121,9 @@ class _Loop:
         """Windows, initial latents, every step, the first frame."""
         self._build()
         steps = int(self.settings["steps"])
-        walked = torch.tensor([self.windows.at(step) for step in range(steps)])
+        windows = torch.tensor([self.windows.at(step) for step in range(steps)])
         stored = torch.tensor(self.settings["windows_per_step"])
-        yield compare(f"{self.name}.windows_per_step", walked, stored, 0.0)
+        yield compare(f"{self.name}.windows_per_step", windows, stored, 0.0)
         noise = torch.Generator().manual_seed(int(self.settings.get("seed", self.inputs.seed)))
         channels, height, width = self.backbone.spec.latent
         shape = (1, channels, self.windows.frames, height, width)
@@ -138,7 +138,7 @@ class _Loop:
             clean = sampler(
                 self.windows, z, self._condition(half), observe=lambda _, x, __: states.append(x)
             )
-        yield from self._told(sampler.timesteps, outputs)
+        yield from self._recorded(sampler.timesteps, outputs)
         after = [*states[1:], clean]
         tolerance = LOOP
         first = torch.stack(outputs[: len(self.windows.base)])
@@ -159,14 +159,14 @@ class _Loop:
         if half_precision:
             features = {path: n.half().float() for path, n in features.items()}
         frames = int(self.settings["video_length"])
-        whole = self.backbone.conditioning(
+        all_frames = self.backbone.conditioning(
             "portrait",
             None,
             reference_kv=net.project_reference(features),
             face=self.inputs.face,
             audio=self.g.float("in.audio_features")[None, :frames],
         )
-        return self.windows.condition(whole)
+        return self.windows.condition(all_frames)
 
     def _prediction(self, sampler: Sampler, k: int, before: Tensor, after: Tensor) -> Tensor:
         """v of a step, from the states around it: z' = alpha' x0 + sigma' eps."""
@@ -180,15 +180,15 @@ class _Loop:
         if item in ALWAYS or self.name in WHOLE or name in self.g:
             yield against(self.g, name, got, tolerance)
 
-    def _told(self, times: Sequence[float], outputs: list[Tensor]) -> Iterator[Item]:
+    def _recorded(self, times: Sequence[float], outputs: list[Tensor]) -> Iterator[Item]:
         """What the directory records of the loop: timesteps, windows, calls."""
-        mine: dict[str, Any] = {
+        computed: dict[str, Any] = {
             "timesteps": times,
             "context_queue": self.windows.base,
             "unet_calls": len(outputs),
             "unet_batch_shape": tuple(outputs[0].shape),
         }
-        for item, value in mine.items():
+        for item, value in computed.items():
             if item in self.settings:
                 stored = self.settings[item]
                 yield compare(f"{self.name}.{item}", value, stored, 0.0)

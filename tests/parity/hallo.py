@@ -27,7 +27,7 @@ ONE = 2e-5  # tolerances as the notes give them
 HALF = 1e-3  # relative: stored as float16
 ROUNDED = 1e-4  # float16 features may round either way in the last place; without rounding: 3.4e-4
 DIFFERENT = 1e-3  # the least change that a missed quirk causes
-HALVES = 2
+NUM_BRANCHES = 2
 DIAGNOSES = (
     "diag_eval_mode_out",
     "diag_no_tile_quirk_out",
@@ -61,9 +61,9 @@ def _zero_face(nets: HalloNetworks, g: Stored) -> Pair:
 
 
 def _locate(nets: HalloNetworks, region: Stored, g: Stored) -> Pair:
-    made = nets.locator(region.float("face_region_u8")[None] / 255)
+    output = nets.locator(region.float("face_region_u8")[None] / 255)
     stored = g["face_locator.out"]
-    return made[:, :, None].expand(-1, -1, stored.shape[2], -1, -1), stored
+    return output[:, :, None].expand(-1, -1, stored.shape[2], -1, -1), stored
 
 
 def _encode(nets: HalloNetworks, g: Stored) -> Pair:
@@ -76,12 +76,12 @@ def _reference(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
         yield absent("reference_unet.out", "no reference_unet.in_latents")
         return
     latents, faces = g.float("reference_unet.in_latents"), g.float("reference_unet.ehs")
-    rows = latents.repeat(HALVES, 1, 1, 1)
-    out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % HALVES])
+    rows = latents.repeat(NUM_BRANCHES, 1, 1, 1)
+    out, _ = nets.reference.read(rows, faces[torch.arange(len(rows)) % NUM_BRANCHES])
     yield against(g, "reference_unet.out", out, ONE)
-    for path, seen in read_reference_features(nets.reference, latents, faces).items():
+    for path, features in read_reference_features(nets.reference, latents, faces).items():
         name = f"bank_fp16.{path}.transformer_blocks.0"
-        yield against(g, name, seen, HALF, relative=True)
+        yield against(g, name, features, HALF, relative=True)
 
 
 # ---- network calls -------------------------------------------------------------------------------
@@ -106,17 +106,17 @@ class Given:
     ) -> HalloConditioning:
         """Of the first ``frames`` frames."""
         net, g = self.nets.denoiser, self.g
-        pictures = read_chunk_reference(
+        reference = read_chunk_reference(
             net, self.nets.reference, self.latents, self.faces, half_precision=half_precision
         )
         return HalloConditioning(
             identity_ids=("portrait",),
             face_tokens=None,
             frames=frames,
-            num_branches=HALVES,
+            num_branches=NUM_BRANCHES,
             last_layer=net.last_layer(),
-            reference_kv=pictures.reference_kv,
-            motion_frames=pictures.motion_frames,
+            reference_kv=reference.reference_kv,
+            motion_frames=reference.motion_frames,
             face_kv=net.project_face(g.float("encoder_hidden_states"), frames),
             audio_kv=net.project_audio(g.float("audio_embedding")[:, :frames].flatten(0, 1)),
             masks=tuple(self._masks(level) for level in range(self.levels)),
@@ -134,7 +134,7 @@ class Given:
         names = {path: f"bank_fp16.{path}.transformer_blocks.0" for path in cond.reference_kv}
         features = {path: self.submodules.float(name) for path, name in names.items()}
         height, width = self.latents.shape[2:]
-        portrait, motion_frames = split_motion_frames(net, features, HALVES, (height, width))
+        portrait, motion_frames = split_motion_frames(net, features, NUM_BRANCHES, (height, width))
         return replace(
             cond, reference_kv=net.project_reference(portrait), motion_frames=motion_frames
         )
@@ -142,11 +142,11 @@ class Given:
     def _masks(self, level: int) -> Tensor:
         rows = [self.g.float(f"{region}_mask_{level}") for region in REGIONS]
         clips = torch.stack(rows, dim=1)  # [num_branches * F, 3, L], the same in every frame
-        return clips[:: len(clips) // HALVES]
+        return clips[:: len(clips) // NUM_BRANCHES]
 
     def run(self, latents: Tensor, t: Tensor, cond: HalloConditioning) -> tuple[Tensor, Tensor]:
         """A full call: the output, and the hidden state that enters the last layer, both folded."""
-        embedding = self.nets.denoiser.embed(t.float().reshape(1), HALVES, cond.frames)
+        embedding = self.nets.denoiser.embed(t.float().reshape(1), NUM_BRANCHES, cond.frames)
         return self.nets.denoiser.full(fold(latents), embedding, CallContext(cond))
 
 
@@ -160,18 +160,18 @@ def _calls(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
     x, t = g.float("latents"), g["timestep"]
     frames = x.shape[2]
     with Trace(nets.denoiser) as trace:
-        made, hidden = given.run(x, t, given.conditioning(frames))
-    yield against(g, "out", lambda out: unfold(made, out), ONE)
+        output, hidden = given.run(x, t, given.conditioning(frames))
+    yield against(g, "out", lambda out: unfold(output, out), ONE)
     yield from guarded("trace", trace.items(directory, g))
     yield from guarded("out_scale", _variants(given, x, t))
     for name in sorted({*DIAGNOSES, *(n for n in g if n.startswith("diag_"))}):
-        yield _diagnosis(g, name, made)
+        yield _diagnosis(g, name, output)
     yield from guarded("cached.out", _last_layer(given, frames, hidden))
 
 
-def _diagnosis(g: Stored, name: str, made: Tensor) -> Item:
+def _diagnosis(g: Stored, name: str, output: Tensor) -> Item:
     """The output must differ from that of a missed quirk."""
-    gap = against(g, name, lambda stored: unfold(made, stored), DIFFERENT)
+    gap = against(g, name, lambda stored: unfold(output, stored), DIFFERENT)
     return gap if gap.absent else replace(gap, ok=not gap.ok, note=QUIRK)
 
 
@@ -217,7 +217,7 @@ def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
         yield absent("cached.out", "no cached.latents")
         return
     cond, x, t = given.conditioning(frames), g.float("cached.latents"), g["cached.timestep"]
-    embedding = net.embed(t.float().reshape(1), HALVES, frames)
+    embedding = net.embed(t.float().reshape(1), NUM_BRANCHES, frames)
 
     def last(entering: Tensor, out: Tensor) -> Tensor:
         return unfold(net.light(entering, fold(x), embedding, CallContext(cond)), out)
@@ -225,8 +225,8 @@ def _last_layer(given: Given, frames: int, hidden: Tensor) -> Iterator[Item]:
     yield against(g, "cached.out", lambda out: last(fold(g.float(HIDDEN)), out), ONE)
     label = "cached.out (own hidden state)"
     yield against(g, "cached.out", partial(last, hidden), ONE, label=label)
-    made, _ = given.run(x, t, cond)
-    yield against(g, "cached.full_forward_out", lambda out: unfold(made, out), ONE)
+    output, _ = given.run(x, t, cond)
+    yield against(g, "cached.full_forward_out", lambda out: unfold(output, out), ONE)
 
 
 SECTIONS = {

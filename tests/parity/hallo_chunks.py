@@ -36,7 +36,7 @@ TOKENS = 1e-5
 FPS = 25.0
 WHOLE = "bank_fp32"  # the run of which everything is stored; of the other at least ``ALWAYS``
 ALWAYS = ("latents_init", "latents_steps")
-HALVES = 2
+NUM_BRANCHES = 2
 
 
 @dataclass(frozen=True)
@@ -69,15 +69,15 @@ class Run:
 
     def pixels(self) -> Tensor:
         """The portrait [1, 3, H, W] from -1 to 1."""
-        seen = self.directory.golden("preprocess_image").float("pixel_values_ref_u8")
-        return (seen[None] / 255 - 0.5) / 0.5
+        image = self.directory.golden("preprocess_image").float("pixel_values_ref_u8")
+        return (image[None] / 255 - 0.5) / 0.5
 
     def masks(self) -> tuple[Tensor, ...]:
         """Of every resolution, the same in both branches."""
         g = self.directory.golden("preprocess_image")
         levels = range(len(self.nets.denoiser.sizes.channels))
         stacked = [torch.stack([g.float(f"{r}_mask_{k}") for r in REGIONS], 1) for k in levels]
-        return tuple(level.repeat(HALVES, 1, 1) for level in stacked)
+        return tuple(level.repeat(NUM_BRANCHES, 1, 1) for level in stacked)
 
 
 def items(directory: Directory, nets: HalloNetworks) -> Iterator[Item]:
@@ -110,9 +110,9 @@ def _schedule(run: Run) -> Iterator[Item]:
 
 def _chunks(run: Run, kind: str) -> Iterator[Item]:
     noise = torch.Generator().manual_seed(int(run.settings["seed"]))
-    last: Tensor | None = None
+    last_frames: Tensor | None = None
     for k in range(int(run.settings["chunks"])):
-        last = yield from _chunk(run, kind, k, noise, last)
+        last_frames = yield from _chunk(run, kind, k, noise, last_frames)
 
 
 def _stream(run: Run) -> Iterator[Item]:
@@ -162,9 +162,9 @@ def _stream(run: Run) -> Iterator[Item]:
             sampler, [stream], [pipeline.prepare_conditioning(stream, silence)]
         )
         name = f"bank_fp32.chunk{k}.latents_steps"
-        made = partial(_last_of, latents)
+        computed = partial(_last_of, latents)
         tolerance = LATENTS["bank_fp32"][min(k, 1)]
-        yield against(g, name, made, tolerance, label=f"stream.chunk{k}.latents")
+        yield against(g, name, computed, tolerance, label=f"stream.chunk{k}.latents")
         frames = pipeline.decode([stream], latents)[0].permute(3, 0, 1, 2)[None].float() / 255
         name = f"bank_fp32.chunk{k}.video"
         tolerance = VIDEO[min(k, 1)] + 1 / 255  # frames are truncated to uint8
@@ -172,7 +172,7 @@ def _stream(run: Run) -> Iterator[Item]:
 
 
 def _chunk(
-    run: Run, kind: str, k: int, noise: torch.Generator, last: Tensor | None
+    run: Run, kind: str, k: int, noise: torch.Generator, last_frames: Tensor | None
 ) -> Generator[Item, None, Tensor]:
     g, vae, prefix = run.g, StableDiffusionVAE(run.nets.vae), f"{kind}.chunk{k}."
     later = min(k, 1)
@@ -185,7 +185,7 @@ def _chunk(
     yield from judge("latents_init", z, 0.0)
     z = g.get(prefix + "latents_init", z).float()  # other noise is one failure, not all of them
     motion = int(run.directory.config["n_motion_frames"])
-    past = run.pixels().repeat(motion, 1, 1, 1) if last is None else last * 2 - 1
+    past = run.pixels().repeat(motion, 1, 1, 1) if last_frames is None else last_frames * 2 - 1
     latents = vae.encode(torch.cat([run.pixels(), past]))
     yield from judge("ref_latents", latents, (TOKENS, VIDEO[1])[later])
     frames = z.shape[2]
@@ -228,9 +228,9 @@ def _condition(
             nets.denoiser, nets.reference, latents, faces, half_precision=half_precision
         ),
         face_kv=nets.denoiser.project_face(faces, frames),
-        audio=zeros_for_uncond(tokens, HALVES).flatten(0, 1),
+        audio=zeros_for_uncond(tokens, NUM_BRANCHES).flatten(0, 1),
         masks=run.masks(),
-        region=zeros_for_uncond(region, HALVES),
+        region=zeros_for_uncond(region, NUM_BRANCHES),
     )
 
 

@@ -52,9 +52,9 @@ def _audio(directory: Directory) -> Iterator[Item]:
         yield compare(
             "audio_length_frames", math.ceil(speech.size / SAMPLE_RATE * FPS), length, 0.0
         )
-    heard = features.whole(speech, int(directory.config["frames"]))
-    yield against(g, "audio_emb", heard[:, RADIUS], SMALL)
-    yield against(g, "audio_emb_windowed", heard, SMALL)
+    windows = features.whole(speech, int(directory.config["frames"]))
+    yield against(g, "audio_emb", windows[:, RADIUS], SMALL)
+    yield against(g, "audio_emb_windowed", windows, SMALL)
     yield against(
         g,
         "audio_emb_windowed",

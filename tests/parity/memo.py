@@ -29,7 +29,7 @@ from tests.parity.networks import MemoNetworks
 
 SMALL = 1e-5
 CALL = 1e-4  # tolerances as the notes give them
-HALVES = 2
+NUM_BRANCHES = 2
 CHUNK = 16  # frames of a clip in the stored run
 LATER_PAST_FRAMES = 2  # of call2 to call4, which use rows 0, 3, 4, 5, 8, 9 (the notes)
 
@@ -48,8 +48,8 @@ def _run(network: nn.Module, g: Stored, name: str) -> Pair:
 
 
 def _zero_face(nets: MemoNetworks, g: Stored) -> Pair:
-    made = nets.image(torch.zeros_like(g.float("image_proj.in")))
-    return made, g["image_proj.out_zero_input"]
+    output = nets.image(torch.zeros_like(g.float("image_proj.in")))
+    return output, g["image_proj.out_zero_input"]
 
 
 def _tokens(nets: MemoNetworks, g: Stored) -> Tensor:
@@ -78,8 +78,8 @@ def _features(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
     latents = sub.float(named[0])
     features = read_reference_features(nets.reference, latents, sub.float("encoder_hidden_states"))
     prefix = f"ref{len(latents)}."
-    for path, seen in features.items():
-        yield against(g, prefix + stored_name(path), seen, CALL)
+    for path, recorded in features.items():
+        yield against(g, prefix + stored_name(path), recorded, CALL)
 
 
 # ---- single modules ------------------------------------------------------------------------------
@@ -104,11 +104,11 @@ def _joint(net: MemoUNet, g: Stored) -> Iterator[Item]:
     block: Any = audio.transformer_blocks[0]
     for name, norm in (("emo_ada_norm1", block.norm1), ("emo_ada_audio_norm1", block.audio_norm1)):
         yield against(g, f"{name}.out0", partial(_normed, norm, g, name), SMALL)
-    both = block.attn2(g.float("joint_attn2.arg0"), g.float("joint_attn2.arg1"))
-    yield from _pair("joint_attn2", both, g)
-    x, sound = (g.float(f"joint_audio_block.{n}") for n in ("arg0", "encoder_hidden_states"))
+    outputs = block.attn2(g.float("joint_attn2.arg0"), g.float("joint_attn2.arg1"))
+    yield from _pair("joint_attn2", outputs, g)
+    x, audio_tokens = (g.float(f"joint_audio_block.{n}") for n in ("arg0", "encoder_hidden_states"))
     labels = _rows(g["joint_audio_block.emotion"], x)
-    yield from _pair("joint_audio_block", block(x, sound, labels), g)
+    yield from _pair("joint_audio_block", block(x, audio_tokens, labels), g)
 
 
 def _rows(labels: Tensor, tokens: Tensor) -> Tensor:
@@ -118,13 +118,13 @@ def _rows(labels: Tensor, tokens: Tensor) -> Tensor:
 
 def _normed(norm: nn.Module, g: Stored, name: str, _: Tensor) -> Tensor:
     x = g.float(f"{name}.arg0")
-    made: Tensor = norm(x, _rows(g[f"{name}.arg1"], x))
-    return made
+    output: Tensor = norm(x, _rows(g[f"{name}.arg1"], x))
+    return output
 
 
-def _pair(name: str, both: tuple[Tensor, Tensor], g: Stored) -> Iterator[Item]:
-    for k, made in enumerate(both):
-        yield against(g, f"{name}.out{k}", made, CALL)
+def _pair(name: str, outputs: tuple[Tensor, Tensor], g: Stored) -> Iterator[Item]:
+    for k, output in enumerate(outputs):
+        yield against(g, f"{name}.out{k}", output, CALL)
 
 
 def _motion(net: MemoUNet, g: Stored, out: Tensor) -> Tensor:
@@ -140,13 +140,13 @@ def _basic(net: MemoUNet, g: Stored) -> Tensor:
     assert isinstance(transformer, SpatialTransformer)
     block = transformer.block
     x = g.float("temporal_basic_block.hidden_states")
-    half = len(x) // HALVES
+    half = len(x) // NUM_BRANCHES
     kv = block.attn1.project(g.float("temporal_basic_block.ref_img_feature"))
-    reference = ReferenceKV(kv, torch.arange(half, len(x)) % HALVES, num_uncond=half)
+    reference = ReferenceKV(kv, torch.arange(half, len(x)) % NUM_BRANCHES, num_uncond=half)
     assert block.attn2 is not None
     context = block.attn2.project(g.float("temporal_basic_block.encoder_hidden_states"))
-    made: Tensor = block(x, reference, context)
-    return made
+    output: Tensor = block(x, reference, context)
+    return output
 
 
 def _linear(net: MemoUNet, g: Stored) -> Tensor:
@@ -154,13 +154,13 @@ def _linear(net: MemoUNet, g: Stored) -> Tensor:
     attention: Any = net.motion_module("down_blocks.2.motion_modules.0").temporal_transformer.block
     attention = attention.attention_blocks[0]
     x, past = (
-        g.float(f"motion_attn0.arg{k}").view(HALVES, -1, *g["motion_attn0.arg0"].shape[1:])
+        g.float(f"motion_attn0.arg{k}").view(NUM_BRANCHES, -1, *g["motion_attn0.arg0"].shape[1:])
         for k in range(2)
     )
     memory = attention.write(past.transpose(1, 2))
-    made: Tensor = attention(x.transpose(1, 2).flatten(0, 1), memory)
+    output: Tensor = attention(x.transpose(1, 2).flatten(0, 1), memory)
     frames, places = x.shape[1:3]
-    return made.view(HALVES, places, frames, -1).transpose(1, 2).flatten(0, 1)
+    return output.view(NUM_BRANCHES, places, frames, -1).transpose(1, 2).flatten(0, 1)
 
 
 # ---- network calls -------------------------------------------------------------------------------
@@ -223,13 +223,13 @@ def _called(
     watch = Watch(nets.denoiser, directory.golden("unet_call1_intermediates"))
     context = CallContext(cond)
     with statistics_over(nets.denoiser, cond.frames if case.over_frames else 1), watch:
-        rows = fold(x).repeat(HALVES, 1, 1, 1)
-        embedding = nets.denoiser.embed(t, HALVES, cond.frames)
-        made, hidden = nets.denoiser.full(rows, embedding, context)
-    yield against(g, f"{name}.out", partial(unfold, made), CALL)
+        rows = fold(x).repeat(NUM_BRANCHES, 1, 1, 1)
+        embedding = nets.denoiser.embed(t, NUM_BRANCHES, cond.frames)
+        output, hidden = nets.denoiser.full(rows, embedding, context)
+    yield against(g, f"{name}.out", partial(unfold, output), CALL)
     if name == "call1":
         yield from guarded("intermediates", watch.items())
-        whole = (rows, embedding, made, hidden)
+        whole = (rows, embedding, output, hidden)
         yield from guarded("last_layer_rerun.out", _last_layer(directory, nets, context, whole))
 
 
@@ -242,11 +242,11 @@ def _condition(
         path = layer.path("attentions" if layer.has_attention else "resnets")
         wanted = stored_name(path)
         name = next((n for n in stored if n.partition(".")[2] == wanted), wanted)
-        seen = stored.float(name)
-        features[path] = seen if case.all_past else last_few(seen, LATER_PAST_FRAMES)
+        recorded = stored.float(name)
+        features[path] = recorded if case.all_past else last_few(recorded, LATER_PAST_FRAMES)
     x, audio = g.float("call1.latent"), g.float("audio_embedding")
     frames, (height, width) = x.shape[2], x.shape[3:]
-    portrait, motion_frames = split_motion_frames(net, features, HALVES, (height, width))
+    portrait, motion_frames = split_motion_frames(net, features, NUM_BRANCHES, (height, width))
     memory = before
     if case.writes or memory is None:
         memory = net.write_memory(motion_frames, None if case.fresh else before)
@@ -255,7 +255,7 @@ def _condition(
         identity_ids=("portrait",),
         face_tokens=None,
         frames=frames,
-        num_branches=HALVES,
+        num_branches=NUM_BRANCHES,
         last_layer=net.last_layer(),
         reference_kv=net.project_reference(portrait),
         face_kv=net.project_face(g.float("encoder_hidden_states"), frames),
@@ -268,7 +268,7 @@ def _condition(
 
 def last_few(features: Tensor, count: int) -> Tensor:
     """Features of the portrait and of the last ``count`` past frames, of both branches."""
-    branches = features.view(HALVES, -1, *features.shape[1:])
+    branches = features.view(NUM_BRANCHES, -1, *features.shape[1:])
     images = [0, *range(branches.shape[1] - count, branches.shape[1])]
     return branches[:, images].flatten(0, 1)
 
@@ -280,16 +280,16 @@ def _last_layer(
     whole: tuple[Tensor, ...],
 ) -> Iterator[Item]:
     """The last layer alone, from this call's hidden state and audio, and from the stored ones."""
-    rows, embedding, made, hidden = whole
+    rows, embedding, output, hidden = whole
     cond, net = context.cond, nets.denoiser
     again = net.light(hidden, rows, embedding, CallContext(cond, extra=dict(context.extra)))
-    yield compare("last_layer_again", again, made, 0.0)
+    yield compare("last_layer_again", again, output, 0.0)
     g = directory.golden("last_layer_rerun")
-    rows = fold(g.float("latent")).repeat(HALVES, 1, 1, 1)
-    embedding = net.embed(g.float("timestep").reshape(1), HALVES, cond.frames)
+    rows = fold(g.float("latent")).repeat(NUM_BRANCHES, 1, 1, 1)
+    embedding = net.embed(g.float("timestep").reshape(1), NUM_BRANCHES, cond.frames)
     cached = CallContext(cond, extra={AUDIO: g.float("cached_audio_stream")})
-    made = net.light(fold(g.float("cached_hidden")), rows, embedding, cached)
-    yield against(g, "out", partial(unfold, made), CALL, label="last_layer_rerun.out")
+    output = net.light(fold(g.float("cached_hidden")), rows, embedding, cached)
+    yield against(g, "out", partial(unfold, output), CALL, label="last_layer_rerun.out")
 
 
 # ---- audio ---------------------------------------------------------------------------------------

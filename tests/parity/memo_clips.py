@@ -38,7 +38,7 @@ PREDICTION = 5e-4  # raw outputs follow the latents
 # A sum over many frames, each decoded and encoded again by the run: computed in float64 it already
 # differs from the stored one by 1.2e-4.
 MEMORY_KV = 2e-3
-HALVES = 2
+NUM_BRANCHES = 2
 PUBLISHED_STEPS = 20
 
 
@@ -57,14 +57,14 @@ def items(directory: Directory, nets: MemoNetworks) -> Iterator[Item]:
 
 def _clips(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
     memory: Memories | None = None
-    last: Tensor | None = None
+    last_frames: Tensor | None = None
     noise = torch.Generator().manual_seed(run["generator_seed"])
     for clip in clips:
         replay = _Clip(g, clip, nets, run)
         yield from replay.inputs(noise)
-        memory = yield from replay.start(last, memory)
+        memory = yield from replay.start(last_frames, memory)
         yield from replay.steps()
-        last = yield from replay.video()
+        last_frames = yield from replay.video()
 
 
 def _stream(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]) -> Iterator[Item]:
@@ -100,8 +100,8 @@ def _stream(g: Stored, nets: MemoNetworks, run: dict[str, Any], clips: list[str]
     sampler = Sampler(FLOW_MATCHING, full_plan(spec.steps))
     silence = np.zeros(round(spec.chunk_frames * SAMPLE_RATE / spec.fps), np.float32)
     labels = g["audio_emotion_labels"].view(len(clips), -1)
-    for clip, told in zip(clips, labels, strict=True):
-        pipeline.emotion = label_of_clip(told)
+    for clip, emotions in zip(clips, labels, strict=True):
+        pipeline.emotion = label_of_clip(emotions)
         latents = pipeline.sample(
             sampler, [stream], [pipeline.prepare_conditioning(stream, silence)]
         )
@@ -151,14 +151,14 @@ class _Clip:
         self.label = label_of_clip(labels)
 
     def start(
-        self, last: Tensor | None, memory: Memories | None
+        self, last_frames: Tensor | None, memory: Memories | None
     ) -> Generator[Item, None, Memories]:
         """Reference latents, the memory, and the conditioning."""
         pixels = self.g.float("pixel_values")
         past = (
             pixels.repeat(int(self.run["init_past_frames"]), 1, 1, 1)
-            if last is None
-            else last * 2 - 1
+            if last_frames is None
+            else last_frames * 2 - 1
         )
         latents = self.vae.encode(torch.cat([pixels, past]))
         yield self.judge("ref_latents", latents, CALL)
@@ -172,8 +172,8 @@ class _Clip:
             None,
             pictures=pictures,
             face_kv=net.project_face(faces, frames),
-            labels=labels_for_branches(self.label, NO_EMOTION, frames, HALVES),
-            audio=zeros_for_uncond(self.audio.flatten(0, 1), HALVES),
+            labels=labels_for_branches(self.label, NO_EMOTION, frames, NUM_BRANCHES),
+            audio=zeros_for_uncond(self.audio.flatten(0, 1), NUM_BRANCHES),
         )
         yield from remembered(self.name, pictures.memory, self.g, kv_tolerance=MEMORY_KV)
         return pictures.memory
@@ -188,8 +188,8 @@ class _Clip:
             )
         for k, after in enumerate([*states[1:], self.clean]):
             yield self.judge(f"step{k}.t", torch.tensor(sampler.timesteps[k]), 1e-3)
-            told = torch.tensor([NO_EMOTION, self.label])
-            yield self.judge(f"step{k}.audio_emotion", told, 0.0)
+            emotions = torch.tensor([NO_EMOTION, self.label])
+            yield self.judge(f"step{k}.audio_emotion", emotions, 0.0)
             yield self.judge(f"step{k}.model_output", outputs[k], PREDICTION)
             yield self.judge(f"step{k}.latents", after, LATENTS)
 
