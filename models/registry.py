@@ -1,4 +1,4 @@
-"""Models by name: a card says everything the rest of the house must know of one.
+"""Models by name: a card says everything that other folders must know of one.
 
 Cards are data, found without importing PyTorch; what they name is imported when it is loaded.
 """

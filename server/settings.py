@@ -163,13 +163,15 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: a value cannot be cast or is out of range.
         """
-        said = {name.lower(): text.strip() for name, text in environment.items() if text.strip()}
+        variables_set = {
+            name.lower(): text.strip() for name, text in environment.items() if text.strip()
+        }
         variables = EnvSettingsSource(cls)
-        variables.env_vars = said
+        variables.env_vars = variables_set
         of_model = {
-            item.name: said[name]
+            item.name: variables_set[name]
             for item in flagged_options()
-            if (name := f"{PREFIX}{item.name}".lower()) in said
+            if (name := f"{PREFIX}{item.name}".lower()) in variables_set
         }
         given = {name: value for name, value in overrides.items() if value is not None}
         try:

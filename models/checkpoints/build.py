@@ -167,9 +167,9 @@ def build_checked(build: Any, config: Mapping[str, Any] | None, kind: str) -> nn
     try:
         network: nn.Module = build(config)
     except Exception as error:  # libraries check their own configurations, each in its way
-        said = (str(error).strip() or repr(error)).splitlines()[0]
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise WeightsError(
-            f"the configuration of {kind} describes no such network: {said}; copy its config.json"
+            f"the configuration of {kind} describes no such network: {reason}; copy its config.json"
             " again from its publisher",
             code="bad_weights",
         ) from error

@@ -188,9 +188,11 @@ def check(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: P
         if name in tensors and not _same_kind(tensors[name], wanted[name])
     ]
     faults = {"missing": missing, "extra": extra, "misshapen": misshapen, "of a wrong kind": kinds}
-    said = [list_some(word, names) for word, names in faults.items() if names]
-    if said:
-        raise WeightsError(f"{source} does not fit: {'; '.join(said)}. {NEXT}", code="bad_weights")
+    problems = [list_some(word, names) for word, names in faults.items() if names]
+    if problems:
+        raise WeightsError(
+            f"{source} does not fit: {'; '.join(problems)}. {NEXT}", code="bad_weights"
+        )
 
 
 def _same_kind(tensor: Tensor, wanted: Tensor) -> bool:
@@ -266,10 +268,10 @@ def overlay(
     Raises:
         WeightsError: a name is missing from the union, extra, or misshapen.
     """
-    united: dict[str, Tensor] = {**motion, **denoising}
+    merged: dict[str, Tensor] = {**motion, **denoising}
     faults = [
-        *_faults(motion, wanted, [n for n in wanted if MOTION in n and n not in united]),
-        *_faults(denoising, wanted, [n for n in wanted if MOTION not in n and n not in united]),
+        *_faults(motion, wanted, [n for n in wanted if MOTION in n and n not in merged]),
+        *_faults(denoising, wanted, [n for n in wanted if MOTION not in n and n not in merged]),
     ]
     if faults:
         raise WeightsError(
@@ -277,7 +279,7 @@ def overlay(
             f" {'; '.join(faults)}. {NEXT}",
             code="bad_weights",
         )
-    return united
+    return merged
 
 
 def _faults(file: TensorFile, wanted: Mapping[str, Tensor], missing: list[str]) -> list[str]:
@@ -291,5 +293,5 @@ def _faults(file: TensorFile, wanted: Mapping[str, Tensor], missing: list[str]) 
             if name in wanted and tensor.shape != wanted[name].shape
         ],
     }
-    said = [list_some(word, names) for word, names in found.items() if names]
-    return [f"{file.path} has {', '.join(said)}"] if said else []
+    problems = [list_some(word, names) for word, names in found.items() if names]
+    return [f"{file.path} has {', '.join(problems)}"] if problems else []

@@ -1,4 +1,4 @@
-"""Everything the rest of the house must know of EchoMimic and its accelerated version."""
+"""The card of EchoMimic and its accelerated version: spec, plan, checkpoint files, the paper's figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything the rest of the house must know of Hallo."""
+"""The card of Hallo: spec, plan, checkpoint files, the paper's figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything the rest of the house must know of MEMO."""
+"""The card of MEMO: spec, plan, checkpoint files, emotions, the paper's figures."""
 
 from __future__ import annotations
 

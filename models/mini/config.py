@@ -1,4 +1,4 @@
-"""Everything the rest of the house must know of ``mini``: sizes, plan, options, card."""
+"""The card of ``mini``: sizes of its networks, own plan, engines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything the rest of the house must know of the toy model."""
+"""The card of the toy model."""
 
 from __future__ import annotations
 
