@@ -1,4 +1,4 @@
-"""The card of EchoMimic and its accelerated version: spec, plan, checkpoint files, the paper's figures."""
+"""The card of EchoMimic and its accelerated version: spec, plan, checkpoint files, figures."""
 
 from __future__ import annotations
 
