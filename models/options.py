@@ -142,8 +142,8 @@ class ModelOptions:
         ]
         if unknown:
             raise LiveheadError(
-                f"expected {', '.join(unknown)} with another published model only, got it for"
-                f" {self.model}; leave it out",
+                f"expected {', '.join(unknown)} with another model only, got it for {self.model};"
+                " leave it out",
                 code="bad_option",
             )
         if self.engine not in engines:
@@ -171,7 +171,7 @@ def add_model_arguments(
         group.add_argument(
             _flag_of(item.name),
             dest=item.name,
-            type=_at_least_one if item.name == "threads" and defaults else _cast(item),
+            type=thread_count if item.name == "threads" and defaults else _cast(item),
             default=item.default if defaults else None,
             choices=choices,
             metavar=item.metadata.get("metavar"),
@@ -198,8 +198,11 @@ def read_options(given: Mapping[str, Any]) -> ModelOptions:
     return ModelOptions(**values)
 
 
-def _at_least_one(text: str) -> int:
-    """Threads of a command; 0, the choice of the engine, is for the environment to say."""
+def thread_count(text: str) -> int:
+    """``--threads`` of a command; 0, which leaves it to the engine, is for the environment alone.
+
+    ``argparse`` names this function where the text is no number.
+    """
     threads = int(text)
     if threads < 1:
         raise LiveheadError(

@@ -106,7 +106,7 @@ def load_generator(options: ModelOptions) -> AnyGenerator:
     card = find_card(options.model)
     options.check(card.engines, card.takes)
     try:
-        load = find_object(card.load)
+        generator: AnyGenerator = find_object(card.load)(card, options)
     except ModuleNotFoundError as error:
         if not card.extra or (error.name or "").startswith("models."):
             raise
@@ -115,5 +115,4 @@ def load_generator(options: ModelOptions) -> AnyGenerator:
             f" livehead[{card.extra}]",
             code="missing_extra",
         ) from error
-    generator: AnyGenerator = load(card, options)
     return generator

@@ -163,9 +163,12 @@ def build_checked(build: Any, config: Mapping[str, Any] | None, kind: str) -> nn
 
     Raises:
         WeightsError: the configuration is foreign.
+        ModuleNotFoundError: the library is not installed.
     """
     try:
         network: nn.Module = build(config)
+    except ModuleNotFoundError:  # no fault of the configuration
+        raise
     except Exception as error:  # libraries check their own configurations, each in its way
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise WeightsError(

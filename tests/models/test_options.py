@@ -52,6 +52,23 @@ def test_a_device_must_be_there(tmp_path: Path) -> None:
         )
 
 
+def test_a_missing_library_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(LiveheadError, match="diffusers.*livehead.published") as caught:
+        load_generator(ModelOptions("hallo", weights="random:0"))
+    assert caught.value.code == "missing_extra"
+
+
+def test_threads_of_a_command_are_a_number_above_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser, MODELS)
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--threads", "two"])
+    assert "invalid thread_count value: 'two'" in capsys.readouterr().err
+    with pytest.raises(LiveheadError, match="at least one thread"):
+        parser.parse_args(["--threads", "0"])
+
+
 def test_random_weights_are_said_loudly(capsys: pytest.CaptureFixture[str]) -> None:
     parser = argparse.ArgumentParser()
     add_model_arguments(parser, MODELS)
