@@ -11,11 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models.lightning.dfa import FULL_ATTENTION, ForegroundAttention
+from models.memo.config import NO_EMOTION
 from models.nn.attention import split_heads
 from models.sd15.attention import Attention, FeedForward, TokenTransformer, self_attention
-
-NO_EMOTION = 9
-"""The label of no emotion, and of unconditional rows: the classes count from 0 to 8."""
 
 
 class _Embedder(nn.Module):

@@ -35,7 +35,7 @@ class MemoConditioning(SD15Conditioning):
     audio: Tensor
 
     def reference_rows(self, device: torch.device) -> Tensor:
-        """See ``reference_row_index``."""
+        """Portraits of all branches in turn, frame by frame (published behaviour)."""
         clips = len(self.identity_ids)
         return reference_row_index(self.num_branches, clips, self.frames, device)
 

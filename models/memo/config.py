@@ -8,7 +8,9 @@ from models.registry import PaperFlops
 from models.sd15.config import FLOW_MATCHING, LATENT_512, SD15Card, SD15Spec
 
 EMOTIONS = 9
-"""Classes of the published networks, numbered from 0; the label after them stands for none."""
+"""Classes of the published networks, numbered from 0."""
+NO_EMOTION = EMOTIONS
+"""The label of no emotion, and of unconditional rows."""
 
 
 def emotion_label(chosen: int | None) -> int:
@@ -21,7 +23,7 @@ def emotion_label(chosen: int | None) -> int:
         LiveheadError: there is no such class (``bad_option``).
     """
     if chosen is None:
-        return EMOTIONS
+        return NO_EMOTION
     if not 0 <= chosen < EMOTIONS:
         raise LiveheadError(
             f"expected --emotion as a class from 0 to {EMOTIONS - 1}, got {chosen}",

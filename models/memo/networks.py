@@ -28,14 +28,14 @@ PUBLISHED: dict[str, Any] = {
 def denoiser(config: Mapping[str, Any]) -> MemoUNet:
     """The diffusion network."""
     motion = config["motion_module_kwargs"]
-    parts = MemoLayers(
+    layers = MemoLayers(
         unet_spec(config),
         face_channels=config["cross_attention_dim"],
         audio_channels=config["audio_attention_dim"],
         motion_heads=motion["num_attention_heads"],
         motion_length=motion["temporal_position_encoding_max_len"],
     )
-    return MemoUNet(parts)
+    return MemoUNet(layers)
 
 
 def networks(config: Mapping[str, Any] = PUBLISHED) -> dict[str, nn.Module]:

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from models.audio.wav2vec2 import Wav2VecFeatures
 from models.face.landmarks import FACE_OVAL
 from models.lightning.dfa import FaceTokens
-from models.memo.audio_module import NO_EMOTION
 from models.memo.conditioning import MemoConditioning, labels_for_branches
-from models.memo.config import emotion_label
+from models.memo.config import NO_EMOTION, emotion_label
 from models.memo.memory_attention import Memories
 from models.memo.unet import MemoDenoiser, MemoReferenceNet, MemoUNet, read_clip_reference
 from models.nn.attention import KeyValue

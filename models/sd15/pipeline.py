@@ -16,7 +16,7 @@ from models.audio.streaming import SpeechFeatures, SpeechStream
 from models.lightning.sampler import Sampler
 from models.sd15.cfg import AnyConditioning, SD15Denoiser
 from models.sd15.config import SD15Spec
-from models.sd15.vae import StableDiffusionVAE
+from models.sd15.encoders import StableDiffusionVAE
 
 Identity = TypeVar("Identity")
 

@@ -15,9 +15,9 @@ from models.echomimic.unet import EchoMimicUNet
 from models.nn.attention import KeyValue
 from models.sd15.attention import ReferenceKV, SpatialTransformer
 from models.sd15.cfg import CallContext, zeros_for_uncond
+from models.sd15.encoders import VAE_FACTOR
 from models.sd15.motion_module import MotionModule
 from models.sd15.unet import Block
-from models.sd15.vae import VAE_FACTOR
 from tests.parity import echomimic_inputs, echomimic_loops
 from tests.parity.capture import ModuleOutputs, fold, like, unfold
 from tests.parity.directory import Directory, Stored

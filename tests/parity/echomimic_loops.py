@@ -13,7 +13,7 @@ from models.echomimic.windows import ClipConditioning, EchoMimicWindows, ring_wi
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
-from models.sd15.vae import StableDiffusionVAE
+from models.sd15.encoders import StableDiffusionVAE
 from models.spec import DiffusionSpec, ScheduleSpec
 from tests.parity.capture import outputs_of
 from tests.parity.directory import Directory, Stored, ddim
@@ -121,7 +121,7 @@ class _Loop:
         """Windows, initial latents, every step, the first frame."""
         self._build()
         steps = int(self.settings["steps"])
-        windows = torch.tensor([self.windows.at(step) for step in range(steps)])
+        windows = torch.tensor([self.windows.windows_at(step) for step in range(steps)])
         stored = torch.tensor(self.settings["windows_per_step"])
         yield compare(f"{self.name}.windows_per_step", windows, stored, 0.0)
         noise = torch.Generator().manual_seed(int(self.settings.get("seed", self.inputs.seed)))

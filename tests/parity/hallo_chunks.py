@@ -22,8 +22,8 @@ from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_schedule, make_trajectory
 from models.sd15.cfg import zeros_for_uncond
 from models.sd15.config import SD15Spec
+from models.sd15.encoders import StableDiffusionVAE
 from models.sd15.preprocess import NoFaceEmbedder
-from models.sd15.vae import StableDiffusionVAE
 from models.spec import DiffusionSpec, ScheduleSpec
 from tests.parity.capture import outputs_of
 from tests.parity.directory import Directory, Stored, ddim

@@ -13,15 +13,15 @@ from models.audio import SAMPLE_RATE
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.lightning.schedule import make_trajectory
-from models.memo.audio_module import NO_EMOTION
 from models.memo.conditioning import labels_for_branches
+from models.memo.config import NO_EMOTION
 from models.memo.memory_attention import Memories
 from models.memo.pipeline import MemoPipeline
 from models.memo.unet import MemoDenoiser, read_clip_reference
 from models.sd15.cfg import zeros_for_uncond
 from models.sd15.config import FLOW_MATCHING, SD15Spec
+from models.sd15.encoders import StableDiffusionVAE
 from models.sd15.preprocess import NoFaceEmbedder
-from models.sd15.vae import StableDiffusionVAE
 from models.spec import DiffusionSpec
 from tests.parity.capture import outputs_of
 from tests.parity.directory import Directory, Stored

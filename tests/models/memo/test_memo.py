@@ -15,8 +15,8 @@ from models.lightning.dfa import FaceTokens
 from models.lightning.plan import full_plan, parse
 from models.lightning.sampler import Sampler
 from models.memo import networks as build
-from models.memo.audio_module import NO_EMOTION
 from models.memo.conditioning import MemoConditioning, labels_for_branches
+from models.memo.config import NO_EMOTION
 from models.memo.unet import (
     ClipReference,
     MemoDenoiser,
