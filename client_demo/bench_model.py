@@ -10,10 +10,11 @@ import argparse
 from typing import Any
 
 from models.bench.model import summary, timed_calls
-from models.bench.target import RANDOM, load_target
+from models.bench.target import load_target
 from models.bench.timing import hardware, time_in_turns
 from models.errors import LiveheadError
 from models.io import console
+from models.options import RANDOM
 from server.media.encoders import VideoEncoder
 
 

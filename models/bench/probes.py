@@ -50,7 +50,7 @@ def _spec(name: str, size: int, frames: int) -> DiffusionSpec:
 def count_hallo(
     size: int, frames: int, share: float, without: frozenset[str] = frozenset()
 ) -> Costs:
-    """See ``CostCounter``."""
+    """Costs of one chunk of Hallo; arguments as of ``CostCounter``."""
     side = size // STRIDE
     with on_meta():
         built = hallo.networks()
@@ -95,7 +95,7 @@ def count_hallo(
 def count_echomimic(
     guidance: float, size: int, frames: int, share: float, without: frozenset[str] = frozenset()
 ) -> Costs:
-    """See ``CostCounter``; a guidance of 1 runs a single branch."""
+    """Costs of one chunk of EchoMimic; a guidance of 1 runs a single branch."""
     side = size // STRIDE
     with on_meta():
         built = echomimic.networks()
@@ -129,7 +129,7 @@ def count_echomimic(
 def count_memo(
     size: int, frames: int, share: float, without: frozenset[str] = frozenset()
 ) -> Costs:
-    """See ``CostCounter``."""
+    """Costs of one chunk of MEMO."""
     side = size // STRIDE
     with on_meta():
         built = memo.networks()
@@ -191,7 +191,7 @@ def _costs(
     _, height, width = denoiser.spec.latent
     x = torch.empty(branches * frames, LATENT_CHANNELS, height, width)
     embedding = net.embed(torch.empty(1), branches, frames)
-    ours = denoiser.readable(cond)
+    ours = denoiser.drop_references(cond)
     published_macs = count_flops(net, lambda: net.full(x, embedding, CallContext(published)))
     published_macs += count_flops(net, repeated)
     context = CallContext(ours, ForegroundAttention(keep=True))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.errors import LiveheadError
+from models.checkpoints.random_init import seed_of
 from models.io.audio import read_speech
 from models.io.image import load_image
 from models.lightning.plan import StepPlan, parse
@@ -22,12 +22,11 @@ from models.mini.config import CARD, MINI
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.pipeline import MiniIdentity, MiniPipeline
 from models.mini.unet import MiniUNet
+from models.options import RANDOM
 from models.runtime.choose import prepare_engine
 from models.runtime.eager import preferred_dtype
 from models.runtime.engine import Engine
 from models.weights.bundled import WEIGHTS, avatar_picture
-
-RANDOM = "random:"
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,7 @@ def load_target(
 
 
 def _random_pipeline(weights: str, threads: int, engine: Engine | None) -> MiniPipeline:
-    try:
-        torch.manual_seed(int(weights.removeprefix(RANDOM)))
-    except ValueError as error:
-        raise LiveheadError(
-            f"expected {RANDOM}SEED with a whole number, got {weights!r}", code="bad_option"
-        ) from error
+    torch.manual_seed(seed_of(weights))
     return MiniPipeline(
         MINI,
         MiniUNet(MINI),

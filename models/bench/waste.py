@@ -71,17 +71,17 @@ class PublishedOrder(SD15Conditioning):
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedHallo(PublishedOrder, HalloConditioning):
-    """Hallo's."""
+    """Hallo's conditioning, read in the published order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedEchoMimic(PublishedOrder, EchoMimicConditioning):
-    """EchoMimic's."""
+    """EchoMimic's conditioning, read in the published order."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedMemo(PublishedOrder, MemoConditioning):
-    """MEMO's."""
+    """MEMO's conditioning, read in the published order."""
 
 
 def project_motion_frames(network: MemoUNet, motion_frames: Mapping[str, Tensor]) -> None:

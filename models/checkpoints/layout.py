@@ -12,7 +12,7 @@ from models.errors import WeightsError
 
 @dataclass(frozen=True)
 class NetworkFile:
-    """One network's place in the folder.
+    """Where a publisher stores one network.
 
     Attributes:
         network: its name.

@@ -39,7 +39,7 @@ def randomise(
     """Give networks on the meta device random values, drawn in the given dtypes.
 
     Matrices are normal with deviation 0.7 / sqrt(inputs), norms' gains 1, biases 0, tables of
-    positions what they always are.
+    positions as ``position_table`` computes them.
     """
     generator = torch.Generator().manual_seed(seed)
     for name, network in networks.items():
@@ -65,9 +65,9 @@ def _value(key: str, tensor: Tensor, dtype: torch.dtype, generator: torch.Genera
 
 def position_table(length: int, width: int) -> Tensor:
     """Sine on even and cosine on odd channels, base 10000: float32 [1, length, width]."""
-    place = torch.arange(length, dtype=torch.float32)[:, None]
+    position = torch.arange(length, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, dtype=torch.float32) * (-math.log(1e4) / width))
     table = torch.zeros(1, length, width)
-    table[0, :, 0::2] = torch.sin(place * rate)
-    table[0, :, 1::2] = torch.cos(place * rate)
+    table[0, :, 0::2] = torch.sin(position * rate)
+    table[0, :, 1::2] = torch.cos(position * rate)
     return table

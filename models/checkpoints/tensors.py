@@ -16,6 +16,12 @@ from torch import Tensor, nn
 from models.errors import WeightsError
 
 WRAPPERS = ("state_dict", "model_state_dict")
+_SHOWN = 4
+"""Names that an error lists."""
+_NEXT = (
+    "these weights belong to another model, version or size; take the file from its publisher"
+    " (docs/published-weights.md)"
+)
 _HINT = "copy it again from its publisher; docs/published-weights.md lists every file"
 
 
@@ -35,9 +41,11 @@ class TensorFile(Mapping[str, Tensor]):
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            raise WeightsError(f"expected weights at {path}, found none; {_HINT}", code=MISSING)
+            raise WeightsError(
+                f"expected weights at {path}, found none; {_HINT}", code="missing_weights"
+            )
         try:
-            self._tensors = _safe(path) if path.suffix == ".safetensors" else _pickled(path)
+            self._tensors = _SafeFile(path) if path.suffix == ".safetensors" else _pickled(path)
         except (
             SafetensorError,
             pickle.UnpicklingError,
@@ -52,7 +60,7 @@ class TensorFile(Mapping[str, Tensor]):
             raise WeightsError(
                 f"{path} ({path.stat().st_size} bytes) is truncated or no checkpoint:"
                 f" {_first_line(error)}; {_HINT}",
-                code=BAD,
+                code="bad_weights",
             ) from error
 
     def __getitem__(self, name: str) -> Tensor:
@@ -68,11 +76,7 @@ class TensorFile(Mapping[str, Tensor]):
         return len(self._tensors)
 
 
-MISSING = "missing_weights"
-BAD = "bad_weights"
-
-
-class _Safe(Mapping[str, Tensor]):
+class _SafeFile(Mapping[str, Tensor]):
     """Tensors of a safetensors file, mapped when asked for."""
 
     def __init__(self, path: Path) -> None:
@@ -94,10 +98,6 @@ class _Safe(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self._names)
-
-
-def _safe(path: Path) -> Mapping[str, Tensor]:
-    return _Safe(path)
 
 
 def _pickled(path: Path) -> Mapping[str, Tensor]:
@@ -127,13 +127,6 @@ def _first_line(error: Exception) -> str:
     """What a person needs of an error that may be pages long."""
     text = (str(error) or repr(error)).strip().splitlines()[0]
     return text if len(text) <= 160 else text[:157] + "..."
-
-
-SHOWN = 4
-NEXT = (
-    "these weights belong to another model, version or size; take the file from its publisher"
-    " (docs/published-weights.md)"
-)
 
 
 def load_strict(
@@ -203,8 +196,8 @@ def _same_kind(tensor: Tensor, wanted: Tensor) -> bool:
 def list_some(word: str, names: Iterable[str]) -> str:
     """``3 missing: a, b, ...``, the first few names only."""
     listed = list(names)
-    more = ", ..." if len(listed) > SHOWN else ""
-    return f"{len(listed)} {word}: {', '.join(listed[:SHOWN])}{more}"
+    more = ", ..." if len(listed) > _SHOWN else ""
+    return f"{len(listed)} {word}: {', '.join(listed[:_SHOWN])}{more}"
 
 
 class Renamed(Mapping[str, Tensor]):
@@ -276,7 +269,7 @@ def overlay(
     if faults:
         raise WeightsError(
             f"the two files do not unite to the denoiser's {len(wanted)} tensors:"
-            f" {'; '.join(faults)}. {NEXT}",
+            f" {'; '.join(faults)}. {_NEXT}",
             code="bad_weights",
         )
     return merged

@@ -44,7 +44,6 @@ class EchoMimicConditioning(SD15Conditioning):
 
     def join(self, others: Sequence[Self]) -> Self:
         """As one batch; the reference has no branches."""
-
         whole = (self, *others)
         reference_kv = map_tensors(
             lambda *parts: torch.cat(parts), *(each.reference_kv for each in whole)

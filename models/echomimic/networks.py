@@ -28,13 +28,13 @@ PUBLISHED: dict[str, Any] = {
 def denoiser(config: Mapping[str, Any]) -> EchoMimicUNet:
     """The denoising UNet with its motion modules."""
     motion = config["motion_module_kwargs"]
-    parts = EchoMimicLayers(
+    layers = EchoMimicLayers(
         unet_spec(config),
         audio_channels=config["cross_attention_dim"],
         motion_heads=motion["num_attention_heads"],
         motion_length=motion["temporal_position_encoding_max_len"],
     )
-    return EchoMimicUNet(parts)
+    return EchoMimicUNet(layers)
 
 
 def reference(config: Mapping[str, Any]) -> ReferenceNet:

@@ -212,7 +212,7 @@ class EchoMimicPipeline(SD15Pipeline[EchoMimicIdentity, EchoMimicStream, EchoMim
         overlap, frames = self.spec.overlap, cond.frames
         window = self.spec.chunk_frames + overlap
         windows = EchoMimicWindows(self.backbone, frames, window=window, overlap=overlap)
-        replicas = [windows.on(replica) for replica in sampler.replicas]
+        replicas = [windows.on_replica(replica) for replica in sampler.replicas]
         clip_sampler = Sampler(self.spec.schedule, sampler.plan, replicas=replicas)
         noise = self._noise(stream, frames)
         return clip_sampler(windows, noise, windows.condition(cond))

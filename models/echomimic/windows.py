@@ -91,7 +91,7 @@ class EchoMimicWindows:
         self.raw, self.last_layer = _Raw(inner), inner.network.last_layer()
         self.base = ring_windows(frames, window, overlap)
 
-    def on(self, replica: DeviceReplica) -> DeviceReplica:
+    def on_replica(self, replica: DeviceReplica) -> DeviceReplica:
         """The same windows around a replica of the inner denoiser."""
         inner = replica.denoiser
         assert isinstance(inner, EchoMimicDenoiser)
@@ -107,7 +107,7 @@ class EchoMimicWindows:
             cond.identity_ids, cond.face_tokens, cond.reference_kv, cond.face, audio_kv
         )
 
-    def at(self, step: int) -> Windows:
+    def windows_at(self, step: int) -> Windows:
         """Frame numbers of every window at a step."""
         return [[(frame + SHIFT * step) % self.frames for frame in window] for window in self.base]
 
@@ -126,7 +126,7 @@ class EchoMimicWindows:
             )
         parts: list[FeatureCache] = []
         mean = _Mean(self, z)
-        for window in self.at(step):
+        for window in self.windows_at(step):
             own_z, own_cond = self._inputs(z, cond, window)
             v, part = self.raw.full(own_z, t, own_cond, step=step, keep=keep)
             parts.append(part)
@@ -154,7 +154,7 @@ class EchoMimicWindows:
         for k, own_step in enumerate(steps):
             source = self._sources(cache.step, own_step)
             mean = _Mean(self, z[k : k + 1])
-            for number, window in enumerate(self.at(own_step)):
+            for number, window in enumerate(self.windows_at(own_step)):
                 own_z, own_cond = self._inputs(z[k : k + 1], cond, window)
                 part = self._part(cache, copies, k, source[number])
                 v = self.raw.light(part, own_z, t[k : k + 1], own_cond, step=own_step)
@@ -214,10 +214,10 @@ class EchoMimicWindows:
 
     def _sources(self, key: int, step: int) -> list[list[int]]:
         """For each frame of each window, the row of the key step's windows that it takes."""
-        key_windows, length = self.at(key), len(self.base[0])
+        key_windows, length = self.windows_at(key), len(self.base[0])
         positions = [{frame: k for k, frame in enumerate(window)} for window in key_windows]
         sources = []
-        for number, window in enumerate(self.at(step)):
+        for number, window in enumerate(self.windows_at(step)):
             ring = [(number + k) % len(key_windows) for k in range(len(key_windows))]
             rows = []
             for frame in window:

@@ -39,7 +39,7 @@ class HalloConditioning(SD15Conditioning):
     audio_weights: tuple[float, ...] = (1.0, 1.0, 1.0)
 
     def reference_rows(self, device: torch.device) -> Tensor:
-        """See ``reference_row_index``."""
+        """Portraits of all branches in turn, frame by frame (published behaviour)."""
         clips = len(self.identity_ids)
         return reference_row_index(self.num_branches, clips, self.frames, device)
 

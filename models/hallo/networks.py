@@ -47,14 +47,14 @@ PUBLISHED: dict[str, Any] = {
 def denoiser(base: Mapping[str, Any], extra: Mapping[str, Any]) -> HalloUNet:
     """The denoising UNet."""
     motion = extra["motion_module_kwargs"]
-    parts = HalloLayers(
+    layers = HalloLayers(
         unet_spec(base),
         face_channels=base["cross_attention_dim"],
         audio_channels=extra["audio_attention_dim"],
         motion_heads=motion["num_attention_heads"],
         motion_length=motion["temporal_position_encoding_max_len"],
     )
-    return HalloUNet(parts)
+    return HalloUNet(layers)
 
 
 def networks(config: Mapping[str, Any] = PUBLISHED) -> dict[str, nn.Module]:

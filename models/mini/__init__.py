@@ -1,1 +1,1 @@
-"""Networks: each wires layers and offers ``full`` and ``light`` to the one sampler."""
+"""``mini``: the bundled talking head, in real time on a CPU."""

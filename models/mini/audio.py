@@ -23,7 +23,6 @@ from models.weights.bundled import WEIGHTS, read_pinned
 
 ENCODER_PATH = WEIGHTS / "moonshine" / "encoder.ort"
 ENCODER_SHA256 = "94e90a4654fc45cdfedb77c4c08e1739f48862998e58fada384b25118134f221"
-FEATURE_SIZE = 288
 HOP = 384
 """Samples between two features: 16000 / 384 = 41.67 features a second."""
 FIRST_CENTRE = 447

@@ -27,7 +27,7 @@ FOREGROUND_LENGTH = (2, 1)  # input and axis of it in ForegroundBody; identities
 
 
 class CompiledMini:
-    """Implements ``Backbone`` like the ``MiniUNet`` that it is made of.
+    """Implements ``models.lightning.denoiser.Denoiser`` with a ``MiniUNet`` that an engine runs.
 
     Programs are compiled when they are first needed: a full step's, and for light steps one with
     and one without foreground attention.

@@ -1,4 +1,4 @@
-"""What ``mini`` is told beside latents and time: reference features, and a chunk's conditions."""
+"""The conditioning of ``mini``: reference features of the portrait, and a chunk's conditions."""
 
 from __future__ import annotations
 

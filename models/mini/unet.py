@@ -2,7 +2,7 @@
 
 A small UNet of the published family at 32, 16 and 8 cells. Its last up block has three layers; the
 third, U32, has resnet, reference attention, audio attention and temporal attention, and is all that
-light steps run. What differs from its elders:
+light steps run. Its differences from the published models:
 
 * the output is anchored on the reference latent with a per-cell sigma (``prior.py``), so that the
   background cannot drift and chunks need no motion frames;

@@ -170,18 +170,18 @@ class SD15Denoiser(Generic[AnyConditioning]):
         keep: bool = False,
     ) -> tuple[Tensor, FeatureCache]:
         """Key step: the guided prediction [B, C, F, H, W], and the cache for light steps."""
-        context = CallContext(self.readable(cond), ForegroundAttention(keep=keep))
+        context = CallContext(self.drop_references(cond), ForegroundAttention(keep=keep))
         x, embedding = self.preprocess(z, t, cond)
         out, hidden = self.network.full(x, embedding, context)
         cache = FeatureCache(
-            self._own(hidden),
-            self._own(context.dfa.outputs) if keep else None,
+            self._keep(hidden),
+            self._keep(context.dfa.outputs) if keep else None,
             cond.identity_ids,
             cond.num_branches,
-            self._own(context.extra),
+            self._keep(context.extra),
             step,
         )
-        return self.postprocess(self._own(out), z), cache
+        return self.postprocess(self._keep(out), z), cache
 
     def light(
         self,
@@ -202,10 +202,10 @@ class SD15Denoiser(Generic[AnyConditioning]):
         if cache.background is not None and cond.face_tokens is not None:
             face_tokens = cond.face_tokens.repeat(cond.num_branches)
             dfa = ForegroundAttention(face_tokens, cache.background)
-        context = CallContext(self.readable(cond), dfa, dict(cache.extra))
+        context = CallContext(self.drop_references(cond), dfa, dict(cache.extra))
         x, embedding = self.preprocess(z, t, cond)
         out = self.network.light(cache.hidden, x, embedding, context)
-        return self.postprocess(self._own(out), z)
+        return self.postprocess(self._keep(out), z)
 
     def collate(self, conditionings: Sequence[AnyConditioning]) -> AnyConditioning:
         """Conditioning of single chunks -> that of their batch."""
@@ -221,15 +221,15 @@ class SD15Denoiser(Generic[AnyConditioning]):
         """The network's rows -> the guided prediction, like ``z``."""
         return apply_guidance(unfold_frames(out, z), self.guidance, len(z))
 
-    def readable(self, cond: AnyConditioning) -> AnyConditioning:
-        """The conditioning without the references that are not read."""
+    def drop_references(self, cond: AnyConditioning) -> AnyConditioning:
+        """The conditioning without the references at ``without_reference``."""
         if not self.without_reference:
             return cond
         kv = {p: kv for p, kv in cond.reference_kv.items() if p not in self.without_reference}
         return replace(cond, reference_kv=kv)
 
-    def _own(self, output: T) -> T:
-        """An output of the network, in memory that its next call does not write to."""
+    def _keep(self, output: T) -> T:
+        """The output, copied if the network's next call writes into its memory."""
         return map_tensors(torch.clone, output) if self.network.reuses_outputs else output
 
 

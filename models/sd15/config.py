@@ -61,7 +61,3 @@ class SD15Card(ModelCard):
     engines: tuple[str, ...] = ("auto", "eager", "compiled")
     takes: frozenset[str] = frozenset({"size", "dtype", "devices", "without_reference", "frames"})
     extra: str = "published"
-
-    def file_of(self, network: str) -> NetworkFile:
-        """Where a network is stored."""
-        return next(file for file in self.files if file.network == network)

@@ -60,7 +60,7 @@ def load_face_embedder(folder: Path | None, size: int, *, small: bool) -> FaceEm
         if complete is not None or not small:
             present = next((each for each in folders if each.is_dir()), folders[0])
             return InsightFaceEmbedder(complete or present)
-    warn("no face vectors: these weights come without face networks, likeness is not kept")
+    warn("no face embedding: these weights come without face networks, likeness is not kept")
     return NoFaceEmbedder(size)
 
 

@@ -93,8 +93,8 @@ def clip(frames: int) -> Tensor:
 def test_windows_walk_around_the_ring() -> None:
     assert ring_windows(6, 4, 1) == [[0, 1, 2, 3], [3, 4, 5, 0]]
     walking = EchoMimicWindows(small().backbone(), 6, window=4, overlap=1)
-    assert walking.at(1) == [[2, 3, 4, 5], [5, 0, 1, 2]]
-    assert walking.at(3) == walking.at(0)
+    assert walking.windows_at(1) == [[2, 3, 4, 5], [5, 0, 1, 2]]
+    assert walking.windows_at(3) == walking.windows_at(0)
 
 
 @pytest.mark.parametrize("guidance", [1.0, 2.5])
@@ -138,9 +138,9 @@ def test_the_published_order_of_work_gives_the_same(guidance: float) -> None:
 def test_every_frame_takes_its_own_hidden_state_wherever_its_window_has_gone() -> None:
     case = small()
     walking = EchoMimicWindows(case.backbone(1.0), 7, window=4, overlap=1)
-    held = [frame for window in walking.at(0) for frame in window]
+    held = [frame for window in walking.windows_at(0) for frame in window]
     for step in range(STEPS):
-        for window, rows in zip(walking.at(step), walking._sources(0, step), strict=True):
+        for window, rows in zip(walking.windows_at(step), walking._sources(0, step), strict=True):
             assert [held[row] for row in rows] == window
 
 
@@ -152,7 +152,7 @@ def test_each_frame_of_each_copy_takes_its_own_of_everything_cached(frames: int)
     walking = EchoMimicWindows(small().backbone(), frames, window=4, overlap=1)
     copies, num_branches = 2, 2
     for key in range(STEPS):
-        held = torch.tensor([frame for window in walking.at(key) for frame in window])
+        held = torch.tensor([frame for window in walking.windows_at(key) for frame in window])
         names = torch.cat(
             [
                 1000.0 * half + 100 * copy + held
@@ -164,7 +164,9 @@ def test_each_frame_of_each_copy_takes_its_own_of_everything_cached(frames: int)
             names.view(-1, 1, 1, 1), {"a": names.view(-1, 1, 1)}, ("x",) * copies, 2
         )
         for step in range(key + 1, STEPS):
-            for window, source in zip(walking.at(step), walking._sources(key, step), strict=True):
+            for window, source in zip(
+                walking.windows_at(step), walking._sources(key, step), strict=True
+            ):
                 for copy in range(copies):
                     part = walking._part(cached, copies, copy, source)
                     expected = [

@@ -46,7 +46,7 @@ def replicas_of(backbone: Any, count: int) -> list[DeviceReplica]:
     """As many as asked for, all on the CPU; windows are put around each backbone."""
     devices = ["cpu"] * count
     if isinstance(backbone, EchoMimicWindows):
-        return [backbone.on(replica) for replica in make_replicas(backbone.inner, devices)]
+        return [backbone.on_replica(replica) for replica in make_replicas(backbone.inner, devices)]
     return make_replicas(backbone, devices)
 
 
