@@ -214,11 +214,11 @@ def test_crops_end_at_the_pictures_edges() -> None:
 def test_p_says_of_every_place_what_it_says_of_its_cell_alone(tmp_path: Path) -> None:
     detector = Mtcnn(written(tmp_path, states(lambda shape: drawn(shape) / 3)))
     picture = drawn((1, 3, 31, 26), 1)
-    scores, moves = detector.p(picture)
+    scores, moves = detector.pnet(picture)
     assert scores.shape == (11, 8) and moves.shape == (11, 8, 4)
     for y in range(10):  # beyond, cells of the last row and column are cut by the edge
         for x in range(8):
-            score, move = detector.p(picture[:, :, 2 * y : 2 * y + 12, 2 * x : 2 * x + 12])
+            score, move = detector.pnet(picture[:, :, 2 * y : 2 * y + 12, 2 * x : 2 * x + 12])
             assert torch.allclose(scores[y, x], score[0, 0], atol=1e-5)
             assert torch.allclose(moves[y, x], move[0, 0], atol=1e-4)
 
@@ -246,13 +246,13 @@ def test_of_boxes_that_p_moves_onto_each_other_r_takes_the_surer(
     moves = torch.zeros(2, 2, 4)
     moves[1, 1] = -3 / 18
     seen = torch.tensor([[0.9, 0.0], [0.0, 0.8]])
-    monkeypatch.setattr(detector, "p", lambda _: (seen, moves))
+    monkeypatch.setattr(detector, "pnet", lambda _: (seen, moves))
 
     def bright(shown: Tensor) -> tuple[Tensor, Tensor]:
         return 0.8 + 0.1 * shown.mean((1, 2, 3)), shown.new_zeros(len(shown), 4)
 
-    monkeypatch.setattr(detector, "r", bright)
-    monkeypatch.setattr(detector, "o", bright)
+    monkeypatch.setattr(detector, "rnet", bright)
+    monkeypatch.setattr(detector, "onet", bright)
     picture = np.zeros((20, 20, 3), np.uint8)
     picture[1:, 1:] = 255
     (face,) = detector.boxes(picture)
@@ -291,7 +291,7 @@ def test_a_tiny_picture_holds_no_face(shape: tuple[int, int, int], tmp_path: Pat
 def test_networks_are_shown_blue_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = Mtcnn(written(tmp_path, certain()))
     shown: list[Tensor] = []
-    for name in ("p", "r", "o"):
+    for name in ("pnet", "rnet", "onet"):
         network = getattr(detector, name)
 
         def watched(x: Tensor, network: nn.Module = network) -> tuple[Tensor, Tensor]:
@@ -310,17 +310,17 @@ def test_networks_are_shown_blue_first(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("name", ["r", "o"])
+@pytest.mark.parametrize("name", ["rnet", "onet"])
 def test_features_are_read_by_column_then_row_then_channel(name: str, tmp_path: Path) -> None:
     made = states(lambda shape: drawn(shape) / math.sqrt(math.prod(shape[1:])))
     network = getattr(Mtcnn(written(tmp_path, made)), name)
     side, pools, dense, head = {
-        "r": (24, (3, 3, 0), "dense4", "dense5_1"),
-        "o": (48, (3, 3, 2, 0), "dense5", "dense6_1"),
+        "rnet": (24, (3, 3, 0), "dense4", "dense5_1"),
+        "onet": (48, (3, 3, 2, 0), "dense5", "dense6_1"),
     }[name]
     picture = drawn((2, 3, side, side), 1)
-    state = made[f"{name}net.pt"]
-    features = network.see(picture, pools)
+    state = made[f"{name}.pt"]
+    features = network.features(picture, pools)
     assert features.shape[2:] == (3, 3)
     weight = state[f"{dense}.weight"]
     weight = weight.view(len(weight), 3, 3, -1)
@@ -338,7 +338,7 @@ def test_a_box_that_o_moves_into_another_is_dropped(
     still["rnet.pt"]["dense5_2.bias"].zero_()
     detector = Mtcnn(written(tmp_path, still))
     moves = torch.tensor([[0.0] * 4, [3 / 19, 3 / 19, -6 / 19, -6 / 19]])
-    monkeypatch.setattr(detector, "o", lambda _: (torch.tensor([0.9, 0.85]), moves))
+    monkeypatch.setattr(detector, "onet", lambda _: (torch.tensor([0.9, 0.85]), moves))
     (face,) = detector.boxes(np.zeros((20, 20, 3), np.uint8))
     assert np.allclose(face, [1, 1, 20, 20, 0.9], atol=1e-4)
 
