@@ -31,7 +31,7 @@ class PaperFlops:
 
     Attributes:
         steps: T; key_steps: K, as its figures imply.
-        ratio: FLOPs of the plain sampler over LightningCP with DFA and reference removal.
+        ratio: FLOPs of full sampling over LightningCP with DFA and reference removal.
         frames: of a chunk, as published.
         face_share: face tokens in all tokens, as the model's own mask has them of our avatars.
     """

@@ -108,10 +108,12 @@ def align(picture: Pixels, points: NDArray[np.floating]) -> Pixels:
 
     The similarity z -> a z + b that fits best in least squares, points as complex numbers.
     """
-    here, there = (p[:, 0] + 1j * p[:, 1] for p in (np.asarray(points, np.float64), ALIGNED_POINTS))
-    centred = here - here.mean()
-    a = np.vdot(centred, there - there.mean()) / np.vdot(centred, centred)
-    b = there.mean() - a * here.mean()
+    source, target = (
+        p[:, 0] + 1j * p[:, 1] for p in (np.asarray(points, np.float64), ALIGNED_POINTS)
+    )
+    centred = source - source.mean()
+    a = np.vdot(centred, target - target.mean()) / np.vdot(centred, centred)
+    b = target.mean() - a * source.mean()
     matrix = np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
     return np.asarray(cv2.warpAffine(picture, matrix, (ALIGNED_SIDE, ALIGNED_SIDE)), np.uint8)
 

@@ -78,7 +78,7 @@ class StepPlan:
         return replace(self, parallel=True, estimate_from=self.steps // 4)
 
     def to_json(self) -> dict[str, Any]:
-        """A plain record, the inverse of ``from_json``."""
+        """A record that JSON can hold, the inverse of ``from_json``."""
         return {
             "steps": self.steps,
             "keys": list(self.keys),
@@ -109,12 +109,12 @@ class StepPlan:
 
 
 def full_plan(steps: int) -> StepPlan:
-    """Every step a key step: the plain sampler."""
+    """Every step a key step: full sampling."""
     return StepPlan(steps, tuple(range(steps)))
 
 
 def parse(text: str) -> StepPlan:
-    """A plan from a command line: ``10`` (plain), ``10:0,4,8``, ``10:0,4,8+dfa+parallel+from4``.
+    """A plan from a command line: ``10`` (every step a key), ``10:0,4,8+dfa+parallel+from4``.
 
     Raises:
         PlanError: the text is not a plan.
@@ -201,7 +201,7 @@ def placed_to_the_end(drift: NDArray[np.float64], keys: int) -> StepPlan:
 
 
 def same_cost(plan: StepPlan, full: float, light: float) -> StepPlan:
-    """The plain plan whose cost is nearest to ``plan``'s: its fair control."""
+    """Full sampling at the cost nearest to ``plan``'s: its fair baseline."""
     return full_plan(max(1, round(plan.cost(full, light) / full)))
 
 

@@ -1,6 +1,6 @@
 """The sampling loop: for each group of the plan a key step, then its light steps.
 
-The plain sampler is the plan in which every step is a key step; there is no second loop.
+Full sampling is the plan in which every step is a key step; there is no second loop.
 """
 
 from __future__ import annotations

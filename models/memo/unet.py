@@ -1,7 +1,7 @@
 """MEMO's networks: the denoiser on the shared UNet, and its reference network.
 
 Its own: audio tokens run through joint audio modules from the first layer to the last; motion
-modules remember earlier frames and stand at every layer, with features of the reference network
+modules remember earlier frames and follow every layer, with features of the reference network
 where there is no attention; time is continuous (flow matching).
 """
 
