@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 
 # Modules that may need the extra `synth`, `train` or `published`; all others run without any.
 SYNTHESIS = ("models/synth/",)
-TRAINING = ("models/commands/", "models/evaluation/", "models/training/")
+TRAINING = ("models/evaluation/", "models/training/")
 PUBLISHED = (
     "models/audio/",
     "models/checkpoints/",

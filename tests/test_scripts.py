@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -79,6 +80,8 @@ def test_setup_installs_once_and_again_when_something_changed(checkout: Checkout
     assert checkout.run(*setup) == ["checkout"], "the packages are those of the locks"
     checkout.append("requirements-dev.lock")
     assert checkout.run(*setup) == ["packages", "checkout"]
+    (checkout.folder / ".venv" / "bin" / "python").unlink()
+    assert checkout.run(*setup) == ["packages", "checkout"], "its Python is gone"
 
 
 def test_fast_lane_leaves_out_what_takes_long(checkout: Checkout) -> None:
@@ -106,6 +109,15 @@ def test_ci_makes_a_broken_environment_anew(home: Path, checkout: Checkout) -> N
     (environment / "bin" / "broken").touch()
     assert checkout.run("./.ci/run") == first
     assert not (environment / "bin" / "broken").exists()
+
+
+def test_ci_leaves_an_environment_in_use_alone(home: Path, checkout: Checkout) -> None:
+    first = checkout.run("./.ci/run")
+    other = Checkout(home / "other", home)
+    with (home / "cache" / "livehead" / "lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert other.run("./.ci/run") == first, "an environment of its own"
+    assert checkout.run("./.ci/run") == ["tests -m pytest"]
 
 
 def test_ci_does_without_a_cache(home: Path, checkout: Checkout) -> None:
