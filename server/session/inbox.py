@@ -3,10 +3,10 @@
 The sockets are read on meanwhile, so that ``response.cancel`` overtakes the sound sent before it.
 
 **Bound**: ``MAX_BYTES`` per session, over all its sockets, and one message of each; at the bound
-``wait_for_room`` waits, so a socket that pushed is not read any more and its sender must wait, while
-one that only sends ``response.cancel`` is read. **Drop rule**: nothing is dropped but by ``clear``
-(an interrupt or a cleared input), which drops everything. Long messages are handed on in slices, so
-the scheduler's own bound is overrun by at most one slice. A microphone does not pass here: it never
+``wait_for_room`` waits, so a socket that pushed is not read any more and its sender must wait; one
+that only sends ``response.cancel`` is read. **Drop rule**: nothing is dropped but by ``clear`` (an
+interrupt or a cleared input), which drops everything. Long messages are handed on in slices, so the
+scheduler's own bound is overrun by at most one slice. A microphone does not pass here: it never
 waits, and the scheduler trims it.
 """
 

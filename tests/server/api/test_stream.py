@@ -281,7 +281,8 @@ async def test_a_socket_that_pushes_nothing_is_read_while_another_must_wait() ->
     async with serving() as caller:
         session = await caller.create()
         path = f"/session/{session['session_id']}"
-        inbox = caller.app.state.context.sessions.find(session["session_id"], session["token"]).inbox
+        sessions = caller.app.state.context.sessions
+        inbox = sessions.find(session["session_id"], session["token"]).inbox
         async with caller.stream(session) as speaker, caller.stream(session, video="none") as other:
             minute = speech(60.0, 16_000).tobytes()
             for _ in range(8):
