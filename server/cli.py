@@ -83,7 +83,7 @@ def _run(name: str, command: Command, given: list[str]) -> int:
 
 
 def _overview(given: list[str]) -> int:
-    """Show what there is; a wrong call is told from a question by its exit status."""
+    """Print the commands; the exit status, 0 when help was asked for, 2 for a wrong call."""
     console.say("usage: livehead COMMAND [options]\n")
     width = max(len(name) for name in COMMANDS)
     for name, command in COMMANDS.items():

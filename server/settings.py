@@ -163,15 +163,14 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: a value cannot be cast or is out of range.
         """
-        variables_set = {
-            name.lower(): text.strip() for name, text in environment.items() if text.strip()
-        }
+        texts = {name.lower(): text.strip() for name, text in environment.items() if text.strip()}
+        texts.pop(f"{PREFIX}options".lower(), None)  # each option is a variable of its own
         variables = EnvSettingsSource(cls)
-        variables.env_vars = variables_set
+        variables.env_vars = texts
         of_model = {
-            item.name: variables_set[name]
+            item.name: texts[name]
             for item in flagged_options()
-            if (name := f"{PREFIX}{item.name}".lower()) in variables_set
+            if (name := f"{PREFIX}{item.name}".lower()) in texts
         }
         given = {name: value for name, value in overrides.items() if value is not None}
         try:

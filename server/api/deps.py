@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
-from weakref import WeakKeyDictionary
 
 from fastapi import Depends, Path
 from fastapi.security import APIKeyQuery, HTTPBearer
@@ -15,7 +14,6 @@ from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.workers import Workers
 from server.settings import Settings
-from server.webrtc.peer import Peer
 
 API_KEY = HTTPBearer(
     scheme_name="ApiKey",
@@ -38,13 +36,12 @@ QUERY_TOKEN = APIKeyQuery(
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The components of one application; ``calls`` is each session's last WebRTC call."""
+    """The components of one application."""
 
     settings: Settings
     workers: Workers
     sessions: SessionRegistry
     assets: BundledAssets
-    calls: WeakKeyDictionary[Session, Peer] = field(default_factory=WeakKeyDictionary)
 
 
 def context_of(connection: HTTPConnection) -> Context:

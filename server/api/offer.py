@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from server.api.bodies import BodyRoute
-from server.api.deps import TOKEN_REQUIRED, Context, ContextDep, SessionDep, find_session
+from server.api.deps import TOKEN_REQUIRED, ContextDep, SessionDep, find_session
 from server.api.openapi import problems
 from server.api.schemas import Candidate, Offer, SessionAnswer
 from server.errors import (
@@ -71,7 +71,7 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
         loopback=context.settings.host in LOOPBACK,
     )
     try:
-        await replace_call(context, session, peer)
+        await replace_call(session, peer)
         if gone.is_set():
             session.detach(peer)
     except BaseException:
@@ -86,18 +86,18 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
     response_class=Response,
     responses=problems(*REFUSALS),
 )
-async def trickle(context: ContextDep, session: SessionDep, candidate: Candidate) -> None:
+async def trickle(session: SessionDep, candidate: Candidate) -> None:
     """Take one more candidate of the current call."""
-    call = context.calls.get(session)
-    if call is None:
+    call = session.call
+    if not isinstance(call, Peer):
         raise Conflict("expected a call to add the candidate to, got none; send an offer first")
     await call.add_candidate(candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index)
 
 
-async def replace_call(context: Context, session: Session, peer: Peer) -> None:
+async def replace_call(session: Session, peer: Peer) -> None:
     """Attach a new call, then end the one it replaces."""
     session.attach(peer)
-    old, context.calls[session] = context.calls.get(session), peer
+    old, session.call = session.call, peer
     if old is not None:
         session.detach(old)
         await asyncio.shield(old.aclose())

@@ -1,4 +1,4 @@
-"""WS /session/{id}/stream: speech in; units and events out."""
+"""WS /session/{id}/stream: speech in; frames and events out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput)
     """
     audio_format = AudioFormat(INPUT_RATE)
     while True:
-        await session.inbox.wait_for_room()
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             await session.inbox.join()
@@ -69,24 +68,26 @@ async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput)
         try:
             if (data := message.get("bytes")) is not None:
                 session.inbox.push(data, audio_format)
+                await session.inbox.wait_for_room()
                 continue
             parsed = messages.read_message(message.get("text") or "")
             if isinstance(parsed, messages.SessionUpdate):
                 audio_format = AudioFormat(parsed.audio.sample_rate, parsed.audio.channels)
                 output.event(events.updated(audio_format.rate, audio_format.channels))
             else:
-                _act(parsed, session, output)
+                await _act(parsed, session, output)
         except Conflict:
             return
         except LiveheadError as error:
             output.event(events.error(error.code, str(error)))
 
 
-def _act(message: messages.Message, session: Session, output: WebSocketOutput) -> None:
+async def _act(message: messages.Message, session: Session, output: WebSocketOutput) -> None:
     """Do what a message says; only a commit waits for the sound before it."""
     match message:
         case messages.Commit():
             session.inbox.end_segment()
+            await session.inbox.wait_for_room()
         case messages.Clear():
             session.inbox.clear()
         case messages.Cancel():

@@ -168,7 +168,7 @@ def _open_x264(height: int, width: int, fps: float, bitrate: int) -> Any:
         "crf": str(_QUALITY_CRF),
         "maxrate": str(bitrate),
         "bufsize": str(bitrate // 2),
-        # cv2 makes BT.601 limited range; said aloud, so that no player guesses
+        # cv2 converts to BT.601 limited range; declared, so that no player guesses
         "colorspace": "smpte170m",
         "color_primaries": "smpte170m",
         "color_trc": "smpte170m",

@@ -2,11 +2,12 @@
 
 The sockets are read on meanwhile, so that ``response.cancel`` overtakes the sound sent before it.
 
-**Bound**: ``MAX_BYTES`` per session, over all its sockets; at the bound ``wait_for_room`` waits, so
-the socket is not read any more and its sender must wait. **Drop rule**: nothing is dropped but by
-``clear`` (an interrupt or a cleared input), which drops everything. Long messages are handed on in
-slices, so the scheduler's own bound is overrun by at most one slice. A microphone does not pass
-here: it never waits, and the scheduler trims it.
+**Bound**: ``MAX_BYTES`` per session, over all its sockets, and one message of each; at the bound
+``wait_for_room`` waits, so a socket that pushed is not read any more and its sender must wait; one
+that only sends ``response.cancel`` is read. **Drop rule**: nothing is dropped but by ``clear`` (an
+interrupt or a cleared input), which drops everything. Long messages are handed on in slices, so the
+scheduler's own bound is overrun by at most one slice. A microphone does not pass here: it never
+waits, and the scheduler trims it.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class SpeechInbox:
         self._taken.set()
 
     async def wait_for_room(self) -> None:
-        """Return when one more message may be read."""
+        """Return when one more message may be pushed."""
         while self._bytes >= MAX_BYTES:
             self._taken.clear()
             await self._taken.wait()

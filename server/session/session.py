@@ -43,7 +43,11 @@ TICK_S = 1.0
 
 
 class Session:
-    """A portrait that one caller makes speak. Implements ``ChunkCallbacks`` for its worker."""
+    """A portrait that one caller makes speak. Implements ``ChunkCallbacks`` for its worker.
+
+    Attributes:
+        call: the last WebRTC call, attached or ended; candidates may still arrive for it.
+    """
 
     def __init__(
         self,
@@ -77,6 +81,7 @@ class Session:
             self._metrics,
         )
         self.inbox = SpeechInbox(self._producer)
+        self.call: Output | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = asyncio.Event()
 

@@ -112,7 +112,7 @@ class PortraitPrepared:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """The stream runs."""
+    """The stream of an ``Open`` request is ready for chunks."""
 
     request_id: int
 

@@ -1,6 +1,6 @@
 """Workers as processes of this machine: place sessions, route chunks, restart what crashed.
 
-A session lives on the process that opened it. When that process ends, its sessions are told so
+A session lives on the process that opened it. When that process ends, its sessions get ``on_lost``
 (their model state is gone with it), callers that wait for an answer get ``WorkerLost``, and a new
 process is started after a pause that doubles while starts keep failing. A process that is hung
 (``server/worker/timeouts.py``) is killed, which ends like any crash.

@@ -86,3 +86,8 @@ def test_settings_are_frozen_and_see_the_environment_in_read_alone(
     assert settings.port == 8000
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
+
+
+def test_options_of_the_model_come_from_variables_of_their_own_alone() -> None:
+    settings = Settings.read({"LIVEHEAD_OPTIONS": "nonsense", "LIVEHEAD_MODEL": "fake"})
+    assert settings.model == "fake"

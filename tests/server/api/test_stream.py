@@ -277,6 +277,28 @@ async def test_an_interrupt_takes_back_what_was_pushed_beyond_the_buffer(by: str
             assert stopped["playback_position_ms"] == 1000
 
 
+async def test_a_socket_that_pushes_nothing_is_read_while_another_must_wait() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        path = f"/session/{session['session_id']}"
+        sessions = caller.app.state.context.sessions
+        inbox = sessions.find(session["session_id"], session["token"]).inbox
+        async with caller.stream(session) as speaker, caller.stream(session, video="none") as other:
+            minute = speech(60.0, 16_000).tobytes()
+            for _ in range(8):
+                await speaker.send(minute)
+            with pytest.raises(TimeoutError):  # the inbox is full
+                while True:
+                    await asyncio.wait_for(inbox.wait_for_room(), 0.2)
+                    await asyncio.sleep(0.01)
+            await other.say(type="ping")
+            await other.event("pong")
+            await other.say(type="response.cancel")
+            await other.event("output_audio_buffer.cleared")
+            answer = await caller.http.get(path, headers=bearer(session))
+            assert answer.json()["generation"] == 1
+
+
 async def test_a_caller_who_leaves_at_once_is_still_spoken_for() -> None:
     async with serving() as caller:
         session = await caller.create()
