@@ -184,7 +184,7 @@ def check(wanted: Mapping[str, Tensor], tensors: Mapping[str, Tensor], source: P
     problems = [list_some(word, names) for word, names in faults.items() if names]
     if problems:
         raise WeightsError(
-            f"{source} does not fit: {'; '.join(problems)}. {NEXT}", code="bad_weights"
+            f"{source} does not fit: {'; '.join(problems)}. {_NEXT}", code="bad_weights"
         )
 
 
