@@ -14,14 +14,13 @@ from models.bench.target import load_target
 from models.bench.timing import hardware, time_in_turns
 from models.errors import LiveheadError
 from models.io import console
-from models.options import RANDOM
 from server.media.encoders import VideoEncoder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", type=int, default=2, help="for tensors (default %(default)s)")
     parser.add_argument(
-        "--weights", metavar="DIR", help=f"default: the bundled ones; {RANDOM}SEED for random ones"
+        "--weights", metavar="DIR", help="default: the bundled ones; random:SEED for random ones"
     )
     parser.add_argument("--plan", help="steps such as 10:0,4,8+dfa (default: the weights' own)")
     parser.add_argument(
