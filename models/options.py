@@ -142,8 +142,8 @@ class ModelOptions:
         ]
         if unknown:
             raise LiveheadError(
-                f"expected {', '.join(unknown)} with another model only, got it for {self.model};"
-                " leave it out",
+                f"expected {', '.join(unknown)} with another published model only, got it for"
+                f" {self.model}; leave it out",
                 code="bad_option",
             )
         if self.engine not in engines:
