@@ -74,24 +74,14 @@ class EchoMimicUNet(UNet[CallContext[EchoMimicConditioning]]):
         out: Tensor = motion(x, cond.frames, dfa=dfa)
         return out
 
-    def project_reference(self, features: Mapping[str, Tensor]) -> dict[str, KeyValue]:
-        """Recorded features [B, L, C] by path -> keys and values, once an identity."""
-        return {path: self.transformer(path).block.attn1.project(x) for path, x in features.items()}
-
     def project_audio(self, audio: Tensor, num_branches: int) -> dict[str, KeyValue]:
         """Audio tokens [B, F, M, D] -> keys and values of all rows by path, once a chunk.
 
         With guidance the unconditional rows come first and are made of zeros.
         """
         tokens = zeros_for_uncond(audio.flatten(0, 1), num_branches)
-        paths = [layer.path("attentions") for layer in self.layers() if layer.has_attention]
+        paths = self.attention_paths()
         return {path: self.transformer(path).cross_attention.project(tokens) for path in paths}
-
-    def transformer(self, path: str) -> SpatialTransformer:
-        """The spatial transformer at ``path``."""
-        module = self.get_submodule(path)
-        assert isinstance(module, SpatialTransformer)
-        return module
 
 
 class EchoMimicDenoiser(SD15Denoiser[EchoMimicConditioning]):

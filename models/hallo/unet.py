@@ -88,38 +88,16 @@ class HalloUNet(UNet[CallContext[HalloConditioning]]):
         out: Tensor = motion(x, cond.frames, cond.motion_frames[path], dfa=dfa)
         return out
 
-    def project_reference(self, features: Mapping[str, Tensor]) -> dict[str, KeyValue]:
-        """Portrait tokens [num_branches * B, L, C] -> keys and values, once a chunk."""
-        return {path: self.transformer(path).block.attn1.project(x) for path, x in features.items()}
-
-    def project_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
-        """Face embedding tokens [num_branches * B, M, D] -> keys and values of all rows, once an
-        identity."""
-        found = {}
-        for path in self._paths("attentions"):
-            kv = self.transformer(path).cross_attention.project(tokens)
-            found[path] = KeyValue(*(part.repeat_interleave(frames, 0) for part in kv))
-        return found
-
     def project_audio(self, tokens: Tensor) -> dict[str, AudioKV]:
         """Audio tokens of all rows [N, M, D] -> keys and values by path, once a chunk."""
-        paths = self._paths("audio_modules")
+        paths = self.attention_paths("audio_modules")
         return {path: self.audio_module(path).block.project(tokens) for path in paths}
-
-    def transformer(self, path: str) -> SpatialTransformer:
-        """The spatial transformer at ``path``."""
-        module = self.get_submodule(path)
-        assert isinstance(module, SpatialTransformer)
-        return module
 
     def audio_module(self, path: str) -> MaskedAudioModule:
         """The audio module at ``path``."""
         module = self.get_submodule(path)
         assert isinstance(module, MaskedAudioModule)
         return module
-
-    def _paths(self, kind: str) -> list[str]:
-        return [layer.path(kind) for layer in self.layers() if layer.has_attention]
 
 
 class ChunkReference(NamedTuple):

@@ -94,20 +94,6 @@ class MemoUNet(UNet[CallContext[MemoConditioning]]):
         out: Tensor = self.motion_module(path)(x, cond.frames, cond.memory[path], dfa=dfa)
         return out
 
-    def project_reference(self, features: Mapping[str, Tensor]) -> dict[str, KeyValue]:
-        """Features of the portrait [num_branches * B, L, C] -> keys and values, once a clip."""
-        paths = self._attention_paths()
-        return {path: self.transformer(path).block.attn1.project(features[path]) for path in paths}
-
-    def project_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
-        """Face embedding tokens [num_branches * B, M, D] -> keys and values of all rows, once an
-        identity."""
-        found = {}
-        for path in self._attention_paths():
-            kv = self.transformer(path).cross_attention.project(tokens)
-            found[path] = KeyValue(*(part.repeat_interleave(frames, 0) for part in kv))
-        return found
-
     def write_memory(
         self, motion_frames: Mapping[str, Tensor], before: Memories | None = None
     ) -> Memories:
@@ -128,20 +114,11 @@ class MemoUNet(UNet[CallContext[MemoConditioning]]):
             written[path] = new
         return written
 
-    def transformer(self, path: str) -> SpatialTransformer:
-        """The spatial transformer at ``path``."""
-        module = self.get_submodule(path)
-        assert isinstance(module, SpatialTransformer)
-        return module
-
     def motion_module(self, path: str) -> MemoryModule:
         """The motion module at ``path``."""
         module = self.get_submodule(path)
         assert isinstance(module, MemoryModule)
         return module
-
-    def _attention_paths(self) -> list[str]:
-        return [layer.path("attentions") for layer in self.layers() if layer.has_attention]
 
 
 class _Truncated(nn.Module):

@@ -239,7 +239,7 @@ def check_transformers(network: UNet[Any], paths: Collection[str]) -> None:
     Raises:
         LiveheadError: with those that do (``bad_option``).
     """
-    known = {layer.path("attentions") for layer in network.layers() if layer.has_attention}
+    known = set(network.attention_paths())
     if unknown := set(paths) - known:
         raise LiveheadError(
             f"expected transformers that can do without the reference out of"

@@ -72,8 +72,7 @@ class ReferenceNet(UNet[ReferenceFeatures]):
         if not layer.has_attention:
             return x
         path = layer.path("attentions")
-        transformer = self.get_submodule(path)
-        assert isinstance(transformer, SpatialTransformer)
+        transformer = self.transformer(path)
         kv = None
         if transformer.block.attn2 is not None and context.context is not None:
             kv = transformer.block.attn2.project(context.context)

@@ -20,6 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.nn.attention import KeyValue
+from models.sd15.attention import SpatialTransformer
 from models.sd15.blocks import Downsample2D, FrameNorm, Resnet, TimeEmbedding, Upsample2D
 
 Context = TypeVar("Context")
@@ -164,6 +166,22 @@ class UNet(nn.Module, Generic[Context]):
         """Attention, audio and motion modules of one layer, [N, C, H, W] -> the same shape."""
         raise NotImplementedError("a model defines what follows a resnet")
 
+    # ---- keys and values that calls share --------------------------------------------------------
+
+    def project_reference(self, features: Mapping[str, Tensor]) -> dict[str, KeyValue]:
+        """Features of the portrait [num_branches * B, L, C], by path -> its keys and values."""
+        paths = self.attention_paths()
+        return {path: self.transformer(path).block.attn1.project(features[path]) for path in paths}
+
+    def project_face(self, tokens: Tensor, frames: int) -> dict[str, KeyValue]:
+        """Face embedding tokens [num_branches * B, M, D] -> keys and values of all rows, for models
+        whose cross-attention reads the face; once an identity."""
+        found = {}
+        for path in self.attention_paths():
+            kv = self.transformer(path).cross_attention.project(tokens)
+            found[path] = KeyValue(*(part.repeat_interleave(frames, 0) for part in kv))
+        return found
+
     # ---- the two entries -------------------------------------------------------------------------
 
     def full(self, x: Tensor, embedding: Tensor, context: Context) -> tuple[Tensor, Tensor]:
@@ -230,6 +248,16 @@ class UNet(nn.Module, Generic[Context]):
         blocks = (*self._blocks(self.down_blocks), self.mid_block, *self._blocks(self.up_blocks))
         for block in blocks:
             yield from block.layers
+
+    def attention_paths(self, kind: str = "attentions") -> list[str]:
+        """Paths of one kind of module in the layers that have attention."""
+        return [layer.path(kind) for layer in self.layers() if layer.has_attention]
+
+    def transformer(self, path: str) -> SpatialTransformer:
+        """The spatial transformer at ``path``."""
+        module = self.get_submodule(path)
+        assert isinstance(module, SpatialTransformer)
+        return module
 
     def last_layer(self) -> LayerInfo:
         """U32, which light steps run."""
