@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import wave
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.audio import SAMPLE_RATE
+from models.dataset.frames import Frames
 from models.errors import LiveheadError
+from models.face.window import COVER_SIDE, SIDE
+from models.io.image import load_image
 from models.mini.motion import MOTION, MOUTH_UNITS
 
 FPS = 25
 FRAME_SAMPLES = SAMPLE_RATE // FPS
-SIZE = 256
-MASK_SIZE = 64
 Split = Literal["train", "held_out"]
 PHONEME_DELAY = 0.065
 """Seconds by which the phoneme times in ``speech.json`` are late."""
@@ -36,30 +38,36 @@ class ClipError(LiveheadError):
 
 @dataclass(frozen=True)
 class Clip:
-    """One speaking identity: T video frames; its audio and tracks may be longer (N frames).
+    """One speaking identity: T pictures of its face window; audio and tracks may be longer (N).
+
+    The head keeps the pose of the portrait; only the face moves.
 
     Attributes:
         path: the clip's folder.
-        video: RGB uint8 [T, 256, 256, 3], memory-mapped, read-only.
-        mask: coverage by head, hair and shoulders, uint8 [T, 64, 64], memory-mapped, read-only.
+        video: RGB uint8 [T, 256, 256, 3], decoded when read.
+        cover: where skin may move (``models.face.window.face_cover``), uint8 [64, 64].
         audio: mono float32 in [-1, 1] at 16 kHz; frame f is samples [640 f, 640 (f + 1)).
         mouth: float32 [N, 13], columns ``models.mini.motion.MOUTH_UNITS``.
         motion: float32 [N, 7], columns ``models.mini.motion.MOTION``.
-        mouth_xy: centre of the mouth, float32 [T, 2], pixels (x, y).
-        eyes_xy: centres of the picture's left and right eye, float32 [T, 4], pixels.
-        neutral: the identity with zero motion and a neutral mouth, RGB uint8 [256, 256, 3].
+        mouth_xy: centre of the mouth, float32 [T, 2], window pixels (x, y).
+        eyes_xy: centres of the picture's left and right eye, float32 [T, 4], window pixels.
+        neutral: lips closed and eyes open, RGB uint8 [256, 256, 3].
+        photo: the portrait as it is, in the window, RGB uint8 [256, 256, 3].
+        window: from pixels of ``portrait`` to window pixels, float64 [2, 3].
         meta: the content of ``meta.json``: split, identity_seed, voice, speed, fps, ...
     """
 
     path: Path
-    video: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
+    video: Frames
+    cover: NDArray[np.uint8]
     audio: NDArray[np.float32]
     mouth: NDArray[np.float32]
     motion: NDArray[np.float32]
     mouth_xy: NDArray[np.float32]
     eyes_xy: NDArray[np.float32]
     neutral: NDArray[np.uint8]
+    photo: NDArray[np.uint8]
+    window: NDArray[np.float64]
     meta: dict[str, Any]
 
     @property
@@ -70,7 +78,16 @@ class Clip:
     @property
     def frames(self) -> int:
         """T, the number of video frames."""
-        return int(self.video.shape[0])
+        return len(self.video)
+
+    @cached_property
+    def portrait(self) -> NDArray[np.uint8]:
+        """The whole portrait, RGB uint8 [H, W, 3].
+
+        Raises:
+            LiveheadError: its file is missing or damaged.
+        """
+        return load_image((self.path / "portrait.jpg").read_bytes())
 
 
 def list_clips(data_dir: Path, split: Split | None = None) -> list[Path]:
@@ -83,7 +100,7 @@ def list_clips(data_dir: Path, split: Split | None = None) -> list[Path]:
     if not root.is_dir():
         raise ClipError(
             f"expected a data folder with clips/ inside, got {data_dir}; "
-            "make one with `livehead data synth`"
+            "make one with `livehead data photos` or `livehead data synth`"
         )
     finished = [folder for folder in sorted(root.iterdir()) if is_finished(folder)]
     if split is None:
@@ -111,7 +128,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ClipError(
             f"{folder}: expected a finished clip, got none or a broken meta.json; "
-            "run `livehead data synth` again, it resumes"
+            "run `livehead data` again, it resumes"
         ) from error
     if not isinstance(record, dict):
         raise ClipError(f"{path}: expected a JSON object, got {type(record).__name__}")
@@ -123,12 +140,12 @@ def fingerprint(folder: Path) -> str:
     digest = sha256()
     for name in ("meta.json", "track.npz", "audio.wav"):
         digest.update((folder / name).read_bytes())
-    digest.update(str((folder / "video.npy").stat().st_size).encode())
+    digest.update(str((folder / "video.npz").stat().st_size).encode())
     return digest.hexdigest()
 
 
 def load_clip(path: Path) -> Clip:
-    """Open one finished clip; its video and mask stay on disk until read.
+    """Open one finished clip; pictures are decoded when they are read.
 
     Raises:
         ClipError: the clip is unfinished, a file is missing, or shapes disagree.
@@ -138,15 +155,15 @@ def load_clip(path: Path) -> Clip:
     if meta.get("complete") is not True:
         raise ClipError(f"{path}: expected a finished clip, got complete={meta.get('complete')!r}")
     try:
-        video = np.load(path / "video.npy", mmap_mode="r")
-        mask = np.load(path / "mask.npy", mmap_mode="r")
+        video = Frames(path / "video.npz")
         with np.load(path / "track.npz") as archive:
-            names = ("mouth", "motion", "mouth_xy", "eyes_xy", "neutral")
+            names = ("mouth", "motion", "mouth_xy", "eyes_xy")
+            names += ("neutral", "photo", "cover", "window")
             track = {name: archive[name] for name in names}
         audio = _read_wave(path / "audio.wav")
     except (OSError, ValueError, KeyError, EOFError, wave.Error) as error:
         raise ClipError(f"{path}: a file is missing or unreadable ({error})") from error
-    clip = Clip(path=path, video=video, mask=mask, audio=audio, meta=meta, **track)
+    clip = Clip(path=path, video=video, audio=audio, meta=meta, **track)
     _check(clip)
     return clip
 
@@ -161,16 +178,17 @@ def _read_wave(path: Path) -> NDArray[np.float32]:
 
 
 def _check(clip: Clip) -> None:
-    frames = clip.video.shape[0] if clip.video.ndim else 0
+    frames = clip.frames
     count = clip.mouth.shape[0] if clip.mouth.ndim else 0
     expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
-        "video": ((frames, SIZE, SIZE, 3), np.uint8),
-        "mask": ((frames, MASK_SIZE, MASK_SIZE), np.uint8),
+        "cover": ((COVER_SIDE, COVER_SIDE), np.uint8),
         "mouth": ((count, len(MOUTH_UNITS)), np.float32),
         "motion": ((count, len(MOTION)), np.float32),
         "mouth_xy": ((frames, 2), np.float32),
         "eyes_xy": ((frames, 4), np.float32),
-        "neutral": ((SIZE, SIZE, 3), np.uint8),
+        "neutral": ((SIDE, SIDE, 3), np.uint8),
+        "photo": ((SIDE, SIDE, 3), np.uint8),
+        "window": ((2, 3), np.float64),
     }
     for name, (shape, dtype) in expected.items():
         array = getattr(clip, name)
@@ -179,6 +197,8 @@ def _check(clip: Clip) -> None:
                 f"{clip.path}: expected {name} {np.dtype(dtype).name} {list(shape)}, "
                 f"got {array.dtype} {list(array.shape)}"
             )
+    if clip.video.shape[1:] != (SIDE, SIDE, 3):
+        raise ClipError(f"{clip.path}: expected pictures of {SIDE}x{SIDE}, got {clip.video.shape}")
     if not 0 < frames <= count:
         raise ClipError(f"{clip.path}: expected a track for all {frames} frames, got {count}")
     if clip.audio.shape[0] != count * FRAME_SAMPLES:

@@ -1,0 +1,60 @@
+"""The face window: the upright square around a face, brows to chin, that ``mini`` generates."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.face.geometry import Similarity, square_around
+from models.face.landmarks import FACE_OVAL, Landmarks
+
+SIDE = 256
+UNIT = 88.0
+"""Distance from the centre of the eyes to the mouth, window pixels."""
+MIDDLE = (128.0, 99.0)
+"""Where the point half way between them lies: brows fit above, an open jaw below."""
+EDGE = 10.0
+"""Width of the window's rim, pixels, in which nothing moves."""
+COVER_SIDE = 64
+
+_CHIN_ROOM = 0.36
+"""How far, in units, an open jaw takes the chin down."""
+_BROW_ROOM = 0.22
+"""How far above the brows' outline skin may move."""
+
+
+def face_window(landmarks: Landmarks) -> Similarity:
+    """From pixels of a picture to pixels of the window of the face in it."""
+    eyes, mouth = landmarks.eyes.mean(0), landmarks.mouth
+    scale = float(np.linalg.norm(mouth - eyes)) / UNIT
+    cos, sin = np.cos(landmarks.roll), np.sin(landmarks.roll)
+    offset = (np.array([SIDE / 2, SIDE / 2]) - MIDDLE) * scale
+    centre = (eyes + mouth) / 2 + np.array([[cos, -sin], [sin, cos]]) @ offset
+    return square_around(centre, SIDE * scale, landmarks.roll, SIDE)
+
+
+def face_cover(points: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Where skin may move: the face with room for an open jaw, away from the window's rim.
+
+    Args:
+        points: landmarks [468, 2 or more], window pixels.
+
+    Returns:
+        float32 [64, 64] in [0, 1].
+    """
+    oval = np.asarray(points[list(FACE_OVAL), :2], np.float64).copy()
+    middle = oval.mean(0)
+    low = np.clip((oval[:, 1] - middle[1]) / (0.9 * UNIT), 0, 1)
+    oval[:, 1] += _CHIN_ROOM * UNIT * low**1.5
+    high = np.clip((middle[1] - oval[:, 1]) / (0.9 * UNIT), 0, 1)
+    oval[:, 1] -= _BROW_ROOM * UNIT * 0 * high
+    scale = COVER_SIDE / SIDE
+    face = np.zeros((SIDE, SIDE), np.float32)
+    cv2.fillPoly(face, [np.round(oval).astype(np.int32)], (1.0,))
+    rim = np.zeros_like(face)
+    inner = round(EDGE)
+    rim[inner:-inner, inner:-inner] = 1.0
+    face = cv2.GaussianBlur(face * rim, (0, 0), 3.0)
+    small = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32).clip(0, 1)

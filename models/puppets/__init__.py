@@ -1,0 +1,1 @@
+"""Photo puppets: talking clips with exact truth, made from portrait photographs."""

@@ -1,0 +1,357 @@
+"""The mesh over a photo: points, triangles, and how far each face unit takes each point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RBFInterpolator
+from scipy.sparse import coo_matrix, csr_matrix
+from scipy.spatial import Delaunay, cKDTree
+
+from models.puppets.cuts import LOWER_LIP, UPPER_LIP, Slit
+from models.face.landmarks import FACE_OVAL
+from models.synth.blendshapes import ARKIT_BLENDSHAPES
+from models.puppets.photo import FINE, MARGIN, SIDE, Floats, Photo
+
+Ints = NDArray[np.int64]
+BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
+NOSE_BASE, CHIN = 2, 152
+OUTLINE_SMOOTHING = 24
+"""Rounds of smoothing at the face's outline, where depth and motion would else show folds."""
+LID_SHARE = 0.90
+"""Of a closing eye's way, the upper lid's part."""
+JAW = ARKIT_BLENDSHAPES.index("jawOpen")
+BLINKS = ARKIT_BLENDSHAPES.index("eyeBlinkRight"), ARKIT_BLENDSHAPES.index("eyeBlinkLeft")
+"""Of the picture's left and right eye."""
+_LOOKS = [k for k, name in enumerate(ARKIT_BLENDSHAPES) if name.startswith("eyeLook")]
+
+
+class Template:
+    """How a face moves (template.py): points [S, 3], units [52, S, 3], sides of the lips, landmarks."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path) as archive:
+            self.rest, self.moves, self.lower = archive["rest"], archive["moves"], archive["lower"]
+            self.marks, self.joints, self.mouth = (
+                archive["marks"],
+                archive["joints"],
+                archive["mouth"],
+            )
+
+        self._tables = {lower: self._table(lower) for lower in (False, True)}
+
+    def field(self, places: Floats, lower: bool) -> Floats:
+        """The units' moves [N, 52, 3] at places [N, 2], as on one side of the lips."""
+        linear, nearest = self._tables[lower]
+        out = linear(places)
+        lost = np.isnan(out[:, 0])
+        out[lost] = nearest(places[lost])
+        return out.reshape(len(places), -1, 3)
+
+    def _table(self, lower: bool) -> tuple[LinearNDInterpolator, NearestNDInterpolator]:
+        """Interpolators of one side; the lip's edge goes on beyond the lips' line, as if it had no end."""
+        side = self.lower == lower
+        known, values = (
+            self.rest[side, :2],
+            self.moves[:, side].transpose(1, 0, 2).reshape(int(side.sum()), -1),
+        )
+        seam = (self.marks[list(UPPER_LIP), :2] + self.marks[list(LOWER_LIP), :2]) / 2
+        off = known[:, 1] - np.interp(known[:, 0], seam[:, 0], seam[:, 1])
+        edge = (np.abs(off) < 1.6) & (known[:, 0] > seam[0, 0]) & (known[:, 0] < seam[-1, 0])
+        away = np.array([0.0, -1.0 if lower else 1.0])
+        copies = [known[edge] + k * away for k in (2.0, 4.0)]
+        known = np.concatenate([known, *copies])
+        values = np.concatenate([values, values[edge], values[edge]])
+        linear = LinearNDInterpolator(known, values)
+        return linear, NearestNDInterpolator(known, values)
+
+
+@dataclass(frozen=True)
+class Skin:
+    """V points at rest, as they lie in the photo.
+
+    Attributes:
+        rest: [V, 3]; moves: [52, V, 3], for each of ARKIT_BLENDSHAPES; base: [V, 3] closes parted lips.
+        faces: triangles; hole: those between parted lips, for what the photo shows there.
+        pairs: upper and lower point at each place along the lips [K, 2].
+        pull: sparse [V, K], how points near the lips follow those; near: sparse [V, K], rows sum to 1 or 0.
+        side: -1 above the lips, 1 below [V]; carriers: the point that each landmark goes with [468].
+        average: of each point's neighbours, sparse [V, V].
+    """
+
+    rest: Floats
+    moves: Floats
+    base: Floats
+    faces: Ints
+    hole: Ints
+    pairs: Ints
+    pull: csr_matrix
+    near: csr_matrix
+    side: Floats
+    carriers: Ints
+    average: csr_matrix
+
+
+def build_skin(
+    photo: Photo, template: Template, mouth: Slit, eyes: tuple[Slit, Slit], glasses: bool
+) -> Skin:
+    """Lay the mesh and read the units' moves."""
+    plane, faces, hole, pairs = _triangulate(photo, mouth, eyes)
+    side = _sides(plane, faces, mouth, pairs)
+    moves = _moves(photo, template, mouth, plane, side)
+    weight = _edge_free(faces, pairs, len(plane))
+    depth, rim = _depth(photo, template, plane), 0.6 * _near_outline(photo, plane)[:, None]
+    values = np.concatenate([moves.transpose(1, 0, 2).reshape(len(plane), -1), depth[:, None]], 1)
+    for turn in range(OUTLINE_SMOOTHING):
+        share = np.maximum(rim, 0.4) if turn < 2 else rim
+        values += share * (weight @ values - values)
+    moves = values[:, :-1].reshape(len(plane), -1, 3).transpose(1, 0, 2).copy()
+    moves[_LOOKS] = 0.0  # the eyes' own grids look about
+    for unit, eye, brow in zip(BLINKS, eyes, BROWS, strict=True):
+        moves[unit] = _blink(photo, eye, brow, plane, glasses)
+    rest = np.column_stack([plane, values[:, -1]])
+    pull, near = _followers(mouth, plane, side, pairs)
+    base = _closing(photo, mouth, plane, side, pairs)
+    carriers = _carriers(photo.marks[:, :2], plane, side, np.unique(faces))
+    return Skin(rest, moves, base, faces, hole, pairs, pull, near, side, carriers, weight)
+
+
+def _carriers(marks: Floats, plane: Floats, side: Floats, skin: Ints) -> Ints:
+    """The nearest point of each landmark, on its own side of the lips."""
+    wanted = np.zeros(len(marks))
+    wanted[list(UPPER_LIP[1:-1])], wanted[list(LOWER_LIP[1:-1])] = -1, 1
+    _, nearest = cKDTree(plane[skin]).query(marks, k=40)
+    nearest = skin[nearest]
+    wrong = (wanted[:, None] != 0) & (side[nearest] != wanted[:, None])
+    out: Ints = nearest[np.arange(len(marks)), wrong.argmin(1)]
+    return out
+
+
+def _spacing(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit], places: Floats) -> Floats:
+    """Wanted distance between points, pixels."""
+    oval = photo.marks[list(FACE_OVAL), :2].astype(np.float32)
+    q = mouth.local(places)
+    out = np.full(len(places), 16.0)
+    far = np.array([-cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in places])
+    out[far < 45] = 8.0
+    out[far < 8] = 4.0
+    out[(np.abs(q[:, 0]) < mouth.half + 12) & (np.abs(q[:, 1]) < 22)] = 2.0
+    for eye in eyes:
+        e = eye.local(places)
+        out[(np.abs(e[:, 0]) < eye.half + 6) & (e[:, 1] > -18) & (e[:, 1] < 12)] = 2.0
+    return out
+
+
+def _triangulate(
+    photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]
+) -> tuple[Floats, Ints, Ints, Ints]:
+    grid = np.stack(np.meshgrid(*[np.arange(-MARGIN, SIDE + MARGIN + 1, 2.0)] * 2), -1).reshape(
+        -1, 2
+    )
+    wanted = _spacing(photo, mouth, eyes, grid)
+    keep = (grid % wanted[:, None] == 0).all(1)
+    grid, wanted = grid[keep], wanted[keep]
+    rims = []
+    for slit in (mouth, *eyes):
+        up, low = slit.edges()
+        rims.append(up if not slit.parted else np.concatenate([up, low[1:-1]]))
+    fixed = np.concatenate(rims)
+    far, _ = cKDTree(fixed).query(grid)
+    points = np.concatenate([fixed, grid[far > np.minimum(0.75 * wanted, 1.4)]])
+    triangles = Delaunay(points).simplices.astype(np.int64)
+    corner = points[triangles]
+    area = np.abs(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]))
+    triangles = triangles[area > 1e-3]
+    middle = points[triangles].mean(1)
+    inside = [_between(slit, middle) for slit in (mouth, *eyes)]
+    hole = triangles[inside[0]]
+    faces = triangles[~(inside[0] | inside[1] | inside[2])]
+    count = len(mouth.x)
+    upper = np.arange(count)
+    if mouth.parted:
+        lower = np.concatenate([[0], np.arange(count, 2 * count - 2), [count - 1]])
+        return points, faces, hole, np.column_stack([upper, lower])
+    lower = upper.copy()
+    lower[1:-1] = len(points) + np.arange(count - 2)
+    twin = np.arange(len(points) + count - 2)
+    twin[upper] = lower
+    q = mouth.local(points[faces].mean(1))
+    below = q[:, 1] > np.interp(q[:, 0], mouth.x, mouth.lower)
+    faces[below] = twin[faces[below]]
+    return (
+        np.concatenate([points, points[upper[1:-1]]]),
+        faces,
+        hole,
+        np.column_stack([upper, lower]),
+    )
+
+
+def _between(slit: Slit, places: Floats) -> NDArray[np.bool_]:
+    q = slit.local(places)
+    inside = (q[:, 0] > slit.x[0]) & (q[:, 0] < slit.x[-1])
+    high, low = np.interp(q[:, 0], slit.x, slit.upper), np.interp(q[:, 0], slit.x, slit.lower)
+    out: NDArray[np.bool_] = inside & (q[:, 1] > high) & (q[:, 1] < low) & slit.parted
+    return out
+
+
+def _sides(plane: Floats, faces: Ints, mouth: Slit, pairs: Ints) -> Floats:
+    q = mouth.local(plane)
+    line = np.interp(q[:, 0], mouth.x, (mouth.upper + mouth.lower) / 2)
+    side = np.where(q[:, 1] > line, 1.0, -1.0)
+    side[pairs[:, 0]], side[pairs[:, 1]] = -1.0, 1.0
+    return side
+
+
+def _moves(photo: Photo, template: Template, mouth: Slit, plane: Floats, side: Floats) -> Floats:
+    """What the template's skin does under each point, in the photo's pose; fades out around the face."""
+    oval = _dense(photo.marks[list(FACE_OVAL), :2])
+    off, nearest = cKDTree(oval).query(plane)
+    polygon = oval.astype(np.float32)
+    outer = np.array(
+        [cv2.pointPolygonTest(polygon, (float(x), float(y)), False) < 0 for x, y in plane]
+    )
+    asked = np.where(outer[:, None], oval[nearest], plane)
+    places = _to_template(photo, template, mouth, asked)
+    above, below = template.field(places, False), template.field(places, True)
+    q = mouth.local(asked)
+    beyond = np.maximum(np.abs(q[:, 0] - (mouth.x[0] + mouth.x[-1]) / 2) - mouth.half, 0.0)
+    line = np.interp(q[:, 0], mouth.x, (mouth.upper + mouth.lower) / 2)
+    share = np.where(
+        beyond > 0, 0.5 + 0.5 * np.clip((q[:, 1] - line) / (0.6 * beyond + 0.3), -1, 1), side > 0
+    )
+    field = above + (below - above) * share[:, None, None]
+    reach = (
+        np.where(plane[:, 1] > photo.marks[CHIN, 1] - 25 * photo.scale, 58.0, 34.0) * photo.scale
+    )
+    fade = np.where(outer, 1 - _ease(off / reach), 1.0)
+    turned = photo.scale * field @ photo.turn.T * fade[:, None, None]
+    return turned.transpose(1, 0, 2)
+
+
+def _to_template(photo: Photo, template: Template, mouth: Slit, places: Floats) -> Floats:
+    """Crop pixels to the template's plane, by landmarks and the lips' line."""
+    lips = set(UPPER_LIP) | set(LOWER_LIP)
+    used = [k for k in range(468) if k not in lips]
+    seam = (template.marks[list(UPPER_LIP), :2] + template.marks[list(LOWER_LIP), :2]) / 2
+    knots = np.linspace(0, 1, 13)
+    along = (seam[:, 0] - seam[0, 0]) / (seam[-1, 0] - seam[0, 0])
+    wanted = np.column_stack([np.interp(knots, along, seam[:, k]) for k in (0, 1)])
+    at = np.interp(knots, np.linspace(0, 1, len(mouth.x)), mouth.x)
+    middle = (mouth.upper + mouth.lower) / 2
+    here = mouth.world(np.column_stack([at, np.interp(at, mouth.x, middle)]))
+    source = np.concatenate([photo.marks[used, :2], here])
+    target = np.concatenate([template.marks[used, :2], wanted])
+    return RBFInterpolator(source, target, smoothing=3.0, kernel="thin_plate_spline")(places)
+
+
+def _blink(photo: Photo, eye: Slit, brow: tuple[int, ...], plane: Floats, glasses: bool) -> Floats:
+    """The upper lid comes down upon the lower one; the skin up to the brow gives way."""
+    out = np.zeros((len(plane), 3))
+    q = eye.local(plane)
+    high, low = np.interp(q[:, 0], eye.x, eye.upper), np.interp(q[:, 0], eye.x, eye.lower)
+    gap = np.interp(q[:, 0], eye.x, eye.lower - eye.upper, 0.0, 0.0)
+    crest = float(eye.local(photo.marks[list(brow), :2])[:, 1].mean())
+    room = np.maximum(0.8 * (high - crest), 6.0)
+    room = np.minimum(room, 8.0) if glasses else room
+    above = 1 - _ease(np.clip((high - q[:, 1]) / room, 0, 1) ** 0.8)
+    under = 1 - _ease((q[:, 1] - low) / 9.0)
+    upper = q[:, 1] < (high + low) / 2
+    down = np.where(upper, LID_SHARE * gap * above, -(1 - LID_SHARE) * gap * under)
+    near = (np.abs(q[:, 1]) < 40) & (np.abs(q[:, 0]) < eye.half)
+    out[:, :2] = np.where(near, down, 0.0)[:, None] * eye.axes[1]
+    return out
+
+
+def _closing(photo: Photo, mouth: Slit, plane: Floats, side: Floats, pairs: Ints) -> Floats:
+    """Closes lips that the photo shows parted; nothing where it shows them closed."""
+    out = np.zeros((len(plane), 3))
+    if not mouth.parted:
+        return out
+    q = mouth.local(plane)
+    gap = np.interp(q[:, 0], mouth.x, mouth.lower - mouth.upper, 0.0, 0.0)
+    high, low = np.interp(q[:, 0], mouth.x, mouth.upper), np.interp(q[:, 0], mouth.x, mouth.lower)
+    nose = mouth.local(photo.marks[NOSE_BASE, :2])[1]
+    chin = mouth.local(photo.marks[CHIN, :2])[1]
+    above = 1 - _ease((high - q[:, 1]) / (0.8 * (high - nose)))
+    under = 1 - _ease((q[:, 1] - low) / (1.1 * (chin - low)))
+    down = np.where(side < 0, 0.42 * gap * above, -0.58 * gap * under)
+    out[:, :2] = down[:, None] * mouth.axes[1]
+    return out
+
+
+def _followers(
+    mouth: Slit, plane: Floats, side: Floats, pairs: Ints
+) -> tuple[csr_matrix, csr_matrix]:
+    q, count = mouth.local(plane), len(mouth.x)
+    at = np.clip(
+        (q[:, 0] - mouth.x[0]) / (mouth.x[-1] - mouth.x[0]) * (count - 1), 0, count - 1.001
+    )
+    first = at.astype(int)
+    share = at - first
+    edge = np.where(
+        side < 0, np.interp(q[:, 0], mouth.x, mouth.upper), np.interp(q[:, 0], mouth.x, mouth.lower)
+    )
+    away = np.abs(q[:, 1] - edge)
+    within = (q[:, 0] >= mouth.x[0] - 0.01) & (q[:, 0] <= mouth.x[-1] + 0.01)
+
+    def matrix(weight: Floats) -> csr_matrix:
+        use = np.flatnonzero(weight > 1e-4)
+        rows = np.concatenate([use, use])
+        columns = np.concatenate([first[use], first[use] + 1])
+        values = np.concatenate([weight[use] * (1 - share[use]), weight[use] * share[use]])
+        return coo_matrix((values, (rows, columns)), shape=(len(plane), count)).tocsr()
+
+    return matrix(np.where(within, 1 - _ease(away / 9.0), 0.0)), matrix(
+        np.where(within & (away < 5.0), 1.0, 0.0)
+    )
+
+
+def _depth(photo: Photo, template: Template, plane: Floats) -> Floats:
+    """Depth of the points: the landmarks' in the face; hair and ears fall back to the neck's axis."""
+    oval = _dense(photo.marks[list(FACE_OVAL)])
+    inner = RBFInterpolator(photo.marks[:, :2], photo.marks[:, 2], smoothing=20.0, neighbors=60)
+    off, nearest = cKDTree(oval[:, :2]).query(plane)
+    polygon = oval[:, :2].astype(np.float32)
+    outer = np.array(
+        [cv2.pointPolygonTest(polygon, (float(x), float(y)), False) < 0 for x, y in plane]
+    )
+    asked = np.where(outer[:, None], oval[nearest, :2], plane)
+    depth = inner(asked)
+    axis = photo.place(template.joints[0])[2]
+    back = np.where(outer, _ease(off / (45.0 * photo.scale)), 0.0)
+    return depth + (axis - depth) * back * 0.85
+
+
+def _edge_free(faces: Ints, pairs: Ints, count: int) -> csr_matrix:
+    """Averages of neighbours, along the mesh and so never across a cut."""
+    ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    both = np.concatenate([ends, ends[:, ::-1]])
+    graph = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(count, count)).tocsr()
+    graph.data[:] = 1.0
+    total = np.asarray(graph.sum(1)).ravel()
+    return csr_matrix(graph.multiply(1.0 / np.maximum(total, 1)[:, None]))
+
+
+def _near_outline(photo: Photo, plane: Floats) -> Floats:
+    """1 on the face's outline and outside, 0 further in."""
+    oval = _dense(photo.marks[list(FACE_OVAL), :2]).astype(np.float32)
+    inner = np.array([cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in plane])
+    return 1 - _ease(inner / (18.0 * photo.scale))
+
+
+def _dense(outline: Floats, times: int = 8) -> Floats:
+    """A closed outline with more points."""
+    t = np.arange(len(outline) * times) / times
+    closed = np.concatenate([outline, outline[:1]])
+    return np.column_stack(
+        [np.interp(t, np.arange(len(closed)), closed[:, k]) for k in range(closed.shape[1])]
+    )
+
+
+def _ease(t: Floats) -> Floats:
+    t = np.clip(t, 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)
