@@ -39,8 +39,11 @@ COMMANDS = {
     "train": Command("models.commands.train", "train the codec and the denoiser"),
     "data": Command(
         "models.commands.data",
-        "make synthetic training data",
-        {"synth": Command("models.commands.data", "draw and speak the talking heads")},
+        "make training data",
+        {
+            "photos": Command("models.commands.data_photos", "make portraits speak"),
+            "synth": Command("models.commands.data", "draw and speak the talking heads"),
+        },
     ),
 }
 

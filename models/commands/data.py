@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
-from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
 
+from models.commands.workers import count, parse_part, run_in_processes
 from models.dataset.clips import FPS, is_finished
 from models.errors import LiveheadError
 from models.io import console
 from models.synth.assets import open_assets
 from models.synth.clip_writer import ClipPlan, ClipWriter, clip_folder, plan_clips
 
-_POLL_SECONDS = 0.5
 _writer: ClipWriter | None = None
-_frames_done: Synchronized[int] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,53 +45,27 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def parse_part(text: str) -> tuple[int, int]:
-    """Read `i/n`.
-
-    Raises:
-        ValueError: it is not two numbers with 0 <= i < n.
-    """
-    left, _, right = text.partition("/")
-    if left.isdigit() and right.isdigit() and int(left) < int(right):
-        return int(left), int(right)
-    raise ValueError(f"--part: expected i/n with 0 <= i < n, got {text!r}")
-
-
 def _write_all(pending: list[ClipPlan], assets: Path, out: Path, workers: int) -> None:
-    context = multiprocessing.get_context("spawn")
-    frames_done = context.Value("q", 0)
-    frames = sum(round(plan.seconds * FPS) for plan in pending)
-    with (
-        context.Pool(min(workers, len(pending)), _start_worker, (assets, frames_done)) as pool,
-        console.bar("frames", frames, "frame") as bar,
-    ):
-        results = [pool.apply_async(_write_clip, (plan, out)) for plan in pending]
-        for result in results:
-            while not result.ready():
-                result.wait(_POLL_SECONDS)
-                _update(bar, frames_done.value)
-            result.get()
-        _update(bar, frames_done.value)
+    run_in_processes(
+        [(plan, out) for plan in pending],
+        _write_clip,
+        start=_start_worker,
+        settings=(assets,),
+        workers=workers,
+        label="frames",
+        total=sum(round(plan.seconds * FPS) for plan in pending),
+        unit="frame",
+    )
 
 
-def _update(bar: Any, value: int) -> None:
-    bar.update(value - bar.n)
-
-
-def _start_worker(assets: Path, frames_done: Synchronized[int]) -> None:
-    global _writer, _frames_done
-    _writer, _frames_done = ClipWriter(open_assets(assets)), frames_done
+def _start_worker(assets: Path) -> None:
+    global _writer
+    _writer = ClipWriter(open_assets(assets))
 
 
 def _write_clip(plan: ClipPlan, out: Path) -> bool:
     assert _writer is not None
-    return _writer.write(plan, out, _count_frame)
-
-
-def _count_frame() -> None:
-    assert _frames_done is not None
-    with _frames_done.get_lock():
-        _frames_done.value += 1
+    return _writer.write(plan, out, count)
 
 
 if __name__ == "__main__":

@@ -47,19 +47,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
         if name == "mini":
             sub.add_argument(
-                "--reach",
-                type=float,
-                default=0.02,
-                help="how far, in radians, the head may be from its reference (default 0.02)",
-            )
-            sub.add_argument(
-                "--variants",
-                type=int,
-                default=4,
-                metavar="N",
-                help="of each clip, with colour, zoom and shift changed, beside itself (default 4)",
-            )
-            sub.add_argument(
                 "--codec",
                 type=Path,
                 metavar="WEIGHTS",
@@ -82,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
             f" --threads {args.threads} --minutes {args.minutes}",
             code="bad_option",
         )
-    if getattr(args, "variants", 0) < 0:
-        raise LiveheadError(f"expected --variants >= 0, got {args.variants}", code="bad_option")
     torch.set_num_threads(args.threads)
     return _train_autoencoder(args) if args.what == "codec" else _train_denoiser(args)
 
@@ -105,8 +90,8 @@ def _train_denoiser(args: argparse.Namespace) -> int:
     if args.codec is not None:
         _copy_autoencoder(args.codec, args.out / "codec")
     autoencoder = _load_autoencoder(args.out)
-    variants = encode_all(autoencoder, train, args.out / "latents", augmented=args.variants)
-    held_out_variants = encode_all(autoencoder, held_out, args.out / "latents", augmented=0)
+    variants = encode_all(autoencoder, train, args.out / "latents")
+    held_out_variants = encode_all(autoencoder, held_out, args.out / "latents")
     recordings = speech_features.encode_speech(train, args.out / "speech")
     held_out_recordings = speech_features.encode_speech(held_out, args.out / "speech")
     regressor, speech, report = speech_features.predict_blendshapes(recordings, held_out_recordings)
@@ -120,7 +105,6 @@ def _train_denoiser(args: argparse.Namespace) -> int:
         speech,
         args.out / "mini",
         minutes=args.minutes,
-        reach=args.reach,
         resume=not args.restart,
         init=_init_from(args.start, "unet"),
     )

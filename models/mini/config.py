@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from models.mini.motion import MOTION, MOUTH_UNITS
+from models.mini.motion import EXPRESSION, MOUTH_UNITS
 from models.registry import ModelCard
 from models.spec import DiffusionSpec, ScheduleSpec
 
@@ -29,7 +29,7 @@ class MiniSpec(DiffusionSpec):
         embedding: width of the vector that scales and shifts every resnet.
         audio_channels: width of an audio token.
         audio_features, audio_window: audio features per position, positions per frame.
-        mouth_units, motion: lengths of the two explicit condition vectors.
+        mouth_units, motion: lengths of the two explicit condition vectors, mouth and ``EXPRESSION``.
         reference_grid: side of the grid that reference tokens are pooled to.
         octaves: sines and cosines that encode each number of the condition vectors.
         templates, template_side, template_reach: number, pixels each way and half width, in face
@@ -50,7 +50,7 @@ class MiniSpec(DiffusionSpec):
     audio_features: int = 288
     audio_window: int = 7
     mouth_units: int = len(MOUTH_UNITS)
-    motion: int = len(MOTION)
+    motion: int = len(EXPRESSION)
     reference_grid: int = 8
     octaves: int = 3
     templates: int = 96

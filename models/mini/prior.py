@@ -15,10 +15,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models.mini.config import MiniSpec
+
+
+MOUTH_SPREAD, EYE_SPREAD = (5.7, 5.1), (3.1, 2.6)
+"""Of the bumps on mouth and eyes (x, y), latent pixels of the face window."""
+COVERED = 0.05
+"""Least cover of a latent pixel that may move."""
 
 
 class Prior(NamedTuple):
@@ -44,19 +49,18 @@ def sigma_map(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor, spec: MiniSpec) -
     """Sigma per latent pixel [B, 1, H, W]: background pinned, face free, mouth and eyes freest.
 
     Args:
-        mask: head and shoulders in [0, 1], [B, H, W] at latent resolution.
+        mask: where skin may move, in [0, 1], [B, H, W] at latent resolution.
         mouth_xy: mouth centre, [B, 2], latent pixels (x right, y down).
         eyes_xy: both eye centres, [B, 4], latent pixels.
     """
-    head = (F.max_pool2d(mask[:, None], 5, 1, 2) > 0.1).float()
     rise = spec.sigma_mouth - spec.sigma_face
-    mouth = gaussian(mouth_xy, mask.shape[1:], (4.0, 3.6))
+    mouth = gaussian(mouth_xy, mask.shape[1:], MOUTH_SPREAD)
     eyes = torch.maximum(
-        gaussian(eyes_xy[:, :2], mask.shape[1:], (2.2, 1.8)),
-        gaussian(eyes_xy[:, 2:], mask.shape[1:], (2.2, 1.8)),
+        gaussian(eyes_xy[:, :2], mask.shape[1:], EYE_SPREAD),
+        gaussian(eyes_xy[:, 2:], mask.shape[1:], EYE_SPREAD),
     )
     face = spec.sigma_face + rise * torch.maximum(mouth, eyes)
-    return torch.where(head > 0, face, torch.full_like(face, spec.sigma_background))
+    return torch.where(mask[:, None] > COVERED, face, torch.full_like(face, spec.sigma_background))
 
 
 def geometry_planes(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
@@ -72,10 +76,10 @@ def geometry_planes(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
     relative_x = ((x - centre[:, 0, None, None]) / unit[:, None, None] / 2).expand(mask.shape)
     relative_y = ((y - centre[:, 1, None, None]) / unit[:, None, None] / 2).expand(mask.shape)
     both = torch.maximum(
-        gaussian(eyes_xy[:, :2], (height, width), (2.2, 1.8)),
-        gaussian(eyes_xy[:, 2:], (height, width), (2.2, 1.8)),
+        gaussian(eyes_xy[:, :2], (height, width), EYE_SPREAD),
+        gaussian(eyes_xy[:, 2:], (height, width), EYE_SPREAD),
     )
-    mouth = gaussian(mouth_xy, (height, width), (4.0, 3.6))
+    mouth = gaussian(mouth_xy, (height, width), MOUTH_SPREAD)
     return torch.cat([mask[:, None], mouth, both, relative_x[:, None], relative_y[:, None]], dim=1)
 
 

@@ -50,11 +50,16 @@ class ClipPlan:
         return self.source.split
 
 
+def clip_folder(out: Path, plan: ClipPlan) -> Path:
+    """Folder of a clip inside the data folder ``out``."""
+    return out / "clips" / f"{plan.number:04d}"
+
+
 def write_clip(
     plan: ClipPlan, portrait: FoundPortrait, out: Path, on_frame: Callable[[], None]
 ) -> None:
     """Draw and write one clip; ``on_frame`` is called after each frame."""
-    folder = out / "clips" / f"{plan.number:04d}"
+    folder = clip_folder(out, plan)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rng = np.random.default_rng([plan.number, 41])

@@ -1,4 +1,4 @@
-"""Trains the autoencoder on synthetic frames: L1, gradients and SSIM, weighted to the mouth."""
+"""Trains the autoencoder on face windows: pixels and perceptual features, weighted to the mouth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.dataset.clips import Clip, list_clips, load_clip
+from models.face.window import SIDE
 from models.io.console import say
 from models.mini.autoencoder import Autoencoder
+from models.training.perceptual import PerceptualDistance
 from models.training.run import ExponentialMovingAverage, InitFrom, TrainingRun
 
 CROP = 128
 BATCH_SIZE = 16
 PEAK_LR = 2e-3
+PERCEPTUAL_WEIGHT = 0.6
+STILL_SHARE = 0.15
+"""Of the crops are from the portrait itself, as sessions encode it."""
 
 
 def train_autoencoder(
@@ -43,22 +48,22 @@ def train_autoencoder(
     ema = ExponentialMovingAverage(autoencoder, 0.99)
     run = TrainingRun(out, autoencoder, optimizer, ema, peak=PEAK_LR, minutes=minutes)
     run.start(init, resume=resume)
+    perceptual = PerceptualDistance().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if run.step:
         say(f"resumed at step {run.step}")
-    for step in run.steps("codec"):
-        if step % 200 == 0:
-            clips = [load_clip(path) for path in list_clips(data, "train")]
+    for _ in run.steps("codec"):
         images, weights = sample_crops(clips, rng)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             z = autoencoder.encoder(images * 2 - 1)
         z = z.float()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             decoded = autoencoder.decoder(z + 0.05 * torch.randn_like(z))
-        decoded = decoded.float() * 0.5 + 0.5
+            decoded = decoded.float() * 0.5 + 0.5
+            distance = perceptual(decoded, images, weights)
         loss, psnr = reconstruction_loss(images, decoded, weights)
         regulariser = 1e-4 * (z * z).mean() + 0.02 * F.relu(z.abs() - 4).mean()
-        run.optimizer_step(loss + regulariser)
-        run.log(loss=loss.item(), psnr=psnr)
+        run.optimizer_step(loss + PERCEPTUAL_WEIGHT * distance + regulariser)
+        run.log(loss=loss.item(), perceptual=distance.item(), psnr=psnr)
     autoencoder.load_state_dict(run.ema.state)
     measure_latents(autoencoder, clips)
     run.ema.state = autoencoder.state_dict()
@@ -79,14 +84,15 @@ def sample_crops(clips: list[Clip], rng: np.random.Generator) -> tuple[Tensor, T
         f = int(rng.integers(len(clip.video)))
         mouth_x, mouth_y = clip.mouth_xy[f]
         if k % 4 == 3:
-            left, top = (int(v) for v in rng.integers(0, 256 - CROP + 1, 2))
+            left, top = (int(v) for v in rng.integers(0, SIDE - CROP + 1, 2))
         else:
-            left = int(np.clip(mouth_x - rng.integers(20, 108), 0, 256 - CROP))
-            top = int(np.clip(mouth_y - rng.integers(20, 108), 0, 256 - CROP))
-        crop = clip.video[f, top : top + CROP, left : left + CROP]
-        emphasis = np.exp(-(((x - mouth_x + left) / 30) ** 2) - ((y - mouth_y + top) / 24) ** 2)
+            left = int(np.clip(mouth_x - rng.integers(30, 98), 0, SIDE - CROP))
+            top = int(np.clip(mouth_y - rng.integers(30, 98), 0, SIDE - CROP))
+        picture = clip.photo if rng.random() < STILL_SHARE else clip.video[f]
+        crop = picture[top : top + CROP, left : left + CROP]
+        emphasis = np.exp(-(((x - mouth_x + left) / 42) ** 2) - ((y - mouth_y + top) / 34) ** 2)
         for eye_x, eye_y in clip.eyes_xy[f].reshape(2, 2):
-            eye = np.exp(-((x - eye_x + left) ** 2 + (y - eye_y + top) ** 2) / 256)
+            eye = np.exp(-((x - eye_x + left) ** 2 + (y - eye_y + top) ** 2) / 480)
             emphasis = np.maximum(emphasis, 0.5 * eye)
         if rng.random() < 0.5:
             crop, emphasis = crop[:, ::-1], emphasis[:, ::-1]
@@ -137,7 +143,8 @@ def measure_latents(autoencoder: Autoencoder, clips: list[Clip]) -> None:
     latents = []
     for clip in clips:
         indices = np.linspace(0, len(clip.video) - 1, 8).astype(int)
-        frames = torch.from_numpy(np.asarray(clip.video[indices])).permute(0, 3, 1, 2).float() / 255
+        pictures = np.stack([clip.video[int(k)] for k in indices])
+        frames = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
         latents.append(autoencoder.encode(frames))
     stacked = torch.cat(latents)
     autoencoder.mean.copy_(stacked.mean((0, 2, 3)))

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from models.mini.config import MiniSpec
-from models.mini.motion import MOTION, MOUTH_UNITS
+from models.mini.motion import EXPRESSION, MOUTH_UNITS
 from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
 from models.training.latents import Variant
 from models.training.speech_features import ClipSpeech
 
-POSE = 3  # the first entries of MOTION are the head's rotation
-MIRROR = torch.tensor([-1.0 if name in ("yaw", "roll", "gaze_yaw") else 1.0 for name in MOTION])
-NEAREST = 4  # neutral frames with the nearest head pose, of which the reference is one
+MIRROR = torch.tensor([-1.0 if name == "gaze_yaw" else 1.0 for name in EXPRESSION])
+PHOTO_SHARE, NEUTRAL_SHARE = 0.6, 0.25
+"""How often the reference is the portrait as it is, or its neutral face; else any frame."""
 PREDICTED_SHARE = 0.15  # of the chunks take predicted blendshapes, the others true ones
 SILENT_SHARE = 0.08  # of the chunks have no speech features, only blendshapes
 WIDE_OPENING_SHARE = 0.5  # of the frames (or chunks) are the widest opening of CANDIDATES
@@ -71,7 +71,7 @@ class Batch:
         x0: clean latents [B, C, F, H, W].
         prior, geometry: of the reference frames.
         features: of the speech, normalised, [B, F, W, D].
-        mouth: blendshapes [B, F, U]; motion: relative to the reference, [B, F, M].
+        mouth: blendshapes [B, F, U]; motion: blink, gaze and brow, [B, F, M].
         weight: of the loss, [B, 1, F, H, W], mean 1.
         window: what the loss sees; None for the whole picture.
     """
@@ -86,13 +86,6 @@ class Batch:
     window: Window | None = None
 
 
-def relative_motion(motion: Tensor, reference: Tensor) -> Tensor:
-    """Motion [..., M] with the head pose relative to a reference frame's motion [M]."""
-    relative = motion.clone()
-    relative[..., :POSE] -= reference[:POSE]
-    return relative
-
-
 class BatchSampler:
     """Samples batches of chunks from encoded clips and their speech."""
 
@@ -102,16 +95,11 @@ class BatchSampler:
         speech: dict[str, ClipSpeech],
         spec: MiniSpec,
         seed: int,
-        *,
-        reach: float,
     ) -> None:
         self.variants, self.speech, self.spec = variants, speech, spec
         self.rng = np.random.default_rng(seed)
         frames = {v.clip: len(v.latents) for v in variants}
-        self.chunks = {name: usable_chunks(speech[name], n, reach) for name, n in frames.items()}
-        self.chunks_of_reference = {
-            name: group_by_reference(chunks) for name, chunks in self.chunks.items()
-        }
+        self.chunks = {name: list_chunks(speech[name], n) for name, n in frames.items()}
 
     def batch(self, phase: Phase) -> Batch:
         """Sample the chunks of one training step."""
@@ -144,21 +132,17 @@ class BatchSampler:
         speech = self.speech[variant.clip]
         chunks = self.chunks[variant.clip]
         frames = self.spec.chunk_frames
-        wide_chunks = phase.wide_mouths and not phase.independent_frames
-        versions = [(v, k) for v, k, *_ in chunks]
-        chosen, _ = self._sample_position(speech, versions, wide_mouths=wide_chunks)
-        version, k, *references = chunks[chosen]
-        reference = references[self.rng.integers(len(references))]
-        positions = [(version, k, f) for f in range(frames)]
+        wide = phase.wide_mouths
         if phase.independent_frames:
-            candidates = self.chunks_of_reference[variant.clip][reference]
             sampled = [
-                self._sample_position(speech, candidates, wide_mouths=phase.wide_mouths)
-                for _ in range(frames)
+                self._sample_position(speech, chunks, wide_mouths=wide) for _ in range(frames)
             ]
-            positions = [(*candidates[chunk], frame) for chunk, frame in sampled]
+            positions = [(*chunks[chunk], frame) for chunk, frame in sampled]
+        else:
+            chosen, _ = self._sample_position(speech, chunks, wide_mouths=wide)
+            positions = [(*chunks[chosen], f) for f in range(frames)]
         index = torch.tensor([speech.start(v, k) + f for v, k, f in positions])
-        motion = relative_motion(speech.motion[index], speech.motion[reference])
+        motion = speech.motion[index][:, -len(EXPRESSION) :]
         if variant.mirrored:
             motion = motion * MIRROR
         mouth = speech.mouth[index]
@@ -169,17 +153,24 @@ class BatchSampler:
             features = torch.zeros_like(features)
         return (
             variant.latents[index],
-            variant.latents[reference],
-            variant.mask[reference],
-            variant.mouth_xy[reference],
-            variant.eyes_xy[reference],
+            self._reference(variant),
+            variant.mask,
+            variant.rest_xy,
+            variant.eyes_xy[0],
             features,
             mouth,
             motion,
-            loss_weight(
-                variant.mask[index].float(), variant.mouth_xy[index], variant.eyes_xy[index]
-            ),
+            loss_weight(variant.mask, variant.mouth_xy[index], variant.eyes_xy[index]),
         )
+
+    def _reference(self, variant: Variant) -> Tensor:
+        """Latents [C, H, W] of the portrait, of its neutral face, or of any frame."""
+        kind = self.rng.random()
+        if kind < PHOTO_SHARE:
+            return variant.stills[0]
+        if kind < PHOTO_SHARE + NEUTRAL_SHARE:
+            return variant.stills[1]
+        return variant.latents[self.rng.integers(len(variant.latents))]
 
     def _sample_position(
         self, speech: ClipSpeech, chunks: list[tuple[int, int]], *, wide_mouths: bool
@@ -197,41 +188,21 @@ class BatchSampler:
         return chunk, frame
 
 
-def usable_chunks(speech: ClipSpeech, frames: int, reach: float) -> list[tuple[int, ...]]:
-    """Chunks of the first ``frames`` frames and their references: (version, chunk, frame, ...).
-
-    A reference is a neutral frame (lips closed, eyes open) whose head pose is within ``reach``
-    radians of the chunk's: the head then moves as little as it does at run time. Chunks without
-    such a frame are left out.
-    """
-    mouth, motion = speech.mouth[:frames], speech.motion[:frames]
-    neutral = (mouth.abs().sum(1) < 0.15) & (motion[:, MOTION.index("blink")] < 0.05)
-    neutral_frames = neutral.nonzero()[:, 0]
-    chunks = []
-    for version in range(len(speech.features)):
-        for k in range(speech.chunks(frames)):
-            pose = motion[speech.start(version, k) + 1, :POSE]
-            distance = (motion[neutral_frames, :POSE] - pose).norm(dim=1)
-            order = distance.argsort()[:NEAREST]
-            if len(order) and distance[order[0]] < reach:
-                references = order[distance[order] < reach]
-                chunks.append((version, k, *neutral_frames[references].tolist()))
-    return chunks
-
-
-def group_by_reference(chunks: list[tuple[int, ...]]) -> dict[int, list[tuple[int, int]]]:
-    """For each reference frame, the chunks (version, chunk) that may use it."""
-    chunks_of_reference: dict[int, list[tuple[int, int]]] = {}
-    for version, k, *references in chunks:
-        for reference_frame in references:
-            chunks_of_reference.setdefault(reference_frame, []).append((version, k))
-    return chunks_of_reference
+def list_chunks(speech: ClipSpeech, frames: int) -> list[tuple[int, int]]:
+    """Chunks (version, chunk) inside the first ``frames`` frames."""
+    versions = range(len(speech.features))
+    return [(version, k) for version in versions for k in range(speech.chunks(frames))]
 
 
 def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
-    """Weights [F, 1, H, W] of mean 1: background 0.25, head 1, eyes +3, mouth +6."""
-    size = mask.shape[1:]
-    left, right = (gaussian(xy, size, (2.0, 1.6)) for xy in (eyes_xy[:, :2], eyes_xy[:, 2:]))
+    """Weights [F, 1, H, W] of mean 1: background 0.25, face 1, eyes +3, mouth +6.
+
+    Args:
+        mask: where skin may move, [H, W].
+        mouth_xy, eyes_xy: [F, 2] and [F, 4], latent pixels.
+    """
+    size = tuple(mask.shape)
+    left, right = (gaussian(xy, size, (2.9, 2.3)) for xy in (eyes_xy[:, :2], eyes_xy[:, 2:]))
     eyes = torch.maximum(left, right)
-    weight = 0.25 + 0.75 * mask[:, None] + 3 * eyes + 6 * gaussian(mouth_xy, size, (3.6, 3.2))
+    weight = 0.25 + 0.75 * mask + 3 * eyes + 6 * gaussian(mouth_xy, size, (5.0, 4.4))
     return weight / weight.mean()

@@ -20,6 +20,7 @@ from models.mini.unet import MiniUNet
 from models.training.autoencoder import reconstruction_loss
 from models.training.batches import Batch, BatchSampler, Phase, Window
 from models.training.latents import Variant
+from models.training.perceptual import PerceptualDistance
 from models.training.run import ExponentialMovingAverage, InitFrom, TrainingRun
 from models.training.speech_features import ClipSpeech
 
@@ -34,9 +35,10 @@ FINETUNE_PHASES = (
 """Phases of a training that starts from trained weights."""
 VALIDATION = Phase(share=1.0, batch_size=24, independent_frames=False, window=None)
 """The held-out chunks of ``validate``."""
-PATCH_SIZE = 8  # latent pixels, side of the square that the image loss decodes
+PATCH_SIZE = 12  # latent pixels, side of the square that the image loss decodes
 PATCH_FRAMES = 2  # of a chunk that are decoded for it
 PEAK_LR = 1e-3
+PERCEPTUAL_SHARE = 0.3  # of the image loss
 NOISE_STD = (0.3, 0.8)  # least and largest deviation of the training noise
 GRID_SHARE = 0.7  # of the timesteps lie on the sampler's own grid
 GRID_WEIGHTS = (8.0, 2.5, 1.5, 1.2)  # of its first steps, where the mouth is decided; the others 1
@@ -103,11 +105,17 @@ def v_loss(prediction: Prediction) -> Tensor:
     return ((prediction.v - prediction.target) ** 2 * prediction.weight).mean((1, 2, 3, 4))
 
 
-def image_loss(autoencoder: Autoencoder, prediction: Prediction, frames: Tensor) -> Tensor:
+def image_loss(
+    autoencoder: Autoencoder,
+    perceptual: PerceptualDistance,
+    prediction: Prediction,
+    frames: Tensor,
+) -> Tensor:
     """Distance of decoded images from those of the true latents, in the heaviest window.
 
     The mean squared error of latents is minimised by a blur between the positions where a lip may
-    be; L1, gradients and SSIM of images (``reconstruction_loss``) are not.
+    be; L1, gradients and SSIM of images (``reconstruction_loss``) and distances of perceptual
+    features are less so.
 
     Args:
         frames: indices of the frames of each chunk that are decoded.
@@ -119,8 +127,9 @@ def image_loss(autoencoder: Autoencoder, prediction: Prediction, frames: Tensor)
     )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         target, decoded = autoencoder.decode(true).float(), autoencoder.decode(predicted).float()
+        distance = perceptual(decoded, target)
     loss, _ = reconstruction_loss(target, decoded, torch.ones_like(target[:, :1]))
-    return loss
+    return loss + PERCEPTUAL_SHARE * distance
 
 
 def _heaviest_window(weight: Tensor) -> Window:
@@ -154,7 +163,6 @@ def train_denoiser(
     out: Path,
     *,
     minutes: float,
-    reach: float,
     seed: int = 0,
     resume: bool = True,
     init: InitFrom | None = None,
@@ -166,7 +174,6 @@ def train_denoiser(
         variants, held_out: encoded clips to train on and to validate on.
         speech: of each clip, by name.
         out: folder of the run.
-        reach: largest distance of head poses, radians, between a chunk and its reference.
         init: weights to start from, with ``FINETUNE_PHASES``; random ones with ``PHASES`` if None.
 
     Raises:
@@ -180,9 +187,10 @@ def train_denoiser(
     run.start(init, resume=resume)
     phases = PHASES if run.origin is None else FINETUNE_PHASES
     torch.manual_seed(seed + run.step)
-    sampler = BatchSampler(variants, speech, MINI, seed + run.step, reach=reach)
-    validation_batch = BatchSampler(held_out, speech, MINI, 7, reach=reach).batch(VALIDATION)
+    sampler = BatchSampler(variants, speech, MINI, seed + run.step)
+    validation_batch = BatchSampler(held_out, speech, MINI, 7).batch(VALIDATION)
     ema_net = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    perceptual = PerceptualDistance().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for step in run.steps("mini"):
         phase = phase_at(phases, run.spent / (60 * minutes))
         batch = sampler.batch(phase)
@@ -193,23 +201,25 @@ def train_denoiser(
         run.log(loss=loss.item())
         if phase.image_weight:
             frames = torch.randperm(MINI.chunk_frames)[:PATCH_FRAMES]
-            picture = image_loss(autoencoder, prediction, frames)
+            picture = image_loss(autoencoder, perceptual, prediction, frames)
             run.log(picture=picture.item())
             loss = loss + phase.image_weight * picture
         run.optimizer_step(loss)
         if step % 500 == 499:
             ema_net.load_state_dict(run.ema.state)
-            run.write_curve(**validate(ema_net, autoencoder, validation_batch))
+            run.write_curve(**validate(ema_net, autoencoder, perceptual, validation_batch))
 
 
 @torch.no_grad()
-def validate(net: MiniUNet, autoencoder: Autoencoder, batch: Batch) -> dict[str, float]:
+def validate(
+    net: MiniUNet, autoencoder: Autoencoder, perceptual: PerceptualDistance, batch: Batch
+) -> dict[str, float]:
     """Mean losses on fixed chunks, timesteps and noise."""
     generator = torch.Generator().manual_seed(3)
     noise = MINI.schedule.start_noise * torch.randn(batch.x0.shape, generator=generator)
     t = torch.arange(len(batch.x0)) * MINI.schedule.train_steps // len(batch.x0) + 20
     prediction = predict(net, batch, t, noise)
-    picture = image_loss(autoencoder, prediction, torch.arange(MINI.chunk_frames))
+    picture = image_loss(autoencoder, perceptual, prediction, torch.arange(MINI.chunk_frames))
     return {
         "held_out": round(float(v_loss(prediction).mean()), 5),
         "held_out_picture": round(float(picture), 5),

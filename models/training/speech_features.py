@@ -62,11 +62,13 @@ class RawFeatures:
     Attributes:
         features: float16 [V, N, F, W, D].
         mouth: true blendshapes, float32 [S, U]; motion: true motion, float32 [S, M].
+        recording: what the clip's sound was cut from; clips of one recording share words.
     """
 
     features: Tensor
     mouth: Tensor
     motion: Tensor
+    recording: str = ""
 
     def targets(self) -> Tensor:
         """True blendshapes of every chunk, [V, N, F, U]."""
@@ -106,7 +108,9 @@ def encode_speech(paths: Sequence[Path], cache: Path) -> dict[str, RawFeatures]:
             return vars(_encode_clip(encoder, path))
 
         stored = load_or_compute(cache / f"{path.name}.pt", fingerprint(path), encode)
-        recordings[path.name] = RawFeatures(stored["features"], stored["mouth"], stored["motion"])
+        recordings[path.name] = RawFeatures(
+            stored["features"], stored["mouth"], stored["motion"], stored["recording"]
+        )
     return recordings
 
 
@@ -125,6 +129,7 @@ def _encode_clip(encoder: AudioEncoder, path: Path) -> RawFeatures:
         torch.from_numpy(features).half(),
         torch.from_numpy(np.array(clip.mouth)),
         torch.from_numpy(np.array(clip.motion)),
+        str(clip.meta.get("recording", clip.name)),
     )
 
 
@@ -177,7 +182,7 @@ def predict_blendshapes(
 ) -> tuple[BlendshapeRegressor, dict[str, ClipSpeech], dict[str, float]]:
     """Predict the blendshapes of every clip by cross-validation.
 
-    Training clips are split in ``FOLDS``; their blendshapes come from a regressor trained on the
+    Training clips are split in ``FOLDS`` by their recordings; their blendshapes come from a regressor trained on the
     other folds, so that the denoiser meets the same errors in training as in use.
 
     Returns:
@@ -187,8 +192,10 @@ def predict_blendshapes(
     names = sorted(recordings)
     final = train_regressor([recordings[n] for n in names], steps=2 * STEPS, seed=0)
     speech: dict[str, ClipSpeech] = {}
+    order = sorted({recordings[n].recording for n in names})
+    fold_of = {recording: k % FOLDS for k, recording in enumerate(order)}
     for fold in range(FOLDS):
-        fold_names = [n for k, n in enumerate(names) if k % FOLDS == fold]
+        fold_names = [n for n in names if fold_of[recordings[n].recording] == fold]
         others = [recordings[n] for n in names if n not in fold_names]
         if not fold_names or not others:
             continue
