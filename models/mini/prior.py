@@ -19,7 +19,6 @@ from torch import Tensor
 
 from models.mini.config import MiniSpec
 
-
 MOUTH_SPREAD, EYE_SPREAD = (5.7, 5.1), (3.1, 2.6)
 """Of the bumps on mouth and eyes (x, y), latent pixels of the face window."""
 COVERED = 0.05

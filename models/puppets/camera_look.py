@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 LUMA = np.array([0.3, 0.59, 0.11], np.float32)
 
 
-def degrade(
-    picture: NDArray[np.uint8], unit: float, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def degrade(picture: NDArray[np.uint8], unit: float, rng: np.random.Generator) -> NDArray[np.uint8]:
     """The portrait as another camera would have kept it; nothing moves.
 
     Args:

@@ -9,9 +9,9 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
-from models.synth.gl_renderer import create_headless_context
 from models.face.window import SIDE
 from models.puppets.photo import Floats
+from models.synth.gl_renderer import create_headless_context
 
 EDGES = 64
 """Places along the mouth at which the shading knows the lips' edges."""

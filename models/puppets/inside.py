@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from models.puppets.cuts import Slit
-from models.puppets.teeth import ABOVE_EDGE, BELOW_EDGE, HALF_WIDTH
 from models.puppets.photo import Floats, Photo
+from models.puppets.teeth import ABOVE_EDGE, BELOW_EDGE, HALF_WIDTH
 
 HALF_ARC = 34.0
 """Half the length of a row along its arch, millimetres."""

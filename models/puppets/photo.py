@@ -48,9 +48,7 @@ class Photo:
         return cv2.remap(self.texture[..., :3], at, None, cv2.INTER_LINEAR)[:, 0] / 255.0
 
 
-def read_photo(
-    picture: NDArray[np.uint8], landmarks: Landmarks, template_marks: Floats
-) -> Photo:
+def read_photo(picture: NDArray[np.uint8], landmarks: Landmarks, template_marks: Floats) -> Photo:
     """Frame a portrait; ``landmarks`` [468, 3] lie in it and are as steady as they can be."""
     crop = crop_portrait(picture, landmarks)
     to_crop = crop.to_crop

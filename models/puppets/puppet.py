@@ -19,17 +19,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.puppets import inside
-from models.puppets.teeth import tinted_row
-from models.puppets.cuts import Slit, lid_slits, mouth_slit
-from models.puppets.draw import EDGES, Layer, Painter, grid_faces
-from models.mini.motion import MOTION, MOUTH_UNITS
 from models.face.landmarks import Landmarks
 from models.face.window import face_window
-from models.synth.blendshapes import ARKIT_BLENDSHAPES, to_arkit
+from models.mini.motion import MOTION, MOUTH_UNITS
+from models.puppets import inside
+from models.puppets.cuts import Slit, lid_slits, mouth_slit
+from models.puppets.draw import EDGES, Layer, Painter, grid_faces
 from models.puppets.photo import FINE, MARGIN, SIDE, Floats, Photo, read_photo
 from models.puppets.relief import Relief
 from models.puppets.skin import JAW, Template, build_skin
+from models.puppets.teeth import tinted_row
+from models.synth.blendshapes import ARKIT_BLENDSHAPES, to_arkit
 
 TEMPLATE = Path(__file__).with_name("template.npz")
 SEAM = np.array([0.0, 63.7, -30.0])
@@ -182,7 +182,9 @@ class _Behind:
             strip, u = inside.arch(lower)
             uv = np.stack(np.broadcast_arrays(u, np.array([[0.0], [1.0]])), -1)
             place = np.array([0.0, behind if lower else shown, depth + (2.0 if lower else 0.0)])
-            self.rows.append(layer(strip + place, uv, tinted_row(lower, self.tones.tooth, self.tones.gum, soft)))
+            self.rows.append(
+                layer(strip + place, uv, tinted_row(lower, self.tones.tooth, self.tones.gum, soft))
+            )
             self.rows[-1][0].rows[:, 6] = 0.84 if lower else 1.0
         self.eyes = [self._eye(eye, _depth_of(photo, k)) for k, eye in enumerate(puppet.eyes)]
 

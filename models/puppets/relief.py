@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
 
-from models.puppets.cuts import Slit
 from models.face.landmarks import FACE_OVAL
+from models.puppets.cuts import Slit
 from models.puppets.photo import Floats, Photo
 
 MOST = 0.22

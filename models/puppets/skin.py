@@ -12,10 +12,10 @@ from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RBFIn
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.spatial import Delaunay, cKDTree
 
-from models.puppets.cuts import LOWER_LIP, UPPER_LIP, Slit
 from models.face.landmarks import FACE_OVAL
+from models.puppets.cuts import LOWER_LIP, UPPER_LIP, Slit
+from models.puppets.photo import MARGIN, SIDE, Floats, Photo
 from models.synth.blendshapes import ARKIT_BLENDSHAPES
-from models.puppets.photo import FINE, MARGIN, SIDE, Floats, Photo
 
 Ints = NDArray[np.int64]
 BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))

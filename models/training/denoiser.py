@@ -38,6 +38,7 @@ VALIDATION = Phase(share=1.0, batch_size=24, independent_frames=False, window=No
 PATCH_SIZE = 12  # latent pixels, side of the square that the image loss decodes
 PATCH_FRAMES = 2  # of a chunk that are decoded for it
 PEAK_LR = 1e-3
+WINDOW_SHARPNESS = 3.0  # how much the drawn window prefers weight
 PERCEPTUAL_SHARE = 0.3  # of the image loss
 NOISE_STD = (0.3, 0.8)  # least and largest deviation of the training noise
 GRID_SHARE = 0.7  # of the timesteps lie on the sampler's own grid
@@ -110,8 +111,10 @@ def image_loss(
     perceptual: PerceptualDistance,
     prediction: Prediction,
     frames: Tensor,
+    *,
+    anywhere: bool = True,
 ) -> Tensor:
-    """Distance of decoded images from those of the true latents, in the heaviest window.
+    """Distance of decoded images from those of the true latents, in a window with much weight.
 
     The mean squared error of latents is minimised by a blur between the positions where a lip may
     be; L1, gradients and SSIM of images (``reconstruction_loss``) and distances of perceptual
@@ -119,8 +122,9 @@ def image_loss(
 
     Args:
         frames: indices of the frames of each chunk that are decoded.
+        anywhere: mostly the mouth, at times the eyes; else always the heaviest window.
     """
-    window = _heaviest_window(prediction.weight)
+    window = _choose_window(prediction.weight, anywhere)
     true, predicted = (
         window.crop(latents[:, :, frames]).transpose(1, 2).flatten(0, 1)
         for latents in (prediction.x0, prediction.predicted_x0)
@@ -132,10 +136,19 @@ def image_loss(
     return loss + PERCEPTUAL_SHARE * distance
 
 
-def _heaviest_window(weight: Tensor) -> Window:
-    """The square of side ``PATCH_SIZE`` with the most weight, of weights [B, 1, F, H, W]."""
+def _choose_window(weight: Tensor, anywhere: bool) -> Window:
+    """A square of side ``PATCH_SIZE``: drawn by its weight, or the heaviest one.
+
+    Args:
+        weight: of the loss, [B, 1, F, H, W].
+    """
     sums = F.avg_pool2d(weight.mean((0, 2)), PATCH_SIZE, 1)[0]
-    top, left = divmod(int(sums.argmax()), sums.shape[1])
+    if anywhere:
+        odds = ((sums - sums.min()) / (sums.max() - sums.min() + 1e-6)) ** WINDOW_SHARPNESS + 1e-6
+        chosen = int(torch.multinomial(odds.flatten(), 1))
+    else:
+        chosen = int(sums.argmax())
+    top, left = divmod(chosen, sums.shape[1])
     return Window(top, left, PATCH_SIZE)
 
 
@@ -219,7 +232,9 @@ def validate(
     noise = MINI.schedule.start_noise * torch.randn(batch.x0.shape, generator=generator)
     t = torch.arange(len(batch.x0)) * MINI.schedule.train_steps // len(batch.x0) + 20
     prediction = predict(net, batch, t, noise)
-    picture = image_loss(autoencoder, perceptual, prediction, torch.arange(MINI.chunk_frames))
+    picture = image_loss(
+        autoencoder, perceptual, prediction, torch.arange(MINI.chunk_frames), anywhere=False
+    )
     return {
         "held_out": round(float(v_loss(prediction).mean()), 5),
         "held_out_picture": round(float(picture), 5),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.dataset.clips import Clip, fingerprint, load_clip
+from models.face.window import MIDDLE, SIDE
 from models.io.console import progress
 from models.mini.autoencoder import Autoencoder
 from models.training.run import load_or_compute
