@@ -1,6 +1,6 @@
 """The avatars and clips that come with the server, read once at start.
 
-``avatars.json`` lists {id, name} beside ID.png, ``clips.json`` {id, name, text} beside ID.wav. The
+``avatars.json`` lists {id, name} beside ID.jpg, ``clips.json`` {id, name, text} beside ID.wav. The
 generator without weights has a drawn portrait of its own, so that it works with no data at all.
 """
 
@@ -52,7 +52,7 @@ class BundledAssets:
         """Read both lists; ``draw`` offers a drawn portrait when there is none."""
         avatars = [
             BundledAvatar(
-                entry["id"], entry["name"], (folder / "avatars" / f"{entry['id']}.png").read_bytes()
+                entry["id"], entry["name"], (folder / "avatars" / f"{entry['id']}.jpg").read_bytes()
             )
             for entry in _entries(folder / "avatars" / "avatars.json")
         ]
@@ -85,7 +85,7 @@ class BundledAssets:
 
 
 def draw_portrait(side: int = DRAWN_SIDE) -> bytes:
-    """A plain drawn face as PNG."""
+    """A plain drawn face as JPEG."""
     picture = np.full((side, side, 3), 205, np.uint8)
     middle, third = side // 2, side // 3
     cv2.ellipse(picture, (middle, middle), (third * 3 // 4, third), 0, 0, 360, (150, 175, 220), -1)
@@ -94,9 +94,9 @@ def draw_portrait(side: int = DRAWN_SIDE) -> bytes:
         cv2.circle(picture, eye, side // 28, (60, 50, 40), -1)
     mouth = (middle, middle + side // 7)
     cv2.ellipse(picture, mouth, (side // 11, side // 40), 0, 0, 360, (90, 80, 170), -1)
-    done, data = cv2.imencode(".png", picture)
+    done, data = cv2.imencode(".jpg", picture)
     if not done:
-        raise RuntimeError("the drawn portrait cannot be encoded as PNG")
+        raise RuntimeError("the drawn portrait cannot be encoded as JPEG")
     return data.tobytes()
 
 

@@ -1,8 +1,4 @@
-"""Writes the bundled avatars and speech clips, from identities and voices of the data set.
-
-The avatars are training identities at rest, framed exactly as in the data, so that the bundled
-model knows them. The clips speak our own text with training voices.
-"""
+"""Writes the bundled speech clips: our own text, spoken by training voices."""
 
 from __future__ import annotations
 
@@ -12,28 +8,14 @@ import wave
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.io import console
-from models.mini.motion import MOTION, MOUTH_UNITS
-from models.synth.appearance import sample_appearance
 from models.synth.assets import Assets
-from models.synth.renderer import Renderer
 from models.synth.text_to_speech import MODEL_SAMPLE_RATE, TextToSpeech
 
-AVATAR_SIZE = 512
 _LEAD_SECONDS = 0.15
-
-
-@dataclass(frozen=True)
-class AvatarSpec:
-    """A bundled portrait: which identity it shows."""
-
-    id: str
-    name: str
-    identity: int
 
 
 @dataclass(frozen=True)
@@ -46,11 +28,6 @@ class RecordingSpec:
     voice: str
 
 
-AVATARS = (
-    AvatarSpec("ada", "Ada", 20),
-    AvatarSpec("ben", "Ben", 15),
-    AvatarSpec("mira", "Mira", 16),
-)
 CLIPS = (
     RecordingSpec(
         "hello",
@@ -67,19 +44,6 @@ CLIPS = (
         "bm_george",
     ),
 )
-
-
-def write_avatars(assets: Assets, folder: Path) -> None:
-    """Write ``ID.png``, RGB 512x512, and ``avatars.json``, a list of {id, name}."""
-    renderer = Renderer(assets, AVATAR_SIZE)
-    mouth, motion = np.zeros(len(MOUTH_UNITS), np.float32), np.zeros(len(MOTION), np.float32)
-    folder.mkdir(parents=True, exist_ok=True)
-    for avatar in console.progress(AVATARS, "avatars"):
-        character = renderer.load(sample_appearance(avatar.identity, assets.lights))
-        image = character.render(mouth, motion).rgb
-        character.release()
-        cv2.imwrite(str(folder / f"{avatar.id}.png"), image[..., ::-1])
-    _write_entries(folder / "avatars.json", [{"id": a.id, "name": a.name} for a in AVATARS])
 
 
 def write_clips(assets: Assets, folder: Path) -> None:

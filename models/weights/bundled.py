@@ -55,4 +55,4 @@ def avatar_picture(name: str | None = None, folder: Path = AVATARS) -> Path:
             f"expected an avatar out of: {', '.join(names) or 'none'}; got {name!r}",
             code="unknown_avatar",
         )
-    return folder / f"{name or names[0]}.png"
+    return folder / f"{name or names[0]}.jpg"

@@ -22,10 +22,10 @@ CACHED = {"Cache-Control": "public, max-age=3600"}
 UNCACHED = {"Cache-Control": "no-cache"}
 
 
-class PngResponse(Response):
+class JpegResponse(Response):
     """A picture."""
 
-    media_type = "image/png"
+    media_type = "image/jpeg"
 
 
 class WavResponse(Response):
@@ -62,16 +62,16 @@ async def avatars(context: ContextDep) -> AvatarList:
     """The bundled portraits."""
     return AvatarList(
         avatars=[
-            AvatarShown(id=avatar.id, name=avatar.name, image_url=f"/avatars/{avatar.id}.png")
+            AvatarShown(id=avatar.id, name=avatar.name, image_url=f"/avatars/{avatar.id}.jpg")
             for avatar in context.assets.avatars
         ]
     )
 
 
-@router.get("/avatars/{avatar_id}.png", response_class=PngResponse, responses=_file_of(PngResponse))
-async def picture(context: ContextDep, avatar_id: str) -> PngResponse:
+@router.get("/avatars/{avatar_id}.jpg", response_class=JpegResponse, responses=_file_of(JpegResponse))
+async def picture(context: ContextDep, avatar_id: str) -> JpegResponse:
     """One portrait."""
-    return PngResponse(context.assets.avatar(avatar_id).picture, headers=CACHED)
+    return JpegResponse(context.assets.avatar(avatar_id).picture, headers=CACHED)
 
 
 @router.get("/clips")

@@ -102,7 +102,7 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
         "GET /healthz": "200",
         "GET /readyz": "200 503",
         "GET /avatars": "200",
-        "GET /avatars/{avatar_id}.png": "200 404",
+        "GET /avatars/{avatar_id}.jpg": "200 404",
         "GET /clips": "200",
         "GET /clips/{clip_id}.wav": "200 404",
     }

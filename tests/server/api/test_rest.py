@@ -222,7 +222,7 @@ async def test_the_bundled_assets_and_the_page() -> None:
             {"id": "hello", "name": "Hello", "url": "/clips/hello.wav", "text": "Hello there."}
         ]
         assert (await caller.http.get("/clips/hello.wav")).content.startswith(b"RIFF")
-        is_problem(await caller.http.get("/avatars/nobody.png"), 404, "not_found")
+        is_problem(await caller.http.get("/avatars/nobody.jpg"), 404, "not_found")
         is_problem(await caller.http.get("/clips/..%2Fclips.json"), 404, "not_found")
         is_problem(await caller.http.get("/nowhere"), 404, "not_found")
         is_problem(await caller.http.put("/session"), 405, "method_not_allowed")
