@@ -215,8 +215,8 @@ async def test_the_bundled_assets_and_the_page() -> None:
         rows = (await caller.http.get("/avatars")).json()["avatars"]
         assert [row["id"] for row in rows] == ["ada", "bob"]
         picture = await caller.http.get(rows[0]["image_url"])
-        assert picture.headers["content-type"] == "image/png"
-        assert picture.content.startswith(b"\x89PNG")
+        assert picture.headers["content-type"] == "image/jpeg"
+        assert picture.content.startswith(b"\xff\xd8\xff")
         clips = (await caller.http.get("/clips")).json()["clips"]
         assert clips == [
             {"id": "hello", "name": "Hello", "url": "/clips/hello.wav", "text": "Hello there."}
