@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.detector import Face
-from models.face.geometry import cut, square_around
+from models.face.geometry import Similarity, cut, square_around
 from models.face.networks import Network, run_network
 
 _INPUT = 192
@@ -16,6 +16,10 @@ _MARGIN = 1.5
 """Side of the square that the network sees, divided by the longer side of the face in it."""
 _PASSES = 3
 """The first square comes from the detector, the next ones from the previous pass."""
+_LOOKS = 10
+_LOOK_SHIFT, _LOOK_SCALE, _LOOK_TILT = 0.03, 0.08, 0.06
+"""Slightly different views that steady landmarks are averaged over: each may be off by these
+shares of the face, and radians."""
 
 _LEFT_EYE = (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)
 _RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466)
@@ -86,8 +90,29 @@ def locate_landmarks(picture: NDArray[np.uint8], face: Face) -> Landmarks:
     return found
 
 
+def steady_landmarks(picture: NDArray[np.uint8], found: Landmarks) -> Landmarks:
+    """Landmarks averaged over slightly different views of the face that was ``found``."""
+    rng = np.random.default_rng(7)
+    low, high = found.points[:, :2].min(0), found.points[:, :2].max(0)
+    side = float((high - low).max())
+    total = np.zeros((468, 3))
+    for _ in range(_LOOKS):
+        centre = (low + high) / 2 + rng.uniform(-_LOOK_SHIFT, _LOOK_SHIFT, 2) * side
+        size = side * rng.uniform(1 - _LOOK_SCALE, 1 + _LOOK_SCALE)
+        angle = found.roll + rng.uniform(-_LOOK_TILT, _LOOK_TILT)
+        total += _locate(picture, centre, size, angle).points
+    return Landmarks((total / _LOOKS).astype(np.float32), found.presence)
+
+
+def move_landmarks(landmarks: Landmarks, similarity: Similarity) -> Landmarks:
+    """The same landmarks in pixels of a crop, depth scaled alike."""
+    points = landmarks.points
+    moved = np.column_stack([similarity.apply(points[:, :2]), points[:, 2] * similarity.scale])
+    return Landmarks(moved.astype(np.float32), landmarks.presence)
+
+
 def _locate(
-    picture: NDArray[np.uint8], centre: NDArray[np.float32], side: float, angle: float
+    picture: NDArray[np.uint8], centre: NDArray[np.floating], side: float, angle: float
 ) -> Landmarks:
     square = square_around(centre, max(side, 1.0) * _MARGIN, angle, _INPUT)
     small = cut(picture, square, _INPUT).astype(np.float32) / np.float32(255)

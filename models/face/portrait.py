@@ -8,13 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PortraitError
-from models.face.crop import SIDE, Crop, crop_portrait
+from models.face.crop import Crop, frame_portrait
 from models.face.detector import Face, detect_faces
-from models.face.landmarks import Landmarks, locate_landmarks
+from models.face.geometry import Similarity, cut
+from models.face.landmarks import (
+    Landmarks,
+    locate_landmarks,
+    move_landmarks,
+    steady_landmarks,
+)
 from models.face.mask import face_mask
+from models.face.window import SIDE, face_cover, face_window
 from models.io.image import check_picture
 
-MASK_SIDE = 64
 MIN_FACE = 60.0
 """Smallest face box that shows enough detail, pixels."""
 RIVAL = 0.6
@@ -27,31 +33,43 @@ MAX_ROLL = np.radians(25)
 WARN_YAW = np.radians(18)
 WARN_ROLL = np.radians(10)
 WARN_MISSING = 0.02
-WARN_SCALE = 1.7
-"""Magnification of the crop beyond which it looks soft."""
+WARN_UNIT = 36.0
+"""Distance from the eyes to the mouth below which a face looks soft, pixels of the picture."""
 
 
 @dataclass(frozen=True)
 class Portrait:
-    """A framed face with its mask and the positions of its mouth and eyes.
+    """A framed portrait, its face window, and where things are in both.
 
     Attributes:
-        crop: RGB uint8 [256, 256, 3].
-        mask: coverage of head, hair and shoulders, float32 [64, 64] in [0, 1].
-        mouth_xy: centre of the lips, float32 [2], crop pixels (x, y).
-        eyes_xy: centres of the picture's left and right eye, float32 [4], crop pixels.
+        picture: RGB uint8 [S, S, 3], as it is shown.
+        person: coverage of head, hair and shoulders in it, float32 [S, S] in [0, 1].
+        landmarks: of the face in it.
+        to_window: from its pixels to pixels of the face window.
+        window: the face window in the best resolution that there is, RGB uint8 [256, 256, 3].
+        cover: where in the window skin may move, float32 [64, 64] in [0, 1].
+        mouth_xy: centre of the lips, float32 [2], window pixels (x, y).
+        eyes_xy: centres of the picture's left and right eye, float32 [4], window pixels.
         warnings: about the picture's quality, for the user, whole sentences.
     """
 
-    crop: NDArray[np.uint8]
-    mask: NDArray[np.float32]
+    picture: NDArray[np.uint8]
+    person: NDArray[np.float32]
+    landmarks: Landmarks
+    to_window: Similarity
+    window: NDArray[np.uint8]
+    cover: NDArray[np.float32]
     mouth_xy: NDArray[np.float32]
     eyes_xy: NDArray[np.float32]
     warnings: tuple[str, ...]
 
 
-def prepare_portrait(picture: NDArray[np.uint8]) -> Portrait:
+def prepare_portrait(picture: NDArray[np.uint8], side: int = 512) -> Portrait:
     """Find the one face in RGB uint8 [H, W, 3], frame it and separate it from the background.
+
+    Args:
+        picture: what a user gave.
+        side: of the frames to show, pixels.
 
     Raises:
         PortraitError: ``bad_image``, ``image_too_small``, ``image_too_large``, ``no_face``,
@@ -59,14 +77,20 @@ def prepare_portrait(picture: NDArray[np.uint8]) -> Portrait:
         WeightsError: a bundled network is missing or damaged.
     """
     check_picture(picture)
-    landmarks = find_face(picture)
-    crop = crop_portrait(picture, landmarks)
+    found = steady_landmarks(picture, find_face(picture))
+    crop = frame_portrait(picture, found, side)
+    landmarks = move_landmarks(found, crop.to_crop)
+    to_window = face_window(landmarks)
     return Portrait(
         crop.picture,
-        face_mask(picture, landmarks, crop.to_crop, SIDE, MASK_SIDE),
-        crop.to_crop.apply(landmarks.mouth).astype(np.float32),
-        crop.to_crop.apply(landmarks.eyes).reshape(4).astype(np.float32),
-        _warnings(landmarks, crop),
+        face_mask(picture, found, crop.to_crop, side, side),
+        landmarks,
+        to_window,
+        cut(picture, face_window(found), SIDE, "edge"),
+        face_cover(to_window.apply(landmarks.points[:, :2])),
+        to_window.apply(landmarks.mouth).astype(np.float32),
+        to_window.apply(landmarks.eyes).reshape(4).astype(np.float32),
+        _warnings(found, crop),
     )
 
 
@@ -137,9 +161,9 @@ def _warnings(landmarks: Landmarks, crop: Crop) -> tuple[str, ...]:
             f"The picture ends close to the head; {100 * crop.missing:.0f} % of the view was"
             " filled in. Leave more room around the head."
         )
-    if crop.to_crop.scale > WARN_SCALE:
+    unit = float(np.linalg.norm(landmarks.mouth - landmarks.eyes.mean(0)))
+    if unit < WARN_UNIT:
         warnings.append(
-            f"The face is small and was magnified {crop.to_crop.scale:.1f} times to"
-            f" {SIDE} pixels; it will look soft."
+            f"The face is small, {unit:.0f} pixels from the eyes to the mouth; it will look soft."
         )
     return tuple(warnings)

@@ -26,7 +26,7 @@ from models.mini.config import MINI
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.pipeline import MiniIdentity, MiniPipeline, MiniStream
 from models.mini.unet import MiniUNet
-from models.options import ModelOptions
+from models.options import SIZE, ModelOptions
 from models.pipeline import DiffusionGenerator
 from models.registry import ModelCard
 from models.runtime.choose import prepare_engine
@@ -77,7 +77,7 @@ def load_generator(
     threads = options.threads or None
     engine = prepare_engine(options.engine, threads)
     folder = Path(options.weights) if options.weights else None
-    pipeline, stored = load_mini(folder, threads=threads or 1, engine=engine)
+    pipeline, stored = load_mini(folder, threads=threads or 1, engine=engine, size=options.size)
     return DiffusionGenerator(pipeline, parse(options.plan) if options.plan else stored)
 
 
@@ -87,6 +87,7 @@ def load_mini(
     threads: int = 1,
     dtype: torch.dtype | None = None,
     engine: Engine | None = None,
+    size: int = SIZE,
 ) -> tuple[MiniPipeline, StepPlan]:
     """The pipeline and the stored plan of a weights folder (the bundled one if None).
 
@@ -94,6 +95,7 @@ def load_mini(
         threads: of the speech encoder.
         dtype: to compute in; what suits the machine if None.
         engine: runs the networks; PyTorch itself if None.
+        size: side of a frame, pixels.
 
     Raises:
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.
@@ -109,6 +111,7 @@ def load_mini(
         AudioEncoder(threads=threads),
         dtype or preferred_dtype(),
         engine,
+        size,
     )
     return pipeline, StepPlan.from_json(record["plan"])
 

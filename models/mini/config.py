@@ -34,7 +34,7 @@ class MiniSpec(DiffusionSpec):
         octaves: sines and cosines that encode each number of the condition vectors.
         templates, template_side, template_reach: number, pixels each way and half width, in face
             coordinates, of the maps that conditions are drawn with.
-        head_motion: size of the procedural head movement; the network has learnt small ones best.
+        head_motion: size of the procedural head movement.
         mouth_gain: the predicted mouth movement is scaled by this: pictures show less of an opening
             than they are conditioned on.
         sigma_background, sigma_face, sigma_mouth: how far from the reference latent the picture
@@ -56,7 +56,7 @@ class MiniSpec(DiffusionSpec):
     templates: int = 96
     template_side: int = 24
     template_reach: float = 0.85
-    head_motion: float = 0.3
+    head_motion: float = 1.0
     mouth_gain: float = 1.08
     sigma_background: float = 0.02
     sigma_face: float = 0.35
@@ -80,4 +80,5 @@ CARD = ModelCard(
     spec=MINI,
     plan="10:0,5+dfa",  # where the weights do not say; chosen by measurement
     engines=("auto", "eager", "openvino"),
+    takes=frozenset({"size"}),
 )

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 MOTION = ("yaw", "pitch", "roll", "blink", "gaze_yaw", "gaze_pitch", "brow")
 """Columns of a motion track: radians, but blink and brow are 0..1."""
+HEAD = 3
+"""The first columns are the head's pose."""
 
 EXPRESSION = MOTION[3:]
 """The columns that the network is told: blink, gaze and brow. The head's pose moves the picture."""

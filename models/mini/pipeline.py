@@ -20,10 +20,14 @@ from models.mini.autoencoder import Autoencoder, FrameDecoder
 from models.mini.compiled import CompiledMini
 from models.mini.conditioning import MiniConditioning, Reference
 from models.mini.config import MiniSpec
-from models.mini.motion import IdleMotion
+from models.mini.motion import HEAD, IdleMotion
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.prior import Prior, geometry_planes, sigma_map
+from models.mini.scene.body_motion import BodyMotion
+from models.mini.scene.head_warp import POSE
+from models.mini.scene.scene import PortraitScene
 from models.mini.unet import MiniUNet
+from models.options import SIZE
 from models.runtime.eager import for_inference
 from models.runtime.engine import Engine
 
@@ -36,14 +40,16 @@ class MiniIdentity:
     """What is static for one portrait.
 
     Attributes:
-        key: content hash of the crop.
-        portrait: the framed picture and its landmarks.
-        reference: its reference features.
+        key: content hash of the framed picture.
+        portrait: the framed picture, its face window and landmarks.
+        reference: reference features of the window.
+        scene: draws frames: the portrait with another window and another pose.
     """
 
     key: str
     portrait: Portrait
     reference: Reference
+    scene: PortraitScene
 
 
 @dataclass
@@ -54,6 +60,8 @@ class MiniStream:
         identity: the portrait that it animates.
         window: past audio.
         motion: procedural head pose, blinks, gaze and brows.
+        body: procedural breathing and sway.
+        poses: of the frames of the last chunk, float32 [F, 5], columns ``scene.head_warp.POSE``.
         noise: initial noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
             but the conditioning moves the picture.
         blendshapes: mouth blendshapes of the last chunk, float32 [F, U]; for inspection only.
@@ -64,6 +72,8 @@ class MiniStream:
     identity: MiniIdentity
     window: StreamingWindow
     motion: IdleMotion
+    body: BodyMotion
+    poses: NDArray[np.float32]
     noise: Tensor
     blendshapes: NDArray[np.float32]
     last: Tensor | None = None
@@ -86,8 +96,10 @@ class MiniPipeline:
         audio_encoder: AudioEncoder,
         dtype: torch.dtype,
         engine: Engine | None = None,
+        size: int = SIZE,
     ) -> None:
-        """``dtype`` is what PyTorch computes in where there is no ``engine``."""
+        """``dtype`` is what PyTorch computes in where there is no ``engine``; ``size`` is the side
+        of a frame, pixels."""
         self.spec = spec
         self.engine = engine
         self.dtype = torch.float32 if engine else dtype
@@ -99,21 +111,20 @@ class MiniPipeline:
         self.frame_decoder = FrameDecoder(autoencoder, dtype, spec.chunk_frames, engine)
         self.regressor = regressor.eval()
         self.audio_encoder = audio_encoder
-        side = autoencoder.spec.stride * spec.latent[1]
-        self.size = (side, side)
+        self.size = (size, size)
 
     @torch.inference_mode()
     def encode_portrait(self, picture: NDArray[np.uint8]) -> MiniIdentity:
-        """Find the face, encode the crop, compute reference features; once per portrait.
+        """Find the face, encode its window, compute reference features; once per portrait.
 
         Raises:
             PortraitError: the picture cannot be used.
         """
-        portrait = prepare_portrait(picture)
-        key = sha256(portrait.crop.tobytes()).hexdigest()[:16]
-        pixels = torch.from_numpy(portrait.crop).permute(2, 0, 1)[None].float() / 255
+        portrait = prepare_portrait(picture, self.size[0])
+        key = sha256(portrait.picture.tobytes() + portrait.window.tobytes()).hexdigest()[:16]
+        pixels = torch.from_numpy(portrait.window).permute(2, 0, 1)[None].float() / 255
         latent = self.autoencoder.encode(pixels.contiguous(memory_format=torch.channels_last))
-        mask = torch.from_numpy(portrait.mask)[None, None]
+        mask = torch.from_numpy(portrait.cover)[None, None]
         mask = F.adaptive_avg_pool2d(mask, self.spec.latent[1:])
         stride = self.autoencoder.spec.stride
         mouth = torch.from_numpy(portrait.mouth_xy)[None].float() / stride
@@ -123,7 +134,20 @@ class MiniPipeline:
         reference = self.backbone.reference([key], Prior(latent[:, None], sigma[:, None]), geometry)
         face = (sigma[0, 0] > self.spec.sigma_background).float()
         reference = replace(reference, foreground=token_indices(face))
-        return MiniIdentity(key, portrait, reference)
+        scene = PortraitScene(
+            portrait.picture,
+            portrait.person,
+            portrait.landmarks,
+            portrait.to_window,
+            self._decode_still(latent),
+        )
+        return MiniIdentity(key, portrait, reference, scene)
+
+    def _decode_still(self, latent: Tensor) -> NDArray[np.uint8]:
+        """What the frame decoder makes of one latent [1, C, H, W]: RGB uint8 [8H, 8W, 3]."""
+        frames = latent.expand(self.spec.chunk_frames, -1, -1, -1)
+        still: NDArray[np.uint8] = self.frame_decoder(frames)[0].cpu().numpy()
+        return still
 
     def new_stream(
         self, identity: MiniIdentity, seed: int, speech: NDArray[np.float32] | None = None
@@ -140,6 +164,8 @@ class MiniPipeline:
             identity,
             StreamingWindow(self.spec.chunk_frames),
             IdleMotion(seed, self.spec.fps, head=self.spec.head_motion),
+            BodyMotion(seed, self.spec.fps),
+            np.zeros((self.spec.chunk_frames, len(POSE)), np.float32),
             noise * self.spec.schedule.start_noise,
             np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
         )
@@ -159,7 +185,11 @@ class MiniPipeline:
         )
         mouth = (self.spec.mouth_gain * self.regressor(features)).clamp(0.0, 1.0)
         stream.blendshapes = mouth.numpy()
-        motion = torch.from_numpy(stream.motion.frames(self.spec.chunk_frames))
+        track = stream.motion.frames(self.spec.chunk_frames)
+        body = stream.body.frames(self.spec.chunk_frames)
+        stream.poses = np.concatenate([track[:, :HEAD], body], 1)
+        track[:, :HEAD] = 0.0  # the network sees the face alone; the head is turned afterwards
+        motion = torch.from_numpy(track)
         return self.backbone.condition(
             stream.identity.reference,
             features[None].to(self.dtype),
@@ -195,10 +225,18 @@ class MiniPipeline:
         return torch.cat(smoothed)
 
     @torch.inference_mode()
-    def decode(self, _: Sequence[MiniStream], latents: Tensor) -> Tensor:
-        """Latents [B, C, F, H, W] -> RGB uint8 [B, F, 8H, 8W, 3]."""
-        pictures = self.frame_decoder(latents.transpose(1, 2).flatten(0, 1))
-        return pictures.view(latents.shape[0], -1, *pictures.shape[1:])
+    def decode(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:
+        """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, S, S, 3].
+
+        Each window is laid into its stream's portrait, whose head then takes the chunk's poses.
+        """
+        windows = self.frame_decoder(latents.transpose(1, 2).flatten(0, 1)).cpu().numpy()
+        windows = windows.reshape(len(streams), -1, *windows.shape[1:])
+        frames = np.empty((*windows.shape[:2], *self.size, 3), np.uint8)
+        for out, chunk, stream in zip(frames, windows, streams, strict=True):
+            for k, (window, pose) in enumerate(zip(chunk, stream.poses, strict=True)):
+                out[k] = stream.identity.scene.draw(window, pose)
+        return torch.from_numpy(frames)
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
         """Initial noise of a batch of streams, [B, C, F, H, W]."""

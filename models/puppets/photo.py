@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from models.face.crop import crop_portrait
 from models.face.geometry import Similarity, cut
-from models.face.landmarks import Landmarks, _locate
+from models.face.landmarks import Landmarks
 
 Floats = NDArray[np.floating]
 SIDE, MARGIN, FINE = 256, 32, 2
 """The picture; what the texture shows around it; texture and drawing pixels for one of the picture."""
-LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -70,20 +69,6 @@ def read_photo(picture: NDArray[np.uint8], landmarks: Landmarks, template_marks:
     return Photo(
         crop.picture, texture, marks, *align(template_marks, marks), max(1.0, to_crop.scale)
     )
-
-
-def steady_landmarks(picture: NDArray[np.uint8], found: Landmarks) -> Landmarks:
-    """Landmarks averaged over slightly different views."""
-    rng = np.random.default_rng(7)
-    low, high = found.points[:, :2].min(0), found.points[:, :2].max(0)
-    side = float((high - low).max())
-    total = np.zeros((468, 3))
-    for _ in range(LOOKS):
-        centre = (low + high) / 2 + rng.uniform(-0.03, 0.03, 2) * side
-        total += _locate(
-            picture, centre, side * rng.uniform(0.92, 1.08), found.roll + rng.uniform(-0.06, 0.06)
-        ).points
-    return Landmarks((total / LOOKS).astype(np.float32), found.presence)
 
 
 def align(source: Floats, target: Floats) -> tuple[float, Floats, Floats]:

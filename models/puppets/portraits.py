@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from models.dataset.clips import Split
 from models.errors import LiveheadError, PortraitError
-from models.face.landmarks import Landmarks
+from models.face.landmarks import Landmarks, steady_landmarks
 from models.face.portrait import find_face
 from models.io.image import load_image
-from models.puppets.photo import steady_landmarks
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 HELD_OUT_EVERY = 16

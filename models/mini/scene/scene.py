@@ -1,0 +1,75 @@
+"""One identity's frames: a generated face window laid into the portrait, the head moved."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.face.geometry import Similarity
+from models.face.landmarks import Landmarks
+from models.mini.scene.face_layer import FaceLayer
+from models.mini.scene.head_warp import HeadWarp
+from models.mini.scene.matte import fill_behind, moving_matte
+
+Picture = NDArray[np.uint8]
+
+
+class PortraitScene:
+    """A portrait that can be drawn with another face window and another pose.
+
+    The person is a layer of its own over a filled-in background: frame = moved(aP) + (1 - moved(a))
+    B, with a the matte, P the picture and B the background, which equals P wherever a < 1. At rest
+    this is P, whatever the matte.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        person: NDArray[np.float32],
+        landmarks: Landmarks,
+        to_window: Similarity,
+        rest: Picture,
+    ) -> None:
+        """Compute once per identity.
+
+        Args:
+            picture: the portrait at output size, RGB uint8 [S, S, 3].
+            person: where the person is in it, float32 [S, S] in [0, 1].
+            landmarks: of the face in it.
+            to_window: from its pixels to those of the face window.
+            rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
+        """
+        self.face = FaceLayer(picture, rest, to_window)
+        self._warp = HeadWarp(landmarks, picture.shape[0])
+        matte = np.asarray(moving_matte(person) * 255 + 0.5, np.uint8)
+        self._background = fill_behind(picture, person)
+        self._behind = self._hidden(matte)
+        layer = cv2.subtract(picture, self._behind)
+        self._layer = cv2.merge([*cv2.split(layer), matte])
+        self._behind_face = cv2.cvtColor(self._behind[self.face.box], cv2.COLOR_RGB2RGBA)
+        self._matte_face = np.ascontiguousarray(matte[self.face.box])
+
+    def draw(self, window: Picture, pose: NDArray[np.floating]) -> Picture:
+        """One frame RGB uint8 [S, S, 3].
+
+        Args:
+            window: the generated face window, RGB uint8 [256, 256, 3].
+            pose: [5], columns as in ``head_warp.POSE``.
+        """
+        layer = self._layer.copy()
+        face = cv2.subtract(self.face.compose(window), self._behind_face)
+        part = layer[self.face.box]
+        cv2.mixChannels([face, self._matte_face], [part], [0, 0, 1, 1, 2, 2, 4, 3])
+        moved = cv2.remap(
+            layer, self._warp.source(pose), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        behind = self._hidden(cv2.extractChannel(moved, 3))
+        return np.asarray(cv2.add(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), behind), np.uint8)
+
+    def _hidden(self, matte: Picture) -> Picture:
+        """What shows of the background beside a matte uint8 [S, S]."""
+        rest = cv2.bitwise_not(matte)
+        return np.asarray(
+            cv2.multiply(self._background, cv2.merge([rest] * 3), scale=1 / 255), np.uint8
+        )
