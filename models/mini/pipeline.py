@@ -188,8 +188,7 @@ class MiniPipeline:
         track = stream.motion.frames(self.spec.chunk_frames)
         body = stream.body.frames(self.spec.chunk_frames)
         stream.poses = np.concatenate([track[:, :HEAD], body], 1)
-        track[:, :HEAD] = 0.0  # the network sees the face alone; the head is turned afterwards
-        motion = torch.from_numpy(track)
+        motion = torch.from_numpy(track[:, HEAD:].copy())  # the head is turned afterwards
         return self.backbone.condition(
             stream.identity.reference,
             features[None].to(self.dtype),
