@@ -16,6 +16,7 @@ from models.dataset.clips import FPS, Clip, list_clips, load_clip
 from models.errors import LiveheadError
 from models.evaluation.baselines import Baselines
 from models.evaluation.figures import need_matplotlib
+from models.evaluation.identity import FaceEmbedder
 from models.evaluation.plans import plan_name
 from models.evaluation.recordings import evaluate_speech
 from models.evaluation.report import metric_names, record, table_rows, to_jsonable
@@ -59,7 +60,7 @@ class OptionError(LiveheadError):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, help="folder of `livehead data synth`")
+    parser.add_argument("--data", type=Path, help="folder of `livehead data`")
     parser.add_argument("--clips", nargs="+", metavar="NAME", help="default: the held-out ones")
     add_model_arguments(parser.add_argument_group("model"), MODELS)
     parser.add_argument(
@@ -83,6 +84,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     who.add_argument("--avatar", metavar="ID", help="bundled avatar that speaks them")
     who.add_argument("--portrait", type=Path, metavar="PICTURE", help="picture that speaks them")
     parser.add_argument("--ruler", type=Path, metavar="FILE", help="default: DATA/ruler.pt")
+    parser.add_argument(
+        "--identity", action="store_true", help="also how far the face is from the portrait's"
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="strips, curves and report.json")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
 
@@ -97,7 +101,8 @@ def run(args: argparse.Namespace) -> int:
     plans = [parse(text) for text in args.compare or ()]
     clips = _clips(args) if args.data else []
     mouth_metric = find_mouth_metric(args.data, args.ruler) if args.data or args.ruler else None
-    context = EvalContext(make_generator(args), mouth_metric, args.seconds, args.out)
+    embedder = FaceEmbedder() if args.identity else None
+    context = EvalContext(make_generator(args), mouth_metric, args.seconds, args.out, embedder)
     if clips and context.generator.fps != FPS:
         raise OptionError(
             f"expected a model of {FPS} frames per second, as clips have, got"
@@ -162,7 +167,7 @@ def _clips(args: argparse.Namespace) -> list[Clip]:
     if not held_out:
         raise OptionError(
             f"expected held-out clips in {args.data}, got none; make some with"
-            " `livehead data synth`, or name others with --clips"
+            " `livehead data photos`, or name others with --clips"
         )
     return held_out
 
@@ -170,7 +175,7 @@ def _clips(args: argparse.Namespace) -> list[Clip]:
 def _picture(args: argparse.Namespace, clips: list[Clip]) -> NDArray[np.uint8]:
     """Portrait for the recordings: of the options, else of the first clip, else an avatar's."""
     if clips and not (args.portrait or args.avatar):
-        return clips[0].neutral
+        return clips[0].portrait
     return load_image(args.portrait or avatar_picture(args.avatar))
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset.clips import FPS
-from models.evaluation.eval_clip import EvalClip
+from models.evaluation.eval_clip import EvalClip, GeneratedVideo
 from models.evaluation.face_track import FaceTrack, track_face
+from models.evaluation.identity import FaceEmbedder, distance
 from models.evaluation.measure import (
     amplitude,
     blinks,
@@ -30,7 +31,10 @@ from models.evaluation.mouth_metric import (
     track_mouth,
     true_mouth_tracks,
 )
+from models.evaluation.picture import MouthColour, between_lips, flicker, laplacian_energy
 
+IDENTITY_EVERY = 25
+"""One frame of so many is embedded."""
 CLOSED_SHARE = 0.25
 """Lips count as closed up to this far above their neutral opening, in deviations of the truth."""
 NEUTRAL_FRAMES = 10
@@ -106,7 +110,7 @@ def compare(
     """Every metric of one clip, by name; NaN where it cannot be measured.
 
     Args:
-        generated: RGB uint8 [T, H, W, 3].
+        generated: face windows, RGB uint8 [T, 256, 256, 3].
         tracks: of the generated frames.
         truth: tracks of the true frames.
         chunk: frames in a chunk.
@@ -116,7 +120,6 @@ def compare(
         **_mouth("landmarks", tracks.gap(), truth.gap(), eval_clip),
         **_against_blendshapes(tracks, truth, eval_clip),
         **_eyes(tracks.face, truth.face),
-        **_head(tracks.face, truth.face),
         **_movement(generated, eval_clip, chunk),
         **_distance(generated, eval_clip),
     }
@@ -182,17 +185,6 @@ def _eyes(face: FaceTrack | None, truth: FaceTrack | None) -> Metrics:
     return metrics
 
 
-def _head(face: FaceTrack | None, truth: FaceTrack | None) -> Metrics:
-    """Head movement against the truth: of the point between the eyes, mean of x and y."""
-    if face is None or truth is None:
-        return {"head_correlation": float("nan"), "head_amplitude_percent": float("nan")}
-    axes = [(face.eyes_xy.mean(1)[:, k], truth.eyes_xy.mean(1)[:, k]) for k in range(2)]
-    return {
-        "head_correlation": float(np.mean([correlation(*pair) for pair in axes])),
-        "head_amplitude_percent": 100 * float(np.mean([amplitude(*pair) for pair in axes])),
-    }
-
-
 def _movement(generated: NDArray[np.uint8], eval_clip: EvalClip, chunk: int) -> Metrics:
     """Frame changes, chunk borders and drift, each with the same of the truth."""
     metrics: Metrics = {}
@@ -219,3 +211,58 @@ def _distance(generated: NDArray[np.uint8], eval_clip: EvalClip) -> Metrics:
         "psnr_mouth": psnr(generated, eval_clip.truth, boxes),
         "psnr_mouth_still": psnr(still, eval_clip.truth, boxes),
     }
+
+
+def compare_pictures(
+    generated: GeneratedVideo,
+    eval_clip: EvalClip,
+    truth: VideoTracks,
+    portrait: NDArray[np.uint8] | None,
+) -> Metrics:
+    """Colour of the mouth's inside, sharpness and flicker.
+
+    Args:
+        truth: tracks of the true windows, whose lips bound the inside of the mouth.
+        portrait: as the whole frames show it, RGB uint8 [H, W, 3], if known.
+    """
+    windows, colour = generated.windows, MouthColour()
+    box = np.zeros((len(windows), *windows.shape[1:3]), np.float32)
+    for k, (left, top, right, bottom) in enumerate(eval_clip.boxes):
+        box[k, top:bottom, left:right] = 1.0
+    if truth.face is not None:
+        for window, true, (upper, lower) in zip(
+            windows, eval_clip.truth, truth.face.lips, strict=True
+        ):
+            colour.add(window, true, between_lips(upper, lower, window.shape[:2]))
+    cover = np.asarray(eval_clip.head * 255, np.uint8)
+    made, true_energy = (
+        [laplacian_energy(picture, weight) for picture, weight in zip(video, box, strict=True)]
+        for video in (windows, eval_clip.truth)
+    )
+    metrics = {
+        "chroma_error": colour.error(),
+        "bluest": colour.bluest(),
+        "sharpness_mouth_percent": 100 * float(np.sum(made) / np.sum(true_energy)),
+        "flicker": flicker(windows, eval_clip.truth, cover),
+        "sharpness_rest_percent": float("nan"),
+    }
+    if portrait is not None:
+        everywhere = np.ones(portrait.shape[:2], np.float32)
+        shown = np.mean([laplacian_energy(whole, everywhere) for whole in generated.whole])
+        metrics["sharpness_rest_percent"] = float(
+            100 * shown / laplacian_energy(portrait, everywhere)
+        )
+    return metrics
+
+
+def compare_identity(
+    embedder: FaceEmbedder, windows: NDArray[np.uint8], eval_clip: EvalClip
+) -> Metrics:
+    """Distance of the face from the portrait's, and that of the truth; mean of a frame a second."""
+    portrait = embedder.embed(eval_clip.portrait)
+    metrics: Metrics = {}
+    for suffix, video in (("", windows), ("_truth", eval_clip.truth)):
+        away = [distance(embedder.embed(frame), portrait) for frame in video[::IDENTITY_EVERY]]
+        metrics[f"identity{suffix}"] = float(np.mean(away))
+    metrics["identity_excess"] = metrics["identity"] - metrics["identity_truth"]
+    return metrics

@@ -1,9 +1,9 @@
-"""Prepares what is compared: the true frames of a clip and a generator's frames of it."""
+"""Prepares what is compared: the true face windows of a clip and a generator's of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,31 +12,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset.clips import BILABIALS, FPS, FRAME_SAMPLES, PHONEME_DELAY, Clip
-from models.face.crop import crop_portrait
 from models.face.geometry import Similarity, cut
 from models.face.portrait import find_face
+from models.face.window import SIDE, face_window
 from models.generator import AnyGenerator, frame_count, generate_all
 from models.io.console import progress
+from models.mini.motion import MOTION
+from models.mini.pipeline import MiniStream
 
-_DILATION = 9
-"""Pixels around the head that count neither as head nor as background."""
 _NEUTRAL = 0.01
 """No blendshape of a neutral mouth is above this."""
-_MOUTH_HALF = (32, 24)
+_MOUTH_HALF = (46, 36)
 """Half width and height of the box around the mouth in which distances are measured, pixels."""
+WHOLE_EVERY = 25
+"""One whole frame of so many is kept."""
 
 
 @dataclass(frozen=True)
 class EvalClip:
-    """One clip at the size and framing of a generator: T frames of H x W.
+    """One clip: T true face windows of 256 x 256 pixels and what belongs to them.
 
     Attributes:
         clip: on disk; its first T frames count.
-        truth: RGB uint8 [T, H, W, 3].
-        portrait: RGB uint8 [H, W, 3].
+        truth: RGB uint8 [T, 256, 256, 3].
+        portrait: the portrait's window, RGB uint8 [256, 256, 3].
         audio: mono float32 [T * 640].
-        head, background: weights [H, W], 1 inside; pixels near the border are in neither.
-        mouth_xy: [T, 2]; eyes_xy: [T, 2, 2]; pixels.
+        head, background: weights [256, 256]: where skin may move, and where nothing may.
+        mouth_xy: [T, 2]; eyes_xy: [T, 2, 2]; window pixels.
         lips: frames in the middle of p, b and m.
         silent: frames in which the true mouth is neutral, bool [T].
     """
@@ -60,87 +62,110 @@ class EvalClip:
     @property
     def boxes(self) -> NDArray[np.intp]:
         """Mouth box of each frame, clipped to it: left, top, right, bottom, pixels, [T, 4]."""
-        height, width = self.portrait.shape[:2]
         low = np.round(self.mouth_xy - _MOUTH_HALF).astype(np.intp)
         high = low + 2 * np.array(_MOUTH_HALF)
-        edges = np.concatenate([low, high], 1)
-        return edges.clip(0, np.array([width, height, width, height]))
+        return np.concatenate([low, high], 1).clip(0, SIDE)
 
 
-def make_eval_clip(clip: Clip, generator: AnyGenerator, identity: Any, seconds: float) -> EvalClip:
-    """The first ``seconds`` of a clip, framed like the portrait of ``identity``."""
+@dataclass(frozen=True)
+class GeneratedVideo:
+    """What a generator made of a clip.
+
+    Attributes:
+        windows: face windows of its frames, RGB uint8 [T, 256, 256, 3].
+        whole: every 25th frame, RGB uint8 [N, H, W, 3].
+    """
+
+    windows: NDArray[np.uint8]
+    whole: NDArray[np.uint8]
+
+
+class RecordedMotion:
+    """A clip's true blinks, gaze and brows in place of procedural ones; the head rests."""
+
+    def __init__(self, clip: Clip) -> None:
+        self._track = np.array(clip.motion, np.float32)
+        self._track[:, : MOTION.index("blink")] = 0.0
+        self._at = 0
+
+    def frames(self, n: int) -> NDArray[np.float32]:
+        """The next n rows [n, 7]; rest after the last one."""
+        rows = np.zeros((n, len(MOTION)), np.float32)
+        left = self._track[self._at : self._at + n]
+        rows[: len(left)] = left
+        self._at += n
+        return rows
+
+
+def make_eval_clip(clip: Clip, seconds: float) -> EvalClip:
+    """The first ``seconds`` of a clip."""
     frames = min(clip.frames, max(1, round(seconds * FPS)))
-    to_frame = _framing(clip, generator, identity)
-    height, width = generator.size
-    truth = np.empty((frames, height, width, 3), np.uint8)
-    for k in range(frames):
-        truth[k] = _frame(np.asarray(clip.video[k]), to_frame, (height, width))
-    cover = _frame(np.asarray(clip.mask[:frames]).max(0), to_frame, (height, width), clip)
-    near = cv2.dilate(cover, np.ones((2 * _DILATION + 1,) * 2, np.uint8))
-    mouth = to_frame.apply(clip.mouth_xy[:frames])
-    eyes = to_frame.apply(clip.eyes_xy[:frames].reshape(-1, 2, 2))
+    cover = cv2.resize(clip.cover, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
     return EvalClip(
         clip,
-        truth,
-        _frame(clip.neutral, to_frame, (height, width)),
+        np.stack([clip.video[k] for k in range(frames)]),
+        clip.photo,
         np.ascontiguousarray(clip.audio[: frames * FRAME_SAMPLES]),
         (cover > 127).astype(np.float32),
-        (near < 64).astype(np.float32),
-        mouth,
-        eyes,
+        (cover == 0).astype(np.float32),
+        clip.mouth_xy[:frames].astype(np.float64),
+        clip.eyes_xy[:frames].reshape(-1, 2, 2).astype(np.float64),
         lip_frames(clip, frames),
         np.asarray(clip.mouth[:frames]).max(1) < _NEUTRAL,
     )
 
 
-def _framing(clip: Clip, generator: AnyGenerator, identity: Any) -> Similarity:
-    """Maps the clip's pixels to those of the generator's frames."""
-    scale = generator.size[0] / clip.neutral.shape[0]
-    scaled = Similarity(scale * np.eye(2, 3))
-    portrait = getattr(identity, "portrait", None)
-    if portrait is None or np.array_equal(portrait.crop, clip.neutral):
-        return scaled
-    return crop_portrait(clip.neutral, find_face(clip.neutral)).to_crop
-
-
-def _frame(
-    picture: NDArray[np.uint8],
-    to_frame: Similarity,
-    size: tuple[int, int],
-    clip: Clip | None = None,
-) -> NDArray[np.uint8]:
-    if clip is not None:  # a mask is smaller than its frame
-        side = clip.neutral.shape[0]
-        picture = np.asarray(cv2.resize(picture, (side, side)), np.uint8)
-    if picture.shape[:2] == size and np.array_equal(to_frame.matrix, np.eye(2, 3)):
-        return picture
-    return cut(picture, to_frame, size[0], "edge")
-
-
 def generate(
     generator: AnyGenerator, identity: Any, eval_clip: EvalClip, label: str
-) -> NDArray[np.uint8]:
-    """Frames of a generator for a clip, chunk by chunk as in a session, RGB uint8 [T, H, W, 3].
+) -> GeneratedVideo:
+    """Frames of a generator for a clip, chunk by chunk as in a session.
 
-    The clip's identity seeds the stream, so that procedural head motion equals the true one.
+    ``mini`` is told the true blinks, gaze and brows and keeps its head still, so that windows can
+    be compared; other models move as they do.
 
     Args:
         label: of the progress bar.
     """
     stream = generator.open(identity, seed=int(eval_clip.clip.meta.get("identity_seed", 0)))
+    if isinstance(stream, MiniStream):
+        rest_head(stream, eval_clip.clip)
     chunks = generate_all(generator, stream, eval_clip.audio)
     total = -(-frame_count(generator, eval_clip.audio.size) // generator.chunk_frames)
-    return gather(progress(chunks, label, total), eval_clip.truth.shape)
+    return gather(progress(chunks, label, total), identity, eval_clip.frames)
 
 
-def gather(chunks: Iterable[NDArray[np.uint8]], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Concatenate chunks of frames into an array of the given shape; the excess is cut off."""
-    frames, filled = np.zeros(shape, np.uint8), 0
+def rest_head(stream: MiniStream, clip: Clip) -> None:
+    """Make a stream of ``mini`` repeat a clip's expressions, its head and body at rest."""
+    stream.motion = RecordedMotion(clip)  # type: ignore[assignment]
+    stream.body = _RestingBody()  # type: ignore[assignment]
+
+
+class _RestingBody:
+    def frames(self, count: int) -> NDArray[np.float32]:
+        return np.zeros((count, 2), np.float32)
+
+
+def gather(chunks: Iterator[NDArray[np.uint8]], identity: Any, frames: int) -> GeneratedVideo:
+    """Cut the face window out of every frame of all chunks; the excess is dropped."""
+    windows = np.zeros((frames, SIDE, SIDE, 3), np.uint8)
+    whole: list[NDArray[np.uint8]] = []
+    filled = 0
+    to_window: Similarity | None = None
     for chunk in chunks:
-        piece = chunk[: len(frames) - filled]
-        frames[filled : filled + len(piece)] = piece
-        filled += len(piece)
-    return frames
+        for frame in chunk[: frames - filled]:
+            to_window = to_window or _window_of(identity, frame)
+            windows[filled] = cut(frame, to_window, SIDE, "edge")
+            if filled % WHOLE_EVERY == 0:
+                whole.append(frame.copy())
+            filled += 1
+    return GeneratedVideo(windows, np.stack(whole))
+
+
+def _window_of(identity: Any, frame: NDArray[np.uint8]) -> Similarity:
+    """From a frame's pixels to its face window; found in the frame if the model knows none."""
+    portrait = getattr(identity, "portrait", None)
+    known = getattr(portrait, "to_window", None)
+    return known if isinstance(known, Similarity) else face_window(find_face(frame))
 
 
 def lip_frames(clip: Clip, frames: int) -> NDArray[np.intp]:

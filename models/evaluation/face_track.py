@@ -13,6 +13,11 @@ from models.io.console import progress
 
 UPPER_LIP, LOWER_LIP = 13, 14
 LIP_CORNERS = (78, 308)
+INNER_LIPS = (
+    (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
+    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
+)
+"""Inner edges of the upper and the lower lip, from left to right."""
 EYELIDS = ((159, 145), (386, 374))
 MIN_PRESENCE = 0.5
 _SEARCHED_FRAMES = 5
@@ -31,6 +36,7 @@ class FaceTrack:
         eyes: between the eyelids, mean of both eyes, [T].
         eyes_xy: middles of the picture's left and right eye, [T, 2, 2], pixels.
         mouth_xy: middle of the lips, [T, 2], pixels.
+        lips: inner edges of the upper and the lower lip, [T, 2, 11, 2], pixels.
         unit: median distance from the middle of the eyes to the mouth, pixels; the unit of ``gap``,
             ``width`` and ``eyes``.
     """
@@ -40,6 +46,7 @@ class FaceTrack:
     eyes: Signal
     eyes_xy: Signal
     mouth_xy: Signal
+    lips: Signal
     unit: float
 
 
@@ -66,6 +73,7 @@ def track_face(frames: NDArray[np.uint8], label: str = "landmarks") -> FaceTrack
         np.where(found, lids / unit, np.nan),
         np.stack([one.eyes for one in marks]).astype(np.float64),
         mouth.astype(np.float64),
+        np.stack([one.points[np.array(INNER_LIPS), :2] for one in marks]).astype(np.float64),
         unit,
     )
 

@@ -1,6 +1,6 @@
 """The mouth metric: a small network that regresses the mouth's shape from a crop of each frame.
 
-Landmark networks are inaccurate on small mouths. This network is trained on the synthetic training
+Landmark networks are inaccurate on small mouths. This network is trained on the training
 clips, whose blendshapes are exact; its correlation with the blendshapes of held-out clips is part
 of the evaluation.
 """
@@ -32,10 +32,11 @@ SPAN = 1.5
 LOWER = 0.08
 """The crop is centred this far below the mouth, in eye-to-mouth distances, to show the chin."""
 SMOOTH_FRAMES = 2.0
-STEPS = 1000
+STEPS = 1500
 BATCH = 64
 PEAK = 2e-3
-FRAMES_PER_CLIP = 240
+FRAMES = 10_000
+"""Of all clips together."""
 JITTERS = 2
 _JITTER_SHIFT, _JITTER_TURN, _JITTER_SCALE = 0.06, 0.05, 0.08
 _BLURS = (0.0, 0.6, 1.2)
@@ -155,7 +156,8 @@ def train_mouth_metric(clips: Sequence[Clip], *, steps: int = STEPS, seed: int =
     """Fit the network to training clips; about a minute on one core by default."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    pairs = [_samples(clip, rng) for clip in progress(clips, "cutting mouths", len(clips))]
+    each = max(8, FRAMES // len(clips))
+    pairs = [_samples(clip, each, rng) for clip in progress(clips, "cutting mouths", len(clips))]
     crops = torch.from_numpy(np.concatenate([crops for crops, _ in pairs]))
     targets = torch.from_numpy(np.concatenate([targets for _, targets in pairs])).float()
     metric = MouthMetric()
@@ -178,14 +180,16 @@ def _batches(count: int, steps: int) -> Iterator[Tensor]:
         yield torch.randint(0, count, (BATCH,))
 
 
-def _samples(clip: Clip, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+def _samples(
+    clip: Clip, frames: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Crops of evenly spread frames with jittered placement, and their exact mouth tracks."""
     pose = pose_of(clip.eyes_xy, clip.mouth_xy)
     exact = true_mouth_tracks(clip.mouth)
-    numbers = np.unique(np.linspace(0, clip.frames - 1, FRAMES_PER_CLIP).astype(int))
+    numbers = np.unique(np.linspace(0, clip.frames - 1, frames).astype(int))
     crops, targets = [], []
     for k in numbers:
-        frame = np.asarray(clip.video[k])
+        frame = clip.video[int(k)]
         for _ in range(JITTERS):
             shift = rng.normal(0, _JITTER_SHIFT * pose.unit, 2)
             turn = float(pose.turn[k] + rng.normal(0, _JITTER_TURN))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.evaluation.compare import Metrics
-from models.evaluation.eval_clip import EvalClip, gather
+from models.evaluation.eval_clip import EvalClip, gather, rest_head
 from models.evaluation.measure import psnr
 from models.generator import audio_chunks
 from models.io.console import progress
@@ -59,6 +59,7 @@ def prepare_inputs(
     assert isinstance(pipeline, MiniPipeline)
     seed = int(eval_clip.clip.meta.get("identity_seed", 0))
     stream = generator.open(identity, seed=seed)
+    rest_head(stream, eval_clip.clip)
     audio = list(audio_chunks(generator, eval_clip.audio))
     chunks = []
     for samples in progress(audio, "conditions", len(audio)):
@@ -87,7 +88,7 @@ def run_plan(inputs: SamplerInputs, plan: StepPlan, eval_clip: EvalClip) -> Plan
         return decoded
 
     chunks = progress(inputs.chunks, f"plan {plan_name(plan)}", len(inputs.chunks))
-    frames = gather(map(run_chunk, chunks), eval_clip.truth.shape)
+    frames = gather(map(run_chunk, chunks), stream.identity, eval_clip.frames).windows
     return PlanOutput(plan, torch.cat(latents), frames)
 
 

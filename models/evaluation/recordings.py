@@ -85,7 +85,7 @@ def _speak(
         f"frames of {name}",
         -(-count // timed.chunk_frames),
     )
-    frames = gather(chunks, (count, *timed.size, 3))
+    frames = gather(chunks, speaker.identity, count).windows
     tracks = _track_alone(frames, context.mouth_metric, name)
     eyes = None if tracks.face is None else tracks.face.eyes
     metrics = metrics_without_truth(frames, eyes, timed.chunk_frames, timed.fps)
@@ -108,8 +108,8 @@ def _track_alone(
 
 
 def _track_portrait(identity: object, mouth_metric: MouthMetric | None) -> VideoTracks:
-    """Tracks of the portrait itself; none where the identity does not hold its picture."""
-    picture = getattr(getattr(identity, "portrait", None), "crop", None)
+    """Tracks of the portrait itself; none where the identity does not hold its window."""
+    picture = getattr(getattr(identity, "portrait", None), "window", None)
     if picture is None:
         return VideoTracks(None, None)
     return _track_alone(picture[None], mouth_metric, "portrait")

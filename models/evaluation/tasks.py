@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.dataset.clips import Clip, list_clips, load_clip
 from models.evaluation.baselines import Baselines, find_baselines
-from models.evaluation.compare import Metrics, VideoTracks, compare, track_video
+from models.evaluation.compare import (
+    Metrics,
+    VideoTracks,
+    compare,
+    compare_identity,
+    compare_pictures,
+    track_video,
+)
 from models.evaluation.eval_clip import EvalClip, generate, make_eval_clip
 from models.evaluation.figures import draw_clip
+from models.evaluation.identity import FaceEmbedder
 from models.evaluation.mouth_metric import (
     MouthMetric,
     load_mouth_metric,
@@ -46,12 +57,14 @@ class EvalContext:
         mouth_metric: None to measure by landmarks alone.
         seconds: of each clip.
         out: folder for figures, None for none.
+        embedder: None to leave identity out.
     """
 
     generator: AnyGenerator
     mouth_metric: MouthMetric | None
     seconds: float
     out: Path | None
+    embedder: FaceEmbedder | None = None
 
 
 def find_mouth_metric(data: Path, path: Path | None = None) -> MouthMetric | None:
@@ -88,15 +101,25 @@ def evaluate_clips(context: EvalContext, clips: Sequence[Clip]) -> dict[str, Met
 
 def _evaluate_clip(context: EvalContext, clip: Clip) -> Metrics:
     timed = TimedGenerator(context.generator)
-    identity = timed.prepare(clip.neutral)
-    eval_clip = make_eval_clip(clip, timed, identity, context.seconds)
+    identity = timed.prepare(clip.portrait)
+    eval_clip = make_eval_clip(clip, context.seconds)
     generated = generate(timed, identity, eval_clip, f"frames of {clip.name}")
     truth = track_video(eval_clip.truth, eval_clip, context.mouth_metric, f"truth of {clip.name}")
-    tracks = track_video(generated, eval_clip, context.mouth_metric, f"frames of {clip.name}")
+    tracks = track_video(
+        generated.windows, eval_clip, context.mouth_metric, f"frames of {clip.name}"
+    )
     if context.out:
-        draw_clip(context.out, eval_clip, generated, tracks, truth)
-    metrics = compare(generated, tracks, eval_clip, truth, timed.chunk_frames)
+        draw_clip(context.out, eval_clip, windows, tracks, truth)
+    metrics = compare(windows, tracks, eval_clip, truth, timed.chunk_frames)
+    metrics |= compare_pictures(generated, eval_clip, truth, _shown(identity))
+    if context.embedder is not None:
+        metrics |= compare_identity(context.embedder, windows, eval_clip)
     return {**metrics, "ms_per_frame": 1000 * timed.watch.seconds / eval_clip.frames}
+
+
+def _shown(identity: Any) -> NDArray[np.uint8] | None:
+    """The portrait as the frames show it, RGB uint8 [H, W, 3], if the model says."""
+    return getattr(getattr(identity, "portrait", None), "picture", None)
 
 
 @dataclass(frozen=True)
@@ -137,8 +160,8 @@ def compare_plans(
     baselines: list[Baselines] | None = None
     found: dict[str, list[Metrics]] = {}
     for clip in clips:
-        identity = generator.prepare(clip.neutral)
-        eval_clip = make_eval_clip(clip, generator, identity, context.seconds)
+        identity = generator.prepare(clip.portrait)
+        eval_clip = make_eval_clip(clip, context.seconds)
         inputs = prepare_inputs(generator, identity, eval_clip)
         if baselines is None:
             baselines = find_baselines(inputs, plans)

@@ -63,9 +63,7 @@ def crop_portrait(picture: NDArray[np.uint8], landmarks: Landmarks, side: int = 
     return _crop(picture, _around_face(landmarks, side), side)
 
 
-def _own_framing(
-    picture: NDArray[np.uint8], landmarks: Landmarks, side: int
-) -> Similarity | None:
+def _own_framing(picture: NDArray[np.uint8], landmarks: Landmarks, side: int) -> Similarity | None:
     """The largest middle square of a picture, if it is about square and shows the face well."""
     height, width = picture.shape[:2]
     shorter, longer = sorted((height, width))

@@ -47,7 +47,9 @@ def fill_behind(picture: Picture, person: Floats) -> Picture:
     share = cv2.resize(hole.astype(np.float32), (_FILL_SIDE,) * 2, interpolation=cv2.INTER_AREA)
     filled = cv2.inpaint(small, (share > 0).astype(np.uint8), _FILL_REACH, cv2.INPAINT_TELEA)
     behind = cv2.resize(filled, (width, height), interpolation=cv2.INTER_CUBIC)
-    deep = np.clip(cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3) / (0.03 * side), 0, 1)
+    deep = np.clip(
+        cv2.distanceTransform(hole.astype(np.uint8), cv2.DIST_L2, 3) / (0.03 * side), 0, 1
+    )
     soft = cv2.GaussianBlur(behind, (0, 0), _SPREAD * side)
     mixed = behind + deep[..., None] * (soft.astype(np.float32) - behind)
     share = cv2.GaussianBlur(cv2.erode(hole.astype(np.float32), np.ones((3, 3))), (0, 0), 1.0)

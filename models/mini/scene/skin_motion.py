@@ -48,9 +48,7 @@ class SkinMotion:
         weight = cv2.resize(cover, (GRID, GRID), interpolation=cv2.INTER_AREA).reshape(-1, 1)
         self._maps = (maps * weight).T.reshape(len(UNITS), 2 * GRID * GRID).astype(np.float32)
 
-    def displacement(
-        self, mouth: NDArray[np.floating], expression: NDArray[np.floating]
-    ) -> Floats:
+    def displacement(self, mouth: NDArray[np.floating], expression: NDArray[np.floating]) -> Floats:
         """How far skin that rests at a place has gone, window pixels, float32 [32, 32, 2].
 
         Args:
