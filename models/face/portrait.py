@@ -48,8 +48,8 @@ class Portrait:
         to_window: from its pixels to pixels of the face window.
         window: the face window in the best resolution that there is, RGB uint8 [256, 256, 3].
         cover: where in the window skin may move, float32 [64, 64] in [0, 1].
-        mouth_xy: centre of the lips, float32 [2], window pixels (x, y).
-        eyes_xy: centres of the picture's left and right eye, float32 [4], window pixels.
+        mouth_xy: centre of the lips, float32 [2], pixels of the picture (x, y).
+        eyes_xy: centres of the picture's left and right eye, float32 [4], pixels of the picture.
         warnings: about the picture's quality, for the user, whole sentences.
     """
 
@@ -88,8 +88,8 @@ def prepare_portrait(picture: NDArray[np.uint8], side: int = 512) -> Portrait:
         to_window,
         cut(picture, face_window(found), SIDE, "edge"),
         face_cover(to_window.apply(landmarks.points[:, :2])),
-        to_window.apply(landmarks.mouth).astype(np.float32),
-        to_window.apply(landmarks.eyes).reshape(4).astype(np.float32),
+        landmarks.mouth,
+        landmarks.eyes.reshape(4),
         _warnings(found, crop),
     )
 

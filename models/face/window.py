@@ -20,8 +20,6 @@ COVER_SIDE = 64
 
 _CHIN_ROOM = 0.36
 """How far, in units, an open jaw takes the chin down."""
-_BROW_ROOM = 0.22
-"""How far above the brows' outline skin may move."""
 
 
 def face_window(landmarks: Landmarks) -> Similarity:
@@ -47,14 +45,12 @@ def face_cover(points: NDArray[np.floating]) -> NDArray[np.float32]:
     middle = oval.mean(0)
     low = np.clip((oval[:, 1] - middle[1]) / (0.9 * UNIT), 0, 1)
     oval[:, 1] += _CHIN_ROOM * UNIT * low**1.5
-    high = np.clip((middle[1] - oval[:, 1]) / (0.9 * UNIT), 0, 1)
-    oval[:, 1] -= _BROW_ROOM * UNIT * 0 * high
     scale = COVER_SIDE / SIDE
     face = np.zeros((SIDE, SIDE), np.float32)
     cv2.fillPoly(face, [np.round(oval).astype(np.int32)], (1.0,))
     rim = np.zeros_like(face)
     inner = round(EDGE)
     rim[inner:-inner, inner:-inner] = 1.0
-    face = cv2.GaussianBlur(face * rim, (0, 0), 3.0)
-    small = cv2.resize(face, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(face * rim, (0, 0), 3.0)
+    small = cv2.resize(soft, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32).clip(0, 1)

@@ -127,8 +127,10 @@ class MiniPipeline:
         mask = torch.from_numpy(portrait.cover)[None, None]
         mask = F.adaptive_avg_pool2d(mask, self.spec.latent[1:])
         stride = self.autoencoder.spec.stride
-        mouth = torch.from_numpy(portrait.mouth_xy)[None].float() / stride
-        eyes = torch.from_numpy(portrait.eyes_xy)[None].float() / stride
+        to_window = portrait.to_window.apply
+        mouth = torch.from_numpy(to_window(portrait.mouth_xy))[None].float() / stride
+        eyes_xy = to_window(portrait.eyes_xy.reshape(2, 2)).reshape(1, 4)
+        eyes = torch.from_numpy(eyes_xy).float() / stride
         sigma = sigma_map(mask[:, 0], mouth, eyes, self.spec)
         geometry = geometry_planes(mask[:, 0], mouth, eyes).to(self.dtype)
         reference = self.backbone.reference([key], Prior(latent[:, None], sigma[:, None]), geometry)

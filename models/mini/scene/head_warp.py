@@ -1,13 +1,15 @@
-"""Turns the head of a portrait by a few degrees: where each pixel of the moved picture comes from."""
+"""Turns a portrait's head by a few degrees: where each pixel of the moved picture comes from."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.face.landmarks import Landmarks
-from models.mini.scene.head_shape import HeadShape, shape_head
+from models.mini.scene.head_relief import HeadRelief, make_relief
 
 Floats = NDArray[np.float32]
 
@@ -31,13 +33,13 @@ class HeadWarp:
         at = (np.arange(GRID + 2, dtype=np.float32) - 0.5) * self._cell
         x, y = np.meshgrid(at, at)
         self._nodes = np.stack([x, y], -1)
-        self._shape: HeadShape = shape_head(landmarks, self._nodes.reshape(-1, 2))
+        self._relief: HeadRelief = make_relief(landmarks, self._nodes.reshape(-1, 2))
 
     def displacement(self, pose: NDArray[np.floating]) -> Floats:
         """How far the grid's nodes move for a pose [5], pixels (x, y), [66, 66, 2]."""
-        shape = self._shape
-        moved = turned(shape.places - shape.pivot, shape.depth, pose) * shape.turn[:, None]
-        moved += shape.sway[:, None] * np.array([pose[3], -pose[4]], np.float32) * self.side
+        relief = self._relief
+        moved = turned(relief.places - relief.pivot, relief.depth, pose) * relief.turn[:, None]
+        moved += relief.sway[:, None] * np.array([pose[3], -pose[4]], np.float32) * self.side
         return np.asarray(moved.reshape(self._nodes.shape), np.float32)
 
     def source(self, pose: NDArray[np.floating]) -> Floats:
@@ -46,12 +48,19 @@ class HeadWarp:
         forward = self.displacement(pose)
         back = forward
         for _ in range(_INVERSIONS):  # what arrives at a node left from where the field was this
-            at = (self._nodes - back) / self._cell + 0.5
-            back = cv2.remap(forward, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            at = np.asarray((self._nodes - back) / self._cell + 0.5, np.float32)
+            back = resample(forward, at)
         wide = (GRID + 2) * self._cell
         places = cv2.resize(self._nodes - back - 0.5, (wide, wide), interpolation=cv2.INTER_LINEAR)
         inner = slice(self._cell, self._cell + self.side)
         return np.asarray(places[inner, inner], np.float32)
+
+
+def resample(picture: NDArray[Any], places: Floats) -> NDArray[Any]:
+    """A picture's values at ``places`` float32 [H, W, 2], beyond its edge those of the edge."""
+    flags, edge = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
+    moved = cv2.remap(picture, places, None, flags, borderMode=edge)  # type: ignore[call-overload]
+    return np.asarray(moved)
 
 
 def turned(offset: Floats, depth: Floats, pose: NDArray[np.floating]) -> Floats:

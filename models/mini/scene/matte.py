@@ -60,4 +60,6 @@ def fill_behind(picture: Picture, person: Floats) -> Picture:
 def _away_from(person: Floats) -> Floats:
     """Distance from the person, pixels."""
     empty = (person <= _PERSON).astype(np.uint8)
+    if empty.all():  # nobody: the library counts from nowhere
+        return np.full(person.shape, max(person.shape), np.float32)
     return np.asarray(cv2.distanceTransform(empty, cv2.DIST_L2, 5), np.float32)

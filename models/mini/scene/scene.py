@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from models.face.geometry import Similarity
 from models.face.landmarks import Landmarks
-from models.mini.scene.face_layer import FaceLayer
-from models.mini.scene.head_warp import HeadWarp
+from models.mini.scene.window_layer import WindowLayer
+from models.mini.scene.head_warp import HeadWarp, resample
 from models.mini.scene.matte import fill_behind, moving_matte
 
 Picture = NDArray[np.uint8]
@@ -40,7 +40,7 @@ class PortraitScene:
             to_window: from its pixels to those of the face window.
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
         """
-        self.face = FaceLayer(picture, rest, to_window)
+        self.face = WindowLayer(picture, rest, to_window)
         self._warp = HeadWarp(landmarks, picture.shape[0])
         matte = np.asarray(moving_matte(person) * 255 + 0.5, np.uint8)
         self._background = fill_behind(picture, person)
@@ -61,10 +61,8 @@ class PortraitScene:
         face = cv2.subtract(self.face.compose(window), self._behind_face)
         part = layer[self.face.box]
         cv2.mixChannels([face, self._matte_face], [part], [0, 0, 1, 1, 2, 2, 4, 3])
-        moved = cv2.remap(
-            layer, self._warp.source(pose), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        behind = self._hidden(cv2.extractChannel(moved, 3))
+        moved = resample(layer, self._warp.source(pose))
+        behind = self._hidden(np.asarray(cv2.extractChannel(moved, 3), np.uint8))
         return np.asarray(cv2.add(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), behind), np.uint8)
 
     def _hidden(self, matte: Picture) -> Picture:

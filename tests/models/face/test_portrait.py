@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from models.errors import PortraitError, WeightsError
 from models.face import networks
-from models.face.crop import MIDDLE, SIDE, UNIT
+from models.face.crop import MIDDLE, UNIT
 from models.face.detector import detect_faces
 from models.face.landmarks import locate_landmarks
 from models.face.mask import segment
 from models.face.portrait import Portrait, prepare_portrait
+from models.face.window import MIDDLE as WINDOW_MIDDLE
+from models.face.window import SIDE as WINDOW_SIDE
+from models.face.window import UNIT as WINDOW_UNIT
 
 pytestmark = pytest.mark.unit
 
@@ -44,52 +47,91 @@ def refusal(picture: Picture) -> str:
     return caught.value.code
 
 
+def eyes_and_mouth(portrait: Portrait, *, window: bool = False) -> NDArray[np.float64]:
+    """Centres of left eye, right eye and mouth in the picture or its window, [3, 2]."""
+    places = np.concatenate([portrait.eyes_xy.reshape(2, 2), portrait.mouth_xy[None]])
+    return portrait.to_window.apply(places) if window else places.astype(np.float64)
+
+
+def assert_placed(places: NDArray[np.float64], unit: float, middle: NDArray[np.float64]) -> None:
+    """Eyes and mouth are ``unit`` pixels apart around ``middle``."""
+    eyes, mouth = places[:2].mean(0), places[2]
+    assert np.linalg.norm(mouth - eyes) == pytest.approx(unit, abs=0.5)
+    assert np.allclose((mouth + eyes) / 2, middle, atol=0.5)
+    assert places[0, 0] < places[1, 0]
+
+
+def assert_windowed(portrait: Portrait) -> None:
+    """Eyes and mouth lie in the window where training has them, upright."""
+    places = eyes_and_mouth(portrait, window=True)
+    assert_placed(places, WINDOW_UNIT, np.array(WINDOW_MIDDLE))
+    assert places[0, 1] == pytest.approx(places[1, 1], abs=4)
+
+
 def assert_framed(portrait: Portrait) -> None:
-    """Eyes and mouth lie where training has them."""
-    eyes = portrait.eyes_xy.reshape(2, 2).mean(0)
-    assert np.linalg.norm(portrait.mouth_xy - eyes) == pytest.approx(UNIT, abs=0.5)
-    assert np.allclose((portrait.mouth_xy + eyes) / 2, MIDDLE, atol=0.5)
-    assert portrait.eyes_xy[0] < portrait.eyes_xy[2]
+    """The picture is framed around the face."""
+    side = len(portrait.picture)
+    assert_placed(eyes_and_mouth(portrait), UNIT * side, np.array(MIDDLE) * side)
+    assert_windowed(portrait)
 
 
 def test_a_photograph_becomes_a_portrait(photo: Picture) -> None:
-    portrait = prepare_portrait(photo)
-    assert portrait.crop.shape == (SIDE, SIDE, 3)
-    assert portrait.crop.dtype == np.uint8
-    assert portrait.mask.shape == (64, 64)
+    portrait = prepare_portrait(photo, 384)
+    assert portrait.picture.shape == (384, 384, 3)
+    assert portrait.window.shape == (WINDOW_SIDE, WINDOW_SIDE, 3)
+    assert {portrait.picture.dtype, portrait.window.dtype} == {np.dtype(np.uint8)}
+    assert portrait.person.shape == (384, 384)
+    assert portrait.cover.shape == (64, 64)
+    assert portrait.landmarks.points.shape == (468, 3)
     assert portrait.mouth_xy.shape == (2,)
     assert portrait.eyes_xy.shape == (4,)
-    assert {portrait.mask.dtype, portrait.mouth_xy.dtype, portrait.eyes_xy.dtype} == {
+    assert {portrait.person.dtype, portrait.cover.dtype, portrait.eyes_xy.dtype} == {
         np.dtype(np.float32)
     }
-    assert_framed(portrait)
+    assert_windowed(portrait)
     assert portrait.warnings == ()
 
 
-def test_the_mask_holds_the_head_and_not_the_background(photo: Picture) -> None:
-    mask = prepare_portrait(photo).mask
-    assert mask.min() >= 0
-    assert mask.max() <= 1
-    assert mask[20:50, 22:42].min() > 0.9
-    assert mask[8, 32] > 0.8
-    assert mask[2:20, :3].max() < 0.1
-    assert mask[2:20, -3:].max() < 0.1
+def test_the_person_is_head_and_shoulders_and_not_the_background(photo: Picture) -> None:
+    person = prepare_portrait(photo[:, 20:], 256).person
+    assert person.min() >= 0
+    assert person.max() <= 1
+    x, y = prepare_portrait(photo[:, 20:], 256).mouth_xy.astype(int)
+    assert person[y - 60 : y + 20, x - 20 : x + 20].min() > 0.9
+    assert person[5:60, :8].max() < 0.1
+    assert person[5:60, -8:].max() < 0.1
 
 
-def test_a_prepared_crop_stays_as_it_is(photo: Picture) -> None:
-    """What is framed like training pictures (the bundled avatars are) is not moved."""
-    first = prepare_portrait(photo)
-    again = prepare_portrait(first.crop)
-    assert np.array_equal(again.crop, first.crop)
-    assert np.allclose(again.mouth_xy, first.mouth_xy, atol=2)
-    assert np.allclose(again.eyes_xy, first.eyes_xy, atol=2)
+def test_a_square_picture_keeps_its_framing(photo: Picture) -> None:
+    portrait = prepare_portrait(photo, 320)
+    assert np.array_equal(portrait.picture, photo)
+
+
+def test_a_nearly_square_picture_loses_its_longer_ends(photo: Picture) -> None:
+    portrait = prepare_portrait(np.ascontiguousarray(photo[:, 10:-10]), 300)
+    assert np.abs(portrait.picture.astype(int) - photo[10:-10, 10:-10]).max() == 0
+
+
+def test_the_window_is_cut_from_the_given_picture_not_from_the_frame(photo: Picture) -> None:
+    large = resized(photo, 2.0)
+    small, usual = prepare_portrait(large, 128), prepare_portrait(large, 512)
+    assert np.array_equal(small.window, usual.window)
+    assert np.allclose(small.mouth_xy * 4, usual.mouth_xy, atol=0.5)
+
+
+def test_the_cover_is_the_face_away_from_the_rim(photo: Picture) -> None:
+    cover = prepare_portrait(photo).cover
+    assert 0 <= cover.min() <= cover.max() <= 1
+    assert cover[20:50, 24:40].min() > 0.9
+    for rim in (cover[0], cover[-1], cover[:, 0], cover[:, -1]):
+        assert rim.max() < 0.02
 
 
 @pytest.mark.parametrize("factor", [0.7, 2.0, 9.0])
 def test_size_does_not_change_the_framing(photo: Picture, factor: float) -> None:
     small, usual = prepare_portrait(resized(photo, factor)), prepare_portrait(photo)
-    assert np.allclose(small.eyes_xy, usual.eyes_xy, atol=2)
-    difference = np.abs(small.crop.astype(float) - usual.crop).mean()
+    assert np.allclose(small.eyes_xy, usual.eyes_xy, atol=4)
+    difference = np.abs(small.picture.astype(float) - usual.picture).mean()
     assert difference < 8
 
 
@@ -101,12 +143,12 @@ def test_a_face_far_away_in_a_wide_picture_is_found(photo: Picture) -> None:
 
 def test_grey_pictures_and_mirrored_ones_are_fine(photo: Picture) -> None:
     grey = np.repeat(photo.mean(2, keepdims=True).astype(np.uint8), 3, 2)
-    assert_framed(prepare_portrait(grey))
-    assert_framed(prepare_portrait(np.ascontiguousarray(photo[:, ::-1])))
+    assert_windowed(prepare_portrait(grey))
+    assert_windowed(prepare_portrait(np.ascontiguousarray(photo[:, ::-1])))
 
 
 def test_a_tight_picture_is_filled_in_with_a_warning(photo: Picture) -> None:
-    tight = np.ascontiguousarray(photo[40:190, 90:235])
+    tight = np.ascontiguousarray(photo[40:190, 95:222])
     portrait = prepare_portrait(tight)
     assert_framed(portrait)
     assert any("filled in" in warning for warning in portrait.warnings)

@@ -33,7 +33,7 @@ _CHEST = (0.9, 2.6)
 
 
 @dataclass(frozen=True)
-class HeadShape:
+class HeadRelief:
     """Values at places [N, 2] of a picture, pixels.
 
     Attributes:
@@ -51,8 +51,8 @@ class HeadShape:
     unit: float
 
 
-def shape_head(landmarks: Landmarks, places: Floats) -> HeadShape:
-    """The shape of the head at places [N, 2], which may lie beyond the picture."""
+def make_relief(landmarks: Landmarks, places: Floats) -> HeadRelief:
+    """The relief of the head at places [N, 2], which may lie beyond the picture."""
     points = landmarks.points
     eyes, mouth = landmarks.eyes.mean(0), landmarks.mouth
     unit = float(np.linalg.norm(mouth - eyes))
@@ -68,8 +68,7 @@ def shape_head(landmarks: Landmarks, places: Floats) -> HeadShape:
     raised = np.minimum(_SHOULDER_SLOPE * np.maximum(far, 0), _SHOULDER_RISE)
     turn = 1 - _ease((below + raised - _NECK[0]) / (_NECK[1] - _NECK[0]))
     sway = 1 - _ease((below - _CHEST[0]) / (_CHEST[1] - _CHEST[0]))
-    values = (places, depth - axis, turn, sway, pivot)
-    return HeadShape(*(np.asarray(value, np.float32) for value in values), unit)
+    return HeadRelief(places, depth - axis, turn, sway, pivot.astype(np.float32), unit)
 
 
 def _smooth_depth(points: Floats, places: Floats, reach: float) -> Floats:

@@ -31,7 +31,7 @@ _RIM = (1.0, 1.6 * EDGE)
 """Distance from the window's edge at which a generated pixel begins to show, and shows in full."""
 
 
-class FaceLayer:
+class WindowLayer:
     """One identity's portrait and what is static about its window.
 
     Attributes:
@@ -75,11 +75,9 @@ class FaceLayer:
         The fourth channel means nothing; four are faster to resample than three.
         """
         made = self._up(_four(window))
-        over = self._cored(cv2.subtract(made, self._rest))
-        under = self._cored(cv2.subtract(self._rest, made))
-        mask = np.asarray(self.moved(window) * 255 + 0.5, np.uint8)
-        mask = self._up(mask, SIDE / _MASK_SIDE)
-        mask = cv2.merge([mask] * 4)
+        over, under = self._excess(made, self._rest), self._excess(self._rest, made)
+        moved = np.asarray(self.moved(window) * 255 + 0.5, np.uint8)
+        mask = cv2.merge([self._up(moved, SIDE / _MASK_SIDE)] * 4)
         lost_over = cv2.multiply(self._detail_over, mask, scale=1 / 255)
         lost_under = cv2.multiply(self._detail_under, mask, scale=1 / 255)
         # bytes saturate only at the end: no value is both over and under, and base lies between
@@ -87,17 +85,19 @@ class FaceLayer:
         base = cv2.add(cv2.subtract(self._picture, lost_over), lost_under)
         return np.asarray(cv2.subtract(cv2.add(base, over), under), np.uint8)
 
-    def _cored(self, difference: Picture) -> Picture:
-        return cv2.multiply(cv2.LUT(difference, _CORE), self._inside, scale=1 / 255)
+    def _excess(self, one: Picture, other: Picture) -> Picture:
+        """How far one picture is above another, small steps dropped, fading out to the rim."""
+        cored = cv2.LUT(cv2.subtract(one, other), _CORE)
+        return np.asarray(cv2.multiply(cored, self._inside, scale=1 / 255), np.uint8)
 
-    def _up(self, window: NDArray[np.generic], scale: float = 1.0) -> Picture:
+    def _up(self, window: Picture, scale: float = 1.0) -> Picture:
         """Resample a picture of the window, of ``SIDE / scale`` pixels, into the box."""
         matrix = self._matrix / scale
         matrix[:, 2] -= 0.5  # OpenCV counts from pixel middles
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(
-            window, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        edge = cv2.BORDER_REPLICATE
+        resampled = cv2.warpAffine(window, matrix, self._size, flags=flags, borderMode=edge)
+        return np.asarray(resampled, np.uint8)
 
 
 def _core_table() -> Picture:

@@ -1,0 +1,80 @@
+"""The pipeline of ``mini`` around its network: the window in, frames of the portrait out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from models.bench.target import _random_pipeline
+from models.mini.motion import HEAD
+from models.mini.pipeline import MiniIdentity, MiniPipeline
+
+pytestmark = pytest.mark.unit
+
+SIDE = 320
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> MiniPipeline:
+    made = _random_pipeline("random:0", 1, None)
+    made.size = (SIDE, SIDE)
+    return made
+
+
+@pytest.fixture(scope="module")
+def identity(pipeline: MiniPipeline, photo: NDArray[np.uint8]) -> MiniIdentity:
+    return pipeline.encode_portrait(photo)
+
+
+def test_the_resting_latent_becomes_the_portrait(
+    pipeline: MiniPipeline, identity: MiniIdentity
+) -> None:
+    stream = pipeline.new_stream(identity, 0)
+    latent = identity.reference.anchor.latent.transpose(1, 2)
+    latents = latent.expand(-1, -1, pipeline.spec.chunk_frames, -1, -1)
+    frames = pipeline.decode([stream], latents)
+    assert frames.shape == (1, pipeline.spec.chunk_frames, SIDE, SIDE, 3)
+    assert frames.dtype == torch.uint8
+    assert (frames.numpy() == identity.portrait.picture).all()
+
+
+def test_the_head_turns_after_the_network(
+    pipeline: MiniPipeline, identity: MiniIdentity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    condition = pipeline.backbone.condition
+
+    def record(reference: Any, features: Any, mouth: Any, motion: torch.Tensor) -> Any:
+        seen.append(motion)
+        return condition(reference, features, mouth, motion)
+
+    monkeypatch.setattr(pipeline.backbone, "condition", record)
+    stream = pipeline.new_stream(identity, 5)
+    samples = (pipeline.spec.chunk_frames + pipeline.spec.lookahead_frames) * 640
+    poses = []
+    for _ in range(8):
+        pipeline.prepare_conditioning(stream, np.zeros(samples, np.float32))
+        poses.append(stream.poses)
+    motion = torch.cat(seen, 1)[0].float().numpy()
+    assert np.abs(motion[:, :HEAD]).max() == 0
+    assert np.abs(motion[:, HEAD:]).max() > 0
+    track = np.concatenate(poses)
+    assert track.shape == (8 * pipeline.spec.chunk_frames, 5)
+    assert (track.std(0) > 0).all()
+    assert np.abs(np.diff(track[:, :HEAD], axis=0)).max() < 0.02  # chunks follow on
+
+
+def test_the_reference_is_pinned_away_from_the_face(
+    pipeline: MiniPipeline, identity: MiniIdentity
+) -> None:
+    sigma = identity.reference.anchor.sigma[0, 0, 0]
+    spec = pipeline.spec
+    assert sigma[:, 0].max() == sigma[:, -1].max() == spec.sigma_background
+    assert sigma.max() > 0.9 * spec.sigma_mouth
+    foreground = identity.reference.foreground
+    assert foreground is not None
+    assert 0.2 < foreground.numel() / sigma.numel() < 0.9
