@@ -105,9 +105,8 @@ def _evaluate_clip(context: EvalContext, clip: Clip) -> Metrics:
     eval_clip = make_eval_clip(clip, context.seconds)
     generated = generate(timed, identity, eval_clip, f"frames of {clip.name}")
     truth = track_video(eval_clip.truth, eval_clip, context.mouth_metric, f"truth of {clip.name}")
-    tracks = track_video(
-        generated.windows, eval_clip, context.mouth_metric, f"frames of {clip.name}"
-    )
+    windows = generated.windows
+    tracks = track_video(windows, eval_clip, context.mouth_metric, f"frames of {clip.name}")
     if context.out:
         draw_clip(context.out, eval_clip, windows, tracks, truth)
     metrics = compare(windows, tracks, eval_clip, truth, timed.chunk_frames)
