@@ -26,6 +26,7 @@ from models.mini.prior import Prior, geometry_planes, sigma_map
 from models.mini.scene.body_motion import BodyMotion
 from models.mini.scene.head_warp import POSE
 from models.mini.scene.scene import PortraitScene
+from models.mini.scene.skin_motion import SkinMotion
 from models.mini.unet import MiniUNet
 from models.options import SIZE
 from models.runtime.eager import for_inference
@@ -44,12 +45,14 @@ class MiniIdentity:
         portrait: the framed picture, its face window and landmarks.
         reference: reference features of the window.
         scene: draws frames: the portrait with another window and another pose.
+        skin: how face units move its skin.
     """
 
     key: str
     portrait: Portrait
     reference: Reference
     scene: PortraitScene
+    skin: SkinMotion
 
 
 @dataclass
@@ -64,7 +67,8 @@ class MiniStream:
         poses: of the frames of the last chunk, float32 [F, 5], columns ``scene.head_warp.POSE``.
         noise: initial noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
             but the conditioning moves the picture.
-        blendshapes: mouth blendshapes of the last chunk, float32 [F, U]; for inspection only.
+        blendshapes: mouth blendshapes of the last chunk, float32 [F, U].
+        expressions: blink, gaze and brow of the last chunk, float32 [F, E].
         last: latents of the previous chunk's last two frames, [1, C, 2, H, W]; None before the
             first chunk.
     """
@@ -76,6 +80,7 @@ class MiniStream:
     poses: NDArray[np.float32]
     noise: Tensor
     blendshapes: NDArray[np.float32]
+    expressions: NDArray[np.float32]
     last: Tensor | None = None
 
     def close(self) -> None:
@@ -143,7 +148,11 @@ class MiniPipeline:
             portrait.to_window,
             self._decode_still(latent),
         )
-        return MiniIdentity(key, portrait, reference, scene)
+        points = portrait.landmarks.points.astype(np.float64)
+        points[:, :2] = portrait.to_window.apply(points[:, :2])
+        points[:, 2] *= portrait.to_window.scale
+        skin = SkinMotion(points, portrait.cover)
+        return MiniIdentity(key, portrait, reference, scene, skin)
 
     def _decode_still(self, latent: Tensor) -> NDArray[np.uint8]:
         """What the frame decoder makes of one latent [1, C, H, W]: RGB uint8 [8H, 8W, 3]."""
@@ -170,6 +179,7 @@ class MiniPipeline:
             np.zeros((self.spec.chunk_frames, len(POSE)), np.float32),
             noise * self.spec.schedule.start_noise,
             np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
+            np.zeros((self.spec.chunk_frames, self.spec.motion), np.float32),
         )
 
     @torch.inference_mode()
@@ -190,12 +200,12 @@ class MiniPipeline:
         track = stream.motion.frames(self.spec.chunk_frames)
         body = stream.body.frames(self.spec.chunk_frames)
         stream.poses = np.concatenate([track[:, :HEAD], body], 1)
-        motion = torch.from_numpy(track[:, HEAD:].copy())  # the head is turned afterwards
+        stream.expressions = track[:, HEAD:].copy()  # the head is turned afterwards
         return self.backbone.condition(
             stream.identity.reference,
             features[None].to(self.dtype),
             mouth[None].to(self.dtype),
-            motion[None].to(self.dtype),
+            torch.from_numpy(stream.expressions)[None].to(self.dtype),
         )
 
     def sample(
@@ -235,8 +245,10 @@ class MiniPipeline:
         windows = windows.reshape(len(streams), -1, *windows.shape[1:])
         frames = np.empty((*windows.shape[:2], *self.size, 3), np.uint8)
         for out, chunk, stream in zip(frames, windows, streams, strict=True):
-            for k, (window, pose) in enumerate(zip(chunk, stream.poses, strict=True)):
-                out[k] = stream.identity.scene.draw(window, pose)
+            identity = stream.identity
+            for k, window in enumerate(chunk):
+                moved = identity.skin.displacement(stream.blendshapes[k], stream.expressions[k])
+                out[k] = identity.scene.draw(window, stream.poses[k], moved)
         return torch.from_numpy(frames)
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:

@@ -36,7 +36,7 @@ FINETUNE_PHASES = (
 VALIDATION = Phase(share=1.0, batch_size=24, independent_frames=False, window=None)
 """The held-out chunks of ``validate``."""
 PATCH_SIZE = 12  # latent pixels, side of the square that the image loss decodes
-PATCH_FRAMES = 2  # of a chunk that are decoded for it
+PATCH_CHUNKS, PATCH_FRAMES = 8, 1  # chunks of a batch, and frames of each, that are decoded for it
 PEAK_LR = 1e-3
 WINDOW_SHARPNESS = 3.0  # how much the drawn window prefers weight
 PERCEPTUAL_SHARE = 0.3  # of the image loss
@@ -112,6 +112,7 @@ def image_loss(
     prediction: Prediction,
     frames: Tensor,
     *,
+    chunks: int = PATCH_CHUNKS,
     anywhere: bool = True,
 ) -> Tensor:
     """Distance of decoded images from those of the true latents, in a window with much weight.
@@ -122,11 +123,12 @@ def image_loss(
 
     Args:
         frames: indices of the frames of each chunk that are decoded.
+        chunks: at most so many are decoded.
         anywhere: mostly the mouth, at times the eyes; else always the heaviest window.
     """
     window = _choose_window(prediction.weight, anywhere)
     true, predicted = (
-        window.crop(latents[:, :, frames]).transpose(1, 2).flatten(0, 1)
+        window.crop(latents[:chunks, :, frames]).transpose(1, 2).flatten(0, 1)
         for latents in (prediction.x0, prediction.predicted_x0)
     )
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -232,8 +234,9 @@ def validate(
     noise = MINI.schedule.start_noise * torch.randn(batch.x0.shape, generator=generator)
     t = torch.arange(len(batch.x0)) * MINI.schedule.train_steps // len(batch.x0) + 20
     prediction = predict(net, batch, t, noise)
+    frames = torch.arange(MINI.chunk_frames)
     picture = image_loss(
-        autoencoder, perceptual, prediction, torch.arange(MINI.chunk_frames), anywhere=False
+        autoencoder, perceptual, prediction, frames, chunks=len(batch.x0), anywhere=False
     )
     return {
         "held_out": round(float(v_loss(prediction).mean()), 5),

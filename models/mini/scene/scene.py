@@ -50,15 +50,22 @@ class PortraitScene:
         self._behind_face = cv2.cvtColor(self._behind[self.face.box], cv2.COLOR_RGB2RGBA)
         self._matte_face = np.ascontiguousarray(matte[self.face.box])
 
-    def draw(self, window: Picture, pose: NDArray[np.floating]) -> Picture:
+    def draw(
+        self,
+        window: Picture,
+        pose: NDArray[np.floating],
+        moved: NDArray[np.float32] | None = None,
+    ) -> Picture:
         """One frame RGB uint8 [S, S, 3].
 
         Args:
             window: the generated face window, RGB uint8 [256, 256, 3].
             pose: [5], columns as in ``head_warp.POSE``.
+            moved: how far the face's skin has gone, window pixels, float32 [g, g, 2], as
+                ``SkinMotion.displacement`` says; None where it rests.
         """
         layer = self._layer.copy()
-        face = cv2.subtract(self.face.compose(window), self._behind_face)
+        face = cv2.subtract(self.face.compose(window, moved), self._behind_face)
         part = layer[self.face.box]
         cv2.mixChannels([face, self._matte_face], [part], [0, 0, 1, 1, 2, 2, 4, 3])
         moved = resample(layer, self._warp.source(pose))

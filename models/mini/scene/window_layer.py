@@ -1,15 +1,18 @@
-"""Lays a generated face window into the portrait, whose own detail stays where nothing moved.
+"""Lays a generated face window into the portrait, whose own detail moves along with the skin.
 
-    frame = P + core(up(G) - up(D0)) - M (P - up(D0))
+    frame = up(D0) + core(up(G) - up(D0)) + (1 - M) R(x - u)        R = P - up(D0)
 
 P is the portrait at output size, D0 what the decoder makes of the portrait's own window, G the
-generated window, ``up`` the window's way into the frame. P - up(D0) is the detail that the decoder
-cannot carry: it is kept where the face rests, and given up (M) where the skin has moved from under
-it. ``core`` drops differences of a grey level, which would flicker on resting skin. Both terms fade
-out towards the rim of the window.
+generated window, ``up`` the window's way into the frame. R is the detail that the decoder cannot
+carry; u is how far the skin has moved (``skin_motion``). Where G is not D0 moved by u (inside an
+open mouth, on closing lids) the detail is given up: M. ``core`` drops differences of a grey level,
+which would flicker on resting skin. All that changes fades out towards the rim of the window; where
+nothing does, the frame is P.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +27,7 @@ Box = tuple[slice, slice]
 
 CORING = 1.5
 """Grey levels about which a difference begins to count."""
-MOVED = (5.0, 16.0)
+UNEXPLAINED = (7.0, 20.0)
 """Mean grey levels from which the detail fades, and at which it is gone."""
 _MASK_SIDE = 64
 _RIM = (1.0, 1.6 * EDGE)
@@ -49,40 +52,60 @@ class WindowLayer:
         self.box = _box_of(to_window, picture.shape[:2])
         rows, columns = self.box
         self._size = columns.stop - columns.start, rows.stop - rows.start
-        self._picture = _four(picture[self.box])
-        self._rest_window = rest
         self._matrix = _from_box(to_window, self.box)
-        self._rest = self._up(_four(rest))
-        self._detail_over = cv2.subtract(self._picture, self._rest)
-        self._detail_under = cv2.subtract(self._rest, self._picture)
+        whole = _four(picture[self.box])
+        self._rest = np.asarray(self._up(_four(rest)), np.uint8)
+        self._detail_over = cv2.subtract(whole, self._rest)
+        self._detail_under = cv2.subtract(self._rest, whole)
+        self._rest_small = _small(rest)
         inside = _rim()
         self._inside = cv2.merge([self._up(np.asarray(inside * 255 + 0.5, np.uint8))] * 4)
-        half = cv2.resize(inside, (_MASK_SIDE, _MASK_SIDE), interpolation=cv2.INTER_AREA)
-        self._inside_small = np.asarray(half, np.float32)
-
-    def moved(self, window: Picture) -> Floats:
-        """Where a window differs from the resting one: M, float32 [64, 64] in [0, 1]."""
-        grey = cv2.cvtColor(cv2.absdiff(window, self._rest_window), cv2.COLOR_RGB2GRAY)
         size = (_MASK_SIDE, _MASK_SIDE)
-        small = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-        small = np.clip((small - MOVED[0]) / (MOVED[1] - MOVED[0]), 0, 1)
-        wide = cv2.dilate(small, np.ones((3, 3), np.uint8))
+        half = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
+        self._inside_small = np.asarray(half, np.float32)
+        across, down = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._size))
+        self._places = np.dstack([across, down])
+        self._to_box = np.linalg.inv(to_window.matrix[:, :2]).T.astype(np.float32)
+
+    def unexplained(self, window: Picture, moved: Floats) -> Floats:
+        """Where a window is not the resting one moved: M, float32 [64, 64] in [0, 1].
+
+        Args:
+            window: RGB uint8 [256, 256, 3].
+            moved: u, how far skin at each place has gone, window pixels, float32 [g, g, 2].
+        """
+        size = (_MASK_SIDE, _MASK_SIDE)
+        source = _PLACES - cv2.resize(moved, size) * np.float32(_MASK_SIDE / SIDE)
+        edge = cv2.BORDER_REPLICATE
+        expected = cv2.remap(self._rest_small, source, None, cv2.INTER_LINEAR, borderMode=edge)
+        off = np.abs(_small(window) - expected)
+        off = np.clip((off - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
+        wide = cv2.dilate(off, np.ones((3, 3), np.uint8))
         return np.asarray(cv2.GaussianBlur(wide, (0, 0), 0.8) * self._inside_small, np.float32)
 
-    def compose(self, window: Picture) -> Picture:
-        """The frame's ``box`` with a generated window RGB uint8 [256, 256, 3]: RGBA uint8.
+    def compose(self, window: Picture, moved: Floats | None = None) -> Picture:
+        """The frame's ``box`` with a generated window: RGBA uint8 [h, w, 4].
 
         The fourth channel means nothing; four are faster to resample than three.
+
+        Args:
+            window: RGB uint8 [256, 256, 3].
+            moved: how far skin at each place has gone, window pixels, float32 [g, g, 2]; None
+                where it rests.
         """
-        made = self._up(_four(window))
+        made = np.asarray(self._up(_four(window)), np.uint8)
         over, under = self._excess(made, self._rest), self._excess(self._rest, made)
-        moved = np.asarray(self.moved(window) * 255 + 0.5, np.uint8)
-        mask = cv2.merge([self._up(moved, SIDE / _MASK_SIDE)] * 4)
-        lost_over = cv2.multiply(self._detail_over, mask, scale=1 / 255)
-        lost_under = cv2.multiply(self._detail_under, mask, scale=1 / 255)
-        # bytes saturate only at the end: no value is both over and under, and base lies between
-        # the portrait and what the decoder makes of it
-        base = cv2.add(cv2.subtract(self._picture, lost_over), lost_under)
+        moved = _RESTING if moved is None else moved
+        kept = 255 - np.asarray(self.unexplained(window, moved) * 255 + 0.5, np.uint8)
+        kept = cv2.merge([self._up(kept, SIDE / _MASK_SIDE)] * 4)
+        source = self._places - self._up(moved @ self._to_box, SIDE / len(moved))
+        detail_over, detail_under = (
+            cv2.multiply(_moved(detail, source), kept, scale=1 / 255)
+            for detail in (self._detail_over, self._detail_under)
+        )
+        # bytes saturate only at the end: no value is both over and under, and the base lies
+        # between the portrait and what the decoder makes of it
+        base = cv2.add(cv2.subtract(self._rest, detail_under), detail_over)
         return np.asarray(cv2.subtract(cv2.add(base, over), under), np.uint8)
 
     def _excess(self, one: Picture, other: Picture) -> Picture:
@@ -90,14 +113,27 @@ class WindowLayer:
         cored = cv2.LUT(cv2.subtract(one, other), _CORE)
         return np.asarray(cv2.multiply(cored, self._inside, scale=1 / 255), np.uint8)
 
-    def _up(self, window: Picture, scale: float = 1.0) -> Picture:
-        """Resample a picture of the window, of ``SIDE / scale`` pixels, into the box."""
+    def _up(self, window: NDArray[Any], scale: float = 1.0) -> NDArray[Any]:
+        """Resample a map of the window, of ``SIDE / scale`` pixels, into the box."""
         matrix = self._matrix / scale
         matrix[:, 2] -= 0.5  # OpenCV counts from pixel middles
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         edge = cv2.BORDER_REPLICATE
-        resampled = cv2.warpAffine(window, matrix, self._size, flags=flags, borderMode=edge)
-        return np.asarray(resampled, np.uint8)
+        return cv2.warpAffine(window, matrix, self._size, flags=flags, borderMode=edge)
+
+
+def _moved(picture: Picture, source: Floats) -> Picture:
+    edge = cv2.BORDER_REPLICATE
+    return np.asarray(
+        cv2.remap(picture, source, None, cv2.INTER_LINEAR, borderMode=edge), np.uint8
+    )
+
+
+def _small(window: Picture) -> Floats:
+    """Luma of a window, float32 [64, 64]."""
+    grey = cv2.cvtColor(window, cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (_MASK_SIDE, _MASK_SIDE), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.float32)
 
 
 def _core_table() -> Picture:
@@ -106,6 +142,8 @@ def _core_table() -> Picture:
 
 
 _CORE = _core_table()
+_RESTING = np.zeros((2, 2, 2), np.float32)
+_PLACES = np.dstack(np.meshgrid(*[np.arange(_MASK_SIDE, dtype=np.float32)] * 2))
 
 
 def _rim() -> Floats:

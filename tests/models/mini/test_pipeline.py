@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from models.bench.target import _random_pipeline
-from models.mini.motion import HEAD
+from models.mini.motion import EXPRESSION, HEAD
 from models.mini.pipeline import MiniIdentity, MiniPipeline
 
 pytestmark = pytest.mark.unit
@@ -60,8 +60,8 @@ def test_the_head_turns_after_the_network(
         pipeline.prepare_conditioning(stream, np.zeros(samples, np.float32))
         poses.append(stream.poses)
     motion = torch.cat(seen, 1)[0].float().numpy()
-    assert np.abs(motion[:, :HEAD]).max() == 0
-    assert np.abs(motion[:, HEAD:]).max() > 0
+    assert motion.shape[1] == len(EXPRESSION)  # of the head's pose the network learns nothing
+    assert np.abs(motion).max() > 0
     track = np.concatenate(poses)
     assert track.shape == (8 * pipeline.spec.chunk_frames, 5)
     assert (track.std(0) > 0).all()
