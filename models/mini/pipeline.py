@@ -147,6 +147,7 @@ class MiniPipeline:
             portrait.landmarks,
             portrait.to_window,
             self._decode_still(latent),
+            portrait.cover,
         )
         points = portrait.landmarks.points.astype(np.float64)
         points[:, :2] = portrait.to_window.apply(points[:, :2])

@@ -30,6 +30,7 @@ class PortraitScene:
         landmarks: Landmarks,
         to_window: Similarity,
         rest: Picture,
+        cover: NDArray[np.float32],
     ) -> None:
         """Compute once per identity.
 
@@ -39,8 +40,9 @@ class PortraitScene:
             landmarks: of the face in it.
             to_window: from its pixels to those of the face window.
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
+            cover: where in the window skin may move, float32 [64, 64] in [0, 1].
         """
-        self.face = WindowLayer(picture, rest, to_window)
+        self.face = WindowLayer(picture, rest, to_window, cover)
         self._warp = HeadWarp(landmarks, picture.shape[0])
         matte = np.asarray(moving_matte(person) * 255 + 0.5, np.uint8)
         self._background = fill_behind(picture, person)

@@ -6,8 +6,8 @@ P is the portrait at output size, D0 what the decoder makes of the portrait's ow
 generated window, ``up`` the window's way into the frame. R is the detail that the decoder cannot
 carry; u is how far the skin has moved (``skin_motion``). Where G is not D0 moved by u (inside an
 open mouth, on closing lids) the detail is given up: M. ``core`` drops differences of a grey level,
-which would flicker on resting skin. All that changes fades out towards the rim of the window; where
-nothing does, the frame is P.
+which would flicker on resting skin. All that changes fades out towards the edge of the face's cover;
+where nothing does, the frame is P.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.geometry import Similarity
-from models.face.window import EDGE, SIDE
+from models.face.window import SIDE
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -30,8 +30,10 @@ CORING = 1.5
 UNEXPLAINED = (7.0, 20.0)
 """Mean grey levels from which the detail fades, and at which it is gone."""
 _MASK_SIDE = 64
-_RIM = (1.0, 1.6 * EDGE)
-"""Distance from the window's edge at which a generated pixel begins to show, and shows in full."""
+_COARSE = 4
+"""Pixels of the frame for which one displacement is computed."""
+_FADE = 1.2
+"""Deviation of the cover's blur, in its pixels."""
 
 
 class WindowLayer:
@@ -41,15 +43,19 @@ class WindowLayer:
         box: rows and columns of the frame that the window can touch.
     """
 
-    def __init__(self, picture: Picture, rest: Picture, to_window: Similarity) -> None:
+    def __init__(
+        self, picture: Picture, rest: Picture, to_window: Similarity, cover: Floats
+    ) -> None:
         """Compute once per identity.
 
         Args:
             picture: the portrait at output size, RGB uint8 [H, W, 3].
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
             to_window: from pixels of ``picture`` to window pixels.
+            cover: where skin may move, float32 [64, 64] in [0, 1], 0 at the window's rim.
         """
-        self.box = _box_of(to_window, picture.shape[:2])
+        cover = _faded(cover)
+        self.box = _box_of(cover, to_window, picture.shape[:2])
         rows, columns = self.box
         self._size = columns.stop - columns.start, rows.stop - rows.start
         self._matrix = _from_box(to_window, self.box)
@@ -58,11 +64,8 @@ class WindowLayer:
         self._detail_over = cv2.subtract(whole, self._rest)
         self._detail_under = cv2.subtract(self._rest, whole)
         self._rest_small = _small(rest)
-        inside = _rim()
-        self._inside = cv2.merge([self._up(np.asarray(inside * 255 + 0.5, np.uint8))] * 4)
-        size = (_MASK_SIDE, _MASK_SIDE)
-        half = cv2.resize(inside, size, interpolation=cv2.INTER_AREA)
-        self._inside_small = np.asarray(half, np.float32)
+        self._cover = cover
+        self._inside = cv2.merge([self._up(_bytes(cover), SIDE / len(cover))] * 4)
         across, down = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._size))
         self._places = np.dstack([across, down])
         self._to_box = np.linalg.inv(to_window.matrix[:, :2]).T.astype(np.float32)
@@ -81,7 +84,7 @@ class WindowLayer:
         off = np.abs(_small(window) - expected)
         off = np.clip((off - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
         wide = cv2.dilate(off, np.ones((3, 3), np.uint8))
-        return np.asarray(cv2.GaussianBlur(wide, (0, 0), 0.8) * self._inside_small, np.float32)
+        return np.asarray(cv2.GaussianBlur(wide, (0, 0), 0.8) * self._cover, np.float32)
 
     def compose(self, window: Picture, moved: Floats | None = None) -> Picture:
         """The frame's ``box`` with a generated window: RGBA uint8 [h, w, 4].
@@ -96,9 +99,10 @@ class WindowLayer:
         made = np.asarray(self._up(_four(window)), np.uint8)
         over, under = self._excess(made, self._rest), self._excess(self._rest, made)
         moved = _RESTING if moved is None else moved
-        kept = 255 - np.asarray(self.unexplained(window, moved) * 255 + 0.5, np.uint8)
-        kept = cv2.merge([self._up(kept, SIDE / _MASK_SIDE)] * 4)
-        source = self._places - self._up(moved @ self._to_box, SIDE / len(moved))
+        kept = self._up(_bytes(1 - self.unexplained(window, moved)), SIDE / _MASK_SIDE)
+        kept = cv2.cvtColor(cv2.cvtColor(kept, cv2.COLOR_GRAY2RGB), cv2.COLOR_RGB2RGBA)
+        kept[..., 3] = 0
+        source = self._source(moved @ self._to_box)
         detail_over, detail_under = (
             cv2.multiply(_moved(detail, source), kept, scale=1 / 255)
             for detail in (self._detail_over, self._detail_under)
@@ -107,6 +111,22 @@ class WindowLayer:
         # between the portrait and what the decoder makes of it
         base = cv2.add(cv2.subtract(self._rest, detail_under), detail_over)
         return np.asarray(cv2.subtract(cv2.add(base, over), under), np.uint8)
+
+    def _source(self, moved: Floats) -> Floats:
+        """Where each pixel of the box comes from, for ``moved`` [g, g, 2] in frame pixels."""
+        matrix = self._matrix.copy()
+        matrix[:, :2] *= _COARSE
+        matrix[:, 2] += self._matrix[:, :2] @ np.full(2, (_COARSE - 1) / 2)
+        matrix *= len(moved) / SIDE
+        matrix[:, 2] -= 0.5
+        width, height = (-(-n // _COARSE) for n in self._size)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        edge = cv2.BORDER_REPLICATE
+        coarse = cv2.warpAffine(moved, matrix, (width, height), flags=flags, borderMode=edge)
+        fine = cv2.resize(coarse, (width * _COARSE, height * _COARSE))
+        return np.asarray(
+            cv2.subtract(self._places, fine[: self._size[1], : self._size[0]]), np.float32
+        )
 
     def _excess(self, one: Picture, other: Picture) -> Picture:
         """How far one picture is above another, small steps dropped, fading out to the rim."""
@@ -146,20 +166,30 @@ _RESTING = np.zeros((2, 2, 2), np.float32)
 _PLACES = np.dstack(np.meshgrid(*[np.arange(_MASK_SIDE, dtype=np.float32)] * 2))
 
 
-def _rim() -> Floats:
-    """1 inside the window, falling to 0 at its edge, [256, 256]."""
-    at = np.minimum(np.arange(SIDE) + 0.5, SIDE - 0.5 - np.arange(SIDE))
-    t = np.clip((at - _RIM[0]) / (_RIM[1] - _RIM[0]), 0, 1)
-    eased = t * t * (3 - 2 * t)
-    return np.asarray(eased[:, None] * eased, np.float32)
+def _faded(cover: Floats) -> Floats:
+    """The cover with a wider edge, 0 at the window's rim."""
+    soft = cv2.GaussianBlur(cover, (0, 0), _FADE)
+    soft[[0, -1]] = soft[:, [0, -1]] = 0
+    return np.asarray(np.where(soft < 0.02, 0, soft), np.float32)
 
 
-def _box_of(to_window: Similarity, size: tuple[int, int]) -> Box:
-    corners = np.array([[0, 0], [SIDE, 0], [0, SIDE], [SIDE, SIDE]], np.float64)
+def _bytes(share: Floats) -> Picture:
+    return np.asarray(share * 255 + 0.5, np.uint8)
+
+
+def _box_of(cover: Floats, to_window: Similarity, size: tuple[int, int]) -> Box:
+    """The part of a frame that a covered pixel of the window can reach."""
+    rows, columns = (np.flatnonzero(cover.max(axis)) for axis in (1, 0))
+    step = SIDE / len(cover)
+    if not len(rows):
+        rows = columns = np.array([0])
+    left, top = columns[0] * step, rows[0] * step
+    right, bottom = (columns[-1] + 1) * step, (rows[-1] + 1) * step
+    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]])
     corners = to_window.inverse().apply(corners)
     limit = np.array(size[::-1])
-    low = np.clip(np.floor(corners.min(0)), 0, limit - 1).astype(int)
-    high = np.clip(np.ceil(corners.max(0)), low + 1, limit).astype(int)
+    low = np.clip(np.floor(corners.min(0)) - 2, 0, limit - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 2, low + 1, limit).astype(int)
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 

@@ -34,8 +34,15 @@ def rest(portrait: Portrait) -> Picture:
 
 @pytest.fixture(scope="module")
 def scene(portrait: Portrait, rest: Picture) -> PortraitScene:
+    return make_scene(portrait, rest, portrait.person)
+
+
+def make_scene(
+    portrait: Portrait, rest: Picture, person: NDArray[np.float32]
+) -> PortraitScene:
+    """The scene of a portrait whose decoder makes ``rest`` of its window."""
     return PortraitScene(
-        portrait.picture, portrait.person, portrait.landmarks, portrait.to_window, rest
+        portrait.picture, person, portrait.landmarks, portrait.to_window, rest, portrait.cover
     )
 
 
@@ -176,7 +183,7 @@ def test_pictures_all_person_or_without_one_work(
     portrait: Portrait, rest: Picture, share: float
 ) -> None:
     person = np.full((SIDE, SIDE), share, np.float32)
-    scene = PortraitScene(portrait.picture, person, portrait.landmarks, portrait.to_window, rest)
+    scene = make_scene(portrait, rest, person)
     assert np.array_equal(scene.draw(rest, pose()), portrait.picture)
     frame = scene.draw(rest, pose(yaw=0.05))
     assert (difference(frame, portrait.picture).max() > 0) == (share == 1.0)
