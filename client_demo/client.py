@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -52,6 +52,7 @@ class ClientSession:
         *,
         avatar_id: str | None = None,
         portrait: bytes | None = None,
+        box: Sequence[float] | None = None,
         mode: Mode = "speak",
         video: Video = "h264",
         api_key: str | None = None,
@@ -62,7 +63,9 @@ class ClientSession:
         Args:
             url: of the server, such as ``http://localhost:8000``.
             avatar_id: a bundled avatar; the first one when neither this nor ``portrait`` is given.
-            portrait: an encoded picture (JPEG, PNG or WebP) with one face.
+            portrait: an encoded picture (JPEG, PNG or WebP) with a face.
+            box: around the face to take of several: x, y, width, height in pixels, or in shares of
+                the picture if none is over 1.
             mode: ``speak`` for pushed speech; in ``echo`` pushed sound is a live microphone.
             video: the form in which frames arrive.
             api_key: for servers that ask for one.
@@ -71,6 +74,7 @@ class ClientSession:
         self._rest = Rest(url, api_key)
         self._avatar_id = avatar_id
         self._portrait = portrait
+        self._box = box
         self._mode: Mode = mode
         self._video = video
         self._clock = clock
@@ -84,7 +88,9 @@ class ClientSession:
             RequestFailed: the server refuses (``no_face``, ``no_capacity``, ...), does not answer
                 (``unreachable``) or does not open the WebSocket (``lost``).
         """
-        self._ticket = await self._rest.create(self._avatar_id, self._portrait, self._mode)
+        self._ticket = await self._rest.create(
+            self._avatar_id, self._portrait, self._mode, self._box
+        )
         try:
             await self._attach(self._rest.stream_url(self._ticket, self._video))
         except BaseException:
@@ -105,6 +111,11 @@ class ClientSession:
     def id(self) -> str:
         """The session's name on the server."""
         return self._open_ticket().session_id
+
+    @property
+    def report(self) -> dict[str, Any] | None:
+        """What the server found in the portrait, and what limits it; None if it does not tell."""
+        return self._open_ticket().report
 
     @property
     def format(self) -> Format:

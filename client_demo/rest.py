@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlencode, urljoin
@@ -43,12 +44,14 @@ class Format:
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """How a new session is reached: its id, its secret token, its WebSocket's path, its format."""
+    """How a new session is reached: its id, its secret token, its WebSocket's path, its format; and
+    what the server found in the portrait, None where the model does not tell."""
 
     session_id: str
     token: str
     stream_path: str
     format: Format
+    report: dict[str, Any] | None = None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -64,8 +67,17 @@ class Rest:
         self._base = url.rstrip("/") + "/"
         self._key = {"Authorization": f"Bearer {api_key}"} if api_key else {}
 
-    async def create(self, avatar_id: str | None, portrait: bytes | None, mode: Mode) -> Ticket:
+    async def create(
+        self,
+        avatar_id: str | None,
+        portrait: bytes | None,
+        mode: Mode,
+        box: Sequence[float] | None = None,
+    ) -> Ticket:
         """Open a session for a portrait, a bundled avatar, or the first avatar there is.
+
+        ``box`` is around the face to take of several: x, y, width, height in pixels of the picture,
+        or in shares of it if none is over 1.
 
         Raises:
             RequestFailed: the server refuses (``no_face``, ``no_capacity``, ...) or does not answer
@@ -74,10 +86,12 @@ class Rest:
         async with self._http() as http:
             if portrait is not None:
                 files = {"portrait": ("portrait", portrait, media_type(portrait))}
-                body: dict[str, Any] = {"files": files, "data": {"mode": mode}}
+                fields = {"mode": mode} | ({"box": ",".join(map(str, box))} if box else {})
+                body: dict[str, Any] = {"files": files, "data": fields}
             else:
                 avatar_id = avatar_id or await self._first_avatar(http)
-                body = {"json": {"avatar_id": avatar_id, "mode": mode}}
+                chosen = {"box": list(box)} if box else {}
+                body = {"json": {"avatar_id": avatar_id, "mode": mode, **chosen}}
             answer = await self._ask(http, "POST", "session", headers=self._key, **body)
         created = answer.json()
         video = created["video"]
@@ -91,6 +105,7 @@ class Rest:
                 video["fps"],
                 created["audio"]["output_sample_rate"],
             ),
+            report=created["report"],
         )
 
     async def status(self, ticket: Ticket) -> dict[str, Any]:

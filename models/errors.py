@@ -25,7 +25,7 @@ class LiveheadError(Exception):
 class PortraitError(LiveheadError):
     """Raised when a portrait cannot become an identity.
 
-    Codes: ``bad_image``, ``image_too_small``, ``image_too_large``, ``no_face``, ``several_faces``,
+    Codes: ``bad_image``, ``image_too_small``, ``image_too_large``, ``bad_box``, ``no_face``,
     ``face_too_small``, ``face_turned``.
     """
 

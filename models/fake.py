@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.audio import SAMPLE_RATE
 from models.errors import AudioError, PortraitError
+from models.io.face_box import FaceBox, part_in_box
 from models.options import ModelOptions
 from models.registry import ModelCard
 
@@ -57,14 +58,17 @@ class FakeGenerator:
         self.lookahead_frames = lookahead_frames
         self.sample_rate = SAMPLE_RATE
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
-        """Fit any RGB image to the frame; refuses images under 64 pixels as a real model would."""
+    def prepare(self, portrait: NDArray[np.uint8], box: FaceBox | None = None) -> FakeIdentity:
+        """Fit any RGB image, or what a box holds of it, to the frame; refuses images under 64
+        pixels as a real model would."""
         if portrait.ndim != 3 or portrait.shape[2] != 3 or min(portrait.shape[:2]) < 64:
             raise PortraitError(
                 f"expected an RGB image of at least 64x64, got shape {portrait.shape};"
                 " send a larger picture",
                 code="image_too_small",
             )
+        if box is not None:
+            portrait = part_in_box(portrait, box)
         height, width = self.size
         rows = np.linspace(0, portrait.shape[0] - 1, height).astype(int)
         columns = np.linspace(0, portrait.shape[1] - 1, width).astype(int)

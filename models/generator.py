@@ -43,8 +43,13 @@ class ChunkFormat(Protocol):
 class Generator(ChunkFormat, Protocol[Identity, Stream]):
     """One warm model that turns speech into frames for any number of streams."""
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
+    def prepare(
+        self, portrait: NDArray[np.uint8], box: tuple[float, float, float, float] | None = None
+    ) -> Identity:
         """Compute what is static for one portrait, RGB uint8 [H, W, 3] of any size.
+
+        ``box`` is around the face to take of several: left, top, width, height in pixels, or in
+        shares of the picture if none is over 1.
 
         It may run in another thread beside the other methods, so that streams go on meanwhile;
         those are called by one thread alone.

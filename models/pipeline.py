@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.audio import SAMPLE_RATE
 from models.generator import Identity
+from models.io.face_box import FaceBox
 from models.lightning.devices import DeviceReplica
 from models.lightning.plan import StepPlan
 from models.lightning.sampler import Sampler
@@ -45,8 +46,8 @@ class Pipeline(Protocol[Identity, State, Conditioning]):
     backbone: Any
     size: tuple[int, int]
 
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> Identity:
-        """RGB uint8 [H, W, 3] -> what is static for the portrait.
+    def encode_portrait(self, picture: NDArray[np.uint8], box: FaceBox | None = None) -> Identity:
+        """RGB uint8 [H, W, 3] -> what is static for the portrait; ``box`` chooses a face.
 
         Raises:
             PortraitError: the picture cannot be used.
@@ -103,9 +104,9 @@ class DiffusionGenerator(Generic[Identity, State]):
         self.replicas = tuple(replicas)
         self._sampler = Sampler(spec.schedule, plan, replicas=replicas)
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
+    def prepare(self, portrait: NDArray[np.uint8], box: FaceBox | None = None) -> Identity:
         """Encode one portrait; see ``Generator.prepare``."""
-        return self.pipeline.encode_portrait(portrait)
+        return self.pipeline.encode_portrait(portrait, box)
 
     def open(
         self, identity: Identity, *, seed: int = 0, speech: NDArray[np.float32] | None = None

@@ -82,8 +82,10 @@ LONG_RUNNING = (
 SEEN_BY_SERVER = {
     "models.io.console",
     "models.errors",
+    "models.face.report",
     "models.fake",
     "models.generator",
+    "models.io.face_box",
     "models.options",
     "models.registry",
 }

@@ -3,6 +3,7 @@
 import { Conversation, Phase } from "./conversation.js";
 import { Faces } from "./faces.js";
 import { Meter } from "./meter.js";
+import { Report } from "./report.js";
 import { View } from "./view.js";
 import { Voices } from "./voices.js";
 import { explain, explainClosing } from "./words.js";
@@ -11,6 +12,7 @@ const find = (id) => document.getElementById(id);
 const view = new View();
 const meter = new Meter();
 const faces = new Faces();
+const report = new Report();
 const voices = new Voices();
 const talk = new Conversation({ video: find("face-video"), canvas: find("face-canvas"), meter });
 
@@ -57,6 +59,7 @@ async function begin() {
       key: view.key,
     });
     if (!lives) return;
+    report.show(faces.chosen, talk.session.report);
     view.askKey(false);
     if (voices.kind !== "talk") sayIt();
   } catch (error) {
@@ -65,7 +68,9 @@ async function begin() {
 }
 
 function trouble(error) {
-  view.notice(explain(error));
+  const pointed = error?.code === "no_face" && faces.chosen?.box;
+  if (pointed) delete faces.chosen.box; // the next start takes the largest face again
+  view.notice(explain(pointed ? { code: "no_face_there" } : error));
   if (error?.code === "unauthorised") view.askKey(true);
   if (error?.code?.startsWith("mic_") && voices.hasClips) voices.choose("clip");
   draw();
@@ -120,6 +125,12 @@ function bindButtons() {
 function bindChoices() {
   faces.onChoose = () => {
     view.notice("");
+    report.hide();
+    restart();
+  };
+  report.onPoint = (box) => {
+    view.notice("");
+    faces.chosen.box = box;
     restart();
   };
   faces.onProblem = trouble;

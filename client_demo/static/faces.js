@@ -9,7 +9,7 @@ export class Faces {
   #preview = document.getElementById("portrait");
   #own = null; // {blob, url}
   #input = null;
-  chosen = null; // {avatarId} or {portrait}
+  chosen = null; // {avatarId} or {portrait, url, box: of the face to take, or absent}
   /** Called after a choice by the person; and with a Problem when a picture cannot be read. */
   onChoose = () => {};
   onProblem = () => {};
@@ -50,7 +50,7 @@ export class Faces {
     input.checked = true;
     this.#preview.src = input.dataset.image;
     this.#preview.hidden = false;
-    this.chosen = input.value === "own" ? { portrait: this.#own.blob } : { avatarId: input.value };
+    this.chosen = input.value === "own" ? { portrait: this.#own.blob, url: this.#own.url } : { avatarId: input.value };
   }
 
   /** Use a picture file that was chosen or dropped. */

@@ -46,14 +46,18 @@ export async function fetchSpeech(url) {
   return (await request(url)).arrayBuffer();
 }
 
-/** Open a session for a bundled avatar ({avatarId}) or a picture ({portrait}: Blob). */
-export async function openSession({ avatarId, portrait, mode, key }) {
+/**
+ * Open a session for a bundled avatar ({avatarId}) or a picture ({portrait}: Blob, and box: [x, y,
+ * width, height] in shares of it, around the face to take).
+ */
+export async function openSession({ avatarId, portrait, box, mode, key }) {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   let body;
   if (portrait) {
     body = new FormData();
     body.append("portrait", portrait, "portrait");
     body.append("mode", mode);
+    if (box) body.append("box", box.join(","));
   } else {
     headers["Content-Type"] = "application/json";
     body = JSON.stringify({ avatar_id: avatarId, mode });
@@ -69,6 +73,7 @@ export class ServerSession {
     this.mode = facts.mode;
     this.video = facts.video;
     this.audio = facts.audio;
+    this.report = facts.report || null; // what was found in the portrait, and what limits it
     this.iceServers = facts.ice_servers || [];
     this.offerPath = facts.media?.offer_url || `session/${this.id}/offer`;
     this.wsPath = facts.media?.ws_url || `session/${this.id}/stream`;

@@ -1,8 +1,8 @@
 /** What went wrong, in plain words. */
 
 const PORTRAIT = {
-  no_face: "There is no face to be found in this picture. Try one that shows a face from the front.",
-  several_faces: "There is more than one face in this picture. Crop it to one and try again.",
+  no_face: "There is no human face to be found in this picture. Pets and toys cannot speak here, sorry: try a person, seen from the front.",
+  no_face_there: "There is no face where you pointed. Point at the middle of a face.",
   face_too_small: "The face is too small. Crop the picture closer to it.",
   face_turned: "The face is turned away. Use a picture taken from the front.",
   image_too_small: "This picture is too small. Use a larger one.",

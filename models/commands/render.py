@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.commands.generator import make_generator
 from models.errors import AudioError, LiveheadError, PortraitError
 from models.evaluation.timing import TimedGenerator
+from models.face.report import PortraitReport, report_of
 from models.generator import AnyGenerator, frame_count, generate_all
 from models.io.audio import read_original, read_speech
 from models.io.console import bar, emit_json, say
@@ -24,6 +25,7 @@ from models.io.contact_sheet import (
     save_image,
     thumbnail,
 )
+from models.io.face_box import FaceBox, read_face_box
 from models.io.image import load_image
 from models.io.video import FrameWriter, GifWriter, Mp4Writer
 from models.options import add_model_arguments
@@ -52,18 +54,25 @@ class Rendered:
         computing: seconds inside the generator.
         sampled: frames for a contact sheet, by number.
         mouth_box: mouth position in the frames.
+        report: what was found in the portrait, where the model tells.
     """
 
     frames: int
     computing: float
     sampled: dict[int, NDArray[np.uint8]]
     mouth_box: MouthBox
+    report: PortraitReport | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--avatar", metavar="ID", help="bundled avatar (default: the first one)")
     who.add_argument("--portrait", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP of a face")
+    parser.add_argument(
+        "--box",
+        metavar="X,Y,W,H",
+        help="around the face to take of several, in pixels or shares of the picture",
+    )
     parser.add_argument("--audio", type=Path, required=True, help="speech, any common sound file")
     parser.add_argument("--out", type=Path, required=True, help="video to write: .mp4 or .gif")
     add_model_arguments(parser.add_argument_group("model"), MODELS)
@@ -85,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         LiveheadError: the portrait, the sound, the weights or an output cannot be used.
     """
     _check(args)
+    box = None if args.box is None else read_face_box(args.box)
     sound, rate = read_original(args.audio)
     picture = load_image(args.portrait or avatar_picture(args.avatar))
     generator = make_generator(args)
@@ -95,7 +105,9 @@ def run(args: argparse.Namespace) -> int:
     frames = frame_count(generator, samples)
     every = args.strip_every or -(-frames // STRIP_PICTURES)
     with _writer(args, generator, sound, rate) as writer:
-        rendered = render(generator, picture, speech, writer, args.seed, every if args.strip else 0)
+        rendered = render(
+            generator, picture, speech, writer, args.seed, every if args.strip else 0, box
+        )
     if args.strip:
         save_image(args.strip, contact_sheet_of(rendered, generator.fps))
     _report(args, rendered, generator.fps)
@@ -109,22 +121,24 @@ def render(
     writer: FrameWriter,
     seed: int = 0,
     sample_every: int = 0,
+    box: FaceBox | None = None,
 ) -> Rendered:
     """Generate a speaking portrait, frame by frame into a writer.
 
     Args:
         generator: makes the frames.
-        picture: RGB uint8 [H, W, 3] with one face.
+        picture: RGB uint8 [H, W, 3] with a face.
         speech: float32 [N] mono at the generator's rate.
         writer: receives the frames; the last one may be partly silent.
         seed: of the procedural motion.
         sample_every: keep every such frame for a contact sheet; none if 0.
+        box: around the face to take of several.
 
     Raises:
         PortraitError: the picture cannot be used.
     """
     timed = TimedGenerator(generator)
-    identity = timed.prepare(picture)
+    identity = timed.prepare(picture, box)
     stream = timed.open(identity, seed=seed, speech=speech)
     sampled: dict[int, NDArray[np.uint8]] = {}
     written = 0
@@ -136,7 +150,8 @@ def render(
                     sampled[written] = frame
                 written += 1
             progress.update(len(chunk))
-    return Rendered(written, timed.watch.seconds, sampled, mouth_box_of(identity, generator.size))
+    mouth_box = mouth_box_of(identity, generator.size)
+    return Rendered(written, timed.watch.seconds, sampled, mouth_box, report_of(identity))
 
 
 def contact_sheet_of(rendered: Rendered, fps: float) -> NDArray[np.uint8]:
@@ -191,7 +206,25 @@ def _writer(
     return Mp4Writer(args.out, generator.size, generator.fps, sound, rate)
 
 
+def _say_report(report: PortraitReport) -> None:
+    """What was found in the portrait and what limits it, for a person."""
+    mouth = report.mouth.replace("_", " ")
+    found = [
+        f"face of {report.face_box[2]:.0f}x{report.face_box[3]:.0f} in"
+        f" {report.width}x{report.height} pixels",
+        f"mouth {mouth}" if report.mouth in ("closed", "parted", "open") else mouth,
+        *(["glasses"] if report.glasses else []),
+        *(["black and white"] if report.black_and_white else []),
+        f"yaw {report.yaw:+.0f}, pitch {report.pitch:+.0f}, roll {report.roll:+.0f} degrees",
+    ]
+    say(f"portrait: {', '.join(found)}")
+    for limit in report.limits:
+        say(f"  {limit.text} {limit.hint}")
+
+
 def _report(args: argparse.Namespace, rendered: Rendered, fps: float) -> None:
+    if rendered.report is not None:
+        _say_report(rendered.report)
     seconds = rendered.frames / fps
     ratio = rendered.computing / seconds
     say(f"{args.out}: {seconds:.2f} s of video, {ratio:.2f} s of computing per second")
@@ -204,5 +237,6 @@ def _report(args: argparse.Namespace, rendered: Rendered, fps: float) -> None:
                 "computing_s": round(rendered.computing, 3),
                 "computing_per_second": round(ratio, 4),
                 "ms_per_frame": round(1000 * rendered.computing / rendered.frames, 2),
+                "report": None if rendered.report is None else rendered.report.as_record(),
             }
         )

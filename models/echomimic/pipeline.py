@@ -26,13 +26,14 @@ from models.echomimic.preprocess import (
 from models.echomimic.streaming import smooth_boundary
 from models.echomimic.unet import EchoMimicDenoiser, EchoMimicUNet
 from models.echomimic.windows import EchoMimicWindows
+from models.io.face_box import FaceBox
 from models.lightning.dfa import FaceTokens
 from models.lightning.sampler import Sampler
 from models.nn.attention import KeyValue
 from models.options import ModelOptions
 from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
-from models.sd15.preprocess import face_tokens_of_mask
+from models.sd15.preprocess import face_tokens_of_mask, part_around
 from models.sd15.reference_net import ReferenceNet
 
 CLAMP = 1.5  # of start noise, as published
@@ -102,12 +103,15 @@ class EchoMimicPipeline(SD15Pipeline[EchoMimicIdentity, EchoMimicStream, EchoMim
         self.detector = detector
 
     @torch.inference_mode()
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> EchoMimicIdentity:
-        """RGB uint8 [H, W, 3] -> what is static.
+    def encode_portrait(
+        self, picture: NDArray[np.uint8], box: FaceBox | None = None
+    ) -> EchoMimicIdentity:
+        """RGB uint8 [H, W, 3], or its part around a box -> what is static.
 
         Raises:
             PortraitError: the picture cannot be used.
         """
+        picture = part_around(picture, box)
         prepared = prepare_echomimic_portrait(picture, self.detector.detect(picture), self.size[0])
         latent = self.to_denoiser(self.vae.encode(prepared.pixels[None]))
         _, recorded = self.reference.read(latent)

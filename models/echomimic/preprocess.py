@@ -134,7 +134,7 @@ class FaceDetector:
 
         Raises:
             PortraitError: the picture cannot be used; for its faces only where the bundled
-                detector looks: there is none, there are several, or it is too small or turned.
+                detector looks: there is none, or it is too small or turned.
         """
         check_picture(picture)
         if self.mtcnn is not None:

@@ -42,9 +42,11 @@ class TimedGenerator(Generic[Identity, Stream]):
         self.lookahead_frames = generator.lookahead_frames
         self.sample_rate = generator.sample_rate
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> Identity:
+    def prepare(
+        self, portrait: NDArray[np.uint8], box: tuple[float, float, float, float] | None = None
+    ) -> Identity:
         """As the wrapped generator; not counted."""
-        return self.inner.prepare(portrait)
+        return self.inner.prepare(portrait, box)
 
     def open(
         self, identity: Identity, *, seed: int = 0, speech: NDArray[np.float32] | None = None

@@ -26,6 +26,9 @@ _RIGHT_EYE = (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 3
 _EYE_CORNERS = (33, 263)
 _LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 _CHEEKS = (234, 454)
+_FOREHEAD, _CHIN = 10, 152
+_LEVEL_PITCH = np.radians(6.2)
+"""Slope from chin to forehead of the median of 511 frontal portraits."""
 _EYE_INWARD, _EYE_UP, _MOUTH_UP = 0.023, 0.026, 0.025
 """Offset from the centres of the outlines to where training pictures have eyeball and mouth,
 measured on 24 of them; shares of the distance between the eyes (for the mouth, of their outer
@@ -78,6 +81,12 @@ class Landmarks:
         """How far the head is turned aside, radians; 0 looks at the camera."""
         across = self.points[_CHEEKS[1]] - self.points[_CHEEKS[0]]
         return float(np.arctan2(across[2], np.hypot(across[0], across[1])))
+
+    @property
+    def pitch(self) -> float:
+        """How far the head is bent, radians; 0 looks at the camera, positive down."""
+        down = self.points[_CHIN] - self.points[_FOREHEAD]
+        return float(np.arctan2(down[2], np.hypot(down[0], down[1])) - _LEVEL_PITCH)
 
 
 def locate_landmarks(picture: NDArray[np.uint8], face: Face) -> Landmarks:

@@ -15,13 +15,14 @@ from models.audio.wav2vec2 import Wav2VecFeatures
 from models.hallo.conditioning import HalloConditioning
 from models.hallo.preprocess import HalloPortrait, prepare_hallo_portrait
 from models.hallo.unet import HalloDenoiser, HalloUNet, read_chunk_reference
+from models.io.face_box import FaceBox
 from models.lightning.dfa import FaceTokens, token_indices
 from models.nn.attention import KeyValue
 from models.options import ModelOptions
 from models.sd15.cfg import zeros_for_uncond
 from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
-from models.sd15.preprocess import FaceEmbedder, detect_landmarks, load_face_embedder
+from models.sd15.preprocess import FaceEmbedder, detect_landmarks, load_face_embedder, part_around
 from models.sd15.reference_net import ReferenceNet
 
 FACE = 1  # of the masks: background, face, lips
@@ -70,12 +71,15 @@ class HalloPipeline(SD15Pipeline[HalloIdentity, SD15Stream[HalloIdentity], Hallo
         self.locator = networks["face_locator"]
 
     @torch.inference_mode()
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> HalloIdentity:
-        """RGB uint8 [H, W, 3] -> what is static.
+    def encode_portrait(
+        self, picture: NDArray[np.uint8], box: FaceBox | None = None
+    ) -> HalloIdentity:
+        """RGB uint8 [H, W, 3], or its part around a box -> what is static.
 
         Raises:
             PortraitError: the picture cannot be used.
         """
+        picture = part_around(picture, box)
         prepared = prepare_hallo_portrait(picture, detect_landmarks(picture), self.size[0])
         face = torch.from_numpy(self.embedder.embed(picture))[None]
         return self.identity_from_tensors(identity_key(picture), prepared, face)

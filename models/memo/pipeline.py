@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.audio.wav2vec2 import Wav2VecFeatures
 from models.face.landmarks import FACE_OVAL
+from models.io.face_box import FaceBox
 from models.lightning.dfa import FaceTokens
 from models.memo.conditioning import MemoConditioning, labels_for_branches
 from models.memo.config import NO_EMOTION, emotion_label
@@ -29,6 +30,7 @@ from models.sd15.preprocess import (
     detect_landmarks,
     face_tokens_of_mask,
     load_face_embedder,
+    part_around,
     rectangle,
     resized,
 )
@@ -97,12 +99,15 @@ class MemoPipeline(SD15Pipeline[MemoIdentity, MemoStream, MemoConditioning]):
         self.image, self.audio = networks["image_proj"], networks["audio_proj"]
 
     @torch.inference_mode()
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> MemoIdentity:
-        """RGB uint8 [H, W, 3] -> what is static.
+    def encode_portrait(
+        self, picture: NDArray[np.uint8], box: FaceBox | None = None
+    ) -> MemoIdentity:
+        """RGB uint8 [H, W, 3], or its part around a box -> what is static.
 
         Raises:
             PortraitError: the picture cannot be used.
         """
+        picture = part_around(picture, box)
         points = detect_landmarks(picture)
         pixels = torch.from_numpy(resized(picture, self.size[0])).permute(2, 0, 1).float()
         face = torch.from_numpy(self.embedder.embed(picture))[None]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.face.portrait import Portrait, prepare_portrait
+from models.io.face_box import FaceBox
 from models.lightning.dfa import token_indices
 from models.lightning.sampler import Sampler
 from models.mini.audio import AudioEncoder, StreamingWindow, chunk_features
@@ -119,13 +120,15 @@ class MiniPipeline:
         self.size = (size, size)
 
     @torch.inference_mode()
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> MiniIdentity:
+    def encode_portrait(
+        self, picture: NDArray[np.uint8], box: FaceBox | None = None
+    ) -> MiniIdentity:
         """Find the face, encode its window, compute reference features; once per portrait.
 
         Raises:
             PortraitError: the picture cannot be used.
         """
-        portrait = prepare_portrait(picture, self.size[0])
+        portrait = prepare_portrait(picture, self.size[0], box)
         key = sha256(portrait.picture.tobytes() + portrait.window.tobytes()).hexdigest()[:16]
         pixels = torch.from_numpy(portrait.window).permute(2, 0, 1)[None].float() / 255
         latent = self.autoencoder.encode(pixels.contiguous(memory_format=torch.channels_last))

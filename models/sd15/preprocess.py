@@ -15,10 +15,12 @@ from torch import Tensor
 from models.face.insightface import DETECTOR, InsightFaceEmbedder
 from models.face.portrait import find_face
 from models.io.console import warn
+from models.io.face_box import FaceBox, part_in_box
 from models.io.image import check_picture
 from models.lightning.dfa import token_indices
 
 FOLDERS = ("face_analysis/models", "misc/face_analysis/models")
+BOX_MARGIN = 0.5  # of a box's sides, all around it
 FACE_RATIO = 1.2  # by which the rectangle around the face is larger than its oval
 Pixels = NDArray[np.uint8]
 
@@ -64,11 +66,20 @@ def load_face_embedder(folder: Path | None, size: int, *, small: bool) -> FaceEm
     return NoFaceEmbedder(size)
 
 
-def detect_landmarks(picture: Pixels) -> NDArray[np.float32]:
-    """Landmarks [468, 2] in pixels of the one face in RGB uint8 [H, W, 3].
+def part_around(picture: Pixels, box: FaceBox | None) -> Pixels:
+    """What these models show of RGB uint8 [H, W, 3]: all of it, or what is around a box.
 
     Raises:
-        PortraitError: there is no face, there are several, or it is too small or turned.
+        PortraitError: the box lies beside the picture.
+    """
+    return picture if box is None else part_in_box(picture, box, BOX_MARGIN)
+
+
+def detect_landmarks(picture: Pixels) -> NDArray[np.float32]:
+    """Landmarks [468, 2] in pixels of a face in RGB uint8 [H, W, 3]: of several the largest.
+
+    Raises:
+        PortraitError: there is no face, or it is too small or turned.
     """
     check_picture(picture)
     return find_face(picture).points[:, :2]

@@ -10,6 +10,9 @@ from starlette.datastructures import Headers
 from starlette.routing import Match
 from starlette.types import Scope
 
+from models.errors import PortraitError
+from models.io.face_box import FORM as BOX_FORM
+from models.io.face_box import FaceBox, read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
 from server.api.deps import API_KEY, Context, ContextDep, bearer_of, context_of
 from server.api.middleware import media_type, too_large
@@ -20,6 +23,7 @@ from server.api.schemas import (
     IceServer,
     MediaUrls,
     PortraitForm,
+    PortraitShown,
     SessionCreated,
     VideoFormat,
 )
@@ -41,8 +45,8 @@ INPUT_RATE = 16_000
 MAX_FIELDS = 8
 NO_PORTRAIT = "expected a file field named portrait, got none; attach the picture"
 PORTRAIT_CODES = (
-    *("bad_image", "image_too_small", "image_too_large"),
-    *("no_face", "several_faces", "face_too_small", "face_turned"),
+    *("bad_image", "image_too_small", "image_too_large", "bad_box"),
+    *("no_face", "face_too_small", "face_turned"),
 )
 
 
@@ -83,7 +87,9 @@ class PortraitRoute(CreationRoute):
         wrong = {item["loc"][-1]: item["input"] for item in errors}
         if "portrait" in wrong:
             return NO_PORTRAIT
-        return _wrong_mode(str(wrong["mode"]))
+        if "mode" in wrong:
+            return _wrong_mode(str(wrong["mode"]))
+        return f"expected box to be a text, {BOX_FORM}, got something else; change the field"
 
 
 forms = APIRouter(route_class=PortraitRoute)
@@ -109,7 +115,11 @@ async def create_from_portrait(
         raise BadRequest(NO_PORTRAIT)
     if len(portrait) > context.settings.max_upload_bytes:
         raise too_large(context.settings.max_upload_bytes)
-    return await _open(request, response, context, portrait, form.mode)
+    try:
+        box = read_face_box(form.box) if form.box else None
+    except PortraitError as error:
+        raise BadRequest(str(error)) from error
+    return await _open(request, response, context, portrait, form.mode, box=box)
 
 
 @objects.post(
@@ -151,7 +161,9 @@ async def create(
 ) -> SessionCreated | Response:
     """Open a session for a bundled avatar (JSON) or an uploaded portrait (form)."""
     avatar = context.assets.avatar(wanted.avatar_id)
-    return await _open(request, response, context, avatar.picture, wanted.mode, avatar.id)
+    return await _open(
+        request, response, context, avatar.picture, wanted.mode, avatar.id, wanted.box
+    )
 
 
 router = APIRouter()
@@ -170,9 +182,10 @@ async def _open(
     portrait: bytes,
     mode: Mode,
     avatar_id: str | None = None,
+    box: FaceBox | None = None,
 ) -> SessionCreated | Response:
     expires_at = context.sessions.expiry()
-    session = await context.sessions.create(portrait, mode=mode, avatar_id=avatar_id)
+    session = await context.sessions.create(portrait, mode=mode, avatar_id=avatar_id, box=box)
     if await request.is_disconnected():  # the session would stay open until it is found idle
         await context.sessions.close(session, "caller_gone")
         return Response(status_code=CALLER_GONE)
@@ -182,6 +195,7 @@ async def _open(
 
 
 def _described(session: Session, context: Context, expires_at: str) -> SessionCreated:
+    report = session.report
     return SessionCreated(
         session_id=session.id,
         status="ready",
@@ -195,4 +209,5 @@ def _described(session: Session, context: Context, expires_at: str) -> SessionCr
         ice_servers=[IceServer(**server) for server in context.settings.ice_servers_in_clear()],
         video=VideoFormat(**events.video(session.spec, "h264")),
         audio=AudioRates(input_sample_rate=INPUT_RATE, output_sample_rate=OUTPUT_RATE),
+        report=None if report is None else PortraitShown.model_validate(report.as_record()),
     )

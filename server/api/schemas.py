@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.face.report import MouthState
 from server.api.bodies import JsonObject
 from server.session.session import Mode
+
+BOX = (
+    "Around the face to take where there are several: x, y, width, height in pixels of the upright"
+    " picture, or in shares of it if none is over 1. Without it the largest is taken, of several"
+    " about as large the most central one."
+)
+Start = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
+Length = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 
 
 class CreateSession(JsonObject):
@@ -21,16 +30,24 @@ class CreateSession(JsonObject):
         default="speak",
         description="speak: the avatar says what is pushed; echo: it repeats a call's microphone.",
     )
+    box: tuple[Start, Start, Length, Length] | None = Field(
+        default=None, description=BOX, examples=[[0.5, 0, 0.5, 1]]
+    )
 
 
 class PortraitForm(BaseModel):
     """A session for an uploaded portrait."""
 
     portrait: UploadFile = Field(
-        description="A PNG, JPEG or WebP picture of one face.",
+        description="A PNG, JPEG or WebP picture of a person, or of several.",
         json_schema_extra={"format": "binary", "minLength": 1},
     )
     mode: Mode = Field(default="speak", description="As in the JSON body.")
+    box: str | None = Field(
+        default=None,
+        description=f"{BOX} Four numbers with commas between them.",
+        examples=["0.5,0,0.5,1"],
+    )
 
 
 class Offer(JsonObject):
@@ -86,6 +103,35 @@ class AudioRates(BaseModel):
     output_sample_rate: int
 
 
+class PortraitLimitShown(BaseModel):
+    """One thing that makes a portrait less good than it could be."""
+
+    code: str = Field(description="Stable, such as face_turned or low_resolution.")
+    text: str = Field(description="What limits it, for a person.")
+    hint: str = Field(description="What to do about it.")
+
+
+class PortraitShown(BaseModel):
+    """What was found in a portrait, and what limits it. Angles in degrees."""
+
+    width: int = Field(description="Of the picture, pixels.")
+    height: int
+    face_box: tuple[float, float, float, float] = Field(
+        description="x, y, width, height of the face in the picture, pixels; may be sent as box."
+    )
+    eye_mouth_px: float = Field(description="From the centre of the eyes to the mouth, pixels.")
+    yaw: float = Field(description="Positive turns to the picture's right.")
+    pitch: float = Field(description="Positive looks down.")
+    roll: float = Field(description="Positive sinks to the picture's right.")
+    mouth: MouthState
+    glasses: bool | None = Field(description="null where that is not certain.")
+    black_and_white: bool
+    sharpness: float = Field(description="Of the face, 0 (blurred) to 1.")
+    beyond_picture: float = Field(description="Share of the view that was filled in.")
+    faces: int = Field(description="People found, this one included.")
+    limits: list[PortraitLimitShown] = Field(description="The most important first.")
+
+
 class SessionCreated(BaseModel):
     """A session that is open."""
 
@@ -99,6 +145,9 @@ class SessionCreated(BaseModel):
     ice_servers: list[IceServer]
     video: VideoFormat
     audio: AudioRates
+    report: PortraitShown | None = Field(
+        description="What was found in the portrait; null for models that do not tell."
+    )
 
 
 class SessionNumbers(BaseModel):

@@ -11,6 +11,7 @@ import hmac
 import logging
 from datetime import UTC, datetime, timedelta
 
+from models.io.face_box import FaceBox
 from server.clock import Clock
 from server.errors import NoCapacity, NotFound, NotReady, Unauthorised
 from server.session.lifetime import Limits
@@ -43,8 +44,15 @@ class SessionRegistry:
         """Sessions at once: as set, else what the warm workers measured; 0 while none is warm."""
         return self._settings.max_sessions or self._workers.capacity
 
-    async def create(self, portrait: bytes, *, mode: Mode, avatar_id: str | None = None) -> Session:
-        """Prepare the portrait and open a session for it.
+    async def create(
+        self,
+        portrait: bytes,
+        *,
+        mode: Mode,
+        avatar_id: str | None = None,
+        box: FaceBox | None = None,
+    ) -> Session:
+        """Prepare the portrait and open a session for it; ``box`` chooses a face in it.
 
         Raises:
             NoCapacity: the limit is reached.
@@ -55,7 +63,7 @@ class SessionRegistry:
         self.check_capacity()
         self._opening += 1
         try:
-            return await self._begin(portrait, mode, avatar_id)
+            return await self._begin(portrait, mode, avatar_id, box)
         finally:
             self._opening -= 1
 
@@ -118,8 +126,10 @@ class SessionRegistry:
             self._retire(session, reason)
         await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _begin(self, portrait: bytes, mode: Mode, avatar_id: str | None) -> Session:
-        identity = await self._workers.prepare(portrait)
+    async def _begin(
+        self, portrait: bytes, mode: Mode, avatar_id: str | None, box: FaceBox | None
+    ) -> Session:
+        identity = await self._workers.prepare(portrait, box)
         spec = self._workers.spec
         if spec is None:
             raise NotReady()

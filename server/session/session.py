@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.report import PortraitReport
 from server.clock import Clock
 from server.errors import Conflict
 from server.media.resampler import AudioFormat
@@ -47,6 +48,7 @@ class Session:
 
     Attributes:
         call: the last WebRTC call, attached or ended; candidates may still arrive for it.
+        report: what was found in the portrait, where the model tells; known once it is open.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Session:
         )
         self.inbox = SpeechInbox(self._producer)
         self.call: Output | None = None
+        self.report: PortraitReport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = asyncio.Event()
 
@@ -111,6 +114,7 @@ class Session:
 
     async def open(self, identity: IdentityHandle) -> None:
         """Start the stream at the worker, then the tasks."""
+        self.report = identity.report
         seed = secrets.randbelow(2**15)
         self._producer.connect(await self._workers.open(self.id, identity, self, seed=seed))
         self._status.move(State.READY)

@@ -8,16 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from models.face.report import PortraitReport
+from models.io.face_box import FaceBox
 from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
 
 
 @dataclass(frozen=True, slots=True)
 class IdentityHandle:
-    """A prepared portrait: the worker that holds it and the SHA-256 of the image file."""
+    """A prepared portrait: the worker that holds it, the SHA-256 of the image file and the box, and
+    what was found in the picture, where the model tells."""
 
     worker: int
     content_hash: str
+    report: PortraitReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +142,8 @@ class Workers(Protocol):
         """
         ...
 
-    async def prepare(self, portrait: bytes) -> IdentityHandle:
-        """Prepare the portrait of an image file, or find it prepared.
+    async def prepare(self, portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
+        """Prepare the portrait of an image file, or find it prepared; ``box`` chooses a face.
 
         Raises:
             PortraitError: the picture cannot be used.

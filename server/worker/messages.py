@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from models.face.report import PortraitReport
+from models.io.face_box import FaceBox
 from models.options import ModelOptions
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
@@ -33,10 +35,11 @@ class WorkerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Make an identity from an image file."""
+    """Make an identity from an image file, of the face in a box where there is one."""
 
     request_id: int
     portrait: bytes
+    box: FaceBox | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +107,11 @@ class WorkerReady:
 
 @dataclass(frozen=True, slots=True)
 class PortraitPrepared:
-    """The content hash of the image file, to open streams with."""
+    """The content hash of image file and box, to open streams with, and what was found."""
 
     request_id: int
     content_hash: str
+    report: PortraitReport | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from models.errors import LiveheadError, PortraitError
+from models.io.face_box import FaceBox
 from server.clock import Clock, SystemClock, wait_until
 from server.errors import NotReady, ServerError, WorkerLost
 from server.media.spec import MediaSpec
@@ -145,12 +146,12 @@ class LocalWorkers:
             await self._changed.wait()
         return self._spec
 
-    async def prepare(self, portrait: bytes) -> IdentityHandle:
+    async def prepare(self, portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
         """Prepare on the warm process with the fewest sessions."""
         slot = self._least_busy()
-        answer = await self._ask(slot, lambda request_id: wire.Prepare(request_id, portrait))
+        answer = await self._ask(slot, lambda request_id: wire.Prepare(request_id, portrait, box))
         assert isinstance(answer, wire.PortraitPrepared)
-        return IdentityHandle(slot.number, answer.content_hash)
+        return IdentityHandle(slot.number, answer.content_hash, answer.report)
 
     async def open(
         self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0

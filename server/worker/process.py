@@ -27,7 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
+from models.face.report import report_of
 from models.generator import Generator, Identity, Stream
+from models.io.face_box import FaceBox
 from models.registry import load_generator
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
@@ -157,25 +159,27 @@ class Worker(Generic[Identity, Stream]):
             )
 
     def _prepare(self, message: wire.Prepare) -> None:
-        name = content_hash(message.portrait)
-        if self._identities.get(name) is not None:
-            self._send(wire.PortraitPrepared(message.request_id, name))
+        name = content_hash(message.portrait, message.box)
+        identity = self._identities.get(name)
+        if identity is not None:
+            self._send(wire.PortraitPrepared(message.request_id, name, report_of(identity)))
             return
         future = self._preparing.get(name)
         if future is None:
-            future = self._preparer.submit(self._prepare_identity, message.portrait)
+            future = self._preparer.submit(self._prepare_identity, message.portrait, message.box)
             self._preparing[name] = future
         future.add_done_callback(lambda done: self.inbox.put((message.request_id, name, done)))
 
-    def _prepare_identity(self, portrait: bytes) -> Identity:
+    def _prepare_identity(self, portrait: bytes, box: FaceBox | None = None) -> Identity:
         """The identity of an image file; of the generator only what may run beside chunks."""
-        return self._generator.prepare(decode_portrait(portrait))
+        return self._generator.prepare(decode_portrait(portrait), box)
 
     def _adopt(self, request_id: int, name: str, prepared: Future[Identity]) -> None:
         self._preparing.pop(name, None)
+        identity = prepared.result()
         if self._identities.get(name) is None:
-            self._identities.put(name, prepared.result())
-        self._send(wire.PortraitPrepared(request_id, name))
+            self._identities.put(name, identity)
+        self._send(wire.PortraitPrepared(request_id, name, report_of(identity)))
 
     def _open(self, message: wire.Open) -> None:
         identity = self._identities.get(message.content_hash)

@@ -94,6 +94,15 @@ async def test_a_portrait_of_ones_own_speaks(server: RunningServer) -> None:
     assert shown == pytest.approx([200, 120, 60], abs=12)
 
 
+async def test_a_box_chooses_a_part_of_the_portrait(server: RunningServer) -> None:
+    async with ClientSession(server.url, portrait=png(300), box=(0, 0, 0.5, 1)) as session:
+        assert session.report is None, "the model without weights does not look for faces"
+    with pytest.raises(RequestFailed, match="within the picture of 300x300") as caught:
+        async with ClientSession(server.url, portrait=png(300), box=(400, 0, 20, 20)):
+            pass
+    assert (caught.value.code, caught.value.status) == ("bad_box", 422)
+
+
 async def test_a_refused_portrait_keeps_the_servers_code(server: RunningServer) -> None:
     with pytest.raises(RequestFailed) as caught:
         async with ClientSession(server.url, portrait=png(20)):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.generator import Generator, chunk_samples
+from models.io.face_box import FaceBox
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
 from models.pipeline import DiffusionGenerator
@@ -39,7 +40,7 @@ class ToyPipeline:
     backbone = None
     size = (4, 4)
 
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> int:
+    def encode_portrait(self, picture: NDArray[np.uint8], box: FaceBox | None = None) -> int:
         return int(picture.mean())
 
     def new_stream(

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from models.audio import SAMPLE_RATE
 from models.dataset.clips import FRAME_SAMPLES, MASK_SIZE, SIZE
 from models.face.portrait import Portrait, prepare_portrait
+from models.io.face_box import FaceBox
 from models.io.image import load_image
 from models.mini.motion import MOTION, MOUTH_UNITS
 
@@ -112,7 +113,7 @@ class PuppetGenerator:
         self.lookahead_frames = 2
         self.sample_rate = SAMPLE_RATE
 
-    def prepare(self, picture: NDArray[np.uint8]) -> None:
+    def prepare(self, portrait: NDArray[np.uint8], box: FaceBox | None = None) -> None:
         """The puppet needs no identity."""
 
     def open(

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import PortraitError
+from models.face.report import PortraitReport
+from models.io.face_box import FaceBox
 from server.clock import Clock
 from server.errors import NotReady
 from server.media.av_frame import AVFrame
@@ -63,6 +65,8 @@ class FakeWorkers:
         self.warm = True
         self.measured = 4
         self.prepared = 0
+        self.boxes: list[FaceBox | None] = []
+        self.report: PortraitReport | None = None
         self.forced: set[str] = set()
         self.epochs: dict[str, int] = {}
         self.queue: asyncio.Queue[tuple[str, ChunkRequest]] = asyncio.Queue()
@@ -94,14 +98,15 @@ class FakeWorkers:
         """Warm at once."""
         return self._spec
 
-    async def prepare(self, portrait: bytes) -> IdentityHandle:
+    async def prepare(self, portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
         """Take anything but ``BAD_PORTRAIT``."""
         if not self.warm:
             raise NotReady()
         if portrait == BAD_PORTRAIT:
             raise PortraitError("expected one face, got none", code="no_face")
         self.prepared += 1
-        return IdentityHandle(0, content_hash(portrait))
+        self.boxes.append(box)
+        return IdentityHandle(0, content_hash(portrait, box), self.report)
 
     async def open(
         self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0

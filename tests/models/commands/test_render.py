@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -15,8 +16,10 @@ from PIL import Image
 
 from models.commands import render
 from models.errors import AudioError, LiveheadError, PortraitError
+from models.face.report import PortraitLimit
 from models.fake import read_counter
 from models.io.video import AAC_RATES, to_aac_format
+from tests.models.face.test_report import PERFECT
 from tests.models.io.test_audio import write
 
 pytestmark = pytest.mark.unit
@@ -188,6 +191,36 @@ def test_errors_say_what_to_do(
     with pytest.raises(error, match=says):
         render.run(options(*(word for pair in words.items() for word in pair)))
     assert not list(tmp_path.glob("**/*.mp4*"))
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "here", "0,0,0,1", "900,0,10,10"])
+def test_a_bad_box(tmp_path: Path, portrait: Path, speech: Path, box: str) -> None:
+    words = ("--portrait", str(portrait), "--audio", str(speech), "--out", str(tmp_path / "a.mp4"))
+    with pytest.raises(PortraitError) as caught:
+        render.run(options(*words, "--box", box))
+    assert caught.value.code == "bad_box"
+    assert str(caught.value).startswith("expected a box") and "\n" not in str(caught.value)
+
+
+def test_the_report_is_said_and_in_the_json(
+    tmp_path: Path,
+    portrait: Path,
+    speech: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limit = PortraitLimit("blurred", "The face is blurred.", "Use a sharper picture of it.")
+    report = replace(PERFECT, yaw=12.3, mouth="smile_with_teeth", glasses=True, limits=(limit,))
+    monkeypatch.setattr(render, "report_of", lambda identity: report)
+    words = ("--portrait", str(portrait), "--audio", str(speech), "--out", str(tmp_path / "a.mp4"))
+    render.run(options(*words, "--box", "0,0,0.5,1", "--json"))
+    *lines, record = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
+        "portrait: face of 200x200 in 600x600 pixels, smile with teeth, glasses,"
+        " yaw +12, pitch +0, roll +0 degrees"
+    )
+    assert lines[1] == "  The face is blurred. Use a sharper picture of it."
+    assert json.loads(record)["report"]["limits"][0]["code"] == "blurred"
 
 
 def test_unknown_avatar(tmp_path: Path, speech: Path) -> None:

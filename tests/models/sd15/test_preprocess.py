@@ -30,6 +30,7 @@ from models.sd15.preprocess import (
     detect_landmarks,
     face_tokens_of_mask,
     load_face_embedder,
+    part_around,
 )
 
 pytestmark = pytest.mark.unit
@@ -160,9 +161,14 @@ def test_pictures_without_a_usable_face_are_refused(picture: Any, code: str) -> 
     assert refused.value.code == code
 
 
-def test_several_faces_are_refused(photo: NDArray[np.uint8]) -> None:
-    with pytest.raises(PortraitError, match="cut the picture"):
-        detect_landmarks(np.concatenate([photo, photo], axis=1))
+def test_of_several_faces_one_is_taken(photo: NDArray[np.uint8]) -> None:
+    assert detect_landmarks(np.concatenate([photo, photo], axis=1)).shape == (468, 2)
+
+
+def test_a_box_chooses_a_part_of_the_picture(photo: NDArray[np.uint8]) -> None:
+    assert part_around(photo, None) is photo
+    assert part_around(photo, (100, 100, 50, 60)).shape == (120, 100, 3)
+    assert part_around(photo, (0, 0, 0.5, 0.5)).shape == (240, 240, 3)
 
 
 def test_a_mask_at_the_pictures_edge_ends_there() -> None:

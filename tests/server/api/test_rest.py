@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import asdict, replace
 from typing import Any
 
 import httpx
 import pytest
 
+from models.face.report import PortraitLimit
+from models.io.face_box import FaceBox
 from server.assets import draw_portrait
 from server.clock import SystemClock
 from server.session.workers import IdentityHandle
+from tests.models.face.test_report import PERFECT
 from tests.support.server_in_loop import bearer, serving
 from tests.support.workers import BAD_PORTRAIT, FakeWorkers
 
@@ -65,6 +69,54 @@ async def test_a_session_for_an_uploaded_portrait() -> None:
         assert answer.status_code == 201, answer.text
         assert answer.json()["avatar_id"] is None
         assert answer.json()["mode"] == "echo"
+
+
+@pytest.mark.parametrize(
+    ("request_", "box"),
+    [
+        ({"json": {"avatar_id": "ada", "box": [0.5, 0, 0.5, 1]}}, (0.5, 0, 0.5, 1)),
+        ({"json": {"avatar_id": "ada", "box": None}}, None),
+        (upload(draw_portrait(), box="120, 40,300,300.5"), (120, 40, 300, 300.5)),
+        (upload(draw_portrait(), box=""), None),
+    ],
+)
+async def test_a_box_chooses_the_person(
+    request_: dict[str, Any], box: tuple[float, ...] | None
+) -> None:
+    workers = FakeWorkers(SystemClock())
+    async with serving(workers) as caller:
+        answer = await caller.http.post("/session", **request_)
+        assert answer.status_code == 201, answer.text
+        assert workers.boxes == [box]
+
+
+@pytest.mark.parametrize("box", ["1,2,3", "left", "0,0,0,5", "-1,0,5,5", "0,0,inf,5"])
+async def test_a_bad_box_of_a_form_is_explained_in_one_line(box: str) -> None:
+    async with serving() as caller:
+        answer = await caller.http.post("/session", **upload(draw_portrait(), box=box))
+        is_problem(answer, 400, "bad_request")
+        assert answer.json()["detail"].startswith("expected a box of four numbers")
+        assert "\n" not in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("box", [[1, 2, 3], "0,0,1,1", [0, 0, 0, 5], [-1, 0, 5, 5], [0, 0, 1, "1"]])
+async def test_a_bad_box_in_json_is_explained_in_one_line(box: Any) -> None:
+    async with serving() as caller:
+        answer = await caller.http.post("/session", json={"avatar_id": "ada", "box": box})
+        is_problem(answer, 400, "bad_request")
+        assert answer.json()["detail"].startswith("expected another object; box")
+        assert "\n" not in answer.json()["detail"]
+
+
+async def test_what_was_found_in_the_portrait_is_answered() -> None:
+    workers = FakeWorkers(SystemClock())
+    async with serving(workers) as caller:
+        assert (await caller.create())["report"] is None, "a model that does not tell"
+        limit = PortraitLimit("face_turned", "It is turned.", "Take it from the front.")
+        workers.report = replace(PERFECT, glasses=None, limits=(limit,))
+        report = (await caller.create())["report"]
+    assert report == workers.report.as_record() | {"limits": [asdict(limit)]}
+    assert report["face_box"] == [200, 200, 200, 200]
 
 
 async def test_a_portrait_that_cannot_be_used() -> None:
@@ -253,10 +305,10 @@ async def test_a_caller_who_left_while_the_portrait_was_prepared_keeps_no_place(
     workers, prepared = FakeWorkers(SystemClock()), asyncio.Event()
     preparing, prepare = asyncio.Event(), workers.prepare
 
-    async def slowly(portrait: bytes) -> IdentityHandle:
+    async def slowly(portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
         preparing.set()
         await prepared.wait()
-        return await prepare(portrait)
+        return await prepare(portrait, box)
 
     workers.prepare = slowly  # type: ignore[method-assign]
     async with serving(workers, max_sessions=1) as caller:
@@ -294,7 +346,7 @@ async def test_offers_that_cannot_be_answered() -> None:
 async def test_a_failure_inside_shows_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
     workers = FakeWorkers(SystemClock())
 
-    async def broken(portrait: bytes) -> IdentityHandle:
+    async def broken(portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
         raise RuntimeError("secret detail")
 
     workers.prepare = broken  # type: ignore[method-assign]

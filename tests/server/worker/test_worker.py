@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from models.errors import AudioError
 from models.fake import FakeGenerator, FakeIdentity, FakeStream
+from models.io.face_box import FaceBox
 from server.assets import draw_portrait
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
 from server.worker.process import Worker
+from tests.models.face.test_report import PERFECT
 from tests.support.workers import SPEC
 
 pytestmark = pytest.mark.unit
@@ -41,12 +43,12 @@ class Bench(FakeGenerator):
         self.gate.set()
         self.prepare_s = 0.0
 
-    def prepare(self, portrait: NDArray[np.uint8]) -> FakeIdentity:
+    def prepare(self, portrait: NDArray[np.uint8], box: FaceBox | None = None) -> FakeIdentity:
         """Remember the height; wait at the gate, and take ``prepare_s``."""
         assert self.gate.wait(20)
         time.sleep(self.prepare_s)
         self.prepared.append(portrait.shape[0])
-        return super().prepare(portrait)
+        return super().prepare(portrait, box)
 
     def generate(
         self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
@@ -281,6 +283,32 @@ def test_a_portrait_is_prepared_once_and_forgotten_last(rig: Rig) -> None:
         rig.tell(wire.Prepare(k, portraits[k]))
         rig.next()
     assert rig.generator.prepared == [200, 210, 220, 210]
+
+
+def test_a_box_makes_another_identity(rig: Rig) -> None:
+    portrait = draw_portrait(200)
+    boxes = (None, (0.0, 0.0, 0.5, 0.5), (0.0, 0.0, 0.5, 0.5), (0.0, 0.0, 0.9, 0.5))
+    names = []
+    for box in boxes:
+        rig.tell(wire.Prepare(3, portrait, box))
+        names.append(rig.next().content_hash)
+    assert len(set(names)) == 3
+    assert len(rig.generator.prepared) == 3
+
+
+def test_a_box_beside_the_picture_is_refused(rig: Rig) -> None:
+    rig.tell(wire.Prepare(5, draw_portrait(200), (300, 0, 20, 20)))
+    failed = rig.next()
+    assert (failed.code, failed.portrait) == ("bad_box", True)
+
+
+def test_the_report_comes_with_the_identity_prepared_or_kept(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.worker.process.report_of", lambda identity: PERFECT)
+    for request_id in (3, 4):
+        rig.tell(wire.Prepare(request_id, draw_portrait(200)))
+        assert rig.next().report == PERFECT
 
 
 def test_opening_what_is_not_kept_fails(rig: Rig) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.audio import SAMPLE_RATE
 from models.errors import AudioError
+from models.io.face_box import FaceBox
 from models.lightning.plan import parse
 from models.lightning.sampler import Sampler
 from models.options import ModelOptions
@@ -53,7 +54,9 @@ class ToyPipeline:
         self.size = (STRIDE * spec.latent[1], STRIDE * spec.latent[2])
 
     @torch.inference_mode()
-    def encode_portrait(self, picture: NDArray[np.uint8]) -> ToyIdentity:
+    def encode_portrait(
+        self, picture: NDArray[np.uint8], box: FaceBox | None = None
+    ) -> ToyIdentity:
         """RGB uint8 [H, W, 3] -> latents: the picture, made small."""
         pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
         small = F.adaptive_avg_pool2d(pixels, self.spec.latent[1:])
