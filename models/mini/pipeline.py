@@ -149,6 +149,7 @@ class MiniPipeline:
             portrait.person,
             portrait.landmarks,
             portrait.to_window,
+            portrait.cover,
             self._decode_still(latent),
             portrait.cover,
         )

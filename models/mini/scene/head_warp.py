@@ -42,10 +42,15 @@ class HeadWarp:
         moved += relief.sway[:, None] * np.array([pose[3], -pose[4]], np.float32) * self.side
         return np.asarray(moved.reshape(self._nodes.shape), np.float32)
 
-    def source(self, pose: NDArray[np.floating]) -> Floats:
-        """For each pixel of the moved picture its place in the still one, as ``cv2.remap`` takes
-        it: float32 [side, side, 2]."""
-        forward = self.displacement(pose)
+    def source(self, forward: Floats) -> Floats:
+        """For each pixel of the moved picture its place in the still one, for ``resample``.
+
+        Args:
+            forward: the nodes' ``displacement``.
+
+        Returns:
+            Pixel indices (x, y), float32 [side, side, 2].
+        """
         back = forward
         for _ in range(_INVERSIONS):  # what arrives at a node left from where the field was this
             at = np.asarray((self._nodes - back) / self._cell + 0.5, np.float32)

@@ -8,11 +8,19 @@ from numpy.typing import NDArray
 
 from models.face.geometry import Similarity
 from models.face.landmarks import Landmarks
-from models.mini.scene.window_layer import WindowLayer
-from models.mini.scene.head_warp import HeadWarp, resample
+from models.mini.scene.head_warp import GRID, HeadWarp, resample
 from models.mini.scene.matte import fill_behind, moving_matte
+from models.mini.scene.window_layer import WindowLayer
 
 Picture = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+SHARPEN = 0.35
+"""What bilinear resampling takes from the finest detail is given back by this much of it ..."""
+_SHARPEN_FROM = 0.5
+"""... in full from movements of so many pixels on: at rest nothing is resampled."""
+_BAND = 4
+"""Rows of the grid in a band of equal sharpening."""
 
 
 class PortraitScene:
@@ -26,11 +34,11 @@ class PortraitScene:
     def __init__(
         self,
         picture: Picture,
-        person: NDArray[np.float32],
+        person: Floats,
         landmarks: Landmarks,
         to_window: Similarity,
+        cover: Floats,
         rest: Picture,
-        cover: NDArray[np.float32],
     ) -> None:
         """Compute once per identity.
 
@@ -39,10 +47,10 @@ class PortraitScene:
             person: where the person is in it, float32 [S, S] in [0, 1].
             landmarks: of the face in it.
             to_window: from its pixels to those of the face window.
-            rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
             cover: where in the window skin may move, float32 [64, 64] in [0, 1].
+            rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
         """
-        self.face = WindowLayer(picture, rest, to_window, cover)
+        self.face = WindowLayer(picture, rest, cover, to_window)
         self._warp = HeadWarp(landmarks, picture.shape[0])
         matte = np.asarray(moving_matte(person) * 255 + 0.5, np.uint8)
         self._background = fill_behind(picture, person)
@@ -53,10 +61,7 @@ class PortraitScene:
         self._matte_face = np.ascontiguousarray(matte[self.face.box])
 
     def draw(
-        self,
-        window: Picture,
-        pose: NDArray[np.floating],
-        moved: NDArray[np.float32] | None = None,
+        self, window: Picture, pose: NDArray[np.floating], moved: Floats | None = None
     ) -> Picture:
         """One frame RGB uint8 [S, S, 3].
 
@@ -70,9 +75,11 @@ class PortraitScene:
         face = cv2.subtract(self.face.compose(window, moved), self._behind_face)
         part = layer[self.face.box]
         cv2.mixChannels([face, self._matte_face], [part], [0, 0, 1, 1, 2, 2, 4, 3])
-        moved = resample(layer, self._warp.source(pose))
-        behind = self._hidden(np.asarray(cv2.extractChannel(moved, 3), np.uint8))
-        return np.asarray(cv2.add(cv2.cvtColor(moved, cv2.COLOR_RGBA2RGB), behind), np.uint8)
+        move = self._warp.displacement(pose)
+        person = resample(layer, self._warp.source(move))
+        _sharpen(person, move)
+        behind = self._hidden(np.asarray(cv2.extractChannel(person, 3), np.uint8))
+        return np.asarray(cv2.add(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), behind), np.uint8)
 
     def _hidden(self, matte: Picture) -> Picture:
         """What shows of the background beside a matte uint8 [S, S]."""
@@ -80,3 +87,20 @@ class PortraitScene:
         return np.asarray(
             cv2.multiply(self._background, cv2.merge([rest] * 3), scale=1 / 255), np.uint8
         )
+
+
+def _sharpen(layer: Picture, move: Floats) -> None:
+    """Sharpen a resampled layer in place, in each band of rows as its largest ``move`` asks."""
+    cell = len(layer) // GRID
+    reach = np.abs(move[1:-1]).max((1, 2)).reshape(-1, _BAND).max(1)
+    strengths = SHARPEN * np.minimum(reach / _SHARPEN_FROM, 1)
+    moving = np.flatnonzero(strengths)
+    if not len(moving):
+        return
+    height = _BAND * cell
+    part = layer[moving[0] * height : (moving[-1] + 1) * height]
+    soft = cv2.GaussianBlur(part, (3, 3), 0)
+    for band in moving:
+        at = (band - moving[0]) * height
+        rows, strength = slice(at, at + height), float(strengths[band])
+        cv2.addWeighted(part[rows], 1 + strength, soft[rows], -strength, 0, dst=part[rows])

@@ -44,15 +44,15 @@ class WindowLayer:
     """
 
     def __init__(
-        self, picture: Picture, rest: Picture, to_window: Similarity, cover: Floats
+        self, picture: Picture, rest: Picture, cover: Floats, to_window: Similarity
     ) -> None:
         """Compute once per identity.
 
         Args:
             picture: the portrait at output size, RGB uint8 [H, W, 3].
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
+            cover: where in the window skin may move, float32 [64, 64] in [0, 1].
             to_window: from pixels of ``picture`` to window pixels.
-            cover: where skin may move, float32 [64, 64] in [0, 1], 0 at the window's rim.
         """
         cover = _faded(cover)
         self.box = _box_of(cover, to_window, picture.shape[:2])

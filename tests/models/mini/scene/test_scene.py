@@ -34,15 +34,13 @@ def rest(portrait: Portrait) -> Picture:
 
 @pytest.fixture(scope="module")
 def scene(portrait: Portrait, rest: Picture) -> PortraitScene:
-    return make_scene(portrait, rest, portrait.person)
+    return make_scene(portrait, portrait.person, rest)
 
 
-def make_scene(
-    portrait: Portrait, rest: Picture, person: NDArray[np.float32]
-) -> PortraitScene:
-    """The scene of a portrait whose decoder makes ``rest`` of its window."""
+def make_scene(portrait: Portrait, person: NDArray[np.float32], rest: Picture) -> PortraitScene:
+    """The portrait's scene with another idea of where the person is."""
     return PortraitScene(
-        portrait.picture, person, portrait.landmarks, portrait.to_window, rest, portrait.cover
+        portrait.picture, person, portrait.landmarks, portrait.to_window, portrait.cover, rest
     )
 
 
@@ -123,10 +121,10 @@ def test_a_turn_leaves_the_shoulders_alone(
     frame = scene.draw(rest, pose(yaw=0.08))
     eyes = portrait.eyes_xy.reshape(2, 2).mean(0)
     unit = float(np.linalg.norm(portrait.mouth_xy - eyes))
-    chest = int(portrait.landmarks.points[CHIN, 1] + 1.1 * unit)
+    chest = int(portrait.landmarks.points[CHIN, 1] + 1.5 * unit)
     assert chest < SIDE - 20
     assert difference(frame, portrait.picture)[chest:].max() == 0
-    assert difference(frame, portrait.picture)[: chest - int(unit)].max() > 50
+    assert difference(frame, portrait.picture)[: chest - int(1.4 * unit)].max() > 50
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -163,7 +161,7 @@ def test_nothing_is_stretched_much(portrait: Portrait) -> None:
     """Places stay in order and no distance changes by more than a quarter, at the largest turns."""
     warp = HeadWarp(portrait.landmarks, SIDE)
     for turn in (pose(yaw=0.09), pose(yaw=-0.09), pose(pitch=0.055), pose(roll=0.045)):
-        source = warp.source(turn)
+        source = warp.source(warp.displacement(turn))
         across, down = np.diff(source[..., 0], axis=1), np.diff(source[..., 1], axis=0)
         assert 0.7 < across.min() <= across.max() < 1.4
         assert 0.7 < down.min() <= down.max() < 1.4
@@ -182,8 +180,7 @@ def test_the_fill_leaves_alone_what_the_matte_does_not_cover(portrait: Portrait)
 def test_pictures_all_person_or_without_one_work(
     portrait: Portrait, rest: Picture, share: float
 ) -> None:
-    person = np.full((SIDE, SIDE), share, np.float32)
-    scene = make_scene(portrait, rest, person)
+    scene = make_scene(portrait, np.full((SIDE, SIDE), share, np.float32), rest)
     assert np.array_equal(scene.draw(rest, pose()), portrait.picture)
     frame = scene.draw(rest, pose(yaw=0.05))
     assert (difference(frame, portrait.picture).max() > 0) == (share == 1.0)
