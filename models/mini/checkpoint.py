@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -75,6 +76,7 @@ def load_generator(
         LiveheadError: the engine is not installed (``missing_engine``).
     """
     threads = options.threads or None
+    cv2.setNumThreads(1)  # frames are drawn one after another, beside other workers
     engine = prepare_engine(options.engine, threads)
     folder = Path(options.weights) if options.weights else None
     pipeline, stored = load_mini(folder, threads=threads or 1, engine=engine, size=options.size)
