@@ -151,7 +151,6 @@ class MiniPipeline:
             portrait.to_window,
             portrait.cover,
             self._decode_still(latent),
-            portrait.cover,
         )
         points = portrait.landmarks.points.astype(np.float64)
         points[:, :2] = portrait.to_window.apply(points[:, :2])
