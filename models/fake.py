@@ -133,7 +133,9 @@ CARD = ModelCard(
     name="fake",
     load="models.fake:load_generator",
     engines=("auto", "eager", "openvino", "compiled"),
-    takes=frozenset({"size", "dtype", "devices", "without_reference", "emotion", "frames"}),
+    takes=frozenset(
+        {"size", "dtype", "devices", "without_reference", "emotion", "liveliness", "frames"}
+    ),
 )
 """It knows every option and follows none."""
 

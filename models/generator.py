@@ -21,6 +21,15 @@ Stream = TypeVar("Stream")
 """What a generator carries from chunk to chunk of one session."""
 
 
+@runtime_checkable
+class Listener(Protocol):
+    """What a stream of a model that reacts to its caller also is; others need not be."""
+
+    def listen(self, caller_speaks: bool) -> None:
+        """Take whether the caller speaks during the chunks that follow, until the next call."""
+        ...
+
+
 class ChunkFormat(Protocol):
     """How a generator divides media time.
 
@@ -97,7 +106,8 @@ class Generator(ChunkFormat, Protocol[Identity, Stream]):
 
 
 AnyGenerator: TypeAlias = Generator[Any, Any]
-"""A generator chosen at run time; its identities and streams are only handed back to it."""
+"""A generator chosen at run time; its identities and streams are only handed back to it, but a
+stream that is a ``Listener`` is told of its caller."""
 
 
 def frame_samples(generator: ChunkFormat) -> int:

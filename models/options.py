@@ -68,6 +68,8 @@ class ModelOptions:
         devices: where it runs; the light steps of a group are spread over all of them.
         without_reference: paths of transformers that do not read the reference, such as
             ``up_blocks.3.attentions.2``; none for those of the model's spec.
+        liveliness: 0..1, size of head, gaze, brow and body movement (mini); 0 is a still face that
+            blinks.
         emotion: class of the emotion that the face shows, a number of the published networks; None
             for none.
         frames: of one network call; 0 for the published number. Benches alone set it.
@@ -102,6 +104,13 @@ class ModelOptions:
         takes=True,
         cast=split_list,
     )
+    liveliness: float = _option(
+        0.6,
+        "0 to 1, how much head, eyes and body move; 0 is a still face that blinks (mini; default"
+        " 0.6)",
+        metavar="X",
+        takes=True,
+    )
     emotion: int | None = _option(
         None,
         "class of the emotion that the face shows, 0 to 8 (memo; default: none)",
@@ -123,6 +132,8 @@ class ModelOptions:
             raise ModelOptionError("size", f"a multiple of {SIZE_STEP}", self.size)
         if self.dtype not in ("", *DTYPES):
             raise ModelOptionError("dtype", f"one of {', '.join(DTYPES)}", self.dtype)
+        if not 0.0 <= self.liveliness <= 1.0:
+            raise ModelOptionError("liveliness", "0 to 1", self.liveliness)
         if not self.devices or not all(self.devices):
             expected = "names such as cuda:0,cuda:1"
             raise ModelOptionError("devices", expected, ",".join(self.devices))
@@ -142,7 +153,7 @@ class ModelOptions:
         ]
         if unknown:
             raise LiveheadError(
-                f"expected {', '.join(unknown)} with another published model only, got it for"
+                f"expected {', '.join(unknown)} with another model only, got it for"
                 f" {self.model}; leave it out",
                 code="bad_option",
             )
@@ -192,7 +203,8 @@ def read_options(given: Mapping[str, Any]) -> ModelOptions:
             try:
                 value = _cast(item)(value)
             except ValueError as error:
-                raise ModelOptionError(item.name, "a whole number", value) from error
+                kind = "a number" if isinstance(item.default, float) else "a whole number"
+                raise ModelOptionError(item.name, kind, value) from error
         if value is not None:
             values[item.name] = value
     return ModelOptions(**values)

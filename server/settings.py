@@ -99,6 +99,7 @@ class Settings(BaseSettings):
         idle_timeout_s: a session with nobody attached for so long is closed.
         max_duration_s: no session lives longer.
         closing_warning_s: how long before that the caller is warned.
+        listening: portraits nod to a caller whose microphone they hear; a session may say no.
         api_key: when set, whoever creates a session must present it as a Bearer token.
         cors_origins: origins of pages that may call the API, comma separated; ``*`` for all.
         ice_servers: STUN and TURN servers for calls, a JSON list of {"urls", "username",
@@ -121,6 +122,7 @@ class Settings(BaseSettings):
     idle_timeout_s: Seconds = 60.0
     max_duration_s: Seconds = 3600.0
     closing_warning_s: Annotated[float, _expect(lambda seconds: seconds >= 0, ">= 0")] = 30.0
+    listening: bool = True
     api_key: SecretStr = Field(default=SecretStr(""), repr=False)
     cors_origins: CommaList = ()
     ice_servers: IceServers = Field(default=(), repr=False)
@@ -214,6 +216,8 @@ def _explain(error: ValidationError) -> str:
         expected = "a JSON list of objects with urls"
     elif kind.startswith("int_"):
         expected = "a whole number"
+    elif kind.startswith("bool_"):
+        expected = "true or false"
     elif kind.startswith("float_"):
         expected = "a number"
     else:

@@ -17,6 +17,8 @@ from models.face.portrait import find_face
 from models.face.window import SIDE, face_window
 from models.generator import AnyGenerator, frame_count, generate_all
 from models.io.console import progress
+from models.mini.audio import LOOKAHEAD_FRAMES
+from models.mini.life.life import BODY, LifeTrack
 from models.mini.motion import MOTION
 from models.mini.pipeline import MiniStream
 
@@ -80,7 +82,7 @@ class GeneratedVideo:
     whole: NDArray[np.uint8]
 
 
-class RecordedMotion:
+class RecordedLife:
     """A clip's true blinks, gaze and brows in place of procedural ones; the head rests."""
 
     def __init__(self, clip: Clip) -> None:
@@ -88,13 +90,14 @@ class RecordedMotion:
         self._track[:, : MOTION.index("blink")] = 0.0
         self._at = 0
 
-    def frames(self, n: int) -> NDArray[np.float32]:
-        """The next n rows [n, 7]; rest after the last one."""
+    def frames(self, sound: NDArray[np.float32]) -> LifeTrack:
+        """The next frames, as many as of ``Life``; rest after the last one."""
+        n = sound.size // FRAME_SAMPLES - LOOKAHEAD_FRAMES
         rows = np.zeros((n, len(MOTION)), np.float32)
         left = self._track[self._at : self._at + n]
         rows[: len(left)] = left
         self._at += n
-        return rows
+        return LifeTrack(rows, np.zeros((n, len(BODY)), np.float32))
 
 
 def make_eval_clip(clip: Clip, seconds: float) -> EvalClip:
@@ -136,13 +139,7 @@ def generate(
 
 def rest_head(stream: MiniStream, clip: Clip) -> None:
     """Make a stream of ``mini`` repeat a clip's expressions, its head and body at rest."""
-    stream.motion = RecordedMotion(clip)  # type: ignore[assignment]
-    stream.body = _RestingBody()  # type: ignore[assignment]
-
-
-class _RestingBody:
-    def frames(self, count: int) -> NDArray[np.float32]:
-        return np.zeros((count, 2), np.float32)
+    stream.life = RecordedLife(clip)  # type: ignore[assignment]
 
 
 def gather(chunks: Iterator[NDArray[np.uint8]], identity: Any, frames: int) -> GeneratedVideo:

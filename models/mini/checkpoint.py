@@ -80,6 +80,7 @@ def load_generator(
     engine = prepare_engine(options.engine, threads)
     folder = Path(options.weights) if options.weights else None
     pipeline, stored = load_mini(folder, threads=threads or 1, engine=engine, size=options.size)
+    pipeline.liveliness = options.liveliness
     return DiffusionGenerator(pipeline, parse(options.plan) if options.plan else stored)
 
 

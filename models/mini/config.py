@@ -80,5 +80,5 @@ CARD = ModelCard(
     spec=MINI,
     plan="10:0,5+dfa",  # where the weights do not say; chosen by measurement
     engines=("auto", "eager", "openvino"),
-    takes=frozenset({"size"}),
+    takes=frozenset({"size", "liveliness"}),
 )

@@ -16,16 +16,21 @@ from models.face.portrait import Portrait, prepare_portrait
 from models.io.face_box import FaceBox
 from models.lightning.dfa import token_indices
 from models.lightning.sampler import Sampler
-from models.mini.audio import AudioEncoder, StreamingWindow, chunk_features
+from models.mini.audio import (
+    FRAME_SAMPLES,
+    PAST_FRAMES,
+    AudioEncoder,
+    StreamingWindow,
+    chunk_features,
+)
 from models.mini.autoencoder import Autoencoder, FrameDecoder
 from models.mini.compiled import CompiledMini
 from models.mini.conditioning import MiniConditioning, Reference
 from models.mini.config import MiniSpec
-from models.mini.motion import HEAD, IdleMotion
+from models.mini.life.life import LIVELINESS, Life
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.prior import Prior, geometry_planes, sigma_map
-from models.mini.scene.body_motion import BodyMotion
-from models.mini.scene.head_warp import POSE
+from models.mini.scene.head_warp import BODY_SIZE, POSE
 from models.mini.scene.scene import PortraitScene
 from models.mini.scene.skin_motion import SkinMotion
 from models.mini.unet import MiniUNet
@@ -63,8 +68,7 @@ class MiniStream:
     Attributes:
         identity: the portrait that it animates.
         window: past audio.
-        motion: procedural head pose, blinks, gaze and brows.
-        body: procedural breathing and sway.
+        life: procedural movement of eyes, brows, head and body, led by the speech.
         poses: of the frames of the last chunk, float32 [F, 5], columns ``scene.head_warp.POSE``.
         noise: initial noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
             but the conditioning moves the picture.
@@ -76,13 +80,16 @@ class MiniStream:
 
     identity: MiniIdentity
     window: StreamingWindow
-    motion: IdleMotion
-    body: BodyMotion
+    life: Life
     poses: NDArray[np.float32]
     noise: Tensor
     blendshapes: NDArray[np.float32]
     expressions: NDArray[np.float32]
     last: Tensor | None = None
+
+    def listen(self, caller_speaks: bool) -> None:
+        """Say whether the caller speaks; see ``models.generator.Listener``."""
+        self.life.listen(caller_speaks)
 
     def close(self) -> None:
         """Release the latents; the rest is small or shared."""
@@ -91,7 +98,13 @@ class MiniStream:
 
 
 class MiniPipeline:
-    """The networks of ``mini`` with their weights; implements ``models.pipeline.Pipeline``."""
+    """The networks of ``mini`` with their weights; implements ``models.pipeline.Pipeline``.
+
+    Attributes:
+        liveliness: of the streams that are opened from now on; see ``Life``.
+    """
+
+    liveliness = LIVELINESS
 
     def __init__(
         self,
@@ -178,8 +191,7 @@ class MiniPipeline:
         return MiniStream(
             identity,
             StreamingWindow(self.spec.chunk_frames),
-            IdleMotion(seed, self.spec.fps, head=self.spec.head_motion),
-            BodyMotion(seed, self.spec.fps),
+            Life(seed, self.spec.fps, self.liveliness, head=self.spec.head_motion),
             np.zeros((self.spec.chunk_frames, len(POSE)), np.float32),
             noise * self.spec.schedule.start_noise,
             np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
@@ -201,10 +213,9 @@ class MiniPipeline:
         )
         mouth = (self.spec.mouth_gain * self.regressor(features)).clamp(0.0, 1.0)
         stream.blendshapes = mouth.numpy()
-        track = stream.motion.frames(self.spec.chunk_frames)
-        body = stream.body.frames(self.spec.chunk_frames)
-        stream.poses = np.concatenate([track[:, :HEAD], body], 1)
-        stream.expressions = track[:, HEAD:].copy()  # the head is turned afterwards
+        track = stream.life.frames(window[PAST_FRAMES * FRAME_SAMPLES :])
+        stream.poses = np.concatenate([track.pose, track.body * np.array(BODY_SIZE, np.float32)], 1)
+        stream.expressions = track.expression  # the head is turned afterwards
         return self.backbone.condition(
             stream.identity.reference,
             features[None].to(self.dtype),

@@ -44,6 +44,7 @@ from server.session.session import Mode, Session
 INPUT_RATE = 16_000
 MAX_FIELDS = 8
 NO_PORTRAIT = "expected a file field named portrait, got none; attach the picture"
+WRONG_LISTENING = "expected listening true or false, got another value; change the field"
 PORTRAIT_CODES = (
     *("bad_image", "image_too_small", "image_too_large", "bad_box"),
     *("no_face", "face_too_small", "face_turned"),
@@ -78,15 +79,18 @@ class PortraitRoute(CreationRoute):
     async def parse(self, request: Request) -> None:
         """Parse a form of one file and a few short fields."""
         form = await request.form(max_files=1, max_fields=MAX_FIELDS)
-        if form.get("mode") == "":  # FastAPI would take an empty field as an absent one
+        empty = [name for name in ("mode", "listening") if form.get(name) == ""]
+        if empty:  # FastAPI would take an empty field as an absent one
             await form.close()
-            raise BadRequest(_wrong_mode(""))
+            raise BadRequest(_wrong_mode("") if "mode" in empty else WRONG_LISTENING)
 
     def explain(self, errors: Sequence[Mapping[str, Any]]) -> str:
         """Say what the field that is wrong should be."""
         wrong = {item["loc"][-1]: item["input"] for item in errors}
         if "portrait" in wrong:
             return NO_PORTRAIT
+        if "listening" in wrong:
+            return WRONG_LISTENING
         if "mode" in wrong:
             return _wrong_mode(str(wrong["mode"]))
         return f"expected box to be a text, {BOX_FORM}, got something else; change the field"
@@ -119,7 +123,10 @@ async def create_from_portrait(
         box = read_face_box(form.box) if form.box else None
     except PortraitError as error:
         raise BadRequest(str(error)) from error
-    return await _open(request, response, context, portrait, form.mode, box=box)
+    listening = form.listening == "true"
+    return await _open(
+        request, response, context, portrait, form.mode, box=box, listening=listening
+    )
 
 
 @objects.post(
@@ -162,7 +169,14 @@ async def create(
     """Open a session for a bundled avatar (JSON) or an uploaded portrait (form)."""
     avatar = context.assets.avatar(wanted.avatar_id)
     return await _open(
-        request, response, context, avatar.picture, wanted.mode, avatar.id, wanted.box
+        request,
+        response,
+        context,
+        avatar.picture,
+        wanted.mode,
+        avatar.id,
+        wanted.box,
+        listening=wanted.listening,
     )
 
 
@@ -183,9 +197,13 @@ async def _open(
     mode: Mode,
     avatar_id: str | None = None,
     box: FaceBox | None = None,
+    *,
+    listening: bool,
 ) -> SessionCreated | Response:
     expires_at = context.sessions.expiry()
-    session = await context.sessions.create(portrait, mode=mode, avatar_id=avatar_id, box=box)
+    session = await context.sessions.create(
+        portrait, mode=mode, avatar_id=avatar_id, box=box, listening=listening
+    )
     if await request.is_disconnected():  # the session would stay open until it is found idle
         await context.sessions.close(session, "caller_gone")
         return Response(status_code=CALLER_GONE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from models.face.report import MouthState
 from server.api.bodies import JsonObject
@@ -30,6 +30,9 @@ class CreateSession(JsonObject):
         default="speak",
         description="speak: the avatar says what is pushed; echo: it repeats a call's microphone.",
     )
+    listening: StrictBool = Field(
+        default=True, description="Whether the avatar nods to a caller who speaks to it (echo)."
+    )
     box: tuple[Start, Start, Length, Length] | None = Field(
         default=None, description=BOX, examples=[[0.5, 0, 0.5, 1]]
     )
@@ -43,6 +46,7 @@ class PortraitForm(BaseModel):
         json_schema_extra={"format": "binary", "minLength": 1},
     )
     mode: Mode = Field(default="speak", description="As in the JSON body.")
+    listening: Literal["true", "false"] = Field(default="true", description="As in the JSON body.")
     box: str | None = Field(
         default=None,
         description=f"{BOX} Four numbers with commas between them.",

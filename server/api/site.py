@@ -68,7 +68,9 @@ async def avatars(context: ContextDep) -> AvatarList:
     )
 
 
-@router.get("/avatars/{avatar_id}.jpg", response_class=JpegResponse, responses=_file_of(JpegResponse))
+@router.get(
+    "/avatars/{avatar_id}.jpg", response_class=JpegResponse, responses=_file_of(JpegResponse)
+)
 async def picture(context: ContextDep, avatar_id: str) -> JpegResponse:
     """One portrait."""
     return JpegResponse(context.assets.avatar(avatar_id).picture, headers=CACHED)

@@ -22,6 +22,7 @@ from server.clock import Clock, wait_until
 from server.media.resampler import AudioFormat
 from server.media.spec import MediaSpec
 from server.session.audience import Audience
+from server.session.caller import Caller
 from server.session.incoming import FrameTag
 from server.session.metrics import ChunkMetrics, SessionMetrics, short_id
 from server.session.pacer import Pacer, QueuedFrame
@@ -59,7 +60,9 @@ class Producer:
         audience: Audience,
         status: SessionStatus,
         metrics: SessionMetrics,
+        caller: Caller | None = None,
     ) -> None:
+        """``caller``: whom the portrait listens to."""
         self._spec = spec
         self._clock = clock
         self._scheduler = scheduler
@@ -67,6 +70,7 @@ class Producer:
         self._audience = audience
         self._status = status
         self._metrics = metrics
+        self._caller = caller
         self._stream: WorkerStreamHandle | None = None
         self._wake = pacer.frame_played  # and set by everything else that may change the next cut
         self._room = asyncio.Event()
@@ -110,6 +114,8 @@ class Producer:
         now = self._clock.now()
         if self._scheduler.empty and not self.sounding:
             self._metrics.asked(now)
+        if self._caller is not None and self._scheduler.live:
+            self._caller.hear(samples, audio_format, now)
         self._scheduler.push(samples, audio_format, now)
         self._status.refresh()
         self._wake.set()
@@ -222,6 +228,7 @@ class Producer:
             keyframe=chunk.starts or self._fresh_picture,
             jpeg=self._audience.wants_jpeg,
             slack_s=0.0 if chunk.starts else slack_s,
+            caller_speaks=self._caller is not None and self._caller.speaks(now),
         )
         self._requested[self._sequence] = _Requested(now, chunk.tags, chunk.starts)
         self._sequence += 1

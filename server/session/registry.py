@@ -51,8 +51,11 @@ class SessionRegistry:
         mode: Mode,
         avatar_id: str | None = None,
         box: FaceBox | None = None,
+        listening: bool = True,
     ) -> Session:
         """Prepare the portrait and open a session for it; ``box`` chooses a face in it.
+
+        ``listening`` lets it nod to its caller, where the settings do too.
 
         Raises:
             NoCapacity: the limit is reached.
@@ -63,7 +66,7 @@ class SessionRegistry:
         self.check_capacity()
         self._opening += 1
         try:
-            return await self._begin(portrait, mode, avatar_id, box)
+            return await self._begin(portrait, mode, avatar_id, box, listening)
         finally:
             self._opening -= 1
 
@@ -127,7 +130,12 @@ class SessionRegistry:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     async def _begin(
-        self, portrait: bytes, mode: Mode, avatar_id: str | None, box: FaceBox | None
+        self,
+        portrait: bytes,
+        mode: Mode,
+        avatar_id: str | None,
+        box: FaceBox | None,
+        listening: bool,
     ) -> Session:
         identity = await self._workers.prepare(portrait, box)
         spec = self._workers.spec
@@ -145,6 +153,7 @@ class SessionRegistry:
             mode=mode,
             avatar_id=avatar_id,
             limits=limits,
+            listening=listening and settings.listening,
         )
         await session.open(identity)
         self._open[session.id] = session

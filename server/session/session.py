@@ -26,6 +26,7 @@ from server.media.resampler import AudioFormat
 from server.media.spec import MediaSpec
 from server.session import events
 from server.session.audience import Audience
+from server.session.caller import Caller
 from server.session.inbox import SpeechInbox
 from server.session.lifetime import Lifetime, Limits
 from server.session.metrics import SessionMetrics, short_id
@@ -48,6 +49,7 @@ class Session:
 
     Attributes:
         call: the last WebRTC call, attached or ended; candidates may still arrive for it.
+        caller: whom the portrait listens to; None where it does not.
         report: what was found in the portrait, where the model tells; known once it is open.
     """
 
@@ -61,6 +63,7 @@ class Session:
         mode: Mode = "speak",
         avatar_id: str | None = None,
         limits: Limits | None = None,
+        listening: bool = True,
     ) -> None:
         """``retire(session, reason)`` is called when the session must end by itself."""
         self.id = f"sess_{secrets.token_urlsafe(12)}"
@@ -70,6 +73,7 @@ class Session:
         self._lifetime = Lifetime(limits or Limits(), clock.now())
         self._metrics = SessionMetrics(live=self.live)
         self._audience = Audience()
+        self.caller = Caller() if listening else None
         self._scheduler = ChunkScheduler(spec, live=self.live)
         self._status = SessionStatus(self._scheduler, self._audience, self._metrics, clock)
         self._pacer = Pacer(clock, spec.frame_s, self._audience, self._status)
@@ -81,6 +85,7 @@ class Session:
             self._audience,
             self._status,
             self._metrics,
+            self.caller,
         )
         self.inbox = SpeechInbox(self._producer)
         self.call: Output | None = None

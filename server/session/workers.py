@@ -38,6 +38,7 @@ class ChunkRequest:
         keyframe: the first frame must be decodable alone.
         jpeg: an output shows JPEG pictures.
         slack_s: seconds until the first frame is due; the earliest due goes first.
+        caller_speaks: the caller does while this is cut, and the portrait is to listen.
     """
 
     epoch: int
@@ -49,6 +50,7 @@ class ChunkRequest:
     keyframe: bool
     jpeg: bool
     slack_s: float
+    caller_speaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

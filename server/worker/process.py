@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
 from models.face.report import report_of
-from models.generator import Generator, Identity, Stream
+from models.generator import Generator, Identity, Listener, Stream
 from models.io.face_box import FaceBox
 from models.registry import load_generator
 from server.media.spec import MediaSpec
@@ -203,6 +203,9 @@ class Worker(Generic[Identity, Stream]):
         if not chosen:
             return
         batch = [(names[id(stream)], stream, stream.take()) for stream in chosen]
+        for _, stream, request in batch:
+            if isinstance(stream.stream, Listener):
+                stream.stream.listen(request.caller_speaks)
         began = self._clock()
         chunks = self._generate(batch)
         model_s = self._clock() - began

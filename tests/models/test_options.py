@@ -11,7 +11,8 @@ import pytest
 
 from models.commands.generator import make_generator
 from models.errors import LiveheadError, WeightsError
-from models.options import ModelOptions, add_model_arguments
+from models.mini.life.life import LIVELINESS
+from models.options import ModelOptionError, ModelOptions, add_model_arguments, read_options
 from models.registry import MODELS, load_generator, measured_models
 from models.sd15.load import load_pipeline
 from tests.support.checkpoints import sd15_card
@@ -26,11 +27,22 @@ pytestmark = pytest.mark.unit
         ({"size": 0}, "--size"),
         ({"dtype": "int8"}, "--dtype"),
         ({"devices": ("cpu", "")}, "--devices"),
+        ({"liveliness": 1.5}, "--liveliness"),
+        ({"liveliness": float("nan")}, "--liveliness"),
     ],
 )
 def test_wrong_options_are_named(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(LiveheadError, match=named):
         ModelOptions(**wrong)  # type: ignore[arg-type]
+
+
+def test_liveliness_is_minis_alone_and_by_default_as_it_is_written() -> None:
+    assert ModelOptions().liveliness == LIVELINESS
+    assert read_options({"liveliness": "0.25"}).liveliness == 0.25
+    with pytest.raises(ModelOptionError, match="a number"):
+        read_options({"liveliness": "much"})
+    with pytest.raises(LiveheadError, match="leave it out"):
+        load_generator(ModelOptions("hallo", weights="random:0", liveliness=0.1))
 
 
 @pytest.mark.parametrize("name", measured_models())

@@ -23,12 +23,14 @@ def test_the_environment_is_cast() -> None:
             "LIVEHEAD_IDLE_TIMEOUT_S": "2.5",
             "LIVEHEAD_CORS_ORIGINS": "https://a.example, https://b.example,",
             "LIVEHEAD_ICE_SERVERS": '[{"urls": "turn:t.example", "username": "u"}]',
+            "LIVEHEAD_LISTENING": "false",
             "LIVEHEAD_HOST": "",
             "OTHER": "x",
         }
     )
     assert settings.port == 9000 and settings.model == "fake"
     assert settings.idle_timeout_s == 2.5 and settings.host == "127.0.0.1"
+    assert not settings.listening and Settings.read({}).listening
     assert settings.cors_origins == ("https://a.example", "https://b.example")
     assert settings.ice_servers == ({"urls": "turn:t.example", "username": "u"},)
 
@@ -49,6 +51,9 @@ def test_the_command_line_wins_where_it_says_something() -> None:
         ("IDLE_TIMEOUT_S", "-1", "more than 0"),
         ("IDLE_TIMEOUT_S", "nan", "more than 0"),
         ("THREADS", "-2", "0 or more"),
+        ("LIVELINESS", "2", "0 to 1"),
+        ("LISTENING", "sometimes", "true or false"),
+        ("LIVELINESS", "much", "a number"),
         ("LOG_LEVEL", "loud", "one of debug"),
         ("ICE_SERVERS", "{}", "a JSON list"),
         ("ICE_SERVERS", '[{"url": "x"}]', "a JSON list"),

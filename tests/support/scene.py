@@ -61,6 +61,7 @@ async def scene(
     limits: Limits | None = None,
     attach: bool = True,
     spec: MediaSpec = SPEC,
+    listening: bool = True,
 ) -> AsyncIterator[Scene]:
     """An open session, watched unless ``attach`` is False."""
     clock = ManualClock()
@@ -68,7 +69,13 @@ async def scene(
     await workers.start()
     retired: list[str] = []
     session = Session(
-        workers, spec, clock, lambda _, reason: retired.append(reason), mode=mode, limits=limits
+        workers,
+        spec,
+        clock,
+        lambda _, reason: retired.append(reason),
+        mode=mode,
+        limits=limits,
+        listening=listening,
     )
     await session.open(IdentityHandle(0, "identity"))
     viewer = Recorder(clock)

@@ -16,6 +16,8 @@ Floats = NDArray[np.float32]
 POSE = ("yaw", "pitch", "roll", "sway", "breath")
 """Columns of a pose: radians as in ``models.mini.motion``; sway to the picture's right and breath
 upwards, as shares of the picture's side."""
+BODY_SIZE = (0.0024, 0.0022)
+"""Those of a whole sway and a whole breath."""
 GRID = 64
 """Cells each way of the grid that movement is computed on."""
 _INVERSIONS = 2

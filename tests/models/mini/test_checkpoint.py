@@ -67,5 +67,5 @@ def test_a_missing_file_is_named(folder: Path) -> None:
 
 
 def test_options_of_published_models_are_refused() -> None:
-    with pytest.raises(LiveheadError, match="published model only"):
+    with pytest.raises(LiveheadError, match="another model only"):
         load_generator(ModelOptions(devices=("cuda:0",)))

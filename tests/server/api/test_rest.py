@@ -71,6 +71,21 @@ async def test_a_session_for_an_uploaded_portrait() -> None:
         assert answer.json()["mode"] == "echo"
 
 
+@pytest.mark.parametrize("set_", [True, False])
+async def test_a_session_may_ask_that_nobody_listens(set_: bool) -> None:
+    async with serving(listening=set_) as caller:
+        sessions = caller.app.state.context.sessions
+
+        async def listens(**request: Any) -> bool:
+            body = (await caller.http.post("/session", **request)).json()
+            return sessions.find(body["session_id"], body["token"]).caller is not None
+
+        assert await listens(json={"avatar_id": "ada"}) == set_
+        assert not await listens(json={"avatar_id": "ada", "listening": False})
+        assert await listens(**upload(draw_portrait(), listening="true")) == set_
+        assert not await listens(**upload(draw_portrait(), listening="false"))
+
+
 @pytest.mark.parametrize(
     ("request_", "box"),
     [
@@ -131,6 +146,7 @@ async def test_a_portrait_that_cannot_be_used() -> None:
         ({"json": {"avatar_id": "nobody"}}, 404, "not_found"),
         ({"json": {"avatar_id": "ada", "mode": "sing"}}, 400, "bad_request"),
         ({"json": {"avatar_id": "ada", "colour": "red"}}, 400, "bad_request"),
+        ({"json": {"avatar_id": "ada", "listening": "a bit"}}, 400, "bad_request"),
         ({"json": ["ada"]}, 400, "bad_request"),
         ({"json": {}}, 400, "bad_request"),
         (
@@ -151,6 +167,8 @@ async def test_a_portrait_that_cannot_be_used() -> None:
         ({}, 415, "unsupported_media_type"),
         (upload(b"x", mode="sing"), 400, "bad_request"),
         (upload(b"x", mode=""), 400, "bad_request"),
+        (upload(b"x", listening="a bit"), 400, "bad_request"),
+        (upload(b"x", listening=""), 400, "bad_request"),
         (upload(b""), 400, "bad_request"),
         ({"files": {"other": b"x"}}, 400, "bad_request"),
         (

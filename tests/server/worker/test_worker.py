@@ -21,6 +21,7 @@ from server.assets import draw_portrait
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
+from server.worker.identities import content_hash
 from server.worker.process import Worker
 from tests.models.face.test_report import PERFECT
 from tests.support.workers import SPEC
@@ -126,6 +127,44 @@ def request(sequence: int = 0, **changes: Any) -> ChunkRequest:
         slack_s=0.1,
     )
     return replace(silence, **changes)
+
+
+class _Hearing(FakeStream):
+    """A stream that remembers what it was told of its caller."""
+
+    def __init__(self, identity: FakeIdentity) -> None:
+        super().__init__(identity)
+        self.told: list[bool] = []
+
+    def listen(self, caller_speaks: bool) -> None:
+        """Remember it."""
+        self.told.append(caller_speaks)
+
+
+def test_a_stream_that_listens_is_told_before_each_chunk() -> None:
+    generator = FakeGenerator()
+    streams: list[_Hearing] = []
+
+    def open_hearing(identity: FakeIdentity, **_: Any) -> _Hearing:
+        streams.append(_Hearing(identity))
+        return streams[-1]
+
+    generator.open = open_hearing  # type: ignore[method-assign]
+    answers: list[wire.Reply] = []
+    worker = Worker(generator, answers.append)
+    portrait = draw_portrait()
+    worker.warm_up(portrait)
+    streams.clear()
+    worker.inbox.put(wire.Open(1, "a", content_hash(portrait), 0))
+    for k, speaks in enumerate([True, False]):
+        worker.inbox.put(wire.Submit("a", request(k, caller_speaks=speaks)))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    while sum(isinstance(answer, ChunkResult) for answer in answers) < 2:
+        time.sleep(0.01)
+    worker.inbox.put(wire.Stop())
+    thread.join(10)
+    assert streams[0].told == [True, False]
 
 
 def test_the_spec_is_the_generators() -> None:
