@@ -32,6 +32,7 @@ COMMANDS = {
             "server": Command("client_demo.bench_server", "measure the server"),
             "cost": Command("models.commands.bench_cost", "count a model's operations"),
             "memory": Command("models.commands.bench_memory", "measure a model's memory"),
+            "rivals": Command("client_demo.bench_rivals", "time mini beside other talking heads"),
             "speed": Command("models.commands.bench_speed", "time a model, plain and fast"),
         },
     ),

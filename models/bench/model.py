@@ -96,7 +96,7 @@ def _parts(target: BenchTarget, encode: Encode | None) -> dict[str, Call]:
     stream = pipeline.new_stream(target.identity, seed=0)
     z = pipeline.init_latents([stream])
     pictures = cycle(pipeline.decode([stream], z)[0].numpy())
-    pixels = torch.from_numpy(target.identity.portrait.crop).permute(2, 0, 1)[None].float() / 255
+    pixels = torch.from_numpy(target.identity.portrait.window).permute(2, 0, 1)[None].float() / 255
     parts: dict[str, Call] = {
         "features": lambda: pipeline.prepare_conditioning(stream, next(speech)),
         **_steps(target, pipeline.backbone),

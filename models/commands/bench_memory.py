@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import resource
-import sys
 from typing import Any
 
 import numpy as np
 
+from models.bench.memory import peak_bytes
 from models.commands.generator import load_diffusion_generator
 from models.generator import chunk_samples
 from models.io import console
@@ -78,12 +77,6 @@ def one_chunk(generator: DiffusionGenerator[Any, Any]) -> int:
     silence = np.zeros(chunk_samples(generator), np.float32)
     (frames,) = generator.generate([generator.open(identity)], [silence])
     return len(frames)
-
-
-def peak_bytes() -> int:
-    """Peak resident memory of this process, mapped files included."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _gigabytes(count: int) -> float:
