@@ -196,7 +196,8 @@ def _movement(generated: NDArray[np.uint8], eval_clip: EvalClip, chunk: int) -> 
         metrics[f"drift_colour{suffix}"] = colour_drift(frames, eval_clip.head, FPS)
     expected = changes["_truth"].mean()
     metrics["frame_change"] = float(changes[""].mean() / expected) if expected else float("nan")
-    for name in ("border_ratio", "drift_background", "drift_colour"):
+    metrics["border_excess"] = metrics["border_ratio"] / metrics["border_ratio_truth"]
+    for name in ("drift_background", "drift_colour"):
         metrics[f"{name}_excess"] = metrics[name] - metrics[f"{name}_truth"]
     return metrics
 

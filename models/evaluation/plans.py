@@ -20,7 +20,7 @@ from models.generator import audio_chunks
 from models.io.console import progress
 from models.lightning.plan import StepPlan
 from models.lightning.sampler import Sampler
-from models.mini.pipeline import MiniPipeline
+from models.mini.pipeline import ChunkLook, MiniPipeline
 from models.pipeline import DiffusionGenerator
 
 TIMED_CHUNKS = 12
@@ -33,12 +33,12 @@ class SamplerInputs:
 
     Attributes:
         pipeline: networks and everything around them.
-        chunks: conditioning and initial latents of each chunk.
+        chunks: conditioning, initial latents and look of each chunk.
         open: starts a new stream of the same seed, to smooth chunk boundaries in.
     """
 
     pipeline: MiniPipeline
-    chunks: list[tuple[Any, Tensor]]
+    chunks: list[tuple[Any, Tensor, ChunkLook]]
     open: Callable[[], Any]
 
 
@@ -54,7 +54,7 @@ class PlanOutput:
 def prepare_inputs(
     generator: DiffusionGenerator[Any, Any], identity: Any, eval_clip: EvalClip
 ) -> SamplerInputs:
-    """Conditioning and initial latents of every chunk, as in ``DiffusionGenerator.generate``."""
+    """Conditioning, initial latents and look of every chunk, as in ``DiffusionGenerator.generate``."""
     pipeline = generator.pipeline
     assert isinstance(pipeline, MiniPipeline)
     seed = int(eval_clip.clip.meta.get("identity_seed", 0))
@@ -64,7 +64,7 @@ def prepare_inputs(
     chunks = []
     for samples in progress(audio, "conditions", len(audio)):
         condition = pipeline.backbone.collate([pipeline.prepare_conditioning(stream, samples)])
-        chunks.append((condition, pipeline.init_latents([stream])))
+        chunks.append((condition, pipeline.init_latents([stream]), stream.look))
     return SamplerInputs(pipeline, chunks, lambda: generator.open(identity, seed=seed))
 
 
@@ -80,8 +80,8 @@ def run_plan(inputs: SamplerInputs, plan: StepPlan, eval_clip: EvalClip) -> Plan
     sampler = Sampler(pipeline.spec.schedule, plan)
     latents: list[Tensor] = []
 
-    def run_chunk(chunk: tuple[Any, Tensor]) -> NDArray[np.uint8]:
-        condition, start = chunk
+    def run_chunk(chunk: tuple[Any, Tensor, ChunkLook]) -> NDArray[np.uint8]:
+        condition, start, stream.look = chunk
         sampled = pipeline.smooth_boundary([stream], sampler(pipeline.backbone, start, condition))
         latents.append(sampled.half())
         decoded: NDArray[np.uint8] = pipeline.decode([stream], sampled)[0].numpy()
@@ -110,7 +110,7 @@ def time_plans(
     samplers = [Sampler(inputs.pipeline.spec.schedule, plan) for plan in plans]
     stream = inputs.open()
     spent: list[list[float]] = [[] for _ in plans]
-    for condition, start in inputs.chunks[: TIMED_CHUNKS + 1]:
+    for condition, start, _ in inputs.chunks[: TIMED_CHUNKS + 1]:
         for sampler, times in zip(samplers, spent, strict=True):
             began = clock()
             latents = sampler(inputs.pipeline.backbone, start, condition)

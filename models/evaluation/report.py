@@ -55,7 +55,7 @@ BARS = (
     Bar("sharpness_mouth_percent", ">= 92 of truth", _at_least(92)),
     Bar("sharpness_rest_percent", ">= 97 of portrait", _at_least(97)),
     Bar("identity_excess", "<= 0.03", _at_most(0.03)),
-    Bar("border_ratio", "<= 1.1", _at_most(1.1)),
+    Bar("border_excess", "<= 1.1", _at_most(1.1)),
     Bar("flicker", "<= 1 level", _at_most(1)),
     Bar("blinks_per_minute", "truth +- half of it", _blinks),
     Bar("drift_background_excess", "<= 1 level", _at_most(1)),

@@ -61,6 +61,21 @@ class MiniIdentity:
     skin: SkinMotion
 
 
+@dataclass(frozen=True)
+class ChunkLook:
+    """How the face and head of one chunk's F frames are.
+
+    Attributes:
+        mouth: blendshapes heard in the speech, float32 [F, U].
+        expression: blink, gaze and brow, float32 [F, E].
+        poses: of head and body, float32 [F, 5], columns ``scene.head_warp.POSE``.
+    """
+
+    mouth: NDArray[np.float32]
+    expression: NDArray[np.float32]
+    poses: NDArray[np.float32]
+
+
 @dataclass
 class MiniStream:
     """What one session carries from chunk to chunk.
@@ -69,11 +84,9 @@ class MiniStream:
         identity: the portrait that it animates.
         window: past audio.
         life: procedural movement of eyes, brows, head and body, led by the speech.
-        poses: of the frames of the last chunk, float32 [F, 5], columns ``scene.head_warp.POSE``.
         noise: initial noise [1, C, F, H, W], the same for every frame and chunk, so that nothing
             but the conditioning moves the picture.
-        blendshapes: mouth blendshapes of the last chunk, float32 [F, U].
-        expressions: blink, gaze and brow of the last chunk, float32 [F, E].
+        look: of the last chunk that was conditioned, which is the next to be decoded.
         last: latents of the previous chunk's last two frames, [1, C, 2, H, W]; None before the
             first chunk.
     """
@@ -81,10 +94,8 @@ class MiniStream:
     identity: MiniIdentity
     window: StreamingWindow
     life: Life
-    poses: NDArray[np.float32]
     noise: Tensor
-    blendshapes: NDArray[np.float32]
-    expressions: NDArray[np.float32]
+    look: ChunkLook
     last: Tensor | None = None
 
     def listen(self, caller_speaks: bool) -> None:
@@ -188,14 +199,13 @@ class MiniPipeline:
         channels, height, width = self.spec.latent
         noise = torch.randn(1, channels, 1, height, width, generator=generator)
         noise = noise.expand(-1, -1, self.spec.chunk_frames, -1, -1)
+        sizes = (self.spec.mouth_units, self.spec.motion, len(POSE))
         return MiniStream(
             identity,
             StreamingWindow(self.spec.chunk_frames),
             Life(seed, self.spec.fps, self.liveliness, head=self.spec.head_motion),
-            np.zeros((self.spec.chunk_frames, len(POSE)), np.float32),
             noise * self.spec.schedule.start_noise,
-            np.zeros((self.spec.chunk_frames, self.spec.mouth_units), np.float32),
-            np.zeros((self.spec.chunk_frames, self.spec.motion), np.float32),
+            ChunkLook(*(np.zeros((self.spec.chunk_frames, n), np.float32) for n in sizes)),
         )
 
     @torch.inference_mode()
@@ -212,15 +222,14 @@ class MiniPipeline:
             torch.from_numpy(chunk_features(self.audio_encoder, window))
         )
         mouth = (self.spec.mouth_gain * self.regressor(features)).clamp(0.0, 1.0)
-        stream.blendshapes = mouth.numpy()
         track = stream.life.frames(window[PAST_FRAMES * FRAME_SAMPLES :])
-        stream.poses = np.concatenate([track.pose, track.body * np.array(BODY_SIZE, np.float32)], 1)
-        stream.expressions = track.expression  # the head is turned afterwards
+        poses = np.concatenate([track.pose, track.body * np.array(BODY_SIZE, np.float32)], 1)
+        stream.look = ChunkLook(mouth.numpy(), track.expression, poses)
         return self.backbone.condition(
             stream.identity.reference,
             features[None].to(self.dtype),
             mouth[None].to(self.dtype),
-            torch.from_numpy(stream.expressions)[None].to(self.dtype),
+            torch.from_numpy(track.expression)[None].to(self.dtype),
         )
 
     def sample(
@@ -260,10 +269,10 @@ class MiniPipeline:
         windows = windows.reshape(len(streams), -1, *windows.shape[1:])
         frames = np.empty((*windows.shape[:2], *self.size, 3), np.uint8)
         for out, chunk, stream in zip(frames, windows, streams, strict=True):
-            identity = stream.identity
+            identity, look = stream.identity, stream.look
             for k, window in enumerate(chunk):
-                moved = identity.skin.displacement(stream.blendshapes[k], stream.expressions[k])
-                out[k] = identity.scene.draw(window, stream.poses[k], moved)
+                moved = identity.skin.displacement(look.mouth[k], look.expression[k])
+                out[k] = identity.scene.draw(window, look.poses[k], moved)
         return torch.from_numpy(frames)
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -108,7 +108,7 @@ def v_loss(prediction: Prediction) -> Tensor:
 
 def image_loss(
     autoencoder: Autoencoder,
-    perceptual: PerceptualDistance,
+    perceptual: Callable[[Tensor, Tensor], Tensor],
     prediction: Prediction,
     frames: Tensor,
     *,
@@ -122,6 +122,7 @@ def image_loss(
     features are less so.
 
     Args:
+        perceptual: distance of two batches of pictures, such as ``PerceptualDistance``.
         frames: indices of the frames of each chunk that are decoded.
         chunks: at most so many are decoded.
         anywhere: mostly the mouth, at times the eyes; else always the heaviest window.

@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.audio import SAMPLE_RATE
-from models.dataset.clips import FRAME_SAMPLES, MASK_SIZE, SIZE
+from models.dataset.clips import FRAME_SAMPLES
+from models.dataset.frames import write_frames
+from models.face.geometry import Similarity
 from models.face.portrait import Portrait, prepare_portrait
+from models.face.window import SIDE
 from models.io.face_box import FaceBox
 from models.io.image import load_image
 from models.mini.motion import MOTION, MOUTH_UNITS
@@ -31,16 +34,21 @@ def portrait() -> Portrait:
     return prepare_portrait(load_image(PHOTO))
 
 
+def to_window(points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points of the portrait in its face window, flat."""
+    return portrait().to_window.apply(points.reshape(-1, 2)).reshape(points.shape)
+
+
 def paint(opening: float, eyes: float = 1.0) -> NDArray[np.uint8]:
-    """The puppet with its mouth open (0..1) and its eyes open (0..1), RGB uint8 [256, 256, 3]."""
-    picture = portrait().crop.copy()
-    x, y = (int(v) for v in portrait().mouth_xy)
+    """The face window with mouth open (0..1) and eyes open (0..1), RGB uint8 [256, 256, 3]."""
+    picture = portrait().window.copy()
+    x, y = (int(v) for v in to_window(portrait().mouth_xy))
     if opening > 0.02:
-        size = (14, max(1, round(14 * opening)))
+        size = (20, max(1, round(20 * opening)))
         cv2.ellipse(picture, (x, y + size[1] // 2), size, 0, 0, 360, (60, 20, 20), -1)
     if eyes < 0.5:
-        for ex, ey in portrait().eyes_xy.reshape(2, 2).astype(int):
-            cv2.ellipse(picture, (int(ex), int(ey)), (12, 5), 0, 0, 360, (190, 140, 120), -1)
+        for ex, ey in to_window(portrait().eyes_xy).reshape(2, 2).astype(int):
+            cv2.ellipse(picture, (int(ex), int(ey)), (17, 7), 0, 0, 360, (190, 140, 120), -1)
     return picture
 
 
@@ -70,18 +78,21 @@ def write_clip(data: Path, name: str, split: str, frames: int = 50, seed: int = 
     mouth = np.zeros((frames, len(MOUTH_UNITS)), np.float32)
     mouth[:, MOUTH_UNITS.index("jawOpen")] = wide
     mouth[:, MOUTH_UNITS.index("mouthPress")] = wide < 0.05
-    np.save(folder / "video.npy", np.stack([paint(float(value)) for value in wide]))
-    mask = np.zeros((frames, MASK_SIZE, MASK_SIZE), np.uint8)
-    mask[:, 12:56, 16:48] = 255
-    np.save(folder / "mask.npy", mask)
+    write_frames(folder / "video.npz", (paint(float(value)) for value in wide))
     np.savez(
         folder / "track.npz",
         mouth=mouth,
         motion=np.zeros((frames, len(MOTION)), np.float32),
-        mouth_xy=np.tile(portrait().mouth_xy, (frames, 1)),
-        eyes_xy=np.tile(portrait().eyes_xy, (frames, 1)),
+        mouth_xy=np.tile(to_window(portrait().mouth_xy), (frames, 1)).astype(np.float32),
+        eyes_xy=np.tile(to_window(portrait().eyes_xy), (frames, 1)).astype(np.float32),
         neutral=paint(0.0),
+        photo=paint(0.0),
+        cover=np.asarray(portrait().cover * 255, np.uint8),
+        window=portrait().to_window.matrix,
     )
+    options = [cv2.IMWRITE_JPEG_QUALITY, 97]
+    coded = cv2.imencode(".jpg", portrait().picture[..., ::-1], options)[1]
+    (folder / "portrait.jpg").write_bytes(coded.tobytes())
     with wave.open(str(folder / "audio.wav"), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
@@ -93,6 +104,22 @@ def write_clip(data: Path, name: str, split: str, frames: int = 50, seed: int = 
     meta = {"split": split, "identity_seed": seed, "fps": 25, "complete": True}
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
+
+
+@dataclass(frozen=True)
+class ShownWindow:
+    """A portrait that is its own face window."""
+
+    window: NDArray[np.uint8]
+    picture: NDArray[np.uint8]
+    to_window: Similarity
+
+
+@dataclass(frozen=True)
+class PuppetIdentity:
+    """What ``PuppetGenerator`` prepares."""
+
+    portrait: ShownWindow
 
 
 @dataclass
@@ -108,13 +135,17 @@ class PuppetGenerator:
     def __init__(self, late: int = 0, scale: float = 1.0) -> None:
         self.late, self.scale = late, scale
         self.fps = 25.0
-        self.size = (SIZE, SIZE)
+        self.size = (SIDE, SIDE)
         self.chunk_frames = 4
         self.lookahead_frames = 2
         self.sample_rate = SAMPLE_RATE
 
-    def prepare(self, portrait: NDArray[np.uint8], box: FaceBox | None = None) -> None:
-        """The puppet needs no identity."""
+    def prepare(
+        self, portrait: NDArray[np.uint8] | None = None, box: FaceBox | None = None
+    ) -> PuppetIdentity:
+        """Whatever the portrait, the puppet is the same."""
+        still = paint(0.0)
+        return PuppetIdentity(ShownWindow(still, still, Similarity(np.eye(2, 3))))
 
     def open(
         self, identity: Any, *, seed: int = 0, speech: NDArray[np.float32] | None = None

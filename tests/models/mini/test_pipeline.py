@@ -58,7 +58,7 @@ def test_the_head_turns_after_the_network(
     poses = []
     for _ in range(8):
         pipeline.prepare_conditioning(stream, np.zeros(samples, np.float32))
-        poses.append(stream.poses)
+        poses.append(stream.look.poses)
     motion = torch.cat(seen, 1)[0].float().numpy()
     assert motion.shape[1] == len(EXPRESSION)  # of the head's pose the network learns nothing
     assert np.abs(motion).max() > 0

@@ -47,7 +47,7 @@ def test_streams_move_with_their_speech_and_listen(pipeline: MiniPipeline) -> No
     motion = []
     for at in range(0, 24 * FRAME_SAMPLES, MINI.chunk_frames * FRAME_SAMPLES):
         pipeline.prepare_conditioning(stream, speech[at : at + ends])
-        motion.append(np.hstack([stream.poses, stream.expressions]))
+        motion.append(np.hstack([stream.look.poses, stream.look.expression]))
     levelled = level_audio(speech[: (24 + LOOKAHEAD_FRAMES) * FRAME_SAMPLES])
     alone = Life(3, liveliness=1.0, head=MINI.head_motion)
     track = alone.frames(levelled)
@@ -56,4 +56,4 @@ def test_streams_move_with_their_speech_and_listen(pipeline: MiniPipeline) -> No
     pipeline.liveliness = 0.0
     still = pipeline.new_stream(identity, seed=3)
     pipeline.prepare_conditioning(still, speech[:ends])
-    assert not still.poses.any()
+    assert not still.look.poses.any()
