@@ -77,7 +77,7 @@ def step_times(
     batch = max(map(len, plan.groups)) - 1 if plan.parallel else 1
     keys: list[float] = []
     lights: list[float] = []
-    for condition, z in inputs.chunks[: TIMED_CHUNKS + 1]:
+    for condition, z, _ in inputs.chunks[: TIMED_CHUNKS + 1]:
         t = torch.full((z.shape[0],), times[plan.steps // 2], device=z.device)
         keep = plan.foreground and condition.face_tokens is not None
         began = clock()
@@ -101,8 +101,8 @@ def feature_drift(inputs: SamplerInputs, steps: int) -> NDArray[np.float64]:
     spread = np.linspace(0, len(inputs.chunks) - 1, min(DRIFT_CHUNKS, len(inputs.chunks)))
     chosen = [inputs.chunks[k] for k in spread.round().astype(int)]
     total = np.zeros((steps, steps))
-    for chunk in progress(chosen, f"drift over {steps} steps", len(chosen)):
-        hidden = _features(inputs.pipeline.backbone, sampler, *chunk)
+    for condition, start, _ in progress(chosen, f"drift over {steps} steps", len(chosen)):
+        hidden = _features(inputs.pipeline.backbone, sampler, condition, start)
         total += [[_relative_change(before, after) for after in hidden] for before in hidden]
     return total / len(chosen)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.dataset.clips import BILABIALS, FPS, FRAME_SAMPLES, PHONEME_DELAY, Clip
+from models.errors import PortraitError
 from models.face.geometry import Similarity, cut
 from models.face.portrait import find_face
 from models.face.window import SIDE, face_window
@@ -159,10 +160,18 @@ def gather(chunks: Iterator[NDArray[np.uint8]], identity: Any, frames: int) -> G
 
 
 def _window_of(identity: Any, frame: NDArray[np.uint8]) -> Similarity:
-    """From a frame's pixels to its face window; found in the frame if the model knows none."""
+    """From a frame's pixels to its face window.
+
+    A model that knows none shows a face where one is found, else its whole frame.
+    """
     portrait = getattr(identity, "portrait", None)
     known = getattr(portrait, "to_window", None)
-    return known if isinstance(known, Similarity) else face_window(find_face(frame))
+    if isinstance(known, Similarity):
+        return known
+    try:
+        return face_window(find_face(frame))
+    except PortraitError:
+        return Similarity(SIDE / frame.shape[0] * np.eye(2, 3))
 
 
 def lip_frames(clip: Clip, frames: int) -> NDArray[np.intp]:

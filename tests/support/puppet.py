@@ -43,9 +43,9 @@ def paint(opening: float, eyes: float = 1.0) -> NDArray[np.uint8]:
     """The face window with mouth open (0..1) and eyes open (0..1), RGB uint8 [256, 256, 3]."""
     picture = portrait().window.copy()
     x, y = (int(v) for v in to_window(portrait().mouth_xy))
-    if opening > 0.02:
-        size = (20, max(1, round(20 * opening)))
-        cv2.ellipse(picture, (x, y + size[1] // 2), size, 0, 0, 360, (60, 20, 20), -1)
+    tall = max(1, round(20 * opening))
+    cv2.ellipse(picture, (x, y + tall // 2), (36, 12 + tall), 0, 0, 360, (186, 100, 96), -1)
+    cv2.ellipse(picture, (x, y + tall // 2), (28, tall), 0, 0, 360, (60, 20, 20), -1)
     if eyes < 0.5:
         for ex, ey in to_window(portrait().eyes_xy).reshape(2, 2).astype(int):
             cv2.ellipse(picture, (int(ex), int(ey)), (17, 7), 0, 0, 360, (190, 140, 120), -1)

@@ -59,19 +59,23 @@ def last_line(capsys: pytest.CaptureFixture[str]) -> Any:
 
 
 def test_held_out_clip_end_to_end(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(command, "make_generator", lambda _: PuppetGenerator(late=1))
     out = tmp_path / "report"
     assert evaluate("--data", str(data), "--out", str(out), "--json") == 0
     record = last_line(capsys)
     assert list(record["clips"]) == ["900"]
     assert record["passed"] is False
     metrics = record["clips"]["900"]
-    for name in ("mouth_correlation.ruler", "frame_change", "psnr_mouth", "border_ratio_excess"):
+    for name in ("mouth_correlation.landmarks", "frame_change", "psnr_mouth", "border_excess", "flicker"):
         assert isinstance(metrics[name], float), name
     assert metrics["ms_per_frame"] > 0
-    assert set(record["bars"]) >= {"mouth_correlation.ruler", "frame_change", "blinks_per_minute"}
+    assert set(record["bars"]) >= {"mouth_correlation.ruler", "flicker", "blinks_per_minute"}
     assert json.loads((out / "report.json").read_text()) == record
     for kind in ("long", "second", "curves"):
         with Image.open(out / f"clip_900_{kind}.png") as picture:
@@ -87,9 +91,14 @@ def test_table_for_people(data: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.slow
 def test_recordings_without_truth(
-    data: Path, recording: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    data: Path,
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(command, "make_generator", lambda _: PuppetGenerator())
     out, path = tmp_path / "speech", str(data / "ruler.pt")
     words = ("--speech", str(recording), "--portrait", str(PHOTO), "--ruler", path)
     evaluate(*words, "--out", str(out), "--seconds", "1.3", "--json")
@@ -133,7 +142,9 @@ def test_clips_of_another_frame_rate_are_refused(
 def test_recordings_have_any_frame_rate(
     recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "make_generator", lambda _: FakeGenerator(fps=30.0))
+    puppet = PuppetGenerator()
+    puppet.fps = 30.0
+    monkeypatch.setattr(command, "make_generator", lambda _: puppet)
     evaluate("--speech", str(recording), "--portrait", str(PHOTO), "--json", "--seconds", "1")
     assert last_line(capsys)["speech"]["hello.wav"]["telephone"]["frame_change_levels"] > 0
 

@@ -15,6 +15,7 @@ from models.evaluation.plans import SamplerInputs
 from models.lightning.cache import FeatureCache
 from models.lightning.plan import StepPlan, full_plan, parse
 from models.mini.config import MINI
+from models.mini.pipeline import ChunkLook
 
 pytestmark = pytest.mark.unit
 
@@ -84,7 +85,9 @@ def backbone() -> Backbone:
 def inputs(backbone: Backbone) -> SamplerInputs:
     """Three chunks."""
     pipeline: Any = SimpleNamespace(spec=SimpleNamespace(schedule=MINI.schedule), backbone=backbone)
-    return SamplerInputs(pipeline, [(Condition(), torch.zeros(1, 2, 4, 3, 3))] * 3, lambda: None)
+    look = ChunkLook(*(np.zeros((4, n), np.float32) for n in (13, 4, 5)))
+    chunk = (Condition(), torch.zeros(1, 2, 4, 3, 3), look)
+    return SamplerInputs(pipeline, [chunk] * 3, lambda: None)
 
 
 @pytest.mark.parametrize(("plan", "batch"), [("6:0,4", 1), ("6:0,4+parallel", 3)])

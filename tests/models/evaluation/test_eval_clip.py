@@ -42,11 +42,11 @@ def test_an_exact_generator_is_perfect(case: Case) -> None:
     assert metrics["sync_offset_frames.landmarks"] == pytest.approx(0, abs=0.05)
     assert metrics["mouth_amplitude_percent.landmarks"] == pytest.approx(100, abs=2)
     assert metrics["jaw_ceiling.landmarks"] > 0.8
-    assert metrics["rest_excess_percent.landmarks"] == pytest.approx(0, abs=1)
+    assert metrics["rest_excess_percent.landmarks"] == pytest.approx(0, abs=5)
     assert metrics["closure_percent.landmarks"] == metrics["closure_truth_percent.landmarks"] == 100
     assert metrics["closure_chance_percent.landmarks"] < 50
-    assert metrics["frame_change"] == pytest.approx(1, abs=0.01)
-    assert metrics["border_ratio_excess"] == pytest.approx(0, abs=0.01)
+    assert metrics["frame_change"] == pytest.approx(1, abs=0.05)  # compressed truth
+    assert metrics["border_excess"] == pytest.approx(1, abs=0.02)
     assert metrics["drift_background"] == pytest.approx(0, abs=0.01)
     assert metrics["psnr"] > metrics["psnr_still"] + 10
     assert metrics["psnr_mouth"] > metrics["psnr_mouth_still"] + 10

@@ -22,7 +22,7 @@ from models.evaluation.mouth_metric import (
     train_mouth_metric,
     true_mouth_tracks,
 )
-from tests.support.puppet import paint, portrait, write_clip
+from tests.support.puppet import paint, portrait, to_window, write_clip
 
 pytestmark = pytest.mark.unit
 
@@ -61,7 +61,10 @@ def test_learns_a_puppet(tmp_path: Path) -> None:
     mouth_metric = train_mouth_metric(clips, steps=60)
     wide = np.linspace(0, 1, 30)[np.random.default_rng(1).permutation(30)]
     frames = np.stack([paint(float(value)) for value in wide])
-    pose = pose_of(np.tile(portrait().eyes_xy, (30, 1)), np.tile(portrait().mouth_xy + 2, (30, 1)))
+    pose = pose_of(
+        np.tile(to_window(portrait().eyes_xy), (30, 1)),
+        np.tile(to_window(portrait().mouth_xy) + 2, (30, 1)),
+    )
     tracks = track_mouth(mouth_metric, frames, pose)
     assert tracks.shape == (30, 3)
     assert correlation(tracks[:, 0], wide) > 0.9
