@@ -16,7 +16,7 @@ from models.dataset.clips import FPS, Clip, list_clips, load_clip
 from models.errors import LiveheadError
 from models.evaluation.baselines import Baselines
 from models.evaluation.figures import need_matplotlib
-from models.evaluation.identity import FaceEmbedder
+from models.evaluation.identity import IdentityEmbedder
 from models.evaluation.plans import plan_name
 from models.evaluation.recordings import evaluate_speech
 from models.evaluation.report import metric_names, record, table_rows, to_jsonable
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     plans = [parse(text) for text in args.compare or ()]
     clips = _clips(args) if args.data else []
     mouth_metric = find_mouth_metric(args.data, args.ruler) if args.data or args.ruler else None
-    embedder = FaceEmbedder() if args.identity else None
+    embedder = IdentityEmbedder() if args.identity else None
     context = EvalContext(make_generator(args), mouth_metric, args.seconds, args.out, embedder)
     if clips and context.generator.fps != FPS:
         raise OptionError(

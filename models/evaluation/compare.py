@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.dataset.clips import FPS
 from models.evaluation.eval_clip import EvalClip, GeneratedVideo
 from models.evaluation.face_track import FaceTrack, track_face
-from models.evaluation.identity import FaceEmbedder, distance
+from models.evaluation.identity import IdentityEmbedder, distance
 from models.evaluation.measure import (
     amplitude,
     blinks,
@@ -257,7 +257,7 @@ def compare_pictures(
 
 
 def compare_identity(
-    embedder: FaceEmbedder, windows: NDArray[np.uint8], eval_clip: EvalClip
+    embedder: IdentityEmbedder, windows: NDArray[np.uint8], eval_clip: EvalClip
 ) -> Metrics:
     """Distance of the face from the portrait's, and that of the truth; mean of a frame a second."""
     portrait = embedder.embed(eval_clip.portrait)

@@ -1,7 +1,8 @@
-"""Distance between faces: dlib's recognition network, from the extra ``evaluate``."""
+"""Distance between faces: dlib's recognition network, from the extra ``identity``."""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,7 +17,7 @@ _MIDDLE, _SIDE = (128.0, 104.0), 216.0
 """The part of a face window that the network sees, pixels."""
 
 
-class FaceEmbedder:
+class IdentityEmbedder:
     """Face windows -> vectors; people differ by more than about 0.6.
 
     Raises:
@@ -25,16 +26,13 @@ class FaceEmbedder:
 
     def __init__(self) -> None:
         spec = find_spec("face_recognition_models")
-        try:
-            import dlib
-        except ImportError:
-            spec = None
-        if spec is None or spec.origin is None:
+        if spec is None or spec.origin is None or find_spec("dlib") is None:
             raise LiveheadError(
                 "identity needs dlib and face_recognition_models;"
-                " install the extra: pip install 'livehead[evaluate]'",
+                " install the extra: pip install 'livehead[identity]'",
                 code="missing_extra",
             )
+        dlib = import_module("dlib")  # dlib-bin, which no lock holds
         path = Path(spec.origin).parent / "models" / "dlib_face_recognition_resnet_model_v1.dat"
         self._network = dlib.face_recognition_model_v1(str(path))
 

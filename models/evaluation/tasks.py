@@ -22,7 +22,7 @@ from models.evaluation.compare import (
 )
 from models.evaluation.eval_clip import EvalClip, generate, make_eval_clip
 from models.evaluation.figures import draw_clip
-from models.evaluation.identity import FaceEmbedder
+from models.evaluation.identity import IdentityEmbedder
 from models.evaluation.mouth_metric import (
     MouthMetric,
     load_mouth_metric,
@@ -64,7 +64,7 @@ class EvalContext:
     mouth_metric: MouthMetric | None
     seconds: float
     out: Path | None
-    embedder: FaceEmbedder | None = None
+    embedder: IdentityEmbedder | None = None
 
 
 def find_mouth_metric(data: Path, path: Path | None = None) -> MouthMetric | None:

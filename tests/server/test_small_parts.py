@@ -120,7 +120,7 @@ def test_contents_have_names() -> None:
 
 def test_bundled_assets_read_its_lists(tmp_path: Path) -> None:
     for kind, suffix, row in (
-        ("avatars", "png", {"id": "eve", "name": "Eve"}),
+        ("avatars", "jpg", {"id": "eve", "name": "Eve"}),
         ("clips", "wav", {"id": "hi", "name": "Hi", "text": "Hi."}),
     ):
         folder = tmp_path / kind

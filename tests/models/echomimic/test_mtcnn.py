@@ -430,7 +430,7 @@ def test_where_mtcnn_is_unsure_the_bundled_detector_decides(
     detector = FaceDetector(Mtcnn(written(tmp_path, states())))
     assert np.array_equal(detector.detect(photo), box_of(detect_landmarks(photo)))
     assert "sure of no face" in capsys.readouterr().err
-    with pytest.raises(PortraitError, match="one face"):
+    with pytest.raises(PortraitError, match="a human face"):
         detector.detect(np.full((256, 256, 3), 127, np.uint8))
     with pytest.raises(PortraitError, match="at least"):
         detector.detect(np.zeros((32, 32, 3), np.uint8))
