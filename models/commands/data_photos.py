@@ -12,8 +12,8 @@ from models.commands.workers import count, parse_part, run_in_processes
 from models.dataset.clips import FPS, Split, is_finished
 from models.errors import LiveheadError, PortraitError
 from models.io.console import say
-from models.puppets.clip_writer import ClipPlan, clip_folder, write_clip
-from models.puppets.portraits import Source, find_portrait, list_portraits
+from models.puppets.clip_writer import PhotoClipPlan, clip_folder, write_clip
+from models.puppets.portraits import PortraitFile, find_portrait, list_portraits
 from models.puppets.speech_pool import (
     SECONDS,
     Recording,
@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def plan_clips(
-    sources: list[Source], pool: Path, takes: int, seconds: float, recordings: int
-) -> list[ClipPlan]:
+    sources: list[PortraitFile], pool: Path, takes: int, seconds: float, recordings: int
+) -> list[PhotoClipPlan]:
     """Clips of all portraits: every take with another recording, or another part of one."""
     frames, whole = round(seconds * FPS), round(SECONDS * FPS)
     train = [source for source in sources if source.split == "train"]
@@ -92,11 +92,11 @@ def plan_clips(
         for k, source in enumerate(train[n] for n in order):
             folder = pool / f"{(7 * k + 3 * take) % recordings:03d}"
             start = (53 * (k // recordings) + 97 * take) % (whole - frames + 1)
-            plans.append(ClipPlan(take * len(train) + k, source, take, folder, start, frames))
+            plans.append(PhotoClipPlan(take * len(train) + k, source, take, folder, start, frames))
     for k, source in enumerate(s for s in sources if s.split == "held_out"):
         folder = pool / f"{900 + k % HELD_OUT_RECORDINGS:03d}"
         plans.append(
-            ClipPlan(FIRST_HELD_OUT + k, source, 0, folder, 0, round(HELD_OUT_SECONDS * FPS))
+            PhotoClipPlan(FIRST_HELD_OUT + k, source, 0, folder, 0, round(HELD_OUT_SECONDS * FPS))
         )
     return plans
 
@@ -137,7 +137,7 @@ def _no_start() -> None:
     pass
 
 
-def _write(plan: ClipPlan, out: Path) -> tuple[str, str] | None:
+def _write(plan: PhotoClipPlan, out: Path) -> tuple[str, str] | None:
     """Write a clip; a portrait that cannot speak is named with the reason."""
     try:
         portrait = find_portrait(plan.source)

@@ -27,6 +27,8 @@ PHONEME_DELAY = 0.065
 """Seconds by which the phoneme times in ``speech.json`` are late."""
 BILABIALS = "pbm"
 """Phonemes that close the lips."""
+TRACKS = ("mouth", "motion", "mouth_xy", "eyes_xy", "neutral", "photo", "cover", "window")
+"""Arrays of ``track.npz``, which may hold more."""
 
 
 class ClipError(LiveheadError):
@@ -72,7 +74,7 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The name of the clip's folder, its number in three digits."""
+        """The name of the clip's folder, which is its number."""
         return self.path.name
 
     @property
@@ -157,10 +159,8 @@ def load_clip(path: Path) -> Clip:
     try:
         video = Frames(path / "video.npz")
         with np.load(path / "track.npz") as archive:
-            names = ("mouth", "motion", "mouth_xy", "eyes_xy")
-            names += ("neutral", "photo", "cover", "window")
-            track = {name: archive[name] for name in names}
-        audio = _read_wave(path / "audio.wav")
+            track = {name: archive[name] for name in TRACKS}
+        audio = read_audio(path / "audio.wav")
     except (OSError, ValueError, KeyError, EOFError, wave.Error) as error:
         raise ClipError(f"{path}: a file is missing or unreadable ({error})") from error
     clip = Clip(path=path, video=video, audio=audio, meta=meta, **track)
@@ -168,7 +168,13 @@ def load_clip(path: Path) -> Clip:
     return clip
 
 
-def _read_wave(path: Path) -> NDArray[np.float32]:
+def read_audio(path: Path) -> NDArray[np.float32]:
+    """Read mono sound of 16 kHz and 16 bit as float32 [S] in [-1, 1].
+
+    Raises:
+        ClipError: it has another format.
+        OSError, EOFError, wave.Error: the file is missing or damaged.
+    """
     with wave.open(str(path), "rb") as file:
         audio_format = (file.getframerate(), file.getnchannels(), file.getsampwidth())
         if audio_format != (SAMPLE_RATE, 1, 2):

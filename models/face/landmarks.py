@@ -71,6 +71,11 @@ class Landmarks:
         return (lips + _MOUTH_UP * up).astype(np.float32)
 
     @property
+    def unit(self) -> float:
+        """Distance from the centre of the eyes to the mouth, pixels."""
+        return float(np.linalg.norm(self.mouth - self.eyes.mean(0)))
+
+    @property
     def roll(self) -> float:
         """Angle of the line from eye to eye, radians; positive sinks to the right."""
         across = self.points[_EYE_CORNERS[1]] - self.points[_EYE_CORNERS[0]]

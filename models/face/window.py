@@ -17,6 +17,7 @@ MIDDLE = (128.0, 99.0)
 EDGE = 10.0
 """Width of the window's rim, pixels, in which nothing moves."""
 COVER_SIDE = 64
+"""Side of a cover, pixels."""
 
 _CHIN_ROOM = 0.36
 """How far, in units, an open jaw takes the chin down."""
@@ -24,12 +25,23 @@ _CHIN_ROOM = 0.36
 
 def face_window(landmarks: Landmarks) -> Similarity:
     """From pixels of a picture to pixels of the window of the face in it."""
-    eyes, mouth = landmarks.eyes.mean(0), landmarks.mouth
+    return window_around(landmarks.eyes.mean(0), landmarks.mouth, landmarks.roll)
+
+
+def window_around(
+    eyes: NDArray[np.floating], mouth: NDArray[np.floating], roll: float
+) -> Similarity:
+    """From pixels of a picture to pixels of the window around a face.
+
+    Args:
+        eyes: centre of both eyes, [2]; ``mouth``: centre of the lips, [2]; pixels.
+        roll: angle of the line from eye to eye, radians; positive sinks to the right.
+    """
     scale = float(np.linalg.norm(mouth - eyes)) / UNIT
-    cos, sin = np.cos(landmarks.roll), np.sin(landmarks.roll)
+    cos, sin = np.cos(roll), np.sin(roll)
     offset = (np.array([SIDE / 2, SIDE / 2]) - MIDDLE) * scale
     centre = (eyes + mouth) / 2 + np.array([[cos, -sin], [sin, cos]]) @ offset
-    return square_around(centre, SIDE * scale, landmarks.roll, SIDE)
+    return square_around(centre, SIDE * scale, roll, SIDE)
 
 
 def face_cover(points: NDArray[np.floating]) -> NDArray[np.float32]:

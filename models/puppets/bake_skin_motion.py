@@ -1,26 +1,22 @@
-"""Bakes ``models/mini/scene/skin_motion.npz``: how far each face unit takes each landmark.
+"""Bakes ``models/mini/scene/skin_motion.npz``: how far each blendshape takes each landmark.
 
 python -m models.puppets.bake_skin_motion
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from models.mini.motion import MOUTH_UNITS
 from models.mini.scene.skin_motion import SKIN_MOTION, UNITS
 from models.puppets.cuts import LOWER_LIP, UPPER_LIP
-from models.puppets.skin import Template
+from models.puppets.template import load_template
 from models.synth.blendshapes import ARKIT_BLENDSHAPES, arkit_weights
-
-TEMPLATE = Path(__file__).with_name("template.npz")
 
 
 def main() -> None:
     """Write the file."""
-    template = Template(TEMPLATE)
+    template = load_template()
     marks = template.marks
     seam = (marks[list(UPPER_LIP), :2] + marks[list(LOWER_LIP), :2]) / 2
     lower = marks[:, 1] > np.interp(marks[:, 0], seam[:, 0], seam[:, 1])

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import trimesh
+import trimesh.triangles
 from numpy.typing import NDArray
 
 from models.puppets.teeth import ABOVE_EDGE, BELOW_EDGE, DOTS, HALF_WIDTH, TEETH
@@ -27,8 +29,14 @@ GUMS_FROM = 3.0
 
 
 def bake_row(archive: dict[str, NDArray[np.float32]], lower: bool) -> NDArray[np.uint8]:
-    """One row as uint8 [H, W, 4]: shade, gloss, gum, cover; the teeth's edges near the bottom
-    (the upper row) or the top (the lower one)."""
+    """One row as uint8 [H, W, 4]: shade, gloss, gum, cover.
+
+    The teeth's edges are near the bottom of the upper row and near the top of the lower one.
+
+    Args:
+        archive: the head's arrays.
+        lower: which row.
+    """
     vertices = archive["neutral"].astype(np.float64) * MILLIMETRES
     vertices[:, 0] -= np.sign(vertices[:, 0]) * np.minimum(np.abs(vertices[:, 0]), GAP)
     names = [str(name) for name in archive["expression_names"]]
@@ -45,7 +53,7 @@ def bake_row(archive: dict[str, NDArray[np.float32]], lower: bool) -> NDArray[np
     incisors = front[np.abs(vertices[front, 0]) < 6]
     edge = vertices[incisors, 1].max() if lower else vertices[incisors, 1].min()
     used = np.concatenate([teeth, gums])
-    mesh = trimesh.Trimesh(vertices, used, process=False)
+    mesh: Any = trimesh.Trimesh(vertices, used, process=False)
     width, height = round(2 * HALF_WIDTH * DOTS), round((ABOVE_EDGE + BELOW_EDGE) * DOTS)
     x = (np.arange(width) + 0.5) / DOTS - HALF_WIDTH
     y = (np.arange(height) + 0.5) / DOTS
@@ -57,7 +65,8 @@ def bake_row(archive: dict[str, NDArray[np.float32]], lower: bool) -> NDArray[np
     past = np.abs(hit[:, 1] - edge) < GUMS_FROM
     kept = (face < len(teeth)) | ~(past | ((hit[:, 1] > edge) == lower))  # no palate, no floor
     hit, ray, face = hit[kept], ray[kept], face[kept]
-    corners = trimesh.triangles.points_to_barycentric(mesh.triangles[face], hit)
+    weigh: Any = trimesh.triangles.points_to_barycentric  # untyped
+    corners = weigh(mesh.triangles[face], hit)
     smooth = mesh.vertex_normals
     normal = (smooth[mesh.faces[face]] * corners[..., None]).sum(1)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
@@ -79,7 +88,7 @@ def bake_row(archive: dict[str, NDArray[np.float32]], lower: bool) -> NDArray[np
 
 
 def _occlusion(
-    mesh: trimesh.Trimesh, places: NDArray[np.float64], normals: NDArray[np.float64]
+    mesh: Any, places: NDArray[np.float64], normals: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Share of the hemisphere over each place from which light comes."""
     rng = np.random.default_rng(3)
@@ -92,6 +101,7 @@ def _occlusion(
 
 
 def main() -> None:
+    """Write the file."""
     with np.load(sys.argv[1]) as stored:
         archive = {name: stored[name] for name in stored.files}
     rows = [bake_row(archive, lower) for lower in (False, True)]

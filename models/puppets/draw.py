@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import cv2
@@ -14,13 +15,13 @@ from models.puppets.photo import Floats
 from models.synth.gl_renderer import create_headless_context
 
 EDGES = 64
-"""Places along the mouth at which the shading knows the lips' edges."""
+"""Places along the mouth at which the shader knows the lips' edges."""
 DRAWN = 384
 """Side of the drawn picture, which is then reduced to the window's."""
 SAMPLES = 4
 """At the edges of triangles, for each drawn pixel."""
 ROW = 8
-"""Numbers for a vertex: place (2), texture (2), four more that the programs explain."""
+"""Numbers of a vertex: place (2), texture (2), four more that the shaders explain."""
 
 _VERTEX = """#version 330
 in vec2 at; in vec2 uv; in vec4 more; out vec2 uv_; out vec4 more_;
@@ -30,7 +31,7 @@ void main() {
 }
 """.replace("HALF", f"{SIDE / 2:.1f}")
 _SKIN = """#version 330
-in vec2 uv_; in vec4 more_; out vec4 colour;   // more: how closed the lips are here, brightness
+in vec2 uv_; in vec4 more_; out vec4 colour;  // more: how closed the lips are here, brightness
 uniform sampler2D picture; uniform sampler2D parted;
 void main() {
   colour = mix(texture(parted, uv_), texture(picture, uv_), more_.x);
@@ -38,9 +39,10 @@ void main() {
 }
 """
 _INSIDE = """#version 330
-in vec2 uv_; in vec4 more_; out vec4 colour;   // more: place in the mouth's frame, light, opacity
+in vec2 uv_; in vec4 more_; out vec4 colour;  // more: place in the mouth's frame, light, opacity
 uniform sampler2D picture; uniform sampler2D edges;
-uniform vec3 cavity; uniform vec3 rim; uniform vec3 frame;       // frame: left end, width, pixels for a millimetre
+uniform vec3 cavity; uniform vec3 rim;
+uniform vec3 frame;                            // left end, width, pixels for a millimetre
 uniform int kind;                              // 0 cavity, 1 teeth or tongue
 void main() {
   float t = clamp((more_.x - frame.x) / frame.y, 0., 1.), mm = frame.z;
@@ -70,7 +72,7 @@ void main() {
 
 
 class Painter:
-    """The programs and the target, shared by all puppets of a process.
+    """Shaders and the picture they draw to, shared by all puppets of a process.
 
     Raises:
         RuntimeError: no OpenGL 3.3 context without a screen (EGL) can be made.
@@ -82,8 +84,7 @@ class Painter:
         self.inside: Any = self.context.program(_VERTEX, _INSIDE)
         self.skin["picture"], self.skin["parted"] = 0, 1
         self.inside["picture"], self.inside["edges"] = 0, 1
-        self._pixels = DRAWN
-        size = (self._pixels, self._pixels)
+        size = (DRAWN, DRAWN)
         self._target = self.context.framebuffer(
             [self.context.renderbuffer(size, 4, samples=SAMPLES)]
         )
@@ -100,18 +101,13 @@ class Painter:
         return texture
 
     def begin(self) -> None:
-        """Start a picture."""
+        """Start a picture; layers are blended over each other."""
         self._target.use()
-        self.context.viewport = (0, 0, self._pixels, self._pixels)
+        self.context.viewport = (0, 0, DRAWN, DRAWN)
         self._target.clear(0.0, 0.0, 0.0, 0.0)
-        gl = moderngl
-        self.context.enable_only(gl.BLEND)
-        self.context.blend_func = (
-            gl.SRC_ALPHA,
-            gl.ONE_MINUS_SRC_ALPHA,
-            gl.ONE,
-            gl.ONE_MINUS_SRC_ALPHA,
-        )
+        self.context.enable_only(moderngl.BLEND)
+        over = (moderngl.SRC_ALPHA, moderngl.ONE_MINUS_SRC_ALPHA)
+        self.context.blend_func = (*over, moderngl.ONE, moderngl.ONE_MINUS_SRC_ALPHA)
 
     def solid(self) -> None:
         """Draw the next layers without blending."""
@@ -121,12 +117,22 @@ class Painter:
         """The picture, RGB uint8 [256, 256, 3]."""
         self.context.copy_framebuffer(self._plain, self._target)
         data = np.frombuffer(self._plain.read(components=3), np.uint8)
-        whole = data.reshape(self._pixels, self._pixels, 3)
-        return np.asarray(cv2.resize(whole, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+        drawn = data.reshape(DRAWN, DRAWN, 3)
+        return np.asarray(cv2.resize(drawn, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@cache
+def shared_painter() -> Painter:
+    """The painter of this process."""
+    return Painter()
 
 
 class Layer:
-    """Triangles whose points move."""
+    """Triangles whose vertices move.
+
+    Attributes:
+        rows: what the shaders read of each vertex, float32 [N, 8]; change them before ``draw``.
+    """
 
     def __init__(
         self, painter: Painter, program: Any, faces: NDArray[np.int64], uv: Floats
@@ -149,7 +155,7 @@ class Layer:
 
 
 def grid_faces(rows: int, columns: int) -> NDArray[np.int64]:
-    """Triangles of a grid of points."""
+    """Triangles [F, 3] of a grid of points, counted row by row."""
     k = np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = (part.ravel() for part in (k[:-1, :-1], k[:-1, 1:], k[1:, :-1], k[1:, 1:]))
     return np.concatenate([np.column_stack([a, b, c]), np.column_stack([b, d, c])])

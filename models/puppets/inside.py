@@ -1,4 +1,4 @@
-"""What lies behind the lips: two rows of teeth and a tongue, drawn once, in the colours of the photo."""
+"""The mouth behind the lips: its colours, read off the photo, its tongue and its dental arches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
 from models.puppets.cuts import Slit
-from models.puppets.photo import Floats, Photo
+from models.puppets.photo import LUMA, Floats, Photo
 from models.puppets.teeth import ABOVE_EDGE, BELOW_EDGE, HALF_WIDTH
 
 HALF_ARC = 34.0
@@ -17,12 +17,11 @@ HALF_ARC = 34.0
 
 
 @dataclass(frozen=True)
-class Tones:
+class MouthColours:
     """Colours in 0..1, [3] each, as the photo's light and film would show them.
 
     Attributes:
         inner: of the lips' inner sides, lit as the lips are.
-        colour: 1 for a photo in colour, 0 for a grey one.
     """
 
     tooth: Floats
@@ -30,11 +29,13 @@ class Tones:
     tongue: Floats
     cavity: Floats
     inner: Floats
-    colour: float
 
 
-def tones(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]) -> Tones:
-    """Read lips, skin and whites of the eyes."""
+def mouth_colours(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]) -> MouthColours:
+    """Colours from the lips, the skin and the whites of the eyes.
+
+    Teeth that the photo shows give the teeth's colour.
+    """
     across = np.linspace(-0.5, 0.5, 15) * mouth.half
     line = np.interp(across, mouth.x, mouth.upper), np.interp(across, mouth.x, mouth.lower)
     lips = np.concatenate(
@@ -52,9 +53,8 @@ def tones(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]) -> Tones:
         high, low = np.interp(x, eye.x, eye.upper), np.interp(x, eye.x, eye.lower)
         inner = photo.colours(eye.world(np.stack([x, high + y * (low - high)], -1)).reshape(-1, 2))
         light = inner.mean(1)
-        whites.append(
-            inner[(light > np.quantile(light, 0.65)) & (light < np.quantile(light, 0.93))]
-        )
+        used = (light > np.quantile(light, 0.65)) & (light < np.quantile(light, 0.93))
+        whites.append(inner[used])
     white = np.median(np.concatenate(whites), 0)
     bright = float(np.clip(max(1.02 * _light(white), 1.04 * _light(skin)), 0.30, 0.90))
     colour = float(np.clip((np.ptp(skin) / (skin.max() + 1e-6) - 0.02) / 0.25, 0, 1))
@@ -66,17 +66,18 @@ def tones(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]) -> Tones:
     tongue = flesh * np.array([0.98, 0.86, 0.88]) ** colour * 0.80
     inner = lip * np.array([1.05, 0.80, 0.82]) ** colour
     cavity = 0.30 * lip * np.array([1.0, 0.78, 0.78]) ** colour
-    return Tones(tooth, flesh * 0.85, tongue, cavity, inner, colour)
+    colours = MouthColours(tooth, flesh * 0.85, tongue, cavity, inner)
+    return _with_shown_teeth(photo, mouth, colours)
 
 
-def own_edge(photo: Photo, mouth: Slit, tooth: Floats) -> Floats:
-    """How far down, from the upper lip's edge, the teeth in the photo reach at each place of the slit."""
+def shown_edge(photo: Photo, mouth: Slit, tooth: Floats) -> Floats:
+    """How far below the upper lip's edge the photo's own teeth end, along the slit, [K] pixels."""
     depth = np.linspace(0.0, 1.0, 33)
     y = mouth.upper[:, None] + depth * (mouth.lower - mouth.upper)[:, None]
     shown = photo.colours(
         mouth.world(np.stack([np.broadcast_to(mouth.x[:, None], y.shape), y], -1)).reshape(-1, 2)
     )
-    bright = (shown @ [0.3, 0.6, 0.1]).reshape(y.shape) > 0.62 * _light(tooth)
+    bright = (shown @ LUMA).reshape(y.shape) > 0.62 * _light(tooth)
     last = np.where(bright.any(1), 32 - bright[:, ::-1].argmax(1), 0) / 32.0
     edge: Floats = gaussian_filter1d(median_filter(last, 7, mode="nearest"), 1.2) * (
         mouth.lower - mouth.upper
@@ -84,14 +85,14 @@ def own_edge(photo: Photo, mouth: Slit, tooth: Floats) -> Floats:
     return edge
 
 
-def own_tooth(photo: Photo, mouth: Slit, known: Tones) -> Tones:
-    """The colour of teeth that the photo itself shows, where it shows some."""
+def _with_shown_teeth(photo: Photo, mouth: Slit, known: MouthColours) -> MouthColours:
+    """The same colours, but the teeth's from the photo where it shows some."""
     if not mouth.parted:
         return known
     x, y = np.meshgrid(np.linspace(-0.55, 0.55, 31) * mouth.half, np.linspace(0.2, 0.8, 9))
     high, low = np.interp(x, mouth.x, mouth.upper), np.interp(x, mouth.x, mouth.lower)
     shown = photo.colours(mouth.world(np.stack([x, high + y * (low - high)], -1)).reshape(-1, 2))
-    light = shown @ [0.3, 0.6, 0.1]
+    light = shown @ LUMA
     tooth = np.median(shown[light >= np.quantile(light, 0.6)], 0)
     if _light(tooth) < 0.6 * _light(known.tooth):
         return known  # an open mouth without teeth in view
@@ -99,24 +100,24 @@ def own_tooth(photo: Photo, mouth: Slit, known: Tones) -> Tones:
 
 
 def _light(colour: Floats) -> float:
-    return float(colour @ np.array([0.3, 0.6, 0.1]))
+    return float(colour @ np.array(LUMA))
 
 
-def tongue(known: Tones) -> NDArray[np.uint8]:
-    """Its front, RGBA: a soft dome with a furrow."""
+def tongue_texture(tongue: Floats) -> NDArray[np.uint8]:
+    """The tongue's front, RGBA uint8 [64, 128, 4]: a soft dome with a furrow."""
     x, y = np.meshgrid(np.linspace(-1, 1, 128), np.linspace(0, 1, 64))
     edge = 0.03 + 0.6 * np.abs(x) ** 2.4
     alpha = np.clip((y - edge) / 0.16, 0, 1)
     shade = 0.55 + 0.50 * np.clip((y - edge) / 0.4, 0, 1) - 0.12 * np.exp(-((x / 0.12) ** 2))
-    rgb = known.tongue * shade[..., None]
+    rgb = tongue * shade[..., None]
     return (np.clip(np.dstack([rgb, alpha]), 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def arch(lower: bool, columns: int = 28) -> tuple[Floats, Floats]:
-    """A row as a curved strip, millimetres from the middle of its edges.
+def dental_arch(lower: bool, columns: int = 28) -> tuple[Floats, Floats]:
+    """A row of teeth as a curved strip, millimetres from the middle of their edges.
 
     Returns:
-        Points [2, columns, 3], and where each column lies in the picture of the row, u [columns].
+        Points [2, columns, 3], and where each column lies in the row's picture, 0..1, [columns].
     """
     arc = np.linspace(-HALF_ARC, HALF_ARC, columns)
     wide, deep = (24.0, 30.0) if lower else (26.5, 32.0)

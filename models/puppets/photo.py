@@ -1,4 +1,4 @@
-"""Reads a portrait for a puppet: framed as the product frames it, with steady landmarks and pose."""
+"""Reads a portrait for a puppet: framed around the face, with its pose against the template."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from models.face.geometry import Similarity, cut
 from models.face.landmarks import Landmarks
 
 Floats = NDArray[np.floating]
-SIDE, MARGIN, FINE = 256, 32, 2
-"""The picture; what the texture shows around it; texture and drawing pixels for one of the picture."""
+SIDE = 256
+"""Side of the crop in which a puppet is built, pixels."""
+MARGIN = 32
+"""What the texture shows around the crop, crop pixels."""
+FINE = 2
+"""Texture pixels for one crop pixel."""
+LUMA = (0.3, 0.6, 0.1)
+"""Shares of red, green and blue in brightness."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A portrait.
+    """A portrait in a crop of 256x256 pixels, in which all faces have one size and place.
 
     Attributes:
-        crop: as the product frames it, RGB uint8 [256, 256, 3].
-        texture: the same RGBA with MARGIN around, FINE pixels for one; alpha is the person.
-        marks: landmarks [468, 3], pixels of the crop; depth away from the camera.
-        scale, turn, shift: how the template lies in the picture.
-        upsampled: how much the source was magnified; what is added should be as soft.
+        texture: the crop with ``MARGIN`` around it, ``FINE`` pixels for one, RGBA uint8
+            [640, 640, 4]; opaque.
+        marks: landmarks [468, 3], crop pixels; depth away from the camera.
+        scale, turn, shift: pose: template point p lies at scale * turn @ p + shift in the crop.
+        upsampled: how much the source was magnified, at least 1; what is added is made as soft.
     """
 
-    crop: NDArray[np.uint8]
     texture: NDArray[np.uint8]
     marks: Floats
     scale: float
@@ -38,26 +43,37 @@ class Photo:
     upsampled: float
 
     def place(self, points: Floats) -> Floats:
-        """Template points [..., 3] in the picture."""
+        """Template points [..., 3] in the crop."""
         return self.scale * points @ self.turn.T + self.shift
 
     def colours(self, places: Floats) -> Floats:
-        """Colours of the texture in 0..1 at pixels [N, 2] of the crop."""
-        at = ((places + MARGIN) * FINE - 0.5).astype(np.float32)[:, None]
-        return cv2.remap(self.texture[..., :3], at, None, cv2.INTER_LINEAR)[:, 0] / 255.0
+        """Colours of the texture in 0..1 at crop pixels [N, 2]."""
+        colours: Floats = sample(self.texture[..., :3], places[:, None])[:, 0] / 255.0
+        return colours
+
+
+def sample(texture: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
+    """Colours [N, M, C] of a texture [640, 640, C] at crop pixels [N, M, 2], interpolated."""
+    x, y = np.moveaxis(((places + MARGIN) * FINE - 0.5).astype(np.float32), -1, 0)
+    return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR), np.uint8)
 
 
 def read_photo(picture: NDArray[np.uint8], landmarks: Landmarks, template_marks: Floats) -> Photo:
-    """Frame a portrait; ``landmarks`` [468, 3] lie in it and are as steady as they can be."""
-    crop = crop_portrait(picture, landmarks)
-    to_crop = crop.to_crop
+    """Frame a portrait around its face.
+
+    Args:
+        picture: RGB uint8 [H, W, 3].
+        landmarks: of the face in it, as steady as they can be.
+        template_marks: landmarks of the template [468, 3], millimetres.
+    """
+    to_crop = crop_portrait(picture, landmarks, SIDE).to_crop
     wide = to_crop.matrix.copy()
     wide[:, 2] += MARGIN
     to_texture = Similarity(wide * FINE)
     side = (SIDE + 2 * MARGIN) * FINE
     rgb = cut(picture, to_texture, side, "edge")
     cover = cut(np.full(picture.shape[:2], 255, np.uint8), to_texture, side)
-    if (cover < 128).any():  # what lies beyond the photo is soft, as in the product's crop
+    if (cover < 128).any():  # what lies beyond the photo is soft, as in ``models.face.crop``
         inner = cv2.erode(cover, np.ones((9, 9), np.uint8), borderValue=255)
         share = cv2.GaussianBlur(inner, (0, 0), 4.0)[..., None] / 255.0
         rgb = (rgb * share + cv2.GaussianBlur(rgb, (0, 0), 20.0) * (1 - share) + 0.5).astype(
@@ -66,13 +82,11 @@ def read_photo(picture: NDArray[np.uint8], landmarks: Landmarks, template_marks:
     marks = landmarks.points
     marks = np.column_stack([to_crop.apply(marks[:, :2]), marks[:, 2] * to_crop.scale])
     texture = np.dstack([rgb, np.full((side, side), 255, np.uint8)])
-    return Photo(
-        crop.picture, texture, marks, *align(template_marks, marks), max(1.0, to_crop.scale)
-    )
+    return Photo(texture, marks, *align(template_marks, marks), max(1.0, to_crop.scale))
 
 
 def align(source: Floats, target: Floats) -> tuple[float, Floats, Floats]:
-    """Scale, turn and shift that take source [N, 3] nearest to target."""
+    """Scale, rotation [3, 3] and shift [3] that take source [N, 3] nearest to target [N, 3]."""
     a, b = source - source.mean(0), target - target.mean(0)
     u, s, vt = np.linalg.svd(b.T @ a)
     flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])

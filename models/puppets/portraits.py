@@ -19,6 +19,7 @@ ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 HELD_OUT_EVERY = 16
 """In a folder without an index, every so many portraits are held out."""
 MAX_YAW = np.radians(22)
+"""Beyond it the far side of the mouth is hidden."""
 MIN_UNIT = 38.0
 """Least distance from eyes to mouth, pixels."""
 MAX_GAP = 0.42
@@ -27,11 +28,11 @@ _LIPS, _CORNERS = (13, 14), (61, 291)
 
 
 @dataclass(frozen=True)
-class Source:
+class PortraitFile:
     """One file of the folder.
 
     Attributes:
-        number: names its clips.
+        number: tells people apart; clips name it.
         glasses: the person wears some, as far as the index knows.
     """
 
@@ -49,8 +50,11 @@ class FoundPortrait:
     landmarks: Landmarks
 
 
-def list_portraits(folder: Path) -> list[Source]:
+def list_portraits(folder: Path) -> list[PortraitFile]:
     """All portraits of a folder, by its ``index.json`` where it has one.
+
+    That is a list of {id, file, split, glasses}; without it all pictures below the folder are
+    taken in the order of their paths, and every ``HELD_OUT_EVERY``-th is held out.
 
     Raises:
         LiveheadError: the folder holds none (``bad_option``).
@@ -59,7 +63,9 @@ def list_portraits(folder: Path) -> list[Source]:
     if index.is_file():
         rows = json.loads(index.read_text(encoding="utf-8"))
         return [
-            Source(int(row["id"]), folder / row["file"], row["split"], bool(row.get("glasses")))
+            PortraitFile(
+                int(row["id"]), folder / row["file"], row["split"], bool(row.get("glasses"))
+            )
             for row in rows
         ]
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS)
@@ -68,12 +74,12 @@ def list_portraits(folder: Path) -> list[Source]:
             f"expected pictures ({', '.join(ENDINGS)}) in {folder}, found none", code="bad_option"
         )
     return [
-        Source(k, path, "held_out" if k % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 else "train")
+        PortraitFile(k, path, "held_out" if k % HELD_OUT_EVERY == HELD_OUT_EVERY - 1 else "train")
         for k, path in enumerate(paths)
     ]
 
 
-def find_portrait(source: Source) -> FoundPortrait:
+def find_portrait(source: PortraitFile) -> FoundPortrait:
     """The portrait of a source.
 
     Raises:
@@ -83,9 +89,10 @@ def find_portrait(source: Source) -> FoundPortrait:
     picture = load_image(source.path.read_bytes())
     landmarks = steady_landmarks(picture, find_face(picture))
     points = landmarks.points
-    unit = float(np.linalg.norm(landmarks.mouth - landmarks.eyes.mean(0)))
-    if unit < MIN_UNIT:
-        raise PortraitError(f"the face is small ({unit:.0f} pixels)", code="face_too_small")
+    if landmarks.unit < MIN_UNIT:
+        raise PortraitError(
+            f"the face is small ({landmarks.unit:.0f} pixels)", code="face_too_small"
+        )
     if abs(landmarks.yaw) > MAX_YAW:
         raise PortraitError("the face is turned aside", code="face_turned")
     gap = np.linalg.norm(points[_LIPS[0], :2] - points[_LIPS[1], :2])

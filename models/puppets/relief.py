@@ -1,33 +1,26 @@
-"""How light on the skin changes as it folds and turns: the photo's light, guessed from the photo itself."""
+"""How light on the skin changes as it folds: the photo's light, estimated from the photo."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix
 
 from models.face.landmarks import FACE_OVAL
 from models.puppets.cuts import Slit
-from models.puppets.photo import Floats, Photo
+from models.puppets.photo import LUMA, Floats, Photo
+from models.puppets.skin import Skin
 
 MOST = 0.22
 """Largest change of brightness, either way."""
 
 
 class Relief:
-    """Brightness of the skin's points [V] against rest, for points [V, 3] as they are now."""
+    """Brightness of the skin's V points against rest."""
 
-    def __init__(
-        self,
-        photo: Photo,
-        rest: Floats,
-        base: Floats,
-        faces: np.ndarray,
-        average: csr_matrix,
-        mouth: Slit,
-        eyes: tuple[Slit, Slit],
-    ) -> None:
-        self._faces, self._average = faces, average
+    def __init__(self, photo: Photo, skin: Skin, mouth: Slit, eyes: tuple[Slit, Slit]) -> None:
+        rest, faces = skin.rest, skin.faces
+        self._faces, self._average = faces, skin.average
         columns = np.repeat(np.arange(len(faces)), 3)
         self._sum = coo_matrix(
             (np.ones(len(columns)), (faces.ravel(), columns)), shape=(len(rest), len(faces))
@@ -40,7 +33,7 @@ class Relief:
         for slit, room in ((mouth, 10.0), *((eye, 9.0) for eye in eyes)):
             q = slit.local(rest[:, :2])
             plain &= (np.abs(q[:, 1]) > room) | (np.abs(q[:, 0]) > slit.half + room)
-        bright = photo.colours(rest[:, :2]) @ np.array([0.3, 0.6, 0.1])
+        bright = photo.colours(rest[:, :2]) @ np.array(LUMA)
         normal = self._normals(rest)
         known = np.column_stack([np.ones(len(rest)), normal])
         use = plain.copy()
@@ -52,21 +45,25 @@ class Relief:
             use = plain & (off < 1.6 * np.median(off[plain]) + 0.01)
         self._light = light
         self._share = np.clip((inner + 2.0) / 14.0, 0, 1)
-        self._still = self._shade(rest + base)
+        self._still = self._shade(rest + skin.base)
 
     def _normals(self, points: Floats) -> Floats:
+        """Smooth unit normals [V, 3]."""
         corner = points[self._faces]
         area = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
         total = self._sum @ (area * np.sign(area[:, 2:] + 1e-9))
         total = self._average @ (self._average @ total)
-        return total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+        normals: Floats = total / np.maximum(np.linalg.norm(total, axis=1, keepdims=True), 1e-9)
+        return normals
 
     def _shade(self, points: Floats) -> Floats:
+        """Light of Lambertian skin, [V]."""
         shade = self._light[0] + self._normals(points) @ self._light[1:]
         floor = 0.25 * float(np.abs(self._light).sum())
-        return np.maximum(shade, floor)
+        return np.asarray(np.maximum(shade, floor))
 
     def __call__(self, points: Floats) -> Floats:
+        """Factors [V], 1 at rest, for points [V, 3] as they are now."""
         ratio = self._shade(points) / self._still
         out: Floats = 1.0 + np.clip(ratio - 1.0, -MOST, MOST) * self._share
         return out

@@ -1,20 +1,20 @@
-"""The mesh over a photo: points, triangles, and how far each face unit takes each point."""
+"""The mesh over a photo: points, triangles, and how far each blendshape takes each point."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator, RBFInterpolator
+from scipy.interpolate import RBFInterpolator
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.spatial import Delaunay, cKDTree
 
 from models.face.landmarks import FACE_OVAL
 from models.puppets.cuts import LOWER_LIP, UPPER_LIP, Slit
 from models.puppets.photo import MARGIN, SIDE, Floats, Photo
+from models.puppets.template import Template
 from models.synth.blendshapes import ARKIT_BLENDSHAPES
 
 Ints = NDArray[np.int64]
@@ -30,64 +30,27 @@ BLINKS = ARKIT_BLENDSHAPES.index("eyeBlinkRight"), ARKIT_BLENDSHAPES.index("eyeB
 _LOOKS = [k for k, name in enumerate(ARKIT_BLENDSHAPES) if name.startswith("eyeLook")]
 
 
-class Template:
-    """How a face moves (template.py): points [S, 3], units [52, S, 3], sides of the lips, landmarks."""
-
-    def __init__(self, path: Path) -> None:
-        with np.load(path) as archive:
-            self.rest, self.moves, self.lower = archive["rest"], archive["moves"], archive["lower"]
-            self.marks, self.joints, self.mouth = (
-                archive["marks"],
-                archive["joints"],
-                archive["mouth"],
-            )
-
-        self._tables = {lower: self._table(lower) for lower in (False, True)}
-
-    def field(self, places: Floats, lower: bool) -> Floats:
-        """The units' moves [N, 52, 3] at places [N, 2], as on one side of the lips."""
-        linear, nearest = self._tables[lower]
-        out = linear(places)
-        lost = np.isnan(out[:, 0])
-        out[lost] = nearest(places[lost])
-        return out.reshape(len(places), -1, 3)
-
-    def _table(self, lower: bool) -> tuple[LinearNDInterpolator, NearestNDInterpolator]:
-        """Interpolators of one side; the lip's edge goes on beyond the lips' line, as if it had no end."""
-        side = self.lower == lower
-        known, values = (
-            self.rest[side, :2],
-            self.moves[:, side].transpose(1, 0, 2).reshape(int(side.sum()), -1),
-        )
-        seam = (self.marks[list(UPPER_LIP), :2] + self.marks[list(LOWER_LIP), :2]) / 2
-        off = known[:, 1] - np.interp(known[:, 0], seam[:, 0], seam[:, 1])
-        edge = (np.abs(off) < 1.6) & (known[:, 0] > seam[0, 0]) & (known[:, 0] < seam[-1, 0])
-        away = np.array([0.0, -1.0 if lower else 1.0])
-        copies = [known[edge] + k * away for k in (2.0, 4.0)]
-        known = np.concatenate([known, *copies])
-        values = np.concatenate([values, values[edge], values[edge]])
-        linear = LinearNDInterpolator(known, values)
-        return linear, NearestNDInterpolator(known, values)
-
-
 @dataclass(frozen=True)
 class Skin:
     """V points at rest, as they lie in the photo.
 
     Attributes:
-        rest: [V, 3]; moves: [52, V, 3], for each of ARKIT_BLENDSHAPES; base: [V, 3] closes parted lips.
-        faces: triangles; hole: those between parted lips, for what the photo shows there.
-        pairs: upper and lower point at each place along the lips [K, 2].
-        pull: sparse [V, K], how points near the lips follow those; near: sparse [V, K], rows sum to 1 or 0.
-        side: -1 above the lips, 1 below [V]; carriers: the point that each landmark goes with [468].
-        average: of each point's neighbours, sparse [V, V].
+        rest: [V, 3], crop pixels.
+        moves: displacements [52, V, 3], one for each of ``ARKIT_BLENDSHAPES``.
+        base: displacements [V, 3] that close parted lips.
+        faces: triangles [F, 3].
+        pairs: upper and lower point at each of K places along the lips, [K, 2].
+        pull: how much points near the lips follow those, sparse [V, K].
+        near: the places that points close to the lips lie at, sparse [V, K]; rows sum to 1 or 0.
+        side: -1 above the lips, 1 below, [V].
+        carriers: the point that each landmark goes with, [468].
+        average: mean of each point's neighbours, sparse [V, V].
     """
 
     rest: Floats
     moves: Floats
     base: Floats
     faces: Ints
-    hole: Ints
     pairs: Ints
     pull: csr_matrix
     near: csr_matrix
@@ -99,25 +62,25 @@ class Skin:
 def build_skin(
     photo: Photo, template: Template, mouth: Slit, eyes: tuple[Slit, Slit], glasses: bool
 ) -> Skin:
-    """Lay the mesh and read the units' moves."""
-    plane, faces, hole, pairs = _triangulate(photo, mouth, eyes)
-    side = _sides(plane, faces, mouth, pairs)
+    """Lay the mesh and read the blendshapes' displacements off the template."""
+    plane, faces, pairs = _triangulate(photo, mouth, eyes)
+    side = _sides(plane, mouth, pairs)
     moves = _moves(photo, template, mouth, plane, side)
-    weight = _edge_free(faces, pairs, len(plane))
+    average = _neighbour_average(faces, len(plane))
     depth, rim = _depth(photo, template, plane), 0.6 * _near_outline(photo, plane)[:, None]
     values = np.concatenate([moves.transpose(1, 0, 2).reshape(len(plane), -1), depth[:, None]], 1)
     for turn in range(OUTLINE_SMOOTHING):
-        share = np.maximum(rim, 0.4) if turn < 2 else rim
-        values += share * (weight @ values - values)
+        share = np.maximum(rim, 0.4) if turn < 2 else rim  # all of the face a little
+        values += share * (average @ values - values)
     moves = values[:, :-1].reshape(len(plane), -1, 3).transpose(1, 0, 2).copy()
     moves[_LOOKS] = 0.0  # the eyes' own grids look about
     for unit, eye, brow in zip(BLINKS, eyes, BROWS, strict=True):
         moves[unit] = _blink(photo, eye, brow, plane, glasses)
     rest = np.column_stack([plane, values[:, -1]])
-    pull, near = _followers(mouth, plane, side, pairs)
-    base = _closing(photo, mouth, plane, side, pairs)
+    pull, near = _followers(mouth, plane, side)
+    base = _closing(photo, mouth, plane, side)
     carriers = _carriers(photo.marks[:, :2], plane, side, np.unique(faces))
-    return Skin(rest, moves, base, faces, hole, pairs, pull, near, side, carriers, weight)
+    return Skin(rest, moves, base, faces, pairs, pull, near, side, carriers, average)
 
 
 def _carriers(marks: Floats, plane: Floats, side: Floats, skin: Ints) -> Ints:
@@ -146,9 +109,8 @@ def _spacing(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit], places: Floats)
     return out
 
 
-def _triangulate(
-    photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]
-) -> tuple[Floats, Ints, Ints, Ints]:
+def _triangulate(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]) -> tuple[Floats, Ints, Ints]:
+    """Points [V, 2], dense at lips and lids, triangles [F, 3] and ``Skin.pairs``."""
     grid = np.stack(np.meshgrid(*[np.arange(-MARGIN, SIDE + MARGIN + 1, 2.0)] * 2), -1).reshape(
         -1, 2
     )
@@ -168,13 +130,12 @@ def _triangulate(
     triangles = triangles[area > 1e-3]
     middle = points[triangles].mean(1)
     inside = [_between(slit, middle) for slit in (mouth, *eyes)]
-    hole = triangles[inside[0]]
     faces = triangles[~(inside[0] | inside[1] | inside[2])]
     count = len(mouth.x)
     upper = np.arange(count)
     if mouth.parted:
         lower = np.concatenate([[0], np.arange(count, 2 * count - 2), [count - 1]])
-        return points, faces, hole, np.column_stack([upper, lower])
+        return points, faces, np.column_stack([upper, lower])
     lower = upper.copy()
     lower[1:-1] = len(points) + np.arange(count - 2)
     twin = np.arange(len(points) + count - 2)
@@ -182,15 +143,12 @@ def _triangulate(
     q = mouth.local(points[faces].mean(1))
     below = q[:, 1] > np.interp(q[:, 0], mouth.x, mouth.lower)
     faces[below] = twin[faces[below]]
-    return (
-        np.concatenate([points, points[upper[1:-1]]]),
-        faces,
-        hole,
-        np.column_stack([upper, lower]),
-    )
+    doubled = np.concatenate([points, points[upper[1:-1]]])
+    return doubled, faces, np.column_stack([upper, lower])
 
 
 def _between(slit: Slit, places: Floats) -> NDArray[np.bool_]:
+    """Which places [N, 2] lie between the edges of a parted slit."""
     q = slit.local(places)
     inside = (q[:, 0] > slit.x[0]) & (q[:, 0] < slit.x[-1])
     high, low = np.interp(q[:, 0], slit.x, slit.upper), np.interp(q[:, 0], slit.x, slit.lower)
@@ -198,7 +156,8 @@ def _between(slit: Slit, places: Floats) -> NDArray[np.bool_]:
     return out
 
 
-def _sides(plane: Floats, faces: Ints, mouth: Slit, pairs: Ints) -> Floats:
+def _sides(plane: Floats, mouth: Slit, pairs: Ints) -> Floats:
+    """Which side of the lips' line points lie on: ``Skin.side``."""
     q = mouth.local(plane)
     line = np.interp(q[:, 0], mouth.x, (mouth.upper + mouth.lower) / 2)
     side = np.where(q[:, 1] > line, 1.0, -1.0)
@@ -207,7 +166,10 @@ def _sides(plane: Floats, faces: Ints, mouth: Slit, pairs: Ints) -> Floats:
 
 
 def _moves(photo: Photo, template: Template, mouth: Slit, plane: Floats, side: Floats) -> Floats:
-    """What the template's skin does under each point, in the photo's pose; fades out around the face."""
+    """Displacements [52, V, 3] of the template under each point, in the photo's pose.
+
+    They fade out around the face.
+    """
     oval = _dense(photo.marks[list(FACE_OVAL), :2])
     off, nearest = cKDTree(oval).query(plane)
     polygon = oval.astype(np.float32)
@@ -228,7 +190,7 @@ def _moves(photo: Photo, template: Template, mouth: Slit, plane: Floats, side: F
         np.where(plane[:, 1] > photo.marks[CHIN, 1] - 25 * photo.scale, 58.0, 34.0) * photo.scale
     )
     fade = np.where(outer, 1 - _ease(off / reach), 1.0)
-    turned = photo.scale * field @ photo.turn.T * fade[:, None, None]
+    turned: Floats = photo.scale * field @ photo.turn.T * fade[:, None, None]
     return turned.transpose(1, 0, 2)
 
 
@@ -245,11 +207,15 @@ def _to_template(photo: Photo, template: Template, mouth: Slit, places: Floats) 
     here = mouth.world(np.column_stack([at, np.interp(at, mouth.x, middle)]))
     source = np.concatenate([photo.marks[used, :2], here])
     target = np.concatenate([template.marks[used, :2], wanted])
-    return RBFInterpolator(source, target, smoothing=3.0, kernel="thin_plate_spline")(places)
+    warp = RBFInterpolator(source, target, smoothing=3.0, kernel="thin_plate_spline")
+    return np.asarray(warp(places))
 
 
 def _blink(photo: Photo, eye: Slit, brow: tuple[int, ...], plane: Floats, glasses: bool) -> Floats:
-    """The upper lid comes down upon the lower one; the skin up to the brow gives way."""
+    """Displacements [V, 3] of a blink: the upper lid comes down, the skin up to the brow follows.
+
+    The rims of glasses, which lie on that skin, are mostly spared.
+    """
     out = np.zeros((len(plane), 3))
     q = eye.local(plane)
     high, low = np.interp(q[:, 0], eye.x, eye.upper), np.interp(q[:, 0], eye.x, eye.lower)
@@ -266,8 +232,8 @@ def _blink(photo: Photo, eye: Slit, brow: tuple[int, ...], plane: Floats, glasse
     return out
 
 
-def _closing(photo: Photo, mouth: Slit, plane: Floats, side: Floats, pairs: Ints) -> Floats:
-    """Closes lips that the photo shows parted; nothing where it shows them closed."""
+def _closing(photo: Photo, mouth: Slit, plane: Floats, side: Floats) -> Floats:
+    """Displacements [V, 3] that close parted lips; zero where the photo shows them closed."""
     out = np.zeros((len(plane), 3))
     if not mouth.parted:
         return out
@@ -283,9 +249,8 @@ def _closing(photo: Photo, mouth: Slit, plane: Floats, side: Floats, pairs: Ints
     return out
 
 
-def _followers(
-    mouth: Slit, plane: Floats, side: Floats, pairs: Ints
-) -> tuple[csr_matrix, csr_matrix]:
+def _followers(mouth: Slit, plane: Floats, side: Floats) -> tuple[csr_matrix, csr_matrix]:
+    """``Skin.pull`` and ``Skin.near``."""
     q, count = mouth.local(plane), len(mouth.x)
     at = np.clip(
         (q[:, 0] - mouth.x[0]) / (mouth.x[-1] - mouth.x[0]) * (count - 1), 0, count - 1.001
@@ -305,13 +270,13 @@ def _followers(
         values = np.concatenate([weight[use] * (1 - share[use]), weight[use] * share[use]])
         return coo_matrix((values, (rows, columns)), shape=(len(plane), count)).tocsr()
 
-    return matrix(np.where(within, 1 - _ease(away / 9.0), 0.0)), matrix(
-        np.where(within & (away < 5.0), 1.0, 0.0)
-    )
+    pull = np.where(within, 1 - _ease(away / 9.0), 0.0)
+    near = np.where(within & (away < 5.0), 1.0, 0.0)
+    return matrix(pull), matrix(near)
 
 
 def _depth(photo: Photo, template: Template, plane: Floats) -> Floats:
-    """Depth of the points: the landmarks' in the face; hair and ears fall back to the neck's axis."""
+    """Depth of points [V]: the landmarks' in the face; hair and ears fall back to the neck."""
     oval = _dense(photo.marks[list(FACE_OVAL)])
     inner = RBFInterpolator(photo.marks[:, :2], photo.marks[:, 2], smoothing=20.0, neighbors=60)
     off, nearest = cKDTree(oval[:, :2]).query(plane)
@@ -320,14 +285,14 @@ def _depth(photo: Photo, template: Template, plane: Floats) -> Floats:
         [cv2.pointPolygonTest(polygon, (float(x), float(y)), False) < 0 for x, y in plane]
     )
     asked = np.where(outer[:, None], oval[nearest, :2], plane)
-    depth = inner(asked)
-    axis = photo.place(template.joints[0])[2]
+    depth: Floats = inner(asked)
+    axis = photo.place(template.neck)[2]
     back = np.where(outer, _ease(off / (45.0 * photo.scale)), 0.0)
-    return depth + (axis - depth) * back * 0.85
+    return np.asarray(depth + (axis - depth) * back * 0.85)
 
 
-def _edge_free(faces: Ints, pairs: Ints, count: int) -> csr_matrix:
-    """Averages of neighbours, along the mesh and so never across a cut."""
+def _neighbour_average(faces: Ints, count: int) -> csr_matrix:
+    """Means of neighbours [count, count], along the mesh and so never across a cut."""
     ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     both = np.concatenate([ends, ends[:, ::-1]])
     graph = coo_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(count, count)).tocsr()
@@ -337,14 +302,14 @@ def _edge_free(faces: Ints, pairs: Ints, count: int) -> csr_matrix:
 
 
 def _near_outline(photo: Photo, plane: Floats) -> Floats:
-    """1 on the face's outline and outside, 0 further in."""
+    """1 on the face's outline and outside, 0 further in, [V]."""
     oval = _dense(photo.marks[list(FACE_OVAL), :2]).astype(np.float32)
     inner = np.array([cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in plane])
     return 1 - _ease(inner / (18.0 * photo.scale))
 
 
 def _dense(outline: Floats, times: int = 8) -> Floats:
-    """A closed outline with more points."""
+    """A closed outline [N, D] with ``times`` as many points."""
     t = np.arange(len(outline) * times) / times
     closed = np.concatenate([outline, outline[:1]])
     return np.column_stack(
@@ -353,5 +318,6 @@ def _dense(outline: Floats, times: int = 8) -> Floats:
 
 
 def _ease(t: Floats) -> Floats:
+    """From 0 to 1 without corners."""
     t = np.clip(t, 0.0, 1.0)
     return t * t * (3.0 - 2.0 * t)

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-import json
-import wave
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.audio import SAMPLE_RATE
+from models.dataset.clip_files import write_audio
 from models.dataset.clips import FPS, Split
 from models.synth.articulation import blendshape_track
 from models.synth.sentences import HELD_OUT, TRAINING
+from models.synth.speech_file import write_speech
 from models.synth.text_to_speech import (
     VOICES_FEMALE,
     VOICES_HELD_OUT,
     VOICES_MALE,
-    SpokenText,
     TextToSpeech,
 )
 
 SECONDS = 12.8
+"""Length of a recording."""
 VOICES = tuple(
     voice
     for k in range(max(len(VOICES_FEMALE), len(VOICES_MALE)))
     for voice in (VOICES_FEMALE[k : k + 1] + VOICES_MALE[k : k + 1])
 )
+"""Voices of training, women's and men's in turn."""
+FIRST_HELD_OUT = 900
+"""Number of the first held-out recording."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Recording:
 
 
 def plan_recordings(count: int, split: Split) -> list[Recording]:
-    """``count`` recordings; voices take turns, and held-out ones are used nowhere else."""
+    """``count`` recordings; voices take turns, and held-out voices are used nowhere else."""
     voices = VOICES if split == "train" else VOICES_HELD_OUT
-    first = 0 if split == "train" else 900
+    first = 0 if split == "train" else FIRST_HELD_OUT
     recordings = []
     for k in range(count):
         speed = float(np.random.default_rng([first + k, 5]).uniform(0.9, 1.12))
@@ -62,7 +63,11 @@ def is_recorded(folder: Path) -> bool:
 
 
 def write_recording(text_to_speech: TextToSpeech, recording: Recording, pool: Path) -> None:
-    """Speak a recording: ``audio.wav``, ``speech.json`` and ``mouth.npy`` [N, 13]."""
+    """Speak a recording.
+
+    Its folder holds ``audio.wav``, ``speech.json`` and ``mouth.npy``, float32 [N, 13] with columns
+    ``MOUTH_UNITS``.
+    """
     folder = recording_folder(pool, recording)
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng([recording.number, 177])
@@ -73,30 +78,7 @@ def write_recording(text_to_speech: TextToSpeech, recording: Recording, pool: Pa
     )
     mouth = blendshape_track(spoken.phonemes, round(SECONDS * FPS), FPS, spoken.energy)
     write_audio(folder / "audio.wav", spoken.audio)
-    write_speech(folder / "speech.json", recording, spoken)
+    write_speech(folder / "speech.json", spoken, voice=recording.voice, speed=recording.speed)
     scratch = folder / "mouth.part.npy"
     np.save(scratch, mouth.astype(np.float32))
     scratch.rename(folder / "mouth.npy")
-
-
-def write_audio(path: Path, audio: NDArray[np.float32]) -> None:
-    """Write mono 16-bit sound at 16 kHz."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.round(np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
-
-
-def write_speech(path: Path, recording: Recording, spoken: SpokenText) -> None:
-    """Write voice, sentences and phonemes with their times in seconds."""
-    record = {
-        "voice": recording.voice,
-        "speed": recording.speed,
-        "sentences": [
-            {"text": text, "start": round(a, 3), "end": round(b, 3)}
-            for text, a, b in spoken.sentences
-        ],
-        "phonemes": [[p.symbol, round(p.start, 4), round(p.end, 4)] for p in spoken.phonemes],
-    }
-    path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")

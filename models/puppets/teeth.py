@@ -43,6 +43,7 @@ def tinted_row(
     colour = tooth + (gum - tooth) * is_gum
     rgb = colour * shade + GLOSS * gloss * float(np.mean(tooth))
     row = np.dstack([rgb * cover, cover])
-    row = cv2.GaussianBlur(row, (0, 0), max(blur, 0.05) * DOTS, borderType=cv2.BORDER_REPLICATE)
-    row[..., :3] /= np.maximum(row[..., 3:], 1e-3)
-    return (np.clip(row, 0, 1) * 255 + 0.5).astype(np.uint8)
+    sigma = max(blur, 0.05) * DOTS
+    row = np.asarray(cv2.GaussianBlur(row, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+    row[..., :3] = row[..., :3] / np.maximum(row[..., 3:], 1e-3)
+    return np.asarray(np.clip(row, 0, 1) * 255 + 0.5, np.uint8)
