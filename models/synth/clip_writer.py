@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.audio import SAMPLE_RATE
-from models.dataset.clips import FPS, MASK_SIZE, SIZE, Split, is_finished
-from models.mini.motion import MOTION, MOUTH_UNITS, IdleMotion
+from models.dataset.clip_files import finish_clip, to_cover, write_audio, write_portrait
+from models.dataset.clips import FPS, Split, is_finished
+from models.dataset.frames import write_frames
+from models.face.geometry import Similarity, cut
+from models.face.landmarks import steady_landmarks
+from models.face.portrait import find_face
+from models.face.window import SIDE, face_cover, window_around
+from models.mini.motion import HEAD, MOTION, MOUTH_UNITS, IdleMotion
 from models.synth.appearance import sample_appearance
 from models.synth.articulation import blendshape_track
 from models.synth.assets import Assets
-from models.synth.renderer import Renderer
+from models.synth.renderer import RenderedFrame, Renderer
 from models.synth.sentences import HELD_OUT, TRAINING
+from models.synth.speech_file import write_speech
 from models.synth.text_to_speech import (
     VOICES_FEMALE,
     VOICES_HELD_OUT,
@@ -30,6 +34,10 @@ from models.synth.text_to_speech import (
 
 FIRST_HELD_OUT = 900
 HELD_OUT_SECONDS = 60.0
+PICTURE_SIDE = 512
+"""Side of the rendered portrait that the face window is cut out of, pixels."""
+MAX_YAW, MAX_PITCH = 0.12, 0.06
+"""How far the head of an identity is turned, either way, radians; it stays so."""
 _HELD_OUT_POSITION = 7
 
 
@@ -47,7 +55,7 @@ class ClipPlan:
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """True tracks of all N frames: mouth [N, 13] and motion [N, 7]."""
+    """True tracks of all N frames: mouth [N, 13]; motion [N, 7], whose head pose is zero."""
 
     mouth: NDArray[np.float32]
     motion: NDArray[np.float32]
@@ -90,7 +98,7 @@ class ClipWriter:
 
     def __init__(self, assets: Assets) -> None:
         self._assets = assets
-        self._renderer = Renderer(assets, SIZE)
+        self._renderer = Renderer(assets, PICTURE_SIDE)
         self._text_to_speech = TextToSpeech(assets)
 
     def write(self, plan: ClipPlan, out: Path, on_frame: Callable[[], None]) -> bool:
@@ -106,10 +114,10 @@ class ClipWriter:
         folder.mkdir(parents=True)
         spoken = self._speak(plan)
         truth = make_ground_truth(plan, spoken)
-        _write_audio(folder / "audio.wav", spoken.audio)
-        _write_speech(folder / "speech.json", plan, spoken)
+        write_audio(folder / "audio.wav", spoken.audio)
+        write_speech(folder / "speech.json", spoken, voice=plan.voice, speed=plan.speed)
         self._render(plan, truth, folder, on_frame)
-        _write_meta(folder / "meta.json", plan)
+        finish_clip(folder, {**asdict(plan), "identity_seed": plan.identity})
         return True
 
     def _speak(self, plan: ClipPlan) -> SpokenText:
@@ -123,66 +131,59 @@ class ClipWriter:
     def _render(
         self, plan: ClipPlan, truth: GroundTruth, folder: Path, on_frame: Callable[[], None]
     ) -> None:
-        appearance = sample_appearance(plan.identity, self._assets.lights)
-        character = self._renderer.load(appearance)
-        neutral = character.render(
-            np.zeros(len(MOUTH_UNITS), np.float32), np.zeros(len(MOTION), np.float32)
-        )
-        count = round(plan.seconds * FPS)
-        shape = (count, SIZE, SIZE, 3)
-        path = folder / "video.npy"
-        video = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-        mask = np.zeros((count, MASK_SIZE, MASK_SIZE), np.uint8)
-        mouth_xy = np.zeros((count, 2), np.float32)
-        eyes_xy = np.zeros((count, 4), np.float32)
-        for f in range(count):
-            frame = character.render(truth.mouth[f], truth.motion[f])
-            video[f], mask[f] = frame.rgb, frame.mask
-            mouth_xy[f], eyes_xy[f] = frame.mouth, frame.eyes
-            on_frame()
-        video.flush()
+        character = self._renderer.load(sample_appearance(plan.identity, self._assets.lights))
+        pose = head_pose(plan.identity)
+        still = np.concatenate([pose, np.zeros(len(MOTION) - HEAD, np.float32)])
+        rest = character.render(np.zeros(len(MOUTH_UNITS), np.float32), still)
+        window = window_of(rest)
+        neutral = cut(rest.rgb, window, SIDE, "edge")
+        mouths: list[NDArray[np.float32]] = []
+        eyes: list[NDArray[np.float32]] = []
+
+        def pictures() -> Iterator[NDArray[np.uint8]]:
+            for f in range(round(plan.seconds * FPS)):
+                motion = np.concatenate([pose, truth.motion[f, HEAD:]])
+                frame = character.render(truth.mouth[f], motion)
+                mouths.append(frame.mouth)
+                eyes.append(frame.eyes)
+                yield cut(frame.rgb, window, SIDE, "edge")
+                on_frame()
+
+        write_frames(folder / "video.npz", pictures())
         character.release()
-        np.save(folder / "mask.npy", mask)
+        landmarks = steady_landmarks(rest.rgb, find_face(rest.rgb))
         np.savez(
             folder / "track.npz",
             mouth=truth.mouth,
             motion=truth.motion,
-            mouth_xy=mouth_xy,
-            eyes_xy=eyes_xy,
-            neutral=neutral.rgb,
+            mouth_xy=window.apply(np.stack(mouths)).astype(np.float32),
+            eyes_xy=window.apply(np.stack(eyes).reshape(-1, 2, 2))
+            .reshape(-1, 4)
+            .astype(np.float32),
+            neutral=neutral,
+            photo=neutral,
+            cover=to_cover(face_cover(window.apply(landmarks.points[:, :2]))),
+            window=window.matrix,
         )
+        write_portrait(folder, rest.rgb)
+
+
+def head_pose(identity: int) -> NDArray[np.float32]:
+    """Yaw, pitch and roll of an identity's head, [3], radians; it does not tilt."""
+    rng = np.random.default_rng([identity, 91])
+    yaw, pitch = rng.uniform(-1, 1, 2) * (MAX_YAW, MAX_PITCH)
+    return np.array([yaw, pitch, 0.0], np.float32)
+
+
+def window_of(frame: RenderedFrame) -> Similarity:
+    """From pixels of a rendered picture to the face window, by the true eyes and mouth."""
+    eyes = frame.eyes.reshape(2, 2)
+    across = eyes[1] - eyes[0]
+    return window_around(eyes.mean(0), frame.mouth, float(np.arctan2(across[1], across[0])))
 
 
 def make_ground_truth(plan: ClipPlan, spoken: SpokenText) -> GroundTruth:
-    """Mouth from the speech; motion from the identity's number."""
+    """Mouth from the speech; blinks, gaze and brows from the identity's number."""
     count = round(plan.speech_seconds * FPS)
     mouth = blendshape_track(spoken.phonemes, count, FPS, spoken.energy)
-    return GroundTruth(mouth, IdleMotion(plan.identity, FPS).frames(count))
-
-
-def _write_audio(path: Path, audio: NDArray[np.float32]) -> None:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes(np.round(np.clip(audio, -1, 1) * 32767).astype("<i2").tobytes())
-
-
-def _write_speech(path: Path, plan: ClipPlan, spoken: SpokenText) -> None:
-    record = {
-        "voice": plan.voice,
-        "speed": plan.speed,
-        "sentences": [
-            {"text": text, "start": round(a, 3), "end": round(b, 3)}
-            for text, a, b in spoken.sentences
-        ],
-        "phonemes": [[p.symbol, round(p.start, 4), round(p.end, 4)] for p in spoken.phonemes],
-    }
-    path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
-
-
-def _write_meta(path: Path, plan: ClipPlan) -> None:
-    record = {**asdict(plan), "identity_seed": plan.identity, "fps": FPS, "complete": True}
-    scratch = path.with_suffix(".part")
-    scratch.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    scratch.rename(path)
+    return GroundTruth(mouth, IdleMotion(plan.identity, FPS, head=0.0).frames(count))
