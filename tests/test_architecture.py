@@ -50,6 +50,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("echomimic", "hallo", "memo", "mini"),
         ("dataset",),
         ("synth",),
+        ("puppets",),
         ("bench", "evaluation", "training"),
         ("commands",),
     ),
@@ -74,6 +75,7 @@ LONG_RUNNING = (
     "models/bench/",
     "models/commands/",
     "models/evaluation/",
+    "models/puppets/",
     "models/synth/",
     "models/training/",
 )
