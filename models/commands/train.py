@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_subparsers(dest="what", required=True)
     for name, minutes, text in TRAININGS:
         sub = what.add_parser(name, help=text)
-        sub.add_argument("--data", type=Path, required=True, help="folder of `livehead data synth`")
+        sub.add_argument("--data", type=Path, required=True, help="folder of `livehead data`")
         sub.add_argument("--out", type=Path, required=True, help="folder of this training")
         sub.add_argument("--minutes", type=float, default=minutes, help="training time")
         sub.add_argument("--restart", action="store_true", help="do not resume")
@@ -117,7 +117,7 @@ def _list_clips(data: Path, split: Split, minimum: int) -> list[Path]:
     if len(clips) < minimum:
         raise LiveheadError(
             f"expected at least {minimum} finished clips ({split}) in {data}, got {len(clips)};"
-            " make more with `livehead data synth`",
+            " make more with `livehead data photos`",
             code="bad_option",
         )
     return clips

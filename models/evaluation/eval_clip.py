@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,7 +143,7 @@ def rest_head(stream: MiniStream, clip: Clip) -> None:
     stream.life = RecordedLife(clip)  # type: ignore[assignment]
 
 
-def gather(chunks: Iterator[NDArray[np.uint8]], identity: Any, frames: int) -> GeneratedVideo:
+def gather(chunks: Iterable[NDArray[np.uint8]], identity: Any, frames: int) -> GeneratedVideo:
     """Cut the face window out of every frame of all chunks; the excess is dropped."""
     windows = np.zeros((frames, SIDE, SIDE, 3), np.uint8)
     whole: list[NDArray[np.uint8]] = []

@@ -54,7 +54,7 @@ class PlanOutput:
 def prepare_inputs(
     generator: DiffusionGenerator[Any, Any], identity: Any, eval_clip: EvalClip
 ) -> SamplerInputs:
-    """Conditioning, initial latents and look of every chunk, as in ``DiffusionGenerator.generate``."""
+    """What the sampler needs of every chunk, as in ``DiffusionGenerator.generate``."""
     pipeline = generator.pipeline
     assert isinstance(pipeline, MiniPipeline)
     seed = int(eval_clip.clip.meta.get("identity_seed", 0))

@@ -29,7 +29,8 @@ class MiniSpec(DiffusionSpec):
         embedding: width of the vector that scales and shifts every resnet.
         audio_channels: width of an audio token.
         audio_features, audio_window: audio features per position, positions per frame.
-        mouth_units, motion: lengths of the two explicit condition vectors, mouth and ``EXPRESSION``.
+        mouth_units, motion: lengths of the two explicit condition vectors: ``MOUTH_UNITS`` and
+            ``EXPRESSION``.
         reference_grid: side of the grid that reference tokens are pooled to.
         octaves: sines and cosines that encode each number of the condition vectors.
         templates, template_side, template_reach: number, pixels each way and half width, in face

@@ -182,8 +182,9 @@ def predict_blendshapes(
 ) -> tuple[BlendshapeRegressor, dict[str, ClipSpeech], dict[str, float]]:
     """Predict the blendshapes of every clip by cross-validation.
 
-    Training clips are split in ``FOLDS`` by their recordings; their blendshapes come from a regressor trained on the
-    other folds, so that the denoiser meets the same errors in training as in use.
+    Training clips are split in ``FOLDS`` by their recordings; their blendshapes come from a
+    regressor trained on the other folds, so that the denoiser meets the same errors in training
+    as in use.
 
     Returns:
         The regressor trained on all clips; the speech of each clip by name; and the correlation

@@ -6,8 +6,8 @@ P is the portrait at output size, D0 what the decoder makes of the portrait's ow
 generated window, ``up`` the window's way into the frame. R is the detail that the decoder cannot
 carry; u is how far the skin has moved (``skin_motion``). Where G is not D0 moved by u (inside an
 open mouth, on closing lids) the detail is given up: M. ``core`` drops differences of a grey level,
-which would flicker on resting skin. All that changes fades out towards the edge of the face's cover;
-where nothing does, the frame is P.
+which would flicker on resting skin. All that changes fades out towards the edge of the face's
+cover; where nothing does, the frame is P.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from models.face.geometry import Similarity
 from models.face.window import SIDE
+from models.mini.scene.head_warp import resample
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -79,9 +80,7 @@ class WindowLayer:
         """
         size = (_MASK_SIDE, _MASK_SIDE)
         source = _PLACES - cv2.resize(moved, size) * np.float32(_MASK_SIDE / SIDE)
-        edge = cv2.BORDER_REPLICATE
-        expected = cv2.remap(self._rest_small, source, None, cv2.INTER_LINEAR, borderMode=edge)
-        off = np.abs(_small(window) - expected)
+        off = np.abs(_small(window) - resample(self._rest_small, source))
         off = np.clip((off - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
         wide = cv2.dilate(off, np.ones((3, 3), np.uint8))
         return np.asarray(cv2.GaussianBlur(wide, (0, 0), 0.8) * self._cover, np.float32)
@@ -104,7 +103,7 @@ class WindowLayer:
         kept[..., 3] = 0
         source = self._source(moved @ self._to_box)
         detail_over, detail_under = (
-            cv2.multiply(_moved(detail, source), kept, scale=1 / 255)
+            cv2.multiply(resample(detail, source), kept, scale=1 / 255)
             for detail in (self._detail_over, self._detail_under)
         )
         # bytes saturate only at the end: no value is both over and under, and the base lies
@@ -140,13 +139,6 @@ class WindowLayer:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         edge = cv2.BORDER_REPLICATE
         return cv2.warpAffine(window, matrix, self._size, flags=flags, borderMode=edge)
-
-
-def _moved(picture: Picture, source: Floats) -> Picture:
-    edge = cv2.BORDER_REPLICATE
-    return np.asarray(
-        cv2.remap(picture, source, None, cv2.INTER_LINEAR, borderMode=edge), np.uint8
-    )
 
 
 def _small(window: Picture) -> Floats:

@@ -72,7 +72,13 @@ def test_held_out_clip_end_to_end(
     assert list(record["clips"]) == ["900"]
     assert record["passed"] is False
     metrics = record["clips"]["900"]
-    for name in ("mouth_correlation.landmarks", "frame_change", "psnr_mouth", "border_excess", "flicker"):
+    for name in (
+        "mouth_correlation.landmarks",
+        "frame_change",
+        "psnr_mouth",
+        "border_excess",
+        "flicker",
+    ):
         assert isinstance(metrics[name], float), name
     assert metrics["ms_per_frame"] > 0
     assert set(record["bars"]) >= {"mouth_correlation.ruler", "flicker", "blinks_per_minute"}

@@ -14,7 +14,7 @@ from models.mini.motion import MOTION, MOUTH_UNITS
 pytest.importorskip("moderngl", reason="the renderer needs the extra `synth`")
 pytest.importorskip("OpenEXR", reason="the renderer needs the extra `synth`")
 
-from models.commands.data import parse_part  # noqa: E402
+from models.commands.workers import parse_part  # noqa: E402
 from models.synth import text_to_speech  # noqa: E402
 from models.synth.appearance import sample_appearance  # noqa: E402
 from models.synth.assets import SOURCES, AssetsError, open_assets  # noqa: E402

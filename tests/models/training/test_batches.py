@@ -108,7 +108,7 @@ def test_references_are_mostly_the_portrait_as_it_is() -> None:
     shares = [float((reference == value).float().mean()) for value in (PHOTO, NEUTRAL)]
     assert shares == pytest.approx([PHOTO_SHARE, NEUTRAL_SHARE], abs=0.08)
     others = reference[(reference != PHOTO) & (reference != NEUTRAL)]
-    assert 0 < len(others) and others.max() < FRAMES  # any frame, in any expression
+    assert len(others) > 0 and others.max() < FRAMES  # any frame, in any expression
 
 
 def test_a_window_starts_on_the_coarsest_grid_and_lies_inside() -> None:
