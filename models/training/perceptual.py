@@ -62,6 +62,6 @@ class PerceptualDistance(nn.Module):
         for got, want in zip(self.features(pictures), wanted, strict=True):
             off = (got - want).square().sum(1, keepdim=True)
             if weights is not None:
-                off = off * nn.functional.adaptive_avg_pool2d(weights, tuple(off.shape[2:]))
+                off = off * nn.functional.adaptive_avg_pool2d(weights, (off.shape[2], off.shape[3]))
             total = total + off.mean()
         return total / len(wanted)
