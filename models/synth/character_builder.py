@@ -48,10 +48,15 @@ _CLOTH_TOP = 6.4
 
 
 class CharacterBuilder:
-    """Builds characters; holds what they share: the head, fitted meshes and subdivided skin."""
+    """Builds characters; holds what they share: the head, fitted meshes and subdivided skin.
 
-    def __init__(self, assets: Assets) -> None:
+    Args:
+        animated: blendshapes that the characters know; others than ``ANIMATED`` cannot be rendered.
+    """
+
+    def __init__(self, assets: Assets, animated: tuple[str, ...] = ANIMATED) -> None:
         self.head = MorphableHead(assets)
+        self._animated = animated
         self._meshes = assets.meshes
         self._fitted_meshes: dict[str, FittedMesh] = {}
         self._skin = self._skin_part()
@@ -204,9 +209,9 @@ class CharacterBuilder:
             rest, merged.triangles, material, self._joint(body, "joint-neck")
         )
         triangles = merged.triangles[visible]
-        blendshapes = np.stack([self._blendshape(name, merged.weights) for name in ANIMATED])
+        blendshapes = np.stack([self._blendshape(name, merged.weights) for name in self._animated])
         landmarks = self._landmarks(body, rest, material)
-        lips = np.linalg.norm(blendshapes[ANIMATED.index("mouthFunnel")], axis=1)
+        lips = np.linalg.norm(blendshapes[self._animated.index("mouthFunnel")], axis=1)
         lips[material != Material.SKIN] = 0.0
         return Character(
             rest=rest,
