@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.dataset.clip_files import write_portrait
 from models.dataset.clips import ClipError, list_clips, load_clip
+from models.dataset.frames import write_frames
 
 pytestmark = pytest.mark.unit
 
@@ -20,14 +22,17 @@ FRAMES, TRACK = 3, 5
 def write_clip(folder: Path, *, split: str = "train", complete: bool = True, **change: Any) -> Path:
     """A tiny clip; ``change`` replaces arrays of the track."""
     folder.mkdir(parents=True)
-    np.save(folder / "video.npy", np.full((FRAMES, 256, 256, 3), 9, np.uint8))
-    np.save(folder / "mask.npy", np.zeros((FRAMES, 64, 64), np.uint8))
+    write_frames(folder / "video.npz", [np.full((256, 256, 3), 9, np.uint8)] * FRAMES)
+    write_portrait(folder, np.full((300, 200, 3), 9, np.uint8))
     arrays: dict[str, Any] = {
         "mouth": np.zeros((TRACK, 13), np.float32),
         "motion": np.zeros((TRACK, 7), np.float32),
         "mouth_xy": np.zeros((FRAMES, 2), np.float32),
         "eyes_xy": np.zeros((FRAMES, 4), np.float32),
         "neutral": np.zeros((256, 256, 3), np.uint8),
+        "photo": np.zeros((256, 256, 3), np.uint8),
+        "cover": np.zeros((64, 64), np.uint8),
+        "window": np.eye(2, 3),
     }
     np.savez(folder / "track.npz", **{**arrays, **change})
     write_sound(folder / "audio.wav", TRACK * 640)
@@ -52,8 +57,8 @@ def test_reads_a_finished_clip(tmp_path: Path) -> None:
     assert clip.audio.dtype == np.float32
     assert clip.audio.shape == (TRACK * 640,)
     assert clip.audio[1] == np.float32(1 / 32768)
-    assert isinstance(clip.video, np.memmap)
-    assert not clip.video.flags.writeable
+    np.testing.assert_allclose(clip.video[FRAMES - 1], 9, atol=1)
+    assert clip.portrait.shape == (300, 200, 3)
 
 
 def test_lists_finished_clips_by_split(tmp_path: Path) -> None:
@@ -90,6 +95,9 @@ def test_refuses_an_unfinished_clip(tmp_path: Path) -> None:
         ("mouth_xy", np.zeros((FRAMES + 1, 2), np.float32)),
         ("eyes_xy", np.zeros((FRAMES, 2), np.float32)),
         ("neutral", np.zeros((128, 128, 3), np.uint8)),
+        ("photo", np.zeros((256, 256), np.uint8)),
+        ("cover", np.zeros((64, 64), np.float32)),
+        ("window", np.eye(3)),
     ],
 )
 def test_refuses_misshapen_arrays(tmp_path: Path, name: str, array: Any) -> None:
@@ -99,7 +107,7 @@ def test_refuses_misshapen_arrays(tmp_path: Path, name: str, array: Any) -> None
 
 def test_refuses_a_missing_file(tmp_path: Path) -> None:
     folder = write_clip(tmp_path / "c")
-    (folder / "mask.npy").unlink()
+    (folder / "video.npz").unlink()
     with pytest.raises(ClipError, match="missing"):
         load_clip(folder)
 
