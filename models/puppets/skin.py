@@ -126,7 +126,8 @@ def _triangulate(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]) -> tuple[Fl
     points = np.concatenate([fixed, grid[far > np.minimum(0.75 * wanted, 1.4)]])
     triangles = Delaunay(points).simplices.astype(np.int64)
     corner = points[triangles]
-    area = np.abs(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]))
+    one, other = corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]
+    area = np.abs(one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0])
     triangles = triangles[area > 1e-3]
     middle = points[triangles].mean(1)
     inside = [_between(slit, middle) for slit in (mouth, *eyes)]
