@@ -15,6 +15,7 @@ from torch import nn
 
 from models.commands import train as command
 from models.dataset.clips import list_clips
+from models.dataset.frames import write_frames
 from models.errors import LiveheadError
 from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import BUNDLED, load_mini, load_mini_networks, read_manifest
@@ -39,8 +40,7 @@ def make_clip(folder: Path, split: str) -> None:
     video = np.full((SHOWN, 256, 256, 3), 180, np.uint8)
     for frame, opening in zip(video, (20 * jaw[:SHOWN]).astype(int), strict=True):
         frame[180 : 180 + opening, 108:148] = 20
-    np.save(folder / "video.npy", video)
-    np.save(folder / "mask.npy", np.full((SHOWN, 64, 64), 255, np.uint8))
+    write_frames(folder / "video.npz", video)
     mouth = np.zeros((HEARD, len(MOUTH_UNITS)), np.float32)
     mouth[:, 0] = jaw
     np.savez(
@@ -50,6 +50,9 @@ def make_clip(folder: Path, split: str) -> None:
         mouth_xy=np.full((SHOWN, 2), (128, 190), np.float32),
         eyes_xy=np.tile(np.array([90, 110, 166, 110], np.float32), (SHOWN, 1)),
         neutral=video[0],
+        photo=video[0],
+        cover=np.full((64, 64), 255, np.uint8),
+        window=np.eye(2, 3),
     )
     write_sound(folder / "audio.wav", HEARD * 640)
     (folder / "meta.json").write_text(json.dumps({"split": split, "fps": 25, "complete": True}))
@@ -97,7 +100,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a training, and of the weights that it gave without a decoder of its own."""
     out = tmp_path_factory.mktemp("run")
     for what in ("codec", "mini"):
-        few = ("--variants", "1") if what == "mini" else ()
+        few = () if what == "mini" else ()
         livehead("train", what, "--data", data, "--out", out, "--minutes", MINUTES, *few)
     livehead("train", "export", "--out", out, "--weights", out / "weights", "--plan", "4:0,2")
     return out
@@ -115,7 +118,7 @@ def test_training_gives_weights_that_load(trained: Path) -> None:
 def test_training_goes_on_where_it_stopped(data: Path, trained: Path) -> None:
     before = torch.load(trained / "mini" / "last.pt", weights_only=True)
     minutes = str(before["spent"] / 60 + float(MINUTES))
-    more = ("--minutes", minutes, "--variants", "1")
+    more = ("--minutes", minutes)
     livehead("train", "mini", "--data", data, "--out", trained, *more)
     assert torch.load(trained / "mini" / "last.pt", weights_only=True)["step"] > before["step"]
 
@@ -123,7 +126,7 @@ def test_training_goes_on_where_it_stopped(data: Path, trained: Path) -> None:
 def test_training_begins_with_the_weights_of_another(data: Path, tmp_path: Path) -> None:
     """A few steps lead nowhere: what comes out is near the start, and random weights are not."""
     start = ("--start", BUNDLED, "--minutes", MINUTES)
-    few = ("--variants", "1")
+    few = ()
     for what in ("codec", "mini"):
         more = few if what == "mini" else ()
         livehead("train", what, "--data", data, "--out", tmp_path, *start, *more)

@@ -70,7 +70,7 @@ def test_finds_a_portrait(photo: NDArray[np.uint8], tmp_path: Path) -> None:
 
 def test_refuses_a_picture_without_a_face(tmp_path: Path) -> None:
     grey = save(tmp_path / "grey.png", np.full((300, 300, 3), 127, np.uint8))
-    with pytest.raises(PortraitError, match="expected one face"):
+    with pytest.raises(PortraitError, match="expected a human face"):
         find_portrait(PortraitFile(0, grey, "train"))
 
 
