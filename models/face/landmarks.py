@@ -76,6 +76,11 @@ class Landmarks:
         return float(np.linalg.norm(self.mouth - self.eyes.mean(0)))
 
     @property
+    def lips(self) -> NDArray[np.float32]:
+        """Outline of the lips, [20, 2]."""
+        return self.points[list(_LIPS), :2]
+
+    @property
     def roll(self) -> float:
         """Angle of the line from eye to eye, radians; positive sinks to the right."""
         across = self.points[_EYE_CORNERS[1]] - self.points[_EYE_CORNERS[0]]

@@ -36,8 +36,8 @@ class MiniSpec(DiffusionSpec):
         templates, template_side, template_reach: number, pixels each way and half width, in face
             coordinates, of the maps that conditions are drawn with.
         head_motion: size of the procedural head movement.
-        mouth_gain: the predicted mouth movement is scaled by this: pictures show less of an opening
-            than they are conditioned on.
+        mouth_gain: predicted ``OPENING_UNITS`` are scaled by this: pictures show less of an
+            opening than they are conditioned on.
         sigma_background, sigma_face, sigma_mouth: how far from the reference latent the picture
             may go, in latent deviations (the prior's sigma at each latent pixel).
         codec: channels of the autoencoder.

@@ -39,6 +39,16 @@ MOUTH_UNITS = (
 )
 """ARKit blendshapes of the mouth, columns of a mouth track, 0..1; both sides move together."""
 
+OPENING_UNITS = (
+    "jawOpen",
+    "mouthFunnel",
+    "mouthPucker",
+    "mouthStretch",
+    "mouthUpperUp",
+    "mouthLowerDown",
+)
+"""Of them those that open or shape the lips; the others close or press them."""
+
 HEAD_SD = (0.035, 0.022, 0.018)
 """Standard deviation of yaw, pitch and roll, radians."""
 HEAD_LIMIT = 2.5

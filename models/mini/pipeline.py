@@ -28,6 +28,7 @@ from models.mini.compiled import CompiledMini
 from models.mini.conditioning import MiniConditioning, Reference
 from models.mini.config import MiniSpec
 from models.mini.life.life import LIVELINESS, Life
+from models.mini.motion import MOUTH_UNITS, OPENING_UNITS
 from models.mini.mouth import BlendshapeRegressor
 from models.mini.prior import Prior, geometry_planes, sigma_map
 from models.mini.scene.head_warp import BODY_SIZE, POSE
@@ -142,6 +143,8 @@ class MiniPipeline:
         self.regressor = regressor.eval()
         self.audio_encoder = audio_encoder
         self.size = (size, size)
+        gains = [spec.mouth_gain if name in OPENING_UNITS else 1.0 for name in MOUTH_UNITS]
+        self._gain = torch.tensor(gains)
 
     @torch.inference_mode()
     def encode_portrait(
@@ -221,7 +224,7 @@ class MiniPipeline:
         features = self.regressor.normalise(
             torch.from_numpy(chunk_features(self.audio_encoder, window))
         )
-        mouth = (self.spec.mouth_gain * self.regressor(features)).clamp(0.0, 1.0)
+        mouth = (self._gain * self.regressor(features)).clamp(0.0, 1.0)
         track = stream.life.frames(window[PAST_FRAMES * FRAME_SAMPLES :])
         poses = np.concatenate([track.pose, track.body * np.array(BODY_SIZE, np.float32)], 1)
         stream.look = ChunkLook(mouth.numpy(), track.expression, poses)

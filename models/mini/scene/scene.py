@@ -50,7 +50,7 @@ class PortraitScene:
             cover: where in the window skin may move, float32 [64, 64] in [0, 1].
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
         """
-        self.face = WindowLayer(picture, rest, cover, to_window)
+        self.face = WindowLayer(picture, rest, cover, to_window, to_window.apply(landmarks.lips))
         self._warp = HeadWarp(landmarks, picture.shape[0])
         matte = np.asarray(moving_matte(person) * 255 + 0.5, np.uint8)
         self._background = fill_behind(picture, person)

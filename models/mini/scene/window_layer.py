@@ -30,6 +30,8 @@ CORING = 1.5
 """Grey levels about which a difference begins to count."""
 UNEXPLAINED = (7.0, 20.0)
 """Mean grey levels from which the detail fades, and at which it is gone."""
+LIPS_REST = 0.5
+"""Window pixels by which lips may move and keep their detail; at twice that it is gone."""
 _MASK_SIDE = 64
 _COARSE = 4
 """Pixels of the frame for which one displacement is computed."""
@@ -45,7 +47,12 @@ class WindowLayer:
     """
 
     def __init__(
-        self, picture: Picture, rest: Picture, cover: Floats, to_window: Similarity
+        self,
+        picture: Picture,
+        rest: Picture,
+        cover: Floats,
+        to_window: Similarity,
+        lips: NDArray[np.floating] | None = None,
     ) -> None:
         """Compute once per identity.
 
@@ -54,7 +61,12 @@ class WindowLayer:
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
             cover: where in the window skin may move, float32 [64, 64] in [0, 1].
             to_window: from pixels of ``picture`` to window pixels.
+            lips: outline of the lips, window pixels, [K, 2]; their detail is given up as soon as
+                they move, for they part along a line that no displacement follows.
         """
+        self._lips = np.zeros((_MASK_SIDE, _MASK_SIDE), np.float32)
+        if lips is not None:
+            self._lips = _around(lips)
         cover = _faded(cover)
         self.box = _box_of(cover, to_window, picture.shape[:2])
         rows, columns = self.box
@@ -82,6 +94,9 @@ class WindowLayer:
         source = _PLACES - cv2.resize(moved, size) * np.float32(_MASK_SIDE / SIDE)
         off = np.abs(_small(window) - resample(self._rest_small, source))
         off = np.clip((off - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
+        gone = np.linalg.norm(cv2.resize(moved, size), axis=2)[self._lips > 0.5]
+        far = float(gone.max()) if gone.size else 0.0
+        off = np.maximum(off, self._lips * np.clip((far - LIPS_REST) / LIPS_REST, 0, 1))
         wide = cv2.dilate(off, np.ones((3, 3), np.uint8))
         return np.asarray(cv2.GaussianBlur(wide, (0, 0), 0.8) * self._cover, np.float32)
 
@@ -139,6 +154,14 @@ class WindowLayer:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         edge = cv2.BORDER_REPLICATE
         return cv2.warpAffine(window, matrix, self._size, flags=flags, borderMode=edge)
+
+
+def _around(outline: NDArray[np.floating]) -> Floats:
+    """An outline of the window [K, 2] filled and a little wider, float32 [64, 64] in [0, 1]."""
+    filled = np.zeros((_MASK_SIDE, _MASK_SIDE), np.float32)
+    corners = np.round(np.asarray(outline) * (_MASK_SIDE / SIDE) - 0.5).astype(np.int32)
+    cv2.fillPoly(filled, [corners], (1.0,))
+    return np.asarray(cv2.dilate(filled, np.ones((5, 5), np.uint8)), np.float32)
 
 
 def _small(window: Picture) -> Floats:
