@@ -69,8 +69,6 @@ def run(args: argparse.Namespace) -> int:
         results = run_in_processes(
             [(plan, args.out) for plan in pending],
             _write,
-            start=_no_start,
-            settings=(),
             workers=args.workers,
             label="frames",
             total=sum(plan.frames for plan in pending),
@@ -131,10 +129,6 @@ def _record(recording: Recording, pool: Path) -> None:
     assert _text_to_speech is not None
     write_recording(_text_to_speech, recording, pool)
     count()
-
-
-def _no_start() -> None:
-    pass
 
 
 def _write(plan: PhotoClipPlan, out: Path) -> tuple[str, str] | None:

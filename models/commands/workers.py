@@ -29,8 +29,8 @@ def run_in_processes(
     calls: list[tuple[Any, ...]],
     work: Callable[..., Any],
     *,
-    start: Callable[..., None],
-    settings: tuple[Any, ...],
+    start: Callable[..., None] | None = None,
+    settings: tuple[Any, ...] = (),
     workers: int,
     label: str,
     total: int,
@@ -39,7 +39,7 @@ def run_in_processes(
     """What ``work`` returns for each call, in order.
 
     Args:
-        start: prepares a process, called with ``settings``.
+        start: prepares a process, called with ``settings``; None where nothing is to prepare.
         total: of what ``count`` counts in all calls together, for the bar.
     """
     context = multiprocessing.get_context("spawn")
@@ -59,10 +59,13 @@ def run_in_processes(
     return results
 
 
-def _start(done: Synchronized[int], start: Callable[..., None], settings: Iterable[Any]) -> None:
+def _start(
+    done: Synchronized[int], start: Callable[..., None] | None, settings: Iterable[Any]
+) -> None:
     global _done
     _done = done
-    start(*settings)
+    if start is not None:
+        start(*settings)
 
 
 def count() -> None:

@@ -227,23 +227,17 @@ def compare_pictures(
         portrait: as the whole frames show it, RGB uint8 [H, W, 3], if known.
     """
     windows, colour = generated.windows, MouthColour()
-    box = np.zeros((len(windows), *windows.shape[1:3]), np.float32)
-    for k, (left, top, right, bottom) in enumerate(eval_clip.boxes):
-        box[k, top:bottom, left:right] = 1.0
     if truth.face is not None:
         for window, true, (upper, lower) in zip(
             windows, eval_clip.truth, truth.face.lips, strict=True
         ):
             colour.add(window, true, between_lips(upper, lower, window.shape[:2]))
     cover = np.asarray(eval_clip.head * 255, np.uint8)
-    made, true_energy = (
-        [laplacian_energy(picture, weight) for picture, weight in zip(video, box, strict=True)]
-        for video in (windows, eval_clip.truth)
-    )
+    made, true_energy = (_mouth_energy(video, eval_clip) for video in (windows, eval_clip.truth))
     metrics = {
         "chroma_error": colour.error(),
         "bluest": colour.bluest(),
-        "sharpness_mouth_percent": 100 * float(np.sum(made) / np.sum(true_energy)),
+        "sharpness_mouth_percent": 100 * made / true_energy,
         "flicker": flicker(windows, eval_clip.truth, cover),
         "sharpness_rest_percent": float("nan"),
     }
@@ -254,6 +248,16 @@ def compare_pictures(
             100 * shown / laplacian_energy(portrait, everywhere)
         )
     return metrics
+
+
+def _mouth_energy(windows: NDArray[np.uint8], eval_clip: EvalClip) -> float:
+    """Laplacian energy of the mouth boxes, summed over the frames."""
+    total, weight = 0.0, np.zeros(windows.shape[1:3], np.float32)
+    for window, (left, top, right, bottom) in zip(windows, eval_clip.boxes, strict=True):
+        weight[:] = 0.0
+        weight[top:bottom, left:right] = 1.0
+        total += laplacian_energy(window, weight)
+    return total
 
 
 def compare_identity(

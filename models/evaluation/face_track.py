@@ -8,16 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.detector import Face, detect_faces
-from models.face.landmarks import Landmarks, locate_landmarks
+from models.face.landmarks import INNER_LIPS, Landmarks, locate_landmarks
 from models.io.console import progress
 
 UPPER_LIP, LOWER_LIP = 13, 14
 LIP_CORNERS = (78, 308)
-INNER_LIPS = (
-    (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
-    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
-)
-"""Inner edges of the upper and the lower lip, from left to right."""
 EYELIDS = ((159, 145), (386, 374))
 MIN_PRESENCE = 0.5
 _SEARCHED_FRAMES = 5

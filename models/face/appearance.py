@@ -12,17 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.geometry import cut, square_around
-from models.face.landmarks import Landmarks
+from models.face.landmarks import INNER_LIPS, Landmarks
 from models.face.report import MouthState
 
 SIDE = 256
 UNIT = 88.0
 """Distance from the eyes to the mouth in the square that is measured, pixels."""
 
-_INNER_LIPS = (
-    *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415),
-    *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
-)
+_BETWEEN_LIPS = (*INNER_LIPS[0][:-1], *INNER_LIPS[1][:0:-1])
+"""Their inner edges, once around."""
 _LIP_MIDDLES = (13, 14)
 _MOUTH_CORNERS = (61, 291)
 _EYE_CORNERS = (33, 263)
@@ -126,7 +124,7 @@ def _lift(close: _Close) -> float:
 def _teeth(close: _Close) -> float:
     """Area between the lips that is light and hardly red, in squares of the eyes' distance."""
     between = np.zeros((SIDE, SIDE), np.uint8)
-    cv2.fillPoly(between, [np.round(close.points[list(_INNER_LIPS)]).astype(np.int32)], (1,))
+    cv2.fillPoly(between, [np.round(close.points[list(_BETWEEN_LIPS)]).astype(np.int32)], (1,))
     inside = close.picture[between > 0].astype(np.float32)
     skin = np.concatenate([_around(close, point) for point in _CHEEKS])
     redness = float(np.median(skin[:, 0] - skin[:, 2]))

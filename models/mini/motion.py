@@ -19,7 +19,7 @@ MOTION = ("yaw", "pitch", "roll", "blink", "gaze_yaw", "gaze_pitch", "brow")
 HEAD = 3
 """The first columns are the head's pose."""
 
-EXPRESSION = MOTION[3:]
+EXPRESSION = MOTION[HEAD:]
 """The columns that the network is told: blink, gaze and brow. The head's pose moves the picture."""
 
 MOUTH_UNITS = (

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.face.landmarks import move_landmarks
 from models.face.portrait import Portrait, prepare_portrait
 from models.io.face_box import FaceBox
 from models.lightning.dfa import token_indices
@@ -179,10 +180,8 @@ class MiniPipeline:
             portrait.cover,
             self._decode_still(latent),
         )
-        points = portrait.landmarks.points.astype(np.float64)
-        points[:, :2] = portrait.to_window.apply(points[:, :2])
-        points[:, 2] *= portrait.to_window.scale
-        skin = SkinMotion(points, portrait.cover)
+        inside = move_landmarks(portrait.landmarks, portrait.to_window)
+        skin = SkinMotion(inside.points, portrait.cover)
         return MiniIdentity(key, portrait, reference, scene, skin)
 
     def _decode_still(self, latent: Tensor) -> NDArray[np.uint8]:

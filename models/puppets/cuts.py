@@ -10,10 +10,10 @@ import numpy as np
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
+from models.face.landmarks import INNER_LIPS
 from models.puppets.photo import LUMA, Floats, Photo, sample
 
-UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
-LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+UPPER_LIP, LOWER_LIP = INNER_LIPS
 CORNERS = (61, 291)
 LIDS = (
     ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133)),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.crop import crop_portrait
-from models.face.geometry import Similarity, cut
+from models.face.geometry import Similarity, cut, fit_similarity
 from models.face.landmarks import Landmarks
 
 Floats = NDArray[np.floating]
@@ -82,14 +82,4 @@ def read_photo(picture: NDArray[np.uint8], landmarks: Landmarks, template_marks:
     marks = landmarks.points
     marks = np.column_stack([to_crop.apply(marks[:, :2]), marks[:, 2] * to_crop.scale])
     texture = np.dstack([rgb, np.full((side, side), 255, np.uint8)])
-    return Photo(texture, marks, *align(template_marks, marks), max(1.0, to_crop.scale))
-
-
-def align(source: Floats, target: Floats) -> tuple[float, Floats, Floats]:
-    """Scale, rotation [3, 3] and shift [3] that take source [N, 3] nearest to target [N, 3]."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    turn = u @ np.diag(flip) @ vt
-    scale = float((s * flip).sum() / (a**2).sum())
-    return scale, turn, target.mean(0) - scale * turn @ source.mean(0)
+    return Photo(texture, marks, *fit_similarity(template_marks, marks), max(1.0, to_crop.scale))

@@ -1,6 +1,6 @@
 """How skin moves over the window when face units do: a few displacement maps per identity.
 
-The portrait's own detail (pores, stubble, lips' lines) is carried along by them. The maps come from
+The portrait's own detail (pores, stubble) is carried along by them. The maps come from
 the same landmarks' movement that training clips are made with, laid over a portrait's landmarks by
 a thin-plate spline (Duchon 1977): f(x) = a + Bx + sum_i w_i U(|x - x_i|), U(r) = r^2 log r.
 """
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.geometry import fit_similarity
 from models.face.window import SIDE
 from models.mini.motion import EXPRESSION, MOUTH_UNITS
 
@@ -38,7 +39,7 @@ class SkinMotion:
         """
         with np.load(SKIN_MOTION) as archive:
             marks, moves = archive["marks"].astype(float), archive["moves"].astype(float)
-        scale, turn = _align(marks, points)
+        scale, turn, _ = fit_similarity(marks, points)
         moved = scale * moves @ turn.T  # [K, 468, 3]
         step = SIDE / GRID
         at = (np.arange(GRID) + 0.5) * step
@@ -58,17 +59,6 @@ class SkinMotion:
         units[_CLOSE] = min(units[_CLOSE], units[_JAW])  # it undoes an open jaw, no more
         moved: Floats = (units @ self._maps).reshape(2, GRID, GRID).transpose(1, 2, 0)
         return moved
-
-
-def _align(
-    source: NDArray[np.floating], target: NDArray[np.floating]
-) -> tuple[float, NDArray[np.float64]]:
-    """Scale and rotation that take source [N, 3] nearest to target (Umeyama 1991)."""
-    a, b = source - source.mean(0), target - target.mean(0)
-    u, s, vt = np.linalg.svd(b.T @ a)
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-    turn: NDArray[np.float64] = u @ np.diag(flip) @ vt
-    return float((s * flip).sum() / (a**2).sum()), turn
 
 
 def _spline(

@@ -5,9 +5,9 @@
 P is the portrait at output size, D0 what the decoder makes of the portrait's own window, G the
 generated window, ``up`` the window's way into the frame. R is the detail that the decoder cannot
 carry; u is how far the skin has moved (``skin_motion``). Where G is not D0 moved by u (inside an
-open mouth, on closing lids) the detail is given up: M. ``core`` drops differences of a grey level,
-which would flicker on resting skin. All that changes fades out towards the edge of the face's
-cover; where nothing does, the frame is P.
+open mouth, on closing lids) the detail is given up: M; and on lips, as soon as they move. ``core``
+drops differences of a grey level, which would flicker on resting skin. All that changes fades out
+towards the edge of the face's cover; where nothing does, the frame is P.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class WindowLayer:
         rest: Picture,
         cover: Floats,
         to_window: Similarity,
-        lips: NDArray[np.floating] | None = None,
+        lips: NDArray[np.floating],
     ) -> None:
         """Compute once per identity.
 
@@ -64,9 +64,7 @@ class WindowLayer:
             lips: outline of the lips, window pixels, [K, 2]; their detail is given up as soon as
                 they move, for they part along a line that no displacement follows.
         """
-        self._lips = np.zeros((_MASK_SIDE, _MASK_SIDE), np.float32)
-        if lips is not None:
-            self._lips = _around(lips)
+        self._lips = _around(lips)
         cover = _faded(cover)
         self.box = _box_of(cover, to_window, picture.shape[:2])
         rows, columns = self.box
@@ -91,11 +89,11 @@ class WindowLayer:
             moved: u, how far skin at each place has gone, window pixels, float32 [g, g, 2].
         """
         size = (_MASK_SIDE, _MASK_SIDE)
-        source = _PLACES - cv2.resize(moved, size) * np.float32(_MASK_SIDE / SIDE)
+        gone = cv2.resize(moved, size)
+        source = _PLACES - gone * np.float32(_MASK_SIDE / SIDE)
         off = np.abs(_small(window) - resample(self._rest_small, source))
         off = np.clip((off - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
-        gone = np.linalg.norm(cv2.resize(moved, size), axis=2)[self._lips > 0.5]
-        far = float(gone.max()) if gone.size else 0.0
+        far = float((np.linalg.norm(gone, axis=2) * self._lips).max())
         off = np.maximum(off, self._lips * np.clip((far - LIPS_REST) / LIPS_REST, 0, 1))
         wide = cv2.dilate(off, np.ones((3, 3), np.uint8))
         return np.asarray(cv2.GaussianBlur(wide, (0, 0), 0.8) * self._cover, np.float32)
@@ -114,8 +112,7 @@ class WindowLayer:
         over, under = self._excess(made, self._rest), self._excess(self._rest, made)
         moved = _RESTING if moved is None else moved
         kept = self._up(_bytes(1 - self.unexplained(window, moved)), SIDE / _MASK_SIDE)
-        kept = cv2.cvtColor(cv2.cvtColor(kept, cv2.COLOR_GRAY2RGB), cv2.COLOR_RGB2RGBA)
-        kept[..., 3] = 0
+        kept = cv2.cvtColor(kept, cv2.COLOR_GRAY2RGBA)
         source = self._source(moved @ self._to_box)
         detail_over, detail_under = (
             cv2.multiply(resample(detail, source), kept, scale=1 / 255)
@@ -143,7 +140,7 @@ class WindowLayer:
         )
 
     def _excess(self, one: Picture, other: Picture) -> Picture:
-        """How far one picture is above another, small steps dropped, fading out to the rim."""
+        """How far one picture is above another, small steps dropped, fading out around the face."""
         cored = cv2.LUT(cv2.subtract(one, other), _CORE)
         return np.asarray(cv2.multiply(cored, self._inside, scale=1 / 255), np.uint8)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from models.face.landmarks import move_landmarks
 from models.face.portrait import Portrait, prepare_portrait
 from models.mini.motion import EXPRESSION, MOUTH_UNITS
 from models.mini.scene.skin_motion import GRID, UNITS, SkinMotion
@@ -23,9 +24,7 @@ def portrait(photo: NDArray[np.uint8]) -> Portrait:
 
 @pytest.fixture(scope="module")
 def points(portrait: Portrait) -> NDArray[np.float64]:
-    inside = portrait.landmarks.points.astype(np.float64)
-    inside[:, :2] = portrait.to_window.apply(inside[:, :2])
-    inside[:, 2] *= portrait.to_window.scale
+    inside = move_landmarks(portrait.landmarks, portrait.to_window).points.astype(np.float64)
     return inside
 
 
