@@ -13,6 +13,10 @@ from models.puppets.skin import Skin
 
 MOST = 0.22
 """Largest change of brightness, either way."""
+LIPS_BRIGHTER = 0.04
+"""The largest on lips, upwards: pressed lips, which the template folds sharply, would shine."""
+LIPS_REACH = 12.0
+"""How far from the lips' line that holds in full, crop pixels; at twice that it no longer does."""
 
 
 class Relief:
@@ -45,6 +49,10 @@ class Relief:
             use = plain & (off < 1.6 * np.median(off[plain]) + 0.01)
         self._light = light
         self._share = np.clip((inner + 2.0) / 14.0, 0, 1)
+        q = mouth.local(rest[:, :2])
+        line = np.interp(q[:, 0], mouth.x, (mouth.upper + mouth.lower) / 2)
+        off = np.hypot(np.maximum(np.abs(q[:, 0]) - mouth.half, 0), q[:, 1] - line)
+        self._most = np.interp(off, (LIPS_REACH, 2 * LIPS_REACH), (LIPS_BRIGHTER, MOST))
         self._still = self._shade(rest + skin.base)
 
     def _normals(self, points: Floats) -> Floats:
@@ -65,5 +73,5 @@ class Relief:
     def __call__(self, points: Floats) -> Floats:
         """Factors [V], 1 at rest, for points [V, 3] as they are now."""
         ratio = self._shade(points) / self._still
-        out: Floats = 1.0 + np.clip(ratio - 1.0, -MOST, MOST) * self._share
+        out: Floats = 1.0 + np.clip(ratio - 1.0, -MOST, self._most) * self._share
         return out
