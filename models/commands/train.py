@@ -45,7 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help="begin a new training with the networks of this weights folder, such as the"
             " bundled models/weights/mini, instead of random ones",
         )
-        if name == "mini":
+        if name == "codec":
+            sub.add_argument(
+                "--decoder-only",
+                action="store_true",
+                help="leave the encoder of --start as it is: latents stay valid, and every"
+                " denoiser that was trained on them",
+            )
+        else:
             sub.add_argument(
                 "--codec",
                 type=Path,
@@ -75,12 +82,18 @@ def run(args: argparse.Namespace) -> int:
 
 def _train_autoencoder(args: argparse.Namespace) -> int:
     _list_clips(args.data, "train", 1)
+    if args.decoder_only and args.start is None:
+        raise LiveheadError(
+            "expected --start WEIGHTS with --decoder-only: the encoder to keep; got none",
+            code="bad_option",
+        )
     train_autoencoder(
         args.data,
         args.out / "codec",
         minutes=args.minutes,
         resume=not args.restart,
         init=_init_from(args.start, "codec"),
+        decoder_only=args.decoder_only,
     )
     return 0
 

@@ -56,12 +56,12 @@ def limits_of(report: PortraitReport, seen: Circumstances) -> tuple[PortraitLimi
     limits += _pose(report)
     limits += _detail(report, seen)
     if report.mouth in ("open", "smile_with_teeth"):
-        what = "The mouth is open; it" if report.mouth == "open" else "The teeth show; the mouth"
+        what = "mouth is open" if report.mouth == "open" else "teeth show"
         limits.append(
             PortraitLimit(
                 "mouth_open",
-                f"{what} will not close quite naturally.",
-                "A picture with the lips together speaks best.",
+                f"The {what}; the portrait was given closed lips.",
+                "A picture with the lips together looks most like the person.",
             )
         )
     return tuple(limits)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.errors import PortraitError
 from models.face.appearance import look_at
+from models.face.closed_mouth import ClosedMouth, close_mouth
 from models.face.crop import Crop, frame_portrait
 from models.face.detector import Face, detect_faces
 from models.face.geometry import Similarity, cut
@@ -47,13 +48,13 @@ class Portrait:
     """A framed portrait, its face window, and where things are in both.
 
     Attributes:
-        picture: RGB uint8 [S, S, 3], as it is shown.
+        picture: RGB uint8 [S, S, 3], as it is shown: with closed lips.
         person: coverage of head, hair and shoulders in it, float32 [S, S] in [0, 1].
         landmarks: of the face in it.
         to_window: from its pixels to pixels of the face window.
         window: the face window in the best resolution that there is, RGB uint8 [256, 256, 3].
         cover: where in the window skin may move, float32 [64, 64] in [0, 1].
-        mouth_xy: centre of the lips, float32 [2], pixels of the picture (x, y).
+        mouth_xy: centre of the lips as they were found, float32 [2], pixels of the picture (x, y).
         eyes_xy: centres of the picture's left and right eye, float32 [4], pixels of the picture.
         report: what was found in what the user gave, and what limits it.
     """
@@ -94,7 +95,7 @@ class Person:
 def prepare_portrait(
     picture: NDArray[np.uint8], side: int = 512, box: FaceBox | None = None
 ) -> Portrait:
-    """Find the face in RGB uint8 [H, W, 3], frame it and separate it from the background.
+    """Find the face in RGB uint8 [H, W, 3], close its lips, frame it, separate the background.
 
     Args:
         picture: what a user gave, of one person or of several.
@@ -109,15 +110,16 @@ def prepare_portrait(
     check_picture(picture)
     person = find_person(picture, box)
     found = steady_landmarks(picture, person.landmarks)
-    crop = frame_portrait(picture, found, side)
+    closed = close_mouth(picture, found) or ClosedMouth(picture, found)
+    crop = frame_portrait(closed.picture, found, side)
     landmarks = move_landmarks(found, crop.to_crop)
     to_window = face_window(landmarks)
     return Portrait(
         crop.picture,
         face_mask(picture, found, crop.to_crop, side, side),
-        landmarks,
+        move_landmarks(closed.landmarks, crop.to_crop),
         to_window,
-        cut(picture, face_window(found), SIDE, "edge"),
+        cut(closed.picture, face_window(found), SIDE, "edge"),
         face_cover(to_window.apply(landmarks.points[:, :2])),
         landmarks.mouth,
         landmarks.eyes.reshape(4),

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.face.cuts import LOWER_LIP, UPPER_LIP
 from models.mini.motion import MOUTH_UNITS
 from models.mini.scene.skin_motion import SKIN_MOTION, UNITS
-from models.puppets.cuts import LOWER_LIP, UPPER_LIP
 from models.puppets.template import load_template
 from models.synth.blendshapes import ARKIT_BLENDSHAPES, arkit_weights
 

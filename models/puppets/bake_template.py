@@ -18,10 +18,10 @@ import trimesh
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from models.face.cuts import LOWER_LIP, UPPER_LIP
 from models.face.portrait import find_face
+from models.face.texture import Floats
 from models.mini.motion import MOTION, MOUTH_UNITS
-from models.puppets.cuts import LOWER_LIP, UPPER_LIP
-from models.puppets.photo import Floats
 from models.puppets.template import TEMPLATE
 from models.synth.appearance import sample_appearance
 from models.synth.assets import Assets, open_assets

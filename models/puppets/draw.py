@@ -10,8 +10,8 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.texture import Floats
 from models.face.window import SIDE
-from models.puppets.photo import Floats
 from models.synth.gl_renderer import create_headless_context
 
 EDGES = 64

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from models.puppets.cuts import Slit
-from models.puppets.photo import LUMA, Floats, Photo
+from models.face.cuts import Slit
+from models.face.texture import LUMA, Floats
+from models.puppets.photo import Photo
 from models.puppets.teeth import ABOVE_EDGE, BELOW_EDGE, HALF_WIDTH
 
 HALF_ARC = 34.0

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.cuts import Slit, at_edge
 from models.face.geometry import Similarity
-from models.puppets.cuts import Slit, at_edge
+from models.face.texture import MARGIN, SIDE, Floats
 from models.puppets.draw import EDGES, Layer, Painter, grid_faces
 from models.puppets.inside import dental_arch, mouth_colours, shown_edge, tongue_texture
-from models.puppets.photo import MARGIN, SIDE, Floats, Photo
+from models.puppets.photo import Photo
 from models.puppets.skin import JAW, Skin
 from models.puppets.teeth import tinted_row
 from models.puppets.template import SEAM, Template

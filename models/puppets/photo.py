@@ -1,85 +1,42 @@
-"""Reads a portrait for a puppet: framed around the face, with its pose against the template."""
+"""Reads a portrait for a puppet: its face with the pose against the template."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.face.crop import crop_portrait
-from models.face.geometry import Similarity, cut, fit_similarity
+from models.face.geometry import fit_similarity
 from models.face.landmarks import Landmarks
-
-Floats = NDArray[np.floating]
-SIDE = 256
-"""Side of the crop in which a puppet is built, pixels."""
-MARGIN = 32
-"""What the texture shows around the crop, crop pixels."""
-FINE = 2
-"""Texture pixels for one crop pixel."""
-LUMA = (0.3, 0.6, 0.1)
-"""Shares of red, green and blue in brightness."""
+from models.face.texture import FaceTexture, Floats, read_texture
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A portrait in a crop of 256x256 pixels, in which all faces have one size and place.
+class Photo(FaceTexture):
+    """A portrait's face and its pose.
 
     Attributes:
-        texture: the crop with ``MARGIN`` around it, ``FINE`` pixels for one, RGBA uint8
-            [640, 640, 4]; opaque.
-        marks: landmarks [468, 3], crop pixels; depth away from the camera.
-        scale, turn, shift: pose: template point p lies at scale * turn @ p + shift in the crop.
-        upsampled: how much the source was magnified, at least 1; what is added is made as soft.
+        scale, turn, shift: template point p lies at scale * turn @ p + shift in the crop.
     """
 
-    texture: NDArray[np.uint8]
-    marks: Floats
     scale: float
     turn: Floats
     shift: Floats
-    upsampled: float
 
     def place(self, points: Floats) -> Floats:
         """Template points [..., 3] in the crop."""
         return self.scale * points @ self.turn.T + self.shift
 
-    def colours(self, places: Floats) -> Floats:
-        """Colours of the texture in 0..1 at crop pixels [N, 2]."""
-        colours: Floats = sample(self.texture[..., :3], places[:, None])[:, 0] / 255.0
-        return colours
-
-
-def sample(texture: NDArray[np.uint8], places: Floats) -> NDArray[np.uint8]:
-    """Colours [N, M, C] of a texture [640, 640, C] at crop pixels [N, M, 2], interpolated."""
-    x, y = np.moveaxis(((places + MARGIN) * FINE - 0.5).astype(np.float32), -1, 0)
-    return np.asarray(cv2.remap(texture, x, y, cv2.INTER_LINEAR), np.uint8)
-
 
 def read_photo(picture: NDArray[np.uint8], landmarks: Landmarks, template_marks: Floats) -> Photo:
-    """Frame a portrait around its face.
+    """Cut out the face of a portrait.
 
     Args:
         picture: RGB uint8 [H, W, 3].
         landmarks: of the face in it, as steady as they can be.
         template_marks: landmarks of the template [468, 3], millimetres.
     """
-    to_crop = crop_portrait(picture, landmarks, SIDE).to_crop
-    wide = to_crop.matrix.copy()
-    wide[:, 2] += MARGIN
-    to_texture = Similarity(wide * FINE)
-    side = (SIDE + 2 * MARGIN) * FINE
-    rgb = cut(picture, to_texture, side, "edge")
-    cover = cut(np.full(picture.shape[:2], 255, np.uint8), to_texture, side)
-    if (cover < 128).any():  # what lies beyond the photo is soft, as in ``models.face.crop``
-        inner = cv2.erode(cover, np.ones((9, 9), np.uint8), borderValue=255)
-        share = cv2.GaussianBlur(inner, (0, 0), 4.0)[..., None] / 255.0
-        rgb = (rgb * share + cv2.GaussianBlur(rgb, (0, 0), 20.0) * (1 - share) + 0.5).astype(
-            np.uint8
-        )
-    marks = landmarks.points
-    marks = np.column_stack([to_crop.apply(marks[:, :2]), marks[:, 2] * to_crop.scale])
-    texture = np.dstack([rgb, np.full((side, side), 255, np.uint8)])
-    return Photo(texture, marks, *fit_similarity(template_marks, marks), max(1.0, to_crop.scale))
+    face = read_texture(picture, landmarks)
+    pose = fit_similarity(template_marks, face.marks)
+    return Photo(face.texture, face.marks, face.to_crop, *pose)

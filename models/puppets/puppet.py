@@ -14,13 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.cuts import at_edge, lid_slits, mouth_slit
 from models.face.landmarks import Landmarks
+from models.face.texture import MARGIN, SIDE, Floats
 from models.face.window import face_window
 from models.mini.motion import MOTION, MOUTH_UNITS
-from models.puppets.cuts import at_edge, lid_slits, mouth_slit
 from models.puppets.draw import Layer, shared_painter
 from models.puppets.openings import Openings
-from models.puppets.photo import MARGIN, SIDE, Floats, read_photo
+from models.puppets.photo import read_photo
 from models.puppets.relief import Relief
 from models.puppets.skin import JAW, build_skin
 from models.puppets.template import load_template

@@ -6,9 +6,10 @@ import cv2
 import numpy as np
 from scipy.sparse import coo_matrix
 
+from models.face.cuts import Slit
 from models.face.landmarks import FACE_OVAL
-from models.puppets.cuts import Slit
-from models.puppets.photo import LUMA, Floats, Photo
+from models.face.texture import LUMA, Floats
+from models.puppets.photo import Photo
 from models.puppets.skin import Skin
 
 MOST = 0.22

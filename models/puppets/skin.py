@@ -11,15 +11,17 @@ from scipy.interpolate import RBFInterpolator
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.spatial import Delaunay, cKDTree
 
+from models.face.closed_mouth import closing
+from models.face.cuts import LOWER_LIP, UPPER_LIP, Slit
 from models.face.landmarks import FACE_OVAL
-from models.puppets.cuts import LOWER_LIP, UPPER_LIP, Slit
-from models.puppets.photo import MARGIN, SIDE, Floats, Photo
+from models.face.texture import MARGIN, SIDE, Floats
+from models.puppets.photo import Photo
 from models.puppets.template import Template
 from models.synth.blendshapes import ARKIT_BLENDSHAPES
 
 Ints = NDArray[np.int64]
 BROWS = ((70, 63, 105, 66, 107), (336, 296, 334, 293, 300))
-NOSE_BASE, CHIN = 2, 152
+CHIN = 152
 OUTLINE_SMOOTHING = 24
 """Rounds of smoothing at the face's outline, where depth and motion would else show folds."""
 LID_SHARE = 0.90
@@ -236,17 +238,9 @@ def _blink(photo: Photo, eye: Slit, brow: tuple[int, ...], plane: Floats, glasse
 def _closing(photo: Photo, mouth: Slit, plane: Floats, side: Floats) -> Floats:
     """Displacements [V, 3] that close parted lips; zero where the photo shows them closed."""
     out = np.zeros((len(plane), 3))
-    if not mouth.parted:
-        return out
-    q = mouth.local(plane)
-    gap = np.interp(q[:, 0], mouth.x, mouth.lower - mouth.upper, 0.0, 0.0)
-    high, low = np.interp(q[:, 0], mouth.x, mouth.upper), np.interp(q[:, 0], mouth.x, mouth.lower)
-    nose = mouth.local(photo.marks[NOSE_BASE, :2])[1]
-    chin = mouth.local(photo.marks[CHIN, :2])[1]
-    above = 1 - _ease((high - q[:, 1]) / (0.8 * (high - nose)))
-    under = 1 - _ease((q[:, 1] - low) / (1.1 * (chin - low)))
-    down = np.where(side < 0, 0.42 * gap * above, -0.58 * gap * under)
-    out[:, :2] = down[:, None] * mouth.axes[1]
+    if mouth.parted:
+        down = closing(photo, mouth, mouth.local(plane), side)
+        out[:, :2] = down[:, None] * mouth.axes[1]
     return out
 
 

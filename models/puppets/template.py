@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 
-from models.puppets.cuts import LOWER_LIP, UPPER_LIP
-from models.puppets.photo import Floats
+from models.face.cuts import LOWER_LIP, UPPER_LIP
+from models.face.texture import Floats
 
 TEMPLATE = Path(__file__).with_name("template.npz")
 SEAM = np.array([0.0, 63.7, -30.0])

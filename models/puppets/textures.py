@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.puppets.cuts import Slit
-from models.puppets.photo import FINE, MARGIN, Floats, Photo, sample
+from models.face.cuts import Slit
+from models.face.texture import FINE, MARGIN, Floats, sample
+from models.puppets.photo import Photo
 
 RIM = 1.7
 """Pixels beside the lips' line that are shadow rather than lip."""

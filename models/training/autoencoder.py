@@ -20,6 +20,11 @@ CROP = 128
 BATCH_SIZE = 16
 PEAK_LR = 2e-3
 PERCEPTUAL_WEIGHT = 0.6
+SHARPNESS_WEIGHT = 0.06
+SHARP_BOX, SHARP_STRIDE = 12, 6
+"""Side and distance of the boxes whose sharpness is compared, pixels."""
+SHARP_FLOOR = 4e-5
+"""Energy that is not seen, squares of the whole range of luma."""
 STILL_SHARE = 0.15
 """Of the crops are from the portrait itself, as sessions encode it."""
 
@@ -32,8 +37,13 @@ def train_autoencoder(
     seed: int = 0,
     resume: bool = True,
     init: InitFrom | None = None,
+    decoder_only: bool = False,
 ) -> None:
     """Train for ``minutes`` and write ``out/ema.pt`` with measured latent statistics.
+
+    Args:
+        decoder_only: leave the encoder and the statistics as they are in ``init``: latents stay
+            valid, and what was trained on them.
 
     Raises:
         LiveheadError: the run to resume did not start from ``init``.
@@ -42,9 +52,10 @@ def train_autoencoder(
     rng = np.random.default_rng(seed)
     clips = [load_clip(path) for path in list_clips(data, "train")]
     autoencoder = Autoencoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        autoencoder.parameters(), PEAK_LR, weight_decay=1e-4, betas=(0.9, 0.99)
-    )
+    if decoder_only:
+        autoencoder.encoder.requires_grad_(False)
+    trained = [p for p in autoencoder.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, PEAK_LR, weight_decay=1e-4, betas=(0.9, 0.99))
     ema = ExponentialMovingAverage(autoencoder, 0.99)
     run = TrainingRun(out, autoencoder, optimizer, ema, peak=PEAK_LR, minutes=minutes)
     run.start(init, resume=resume)
@@ -61,11 +72,14 @@ def train_autoencoder(
             decoded = decoded.float() * 0.5 + 0.5
             distance = perceptual(decoded, images, weights)
         loss, psnr = reconstruction_loss(images, decoded, weights)
+        blur = sharpness_loss(images, decoded, weights)
         regulariser = 1e-4 * (z * z).mean() + 0.02 * F.relu(z.abs() - 4).mean()
-        run.optimizer_step(loss + PERCEPTUAL_WEIGHT * distance + regulariser)
-        run.log(loss=loss.item(), perceptual=distance.item(), psnr=psnr)
+        total = loss + PERCEPTUAL_WEIGHT * distance + SHARPNESS_WEIGHT * blur + regulariser
+        run.optimizer_step(total)
+        run.log(loss=loss.item(), perceptual=distance.item(), blur=blur.item(), psnr=psnr)
     autoencoder.load_state_dict(run.ema.state)
-    measure_latents(autoencoder, clips)
+    if not decoder_only:
+        measure_latents(autoencoder, clips)
     run.ema.state = autoencoder.state_dict()
     run.save()
 
@@ -133,6 +147,29 @@ def ssim_loss(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
     ssim = (2 * mean_a * mean_b + 1e-4) * (2 * cov + 9e-4)
     ssim = ssim / ((mean_a * mean_a + mean_b * mean_b + 1e-4) * (var_a + var_b + 9e-4))
     return (mean(weights) * (1 - ssim)).mean()
+
+
+def sharpness_loss(images: Tensor, decoded: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of |log(E' / E)|, E the energy of the luma's Laplacian in a small box.
+
+    Squared errors are smallest for a blur of what a latent leaves open; this asks for as much
+    detail as there is in the picture. Shapes as in ``reconstruction_loss``.
+    """
+    there, made = (
+        F.avg_pool2d(_laplacian(x).square(), SHARP_BOX, SHARP_STRIDE) + SHARP_FLOOR
+        for x in (images, decoded)
+    )
+    size = there.shape[2], there.shape[3]
+    return (torch.log(made / there).abs() * F.adaptive_avg_pool2d(weights, size)).mean()
+
+
+def _laplacian(pictures: Tensor) -> Tensor:
+    """Laplacian of the slightly blurred luma of RGB [B, 3, H, W], [B, 1, H - 4, W - 4]."""
+    luma = (pictures * pictures.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, True)
+    line = pictures.new_tensor([0.24, 0.52, 0.24])  # a Gaussian of 0.7 pixels
+    soft = F.conv2d(luma, (line[:, None] * line)[None, None])
+    cross = pictures.new_tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    return F.conv2d(soft, cross[None, None])
 
 
 @torch.no_grad()

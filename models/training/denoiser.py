@@ -17,7 +17,7 @@ from models.mini.conditioning import Reference
 from models.mini.config import MINI, MiniSpec
 from models.mini.prior import Prior
 from models.mini.unet import MiniUNet
-from models.training.autoencoder import reconstruction_loss
+from models.training.autoencoder import reconstruction_loss, sharpness_loss
 from models.training.batches import Batch, BatchSampler, Phase, Window
 from models.training.latents import Variant
 from models.training.perceptual import PerceptualDistance
@@ -39,7 +39,7 @@ PATCH_SIZE = 12  # latent pixels, side of the square that the image loss decodes
 PATCH_CHUNKS, PATCH_FRAMES = 8, 1  # chunks of a batch, and frames of each, that are decoded for it
 PEAK_LR = 1e-3
 WINDOW_SHARPNESS = 3.0  # how much the drawn window prefers weight
-PERCEPTUAL_SHARE = 0.3  # of the image loss
+PERCEPTUAL_SHARE, SHARPNESS_SHARE = 0.3, 0.02  # in the image loss
 NOISE_STD = (0.3, 0.8)  # least and largest deviation of the training noise
 GRID_SHARE = 0.7  # of the timesteps lie on the sampler's own grid
 GRID_WEIGHTS = (8.0, 2.5, 1.5, 1.2)  # of its first steps, where the mouth is decided; the others 1
@@ -135,8 +135,10 @@ def image_loss(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         target, decoded = autoencoder.decode(true).float(), autoencoder.decode(predicted).float()
         distance = perceptual(decoded, target)
-    loss, _ = reconstruction_loss(target, decoded, torch.ones_like(target[:, :1]))
-    return loss + PERCEPTUAL_SHARE * distance
+    weights = torch.ones_like(target[:, :1])
+    loss, _ = reconstruction_loss(target, decoded, weights)
+    blur = sharpness_loss(target, decoded, weights)
+    return loss + PERCEPTUAL_SHARE * distance + SHARPNESS_SHARE * blur
 
 
 def _choose_window(weight: Tensor, anywhere: bool) -> Window:

@@ -1,4 +1,4 @@
-"""Where a photo is cut open: along the lips, whose line is searched in it, and the lids."""
+"""Where a face is cut open: along the lips, whose line is searched in it, and the lids."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
 from models.face.landmarks import INNER_LIPS
-from models.puppets.photo import LUMA, Floats, Photo, sample
+from models.face.texture import LUMA, FaceTexture, Floats, sample
 
 UPPER_LIP, LOWER_LIP = INNER_LIPS
 CORNERS = (61, 291)
@@ -93,17 +93,17 @@ def _curve(knots: Floats, x: Floats) -> Floats:
     return curve
 
 
-def mouth_slit(photo: Photo) -> Slit:
-    """The lips' line, or their two inner edges where the photo shows them parted."""
-    upper, lower = (photo.marks[list(lip), :2].copy() for lip in (UPPER_LIP, LOWER_LIP))
+def mouth_slit(face: FaceTexture) -> Slit:
+    """The lips' line, or their two inner edges where the picture shows them parted."""
+    upper, lower = (face.marks[list(lip), :2].copy() for lip in (UPPER_LIP, LOWER_LIP))
     for lip in (upper, lower):  # the landmarks' inner corners lie inside the true ones
-        lip[[0, -1]] = 0.35 * lip[[0, -1]] + 0.65 * photo.marks[list(CORNERS), :2]
+        lip[[0, -1]] = 0.35 * lip[[0, -1]] + 0.65 * face.marks[list(CORNERS), :2]
     first = _slit_between(upper, lower)
-    if not _is_parted(photo, first):
-        line = _follow(photo, first, (first.upper + first.lower) / 2, _brightness)
+    if not _is_parted(face, first):
+        line = _follow(face, first, (first.upper + first.lower) / 2, _brightness)
         return replace(first, upper=line, lower=line.copy())
-    u = _follow(photo, first, first.upper, _falling_red)
-    v = _follow(photo, first, first.lower, _rising_red)
+    u = _follow(face, first, first.upper, _falling_red)
+    v = _follow(face, first, first.lower, _rising_red)
     u, v = np.minimum(u, v), np.maximum(u, v)
     taper = np.clip((first.half - np.abs(first.x)) / 4.0, 0, 1)
     middle = (u + v) / 2
@@ -115,26 +115,26 @@ def mouth_slit(photo: Photo) -> Slit:
     )
 
 
-def _is_parted(photo: Photo, slit: Slit) -> bool:
-    """Whether the photo shows something between the lips."""
+def _is_parted(face: FaceTexture, slit: Slit) -> bool:
+    """Whether the picture shows something between the lips."""
     inner = slice(len(slit.x) // 4, -(len(slit.x) // 4))
     u, v = slit.upper[inner], slit.lower[inner]
     gap = float((v - u).mean()) / (2 * slit.half)
 
     def brightness(y: Floats) -> float:
         places = slit.world(np.column_stack([slit.x[inner], y]))
-        return float(_brightness(photo.colours(places)).mean())
+        return float(_brightness(face.colours(places)).mean())
 
     lips = (brightness(u - 2.5) + brightness(v + 2.5)) / 2
     between = max(brightness(u + share * (v - u)) for share in (0.35, 0.5, 0.65))
     return gap > OPEN or (gap > AJAR and between > BRIGHT * lips)
 
 
-def lid_slits(photo: Photo) -> tuple[Slit, Slit]:
+def lid_slits(face: FaceTexture) -> tuple[Slit, Slit]:
     """Both eyes' openings, cut just inside the upper lid, so that its lashes go with it."""
     out = []
     for upper, lower in LIDS:
-        slit = _slit_between(photo.marks[list(upper), :2], photo.marks[list(lower), :2])
+        slit = _slit_between(face.marks[list(upper), :2], face.marks[list(lower), :2])
         gap = slit.lower - slit.upper
         upper_edge = slit.upper + np.minimum(0.7, 0.3 * gap)
         lower_edge = slit.lower + np.minimum(0.7, 0.2 * gap)
@@ -142,7 +142,9 @@ def lid_slits(photo: Photo) -> tuple[Slit, Slit]:
     return out[0], out[1]
 
 
-def _follow(photo: Photo, slit: Slit, start: Floats, cost_of: Callable[[Floats], Floats]) -> Floats:
+def _follow(
+    face: FaceTexture, slit: Slit, start: Floats, cost_of: Callable[[Floats], Floats]
+) -> Floats:
     """The cheapest smooth line near ``start``, by dynamic programming.
 
     Args:
@@ -151,7 +153,7 @@ def _follow(photo: Photo, slit: Slit, start: Floats, cost_of: Callable[[Floats],
     """
     offsets = np.arange(-_REACH, _REACH + 0.01, 0.25)
     places = np.stack(np.broadcast_arrays(slit.x[:, None], start[:, None] + offsets), -1)
-    soft = np.asarray(cv2.GaussianBlur(photo.texture[..., :3], (0, 0), 1.0), np.uint8)
+    soft = np.asarray(cv2.GaussianBlur(face.texture[..., :3], (0, 0), 1.0), np.uint8)
     cost = cost_of(sample(soft, slit.world(places)).astype(np.float64) / 255.0)
     cost = cost / (cost.std() + 1e-6) + 0.10 * (offsets / 1.5) ** 2
     ease = np.clip((slit.half - np.abs(slit.x)) / 5.0, 0.15, 1.0)
