@@ -54,7 +54,7 @@ class Clip:
         mouth_xy: centre of the mouth, float32 [T, 2], window pixels (x, y).
         eyes_xy: centres of the picture's left and right eye, float32 [T, 4], window pixels.
         neutral: lips closed and eyes open, RGB uint8 [256, 256, 3].
-        photo: the portrait as it is, in the window, RGB uint8 [256, 256, 3].
+        photo: the portrait as a session sees it, in the window, RGB uint8 [256, 256, 3].
         window: from pixels of ``portrait`` to window pixels, float64 [2, 3].
         meta: the content of ``meta.json``: split, identity_seed, voice, speed, fps, ...
     """

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.dataset.clip_files import finish_clip, to_cover, write_audio, write_portrait
 from models.dataset.clips import FPS, FRAME_SAMPLES, Split, read_audio
 from models.dataset.frames import write_frames
+from models.face.closed_mouth import ClosedMouth, close_mouth
 from models.face.geometry import cut
 from models.face.window import SIDE, face_cover, face_window
 from models.mini.motion import HEAD, MOTION, IdleMotion
@@ -81,6 +82,7 @@ def write_clip(
 
     write_frames(folder / "video.npz", pictures())
     window = face_window(landmarks)
+    rest = close_mouth(picture, landmarks) or ClosedMouth(picture, landmarks)
     np.savez(
         folder / "track.npz",
         mouth=mouth.astype(np.float32),
@@ -89,7 +91,7 @@ def write_clip(
         eyes_xy=np.stack([frame.eyes for frame in drawn]).astype(np.float32),
         marks=np.stack([frame.marks for frame in drawn]).astype(np.float16),
         neutral=puppet.neutral,
-        photo=cut(picture, window, SIDE, "edge"),
+        photo=cut(rest.picture, window, SIDE, "edge"),
         cover=to_cover(face_cover(window.apply(landmarks.points[:, :2]))),
         window=window.matrix,
     )
