@@ -29,6 +29,8 @@ _RIM, _RIM_ENDS = 2.8, 4.0
 _SEAM, _SEAM_WIDTH = 0.5, 1.0
 """Darkness of the line between closed lips, and its width in crop pixels."""
 _HALVINGS = 16
+_STILL = 1e-3
+"""Crop pixels; what moves less keeps its colour to the bit."""
 
 
 class ClosedMouth(NamedTuple):
@@ -75,15 +77,15 @@ def _draw(picture: NDArray[np.uint8], face: FaceTexture, mouth: Slit) -> NDArray
     left, top = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)
     right, bottom = np.clip(np.ceil(corners.max(0)), 0, (width, height)).astype(int)
     pixels = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), -1) + 0.5
-    source, seam = _sources(face, mouth, mouth.local(face.to_crop.apply(pixels)))
+    places = mouth.local(face.to_crop.apply(pixels))
+    source, seam = _sources(face, mouth, places)
     x, y = np.moveaxis(to_picture.apply(mouth.world(source)).astype(np.float32) - 0.5, -1, 0)
     edge = cv2.BORDER_REPLICATE
     part = cv2.remap(picture, x, y, cv2.INTER_CUBIC, borderMode=edge) * (1 - seam[..., None])
-    still = (np.abs(source - mouth.local(face.to_crop.apply(pixels))) < 1e-3).all(-1)[..., None]
+    moved = np.asarray(np.abs(source - places).max(-1, keepdims=True) > _STILL)
     closed = picture.copy()
-    closed[top:bottom, left:right] = np.where(
-        still, picture[top:bottom, left:right], np.clip(part + 0.5, 0, 255).astype(np.uint8)
-    )
+    was = picture[top:bottom, left:right]
+    closed[top:bottom, left:right] = np.where(moved, np.clip(part + 0.5, 0, 255), was)
     return closed
 
 

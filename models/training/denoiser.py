@@ -29,8 +29,8 @@ PHASES = (
     Phase(share=0.4, batch_size=8, independent_frames=False, window=None),
 )
 FINETUNE_PHASES = (
-    replace(PHASES[0], share=0.7, wide_mouths=True, image_weight=15.0),
-    replace(PHASES[1], share=0.3, wide_mouths=True, image_weight=15.0),
+    replace(PHASES[0], share=0.35, wide_mouths=True, image_weight=15.0),
+    replace(PHASES[1], share=0.65, wide_mouths=True, image_weight=15.0),
 )
 """Phases of a training that starts from trained weights."""
 VALIDATION = Phase(share=1.0, batch_size=24, independent_frames=False, window=None)

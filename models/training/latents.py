@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.dataset.clips import Clip, fingerprint, load_clip
 from models.face.window import MIDDLE, SIDE
@@ -88,7 +88,7 @@ def _picture(clip: Clip, k: int) -> NDArray[np.uint8]:
 
 def encode_all(autoencoder: Autoencoder, paths: list[Path], cache: Path) -> list[Variant]:
     """Encode clips, every other one mirrored, or load what the same autoencoder encoded."""
-    weights = _fingerprint_weights(autoencoder)
+    weights = _fingerprint_encoder(autoencoder)
     variants = []
     for path in progress(paths, "encoding clips"):
         mirrored = int(path.name) % 4 >= 2
@@ -103,8 +103,10 @@ def encode_all(autoencoder: Autoencoder, paths: list[Path], cache: Path) -> list
     return variants
 
 
-def _fingerprint_weights(module: nn.Module) -> str:
+def _fingerprint_encoder(autoencoder: Autoencoder) -> str:
+    """Hash of what latents depend on: another decoder leaves them valid."""
     digest = sha256()
-    for value in module.state_dict().values():
-        digest.update(value.contiguous().numpy().tobytes())
+    for name, value in autoencoder.state_dict().items():
+        if not name.startswith("decoder."):
+            digest.update(value.contiguous().numpy().tobytes())
     return digest.hexdigest()

@@ -83,7 +83,8 @@ def spread(a: nn.Module, b: nn.Module) -> float:
 def short() -> Iterator[None]:
     """Little of what takes most of the time otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speech_features, "STEPS", 2)
+        patch.setattr(speech_features, "FOLD_STEPS", 2)
+        patch.setattr(speech_features, "FINAL_STEPS", 2)
         yield
 
 
@@ -147,6 +148,16 @@ def test_training_begins_with_the_weights_of_another(data: Path, tmp_path: Path)
     assert last["origin"] == record["began_with"]  # going on needs no --start
 
 
+def test_a_decoder_trained_alone_leaves_latents_as_they_are(data: Path, tmp_path: Path) -> None:
+    start = ("--start", BUNDLED, "--minutes", MINUTES)
+    livehead("train", "codec", "--data", data, "--out", tmp_path, *start, "--decoder-only")
+    made, bundled = Autoencoder(), load_mini_networks(BUNDLED).codec
+    made.load_state_dict(torch.load(tmp_path / "codec" / "ema.pt", weights_only=True))
+    assert spread(bundled.encoder, made.encoder) == 0
+    assert torch.equal(made.mean, bundled.mean) and torch.equal(made.std, bundled.std)
+    assert 0 < spread(bundled.decoder, made.decoder) < 0.3
+
+
 def test_a_training_that_began_with_other_weights_is_not_gone_on_with(
     data: Path, trained: Path
 ) -> None:
@@ -176,6 +187,7 @@ def test_another_codec_encodes_the_clips_anew(data: Path, trained: Path, tmp_pat
         (("codec", "--data", "DATA", "--out", "EMPTY", "--threads", "0"), "thread"),
         (("codec", "--data", "DATA", "--out", "EMPTY", "--minutes", "nan"), "minutes"),
         (("codec", "--data", "EMPTY", "--out", "EMPTY"), "livehead data photos"),
+        (("codec", "--data", "DATA", "--out", "EMPTY", "--decoder-only"), "--start WEIGHTS"),
         (("mini", "--data", "DATA", "--out", "HALF"), "was stopped"),
     ],
 )

@@ -114,7 +114,7 @@ def test_the_edges_meet_and_the_order_of_heights_is_kept(parted: Picture) -> Non
         edge + closing(face, mouth, np.column_stack([mouth.x, edge]), np.full(len(edge), side))
         for edge, side in ((mouth.upper, -1.0), (mouth.lower, 1.0))
     ]
-    np.testing.assert_allclose(*ends, atol=1e-6)
+    np.testing.assert_allclose(ends[0], ends[1], atol=1e-6)
     y = np.linspace(-80, 80, 641)
     for side, edge in ((-1.0, mouth.upper), (1.0, mouth.lower)):
         for x in mouth.x[::4]:
