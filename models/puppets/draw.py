@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.face.texture import Floats
 from models.face.window import SIDE
-from models.synth.gl_renderer import create_headless_context
+from models.synth.headless import create_headless_context
 
 EDGES = 64
 """Places along the mouth at which the shader knows the lips' edges."""

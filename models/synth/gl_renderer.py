@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.synth import shaders
 from models.synth.baking import MASK_SIZE, NOISE_SIZE, make_noise, read_masks
 from models.synth.character import TRANSLUCENT, Character, Material
+from models.synth.headless import create_headless_context
 from models.synth.mesh import Floats, Ints
 
 SUPERSAMPLE = 2
@@ -166,18 +167,3 @@ class CharacterBuffers:
         dynamic_layout = ("3f 3f", "in_pos", "in_normal") if has_normals else ("3f 12x", "in_pos")
         layout = [(self.dynamic, *dynamic_layout), (self._static, static_format, *names)]
         return context.vertex_array(program, layout, index)
-
-
-def create_headless_context() -> moderngl.Context:
-    """An OpenGL context without a screen.
-
-    Raises:
-        RuntimeError: EGL or its software driver is not installed.
-    """
-    options: dict[str, Any] = {"standalone": True, "backend": "egl"}
-    try:
-        return moderngl.create_context(**options)
-    except Exception as error:
-        raise RuntimeError(
-            "expected OpenGL 3.3 through EGL, got none; install libegl1 and libgl1-mesa-dri"
-        ) from error
