@@ -68,13 +68,13 @@ def run(args: argparse.Namespace) -> int:
     if pending:
         results = run_in_processes(
             [(plan, args.out) for plan in pending],
-            _write,
+            draw_clip,
             workers=args.workers,
             label="frames",
             total=sum(plan.frames for plan in pending),
             unit="frame",
         )
-        _report_refused(args.out / "refused.json", dict(filter(None, results)))
+        report_refused(args.out / "refused.json", dict(filter(None, results)))
     return 0
 
 
@@ -131,8 +131,12 @@ def _record(recording: Recording, pool: Path) -> None:
     count()
 
 
-def _write(plan: PhotoClipPlan, out: Path) -> tuple[str, str] | None:
-    """Write a clip; a portrait that cannot speak is named with the reason."""
+def draw_clip(plan: PhotoClipPlan, out: Path) -> tuple[str, str] | None:
+    """Write a clip, in a process of ``run_in_processes``.
+
+    Returns:
+        A portrait that cannot speak, with the reason; None for one that can.
+    """
     try:
         portrait = find_portrait(plan.source)
     except PortraitError as error:
@@ -141,7 +145,8 @@ def _write(plan: PhotoClipPlan, out: Path) -> tuple[str, str] | None:
     return None
 
 
-def _report_refused(path: Path, refused: dict[str, str]) -> None:
+def report_refused(path: Path, refused: dict[str, str]) -> None:
+    """Write the portraits that cannot speak and their reasons, if there are any."""
     if refused:
         path.write_text(json.dumps(refused, indent=1), encoding="utf-8")
         say(f"{len(refused)} portraits cannot be made to speak; the reasons are in {path}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         sub.add_argument("--minutes", type=float, default=minutes, help="training time")
         sub.add_argument("--restart", action="store_true", help="do not resume")
         sub.add_argument("--threads", type=int, default=os.cpu_count())
+        sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
         sub.add_argument(
             "--start",
             type=Path,
@@ -60,6 +63,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 help="take the codec of this weights folder, such as the bundled"
                 " models/weights/mini, instead of training one",
             )
+            sub.add_argument(
+                "--batch-scale",
+                type=int,
+                default=1,
+                help="how many times as large batches are; a GPU takes no longer for 8",
+            )
+            sub.add_argument(
+                "--reader-steps",
+                type=int,
+                default=speech_features.STEPS,
+                help="steps of training for the mouth reader of a fold",
+            )
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
@@ -77,7 +92,16 @@ def run(args: argparse.Namespace) -> int:
             code="bad_option",
         )
     torch.set_num_threads(args.threads)
-    return _train_autoencoder(args) if args.what == "codec" else _train_denoiser(args)
+    return _train_autoencoder(args) if args.what == "codec" else train_mini(args)
+
+
+def _device(args: argparse.Namespace) -> torch.device:
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise LiveheadError(
+            "expected an NVIDIA GPU for --device cuda, and PyTorch sees none; leave --device out",
+            code="bad_option",
+        )
+    return torch.device(args.device)
 
 
 def _train_autoencoder(args: argparse.Namespace) -> int:
@@ -94,20 +118,29 @@ def _train_autoencoder(args: argparse.Namespace) -> int:
         resume=not args.restart,
         init=_init_from(args.start, "codec"),
         decoder_only=args.decoder_only,
+        device=_device(args),
     )
     return 0
 
 
-def _train_denoiser(args: argparse.Namespace) -> int:
+def train_mini(args: argparse.Namespace, stop_at: float = math.inf) -> int:
+    """Run `train mini`, which stops at the time ``stop_at`` (seconds) where that comes first.
+
+    Raises:
+        LiveheadError: an option or a folder cannot be used, or no time is left to train.
+    """
+    device = _device(args)
     train, held_out = _list_clips(args.data, "train", 2), _list_clips(args.data, "held_out", 1)
     if args.codec is not None:
         _copy_autoencoder(args.codec, args.out / "codec")
-    autoencoder = _load_autoencoder(args.out)
+    autoencoder = _load_autoencoder(args.out).to(device)
     variants = encode_all(autoencoder, train, args.out / "latents")
     held_out_variants = encode_all(autoencoder, held_out, args.out / "latents")
     recordings = speech_features.encode_speech(train, args.out / "speech")
     held_out_recordings = speech_features.encode_speech(held_out, args.out / "speech")
-    regressor, speech, report = speech_features.predict_blendshapes(recordings, held_out_recordings)
+    regressor, speech, report = speech_features.predict_blendshapes(
+        recordings, held_out_recordings, steps=args.reader_steps, device=device
+    )
     torch.save(regressor.state_dict(), args.out / "reader.pt")
     say("mouth units heard in held-out speech, correlation with the truth:")
     emit_json(dict(report))
@@ -117,11 +150,28 @@ def _train_denoiser(args: argparse.Namespace) -> int:
         held_out_variants,
         speech,
         args.out / "mini",
-        minutes=args.minutes,
+        minutes=_minutes(args, stop_at),
         resume=not args.restart,
         init=_init_from(args.start, "unet"),
+        device=device,
+        batch_scale=args.batch_scale,
     )
     return 0
+
+
+def _minutes(args: argparse.Namespace, stop_at: float) -> float:
+    """Minutes of the whole training, what it has spent before included."""
+    left = (stop_at - time.time()) / 60
+    if left <= 0:
+        raise LiveheadError(
+            f"expected time to train when all was prepared, got {left:.1f} minutes; what was"
+            " prepared is kept, so run the same command again, or give it more minutes",
+            code="bad_option",
+        )
+    if math.isinf(left) or args.restart or not (args.out / "mini" / "last.pt").exists():
+        return float(min(args.minutes, left))
+    spent = _load_artifact(args.out, "mini/last.pt")["spent"] / 60
+    return float(min(args.minutes, spent + left))
 
 
 def _list_clips(data: Path, split: Split, minimum: int) -> list[Path]:
@@ -145,7 +195,7 @@ def _load_artifact(out: Path, name: str) -> dict[str, Any]:
             " `livehead train mini`, with the same --out",
             code="missing_weights",
         )
-    artifact: dict[str, Any] = torch.load(path, weights_only=True)
+    artifact: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
     return artifact
 
 

@@ -16,6 +16,7 @@ from models.mini.autoencoder import Autoencoder
 from models.training.perceptual import PerceptualDistance
 from models.training.run import ExponentialMovingAverage, InitFrom, TrainingRun
 
+CPU = torch.device("cpu")
 CROP = 128
 BATCH_SIZE = 16
 PEAK_LR = 2e-3
@@ -38,6 +39,7 @@ def train_autoencoder(
     resume: bool = True,
     init: InitFrom | None = None,
     decoder_only: bool = False,
+    device: torch.device = CPU,
 ) -> None:
     """Train for ``minutes`` and write ``out/ema.pt`` with measured latent statistics.
 
@@ -51,23 +53,24 @@ def train_autoencoder(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     clips = [load_clip(path) for path in list_clips(data, "train")]
-    autoencoder = Autoencoder().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    autoencoder = Autoencoder().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if decoder_only:
         autoencoder.encoder.requires_grad_(False)
     trained = [p for p in autoencoder.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, PEAK_LR, weight_decay=1e-4, betas=(0.9, 0.99))
+    fused = device.type != "cpu"
+    optimizer = torch.optim.AdamW(trained, PEAK_LR, (0.9, 0.99), weight_decay=1e-4, fused=fused)
     ema = ExponentialMovingAverage(autoencoder, 0.99)
     run = TrainingRun(out, autoencoder, optimizer, ema, peak=PEAK_LR, minutes=minutes)
     run.start(init, resume=resume)
-    perceptual = PerceptualDistance().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    perceptual = PerceptualDistance().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     if run.step:
         say(f"resumed at step {run.step}")
     for _ in run.steps("codec"):
-        images, weights = sample_crops(clips, rng)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        images, weights = (part.to(device) for part in sample_crops(clips, rng))
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             z = autoencoder.encoder(images * 2 - 1)
         z = z.float()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             decoded = autoencoder.decoder(z + 0.05 * torch.randn_like(z))
             decoded = decoded.float() * 0.5 + 0.5
             distance = perceptual(decoded, images, weights)
@@ -76,7 +79,7 @@ def train_autoencoder(
         regulariser = 1e-4 * (z * z).mean() + 0.02 * F.relu(z.abs() - 4).mean()
         total = loss + PERCEPTUAL_WEIGHT * distance + SHARPNESS_WEIGHT * blur + regulariser
         run.optimizer_step(total)
-        run.log(loss=loss.item(), perceptual=distance.item(), blur=blur.item(), psnr=psnr)
+        run.log(loss=loss, perceptual=distance, blur=blur, psnr=psnr)
     autoencoder.load_state_dict(run.ema.state)
     if not decoder_only:
         measure_latents(autoencoder, clips)
@@ -120,8 +123,8 @@ def sample_crops(clips: list[Clip], rng: np.random.Generator) -> tuple[Tensor, T
     return batch, torch.from_numpy(weights / weights.mean())
 
 
-def reconstruction_loss(images: Tensor, decoded: Tensor, weights: Tensor) -> tuple[Tensor, float]:
-    """Weighted L1 + 0.5 gradient L1 + 0.25 (1 - SSIM), and the PSNR in dB.
+def reconstruction_loss(images: Tensor, decoded: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted L1 + 0.5 gradient L1 + 0.25 (1 - SSIM), and the PSNR in dB, both [].
 
     Args:
         images, decoded: [B, 3, H, W] in [0, 1].
@@ -132,7 +135,7 @@ def reconstruction_loss(images: Tensor, decoded: Tensor, weights: Tensor) -> tup
     gradient_y = ((error[..., 1:, :] - error[..., :-1, :]).abs() * weights[..., 1:, :]).mean()
     loss = (error.abs() * weights).mean() + 0.5 * (gradient_x + gradient_y)
     loss = loss + 0.25 * ssim_loss(images, decoded, weights)
-    return loss, -10 * float(torch.log10(error.detach().pow(2).mean()))
+    return loss, -10 * torch.log10(error.detach().pow(2).mean())
 
 
 def ssim_loss(a: Tensor, b: Tensor, weights: Tensor) -> Tensor:
@@ -182,7 +185,7 @@ def measure_latents(autoencoder: Autoencoder, clips: list[Clip]) -> None:
         indices = np.linspace(0, len(clip.video) - 1, 8).astype(int)
         pictures = np.stack([clip.video[int(k)] for k in indices])
         frames = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-        latents.append(autoencoder.encode(frames))
+        latents.append(autoencoder.encode(frames.to(autoencoder.mean.device)))
     stacked = torch.cat(latents)
     autoencoder.mean.copy_(stacked.mean((0, 2, 3)))
     autoencoder.std.copy_(stacked.std((0, 2, 3)))

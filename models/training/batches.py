@@ -13,8 +13,10 @@ from models.mini.config import MiniSpec
 from models.mini.motion import EXPRESSION, MOUTH_UNITS
 from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
 from models.training.latents import Variant
+from models.training.resident import ResidentClips
 from models.training.speech_features import ClipSpeech
 
+CPU = torch.device("cpu")
 MIRROR = torch.tensor([-1.0 if name == "gaze_yaw" else 1.0 for name in EXPRESSION])
 PHOTO_SHARE, NEUTRAL_SHARE = 0.6, 0.25
 """How often the reference is the portrait as it is, or its neutral face; else any frame."""
@@ -86,8 +88,30 @@ class Batch:
     window: Window | None = None
 
 
+class Draw(NamedTuple):
+    """What is drawn for one chunk of F frames: rows of ``ResidentClips``.
+
+    Attributes:
+        variant: number of the variant.
+        reference: row of ``latents``.
+        predicted, silent: whether blendshapes are predicted ones; whether no speech is heard.
+        pictures, heard, spoken: rows of ``latents``, ``mouth`` and ``features``, [F].
+    """
+
+    variant: int
+    reference: int
+    predicted: bool
+    silent: bool
+    pictures: list[int]
+    heard: list[int]
+    spoken: list[int]
+
+
 class BatchSampler:
-    """Samples batches of chunks from encoded clips and their speech."""
+    """Samples batches of chunks from encoded clips and their speech.
+
+    What is drawn depends on the seed alone; batches are gathered on ``device``.
+    """
 
     def __init__(
         self,
@@ -95,24 +119,46 @@ class BatchSampler:
         speech: dict[str, ClipSpeech],
         spec: MiniSpec,
         seed: int,
+        device: torch.device = CPU,
     ) -> None:
         self.variants, self.speech, self.spec = variants, speech, spec
+        self.clips = ResidentClips(variants, speech, device)
+        self.mirror = MIRROR.to(device)
         self.rng = np.random.default_rng(seed)
         frames = {v.clip: len(v.latents) for v in variants}
         self.chunks = {name: list_chunks(speech[name], n) for name, n in frames.items()}
 
     def batch(self, phase: Phase) -> Batch:
         """Sample the chunks of one training step."""
-        samples = [self._sample_chunk(phase) for _ in range(phase.batch_size)]
-        x0, reference_latent, mask, mouth_xy, eyes_xy, features, mouth, motion, weight = (
-            torch.stack([sample[k] for sample in samples]).float() for k in range(len(samples[0]))
+        draws = [self._draw_chunk(phase) for _ in range(phase.batch_size)]
+        rest_xy = torch.stack([self.variants[draw.variant].rest_xy for draw in draws])
+        window = None if phase.window is None else self._window(rest_xy, phase.window)
+        return self._gather(draws, window)
+
+    def _gather(self, draws: list[Draw], window: Window | None) -> Batch:
+        clips = self.clips
+        flat = torch.tensor([[*draw[:4], *draw[4], *draw[5], *draw[6]] for draw in draws])
+        rows = flat.to(clips.device)  # one copy
+        variant, reference, predicted, silent = rows[:, :4].unbind(1)
+        pictures, heard, spoken = rows[:, 4:].chunk(3, 1)
+        mask, rest_xy = clips.mask[variant], clips.rest_xy[variant]
+        eyes_xy = clips.first_eyes_xy[variant]
+        sigma = sigma_map(mask, rest_xy, eyes_xy, self.spec)
+        true, guess = clips.mouth[heard], clips.predicted[spoken]
+        mouth = torch.where(predicted.bool()[:, None, None], guess, true)
+        motion = clips.motion[heard][..., -len(EXPRESSION) :]
+        mirrored = clips.mirrored[variant][:, None, None]
+        weight = loss_weight(mask, clips.mouth_xy[pictures], clips.eyes_xy[pictures])
+        return Batch(
+            clips.latents[pictures].float().transpose(1, 2),
+            Prior(clips.latents[reference][:, None].float(), sigma[:, None]),
+            geometry_planes(mask, rest_xy, eyes_xy),
+            clips.features[spoken].float() * (1 - silent)[:, None, None, None],
+            mouth,
+            torch.where(mirrored, motion * self.mirror, motion),
+            weight.transpose(1, 2),
+            window,
         )
-        sigma = sigma_map(mask, mouth_xy, eyes_xy, self.spec)
-        geometry = geometry_planes(mask, mouth_xy, eyes_xy)
-        prior = Prior(reference_latent[:, None], sigma[:, None])
-        window = None if phase.window is None else self._window(mouth_xy, phase.window)
-        x0, weight = x0.transpose(1, 2), weight.transpose(1, 2)
-        return Batch(x0, prior, geometry, features, mouth, motion, weight, window)
 
     def _window(self, mouth_xy: Tensor, side: int) -> Window:
         """A window: three times out of four around the mouths of the batch, else anywhere."""
@@ -127,8 +173,9 @@ class BatchSampler:
         )
         return Window(top, left, side)
 
-    def _sample_chunk(self, phase: Phase) -> tuple[Tensor, ...]:
-        variant = self.variants[self.rng.integers(len(self.variants))]
+    def _draw_chunk(self, phase: Phase) -> Draw:
+        number = int(self.rng.integers(len(self.variants)))
+        variant = self.variants[number]
         speech = self.speech[variant.clip]
         chunks = self.chunks[variant.clip]
         frames = self.spec.chunk_frames
@@ -141,36 +188,30 @@ class BatchSampler:
         else:
             chosen, _ = self._sample_position(speech, chunks, wide_mouths=wide)
             positions = [(*chunks[chosen], f) for f in range(frames)]
-        index = torch.tensor([speech.start(v, k) + f for v, k, f in positions])
-        motion = speech.motion[index][:, -len(EXPRESSION) :]
-        if variant.mirrored:
-            motion = motion * MIRROR
-        mouth = speech.mouth[index]
-        if self.rng.random() < PREDICTED_SHARE:
-            mouth = torch.stack([speech.predicted[position] for position in positions])
-        features = torch.stack([speech.features[position] for position in positions]).float()
-        if self.rng.random() < SILENT_SHARE:
-            features = torch.zeros_like(features)
-        return (
-            variant.latents[index],
-            self._reference(variant),
-            variant.mask,
-            variant.rest_xy,
-            variant.eyes_xy[0],
-            features,
-            mouth,
-            motion,
-            loss_weight(variant.mask, variant.mouth_xy[index], variant.eyes_xy[index]),
+        shown = [speech.start(version, k) + f for version, k, f in positions]
+        count = speech.features.shape[1]
+        spoken = [(version * count + k) * frames + f for version, k, f in positions]
+        predicted = bool(self.rng.random() < PREDICTED_SHARE)
+        silent = bool(self.rng.random() < SILENT_SHARE)
+        clips = self.clips
+        return Draw(
+            number,
+            clips.pictures[number] + self._reference(len(variant.latents)),
+            predicted,
+            silent,
+            [clips.pictures[number] + k for k in shown],
+            [clips.heard[number] + k for k in shown],
+            [clips.spoken[number] + k for k in spoken],
         )
 
-    def _reference(self, variant: Variant) -> Tensor:
-        """Latents [C, H, W] of the portrait, of its neutral face, or of any frame."""
+    def _reference(self, frames: int) -> int:
+        """Row, in a variant, of the portrait, of its neutral face, or of any frame."""
         kind = self.rng.random()
         if kind < PHOTO_SHARE:
-            return variant.stills[0]
+            return frames
         if kind < PHOTO_SHARE + NEUTRAL_SHARE:
-            return variant.stills[1]
-        return variant.latents[self.rng.integers(len(variant.latents))]
+            return frames + 1
+        return int(self.rng.integers(frames))
 
     def _sample_position(
         self, speech: ClipSpeech, chunks: list[tuple[int, int]], *, wide_mouths: bool
@@ -195,14 +236,18 @@ def list_chunks(speech: ClipSpeech, frames: int) -> list[tuple[int, int]]:
 
 
 def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
-    """Weights [F, 1, H, W] of mean 1: background 0.25, face 1, eyes +3, mouth +6.
+    """Weights [B, F, 1, H, W], of mean 1 per chunk: background 0.25, face 1, eyes +3, mouth +6.
 
     Args:
-        mask: where skin may move, [H, W].
-        mouth_xy, eyes_xy: [F, 2] and [F, 4], latent pixels.
+        mask: where skin may move, [B, H, W].
+        mouth_xy, eyes_xy: [B, F, 2] and [B, F, 4], latent pixels.
     """
-    size = tuple(mask.shape)
-    left, right = (gaussian(xy, size, (2.9, 2.3)) for xy in (eyes_xy[:, :2], eyes_xy[:, 2:]))
-    eyes = torch.maximum(left, right)
-    weight = 0.25 + 0.75 * mask + 3 * eyes + 6 * gaussian(mouth_xy, size, (5.0, 4.4))
-    return weight / weight.mean()
+    size, shape = tuple(mask.shape[1:]), (*mouth_xy.shape[:2], 1, *mask.shape[1:])
+
+    def bump(xy: Tensor, spread: tuple[float, float]) -> Tensor:
+        return gaussian(xy.flatten(0, 1), size, spread).view(shape)
+
+    eyes = torch.maximum(*(bump(xy, (2.9, 2.3)) for xy in eyes_xy.chunk(2, -1)))
+    mouth = bump(mouth_xy, (5.0, 4.4))
+    weight = 0.25 + 0.75 * mask[:, None, None] + 3 * eyes + 6 * mouth
+    return weight / weight.mean((1, 2, 3, 4), keepdim=True)

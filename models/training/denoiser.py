@@ -35,6 +35,7 @@ FINETUNE_PHASES = (
 """Phases of a training that starts from trained weights."""
 VALIDATION = Phase(share=1.0, batch_size=24, independent_frames=False, window=None)
 """The held-out chunks of ``validate``."""
+CPU = torch.device("cpu")
 PATCH_SIZE = 12  # latent pixels, side of the square that the image loss decodes
 PATCH_CHUNKS, PATCH_FRAMES = 8, 1  # chunks of a batch, and frames of each, that are decoded for it
 PEAK_LR = 1e-3
@@ -63,8 +64,9 @@ def sample_noise(x0: Tensor) -> Tensor:
     x0 = alpha z - sigma v, so that nothing else changes.
     """
     lowest, highest = NOISE_STD
-    deviation = lowest + (highest - lowest) * torch.rand(len(x0), 1, 1, 1, 1)
-    share = torch.where(torch.rand(len(x0), 1, 1, 1, 1) < 0.5, 0.5, 0.95)
+    one_each = (len(x0), 1, 1, 1, 1)
+    deviation = lowest + (highest - lowest) * torch.rand(one_each, device=x0.device)
+    share = torch.where(torch.rand(one_each, device=x0.device) < 0.5, 0.5, 0.95)
     shared, per_frame = torch.randn_like(x0[:, :, :1]), torch.randn_like(x0)
     return deviation * (share.sqrt() * shared + (1 - share).sqrt() * per_frame)
 
@@ -91,7 +93,7 @@ def predict(net: MiniUNet, batch: Batch, t: Tensor, noise: Tensor) -> Prediction
     alpha, sigma = net.signal[t].view(shape), net.noise[t].view(shape)
     x0, z, target = batch.x0, alpha * batch.x0 + sigma * noise, alpha * noise - sigma * batch.x0
     weight, identity_ids = batch.weight, [""] * len(t)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(x0.device.type, dtype=torch.bfloat16):
         reference = net.reference(identity_ids, batch.prior, batch.geometry)
         if batch.window is not None:
             x0, z, target, weight = (batch.window.crop(a) for a in (x0, z, target, weight))
@@ -132,7 +134,7 @@ def image_loss(
         window.crop(latents[:chunks, :, frames]).transpose(1, 2).flatten(0, 1)
         for latents in (prediction.x0, prediction.predicted_x0)
     )
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(true.device.type, dtype=torch.bfloat16):
         target, decoded = autoencoder.decode(true).float(), autoencoder.decode(predicted).float()
         distance = perceptual(decoded, target)
     weights = torch.ones_like(target[:, :1])
@@ -184,6 +186,8 @@ def train_denoiser(
     seed: int = 0,
     resume: bool = True,
     init: InitFrom | None = None,
+    device: torch.device = CPU,
+    batch_scale: int = 1,
 ) -> None:
     """Train for ``minutes`` of wall time; ``out/ema.pt`` holds the weights to use.
 
@@ -193,39 +197,53 @@ def train_denoiser(
         speech: of each clip, by name.
         out: folder of the run.
         init: weights to start from, with ``FINETUNE_PHASES``; random ones with ``PHASES`` if None.
+        device: computes, and holds all clips.
+        batch_scale: how many times as large the batches of the phases are.
 
     Raises:
         LiveheadError: the run to resume did not start from ``init``.
     """
     torch.manual_seed(seed)
-    net = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(net.parameters(), PEAK_LR, weight_decay=0.01, betas=(0.9, 0.98))
+    net = MiniUNet(MINI).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        net.parameters(),
+        PEAK_LR,
+        weight_decay=0.01,
+        betas=(0.9, 0.98),
+        fused=device.type != "cpu",
+    )
     ema = ExponentialMovingAverage(net, 0.998)
     run = TrainingRun(out, net, optimizer, ema, peak=PEAK_LR, minutes=minutes)
     run.start(init, resume=resume)
-    phases = PHASES if run.origin is None else FINETUNE_PHASES
+    phases = [
+        replace(phase, batch_size=batch_scale * phase.batch_size)
+        for phase in (PHASES if run.origin is None else FINETUNE_PHASES)
+    ]
     torch.manual_seed(seed + run.step)
-    sampler = BatchSampler(variants, speech, MINI, seed + run.step)
-    validation_batch = BatchSampler(held_out, speech, MINI, 7).batch(VALIDATION)
-    ema_net = MiniUNet(MINI).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    perceptual = PerceptualDistance().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    sampler = BatchSampler(variants, speech, MINI, seed + run.step, device)
+    validation_batch = BatchSampler(held_out, speech, MINI, 7, device).batch(VALIDATION)
+    ema_net = MiniUNet(MINI).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    perceptual = PerceptualDistance().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     for step in run.steps("mini"):
         phase = phase_at(phases, run.spent / (60 * minutes))
         batch = sampler.batch(phase)
         batch.mouth.add_(0.02 * torch.randn_like(batch.mouth))
-        t = sample_timesteps(phase.batch_size, MINI)
+        t = sample_timesteps(phase.batch_size, MINI).to(device)
         prediction = predict(net, batch, t, sample_noise(batch.x0))
         loss = v_loss(prediction).mean()
-        run.log(loss=loss.item())
+        run.log(loss=loss)
         if phase.image_weight:
             frames = torch.randperm(MINI.chunk_frames)[:PATCH_FRAMES]
-            picture = image_loss(autoencoder, perceptual, prediction, frames)
-            run.log(picture=picture.item())
+            chunks = batch_scale * PATCH_CHUNKS
+            picture = image_loss(autoencoder, perceptual, prediction, frames, chunks=chunks)
+            run.log(picture=picture)
             loss = loss + phase.image_weight * picture
         run.optimizer_step(loss)
         if step % 500 == 499:
             ema_net.load_state_dict(run.ema.state)
             run.write_curve(**validate(ema_net, autoencoder, perceptual, validation_batch))
+    ema_net.load_state_dict(run.ema.state)
+    run.write_curve(**validate(ema_net, autoencoder, perceptual, validation_batch))
 
 
 @torch.no_grad()
@@ -236,7 +254,8 @@ def validate(
     generator = torch.Generator().manual_seed(3)
     noise = MINI.schedule.start_noise * torch.randn(batch.x0.shape, generator=generator)
     t = torch.arange(len(batch.x0)) * MINI.schedule.train_steps // len(batch.x0) + 20
-    prediction = predict(net, batch, t, noise)
+    device = batch.x0.device
+    prediction = predict(net, batch, t.to(device), noise.to(device))
     frames = torch.arange(MINI.chunk_frames)
     picture = image_loss(
         autoencoder, perceptual, prediction, frames, chunks=len(batch.x0), anywhere=False

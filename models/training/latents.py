@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,7 +21,7 @@ from models.mini.autoencoder import Autoencoder
 from models.training.run import load_or_compute
 
 LATENT_STRIDE = 8  # window pixels a latent pixel
-BATCH = 16  # pictures encoded at once
+BATCH, GPU_BATCH = 16, 128  # pictures encoded at once
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,20 @@ class Variant:
 
 @torch.no_grad()
 def encode_clip(autoencoder: Autoencoder, clip: Clip, *, mirrored: bool = False) -> Variant:
-    """Encode every picture of a clip, as it is or mirrored."""
+    """Encode every picture of a clip, as it is or mirrored, where the autoencoder's weights are."""
+    device = autoencoder.mean.device
+    size = BATCH if device.type == "cpu" else GPU_BATCH
     latents = []
-    for start in range(0, clip.frames + 2, BATCH):
-        indices = range(start, min(start + BATCH, clip.frames + 2))
-        pictures = np.stack([_picture(clip, k) for k in indices])
-        if mirrored:
-            pictures = pictures[:, :, ::-1]
-        batch = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float() / 255
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            latents.append(autoencoder.encode(batch).half())
+    with ThreadPoolExecutor() as pool:  # a GPU encodes faster than one thread decodes
+        for start in range(0, clip.frames + 2, size):
+            indices = range(start, min(start + size, clip.frames + 2))
+            pictures = np.stack(list(pool.map(lambda k: _picture(clip, k), indices)))
+            if mirrored:
+                pictures = pictures[:, :, ::-1]
+            batch = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
+            with torch.autocast(device.type, dtype=torch.bfloat16):
+                encoded = autoencoder.encode(batch.permute(0, 3, 1, 2).float() / 255)
+            latents.append(encoded.half().cpu())
     encoded = torch.cat(latents)
     side = SIDE // LATENT_STRIDE
     mask = cv2.resize(clip.cover, (side, side), interpolation=cv2.INTER_AREA)
@@ -108,5 +113,5 @@ def _fingerprint_encoder(autoencoder: Autoencoder) -> str:
     digest = sha256()
     for name, value in autoencoder.state_dict().items():
         if not name.startswith("decoder."):
-            digest.update(value.contiguous().numpy().tobytes())
+            digest.update(value.contiguous().cpu().numpy().tobytes())
     return digest.hexdigest()

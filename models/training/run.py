@@ -43,11 +43,14 @@ class ExponentialMovingAverage:
         """Move towards the module's weights."""
         self.updates += 1
         rate = 1 - min(self.decay, 1 - 1 / (self.updates / 5 + 2))
+        averages, values = [], []
         for key, value in module.state_dict().items():
             if value.dtype.is_floating_point:
-                self.state[key].lerp_(value.detach(), rate)
+                averages.append(self.state[key])
+                values.append(value.detach())
             else:
                 self.state[key].copy_(value)
+        torch._foreach_lerp_(averages, values, rate)  # on a GPU every call costs
 
 
 def learning_rate(peak: float, fraction: float, step: int, *, warm: int = 100) -> float:
@@ -73,7 +76,12 @@ class TrainingRun:
     origin: Origin | None = None
     step: int = 0
     spent: float = 0.0
-    pending: dict[str, list[float]] = field(default_factory=dict)
+    pending: dict[str, list[float | torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's weights are."""
+        return next(self.module.parameters()).device
 
     def start(self, init: InitFrom | None, *, resume: bool) -> None:
         """Resume the folder's run if there is one, else start from ``init`` if given.
@@ -97,7 +105,7 @@ class TrainingRun:
         path = self.folder / "last.pt"
         if not path.exists():
             return False
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=self.device)
         if self.origin is not None and self.origin != state["origin"]:
             raise LiveheadError(
                 f"the training in {self.folder} did not begin with these weights; leave --start"
@@ -157,14 +165,16 @@ class TrainingRun:
         self.optimizer.step()
         self.ema.update(self.module)
 
-    def log(self, **values: float) -> None:
-        """Log values of this step for the next line of the curve."""
+    def log(self, **values: float | torch.Tensor) -> None:
+        """Log values of this step for the next line of the curve; tensors are read only then."""
         for key, value in values.items():
-            self.pending.setdefault(key, []).append(value)
+            self.pending.setdefault(key, []).append(
+                value.detach() if isinstance(value, torch.Tensor) else value
+            )
 
     def write_curve(self, **extra: Any) -> dict[str, Any]:
         """Append the means since the last call to ``curve.jsonl``; return them."""
-        means = {key: round(sum(v) / len(v), 5) for key, v in self.pending.items() if v}
+        means = {key: round(sum(map(float, v)) / len(v), 5) for key, v in self.pending.items() if v}
         self.pending.clear()
         self.folder.mkdir(parents=True, exist_ok=True)
         record = {"step": self.step, "minutes": round(self.spent / 60, 2), **means, **extra}

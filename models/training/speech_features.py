@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
@@ -24,8 +23,12 @@ from models.training.run import load_or_compute
 
 VERSION_OFFSETS = (0, 2)
 """First frame of version 0 (as recorded) and of version 1 (through another microphone)."""
+CPU = torch.device("cpu")
 FOLDS = 5
-FOLD_STEPS, FINAL_STEPS = 1600, 10_000  # of training; held-out correlation rises up to there
+STEPS = 1600
+"""Of training for the regressor of a fold."""
+FINAL = 6
+"""As many times as long the final one is trained: its held-out correlation rises up to there."""
 
 
 @dataclass(frozen=True)
@@ -103,15 +106,17 @@ def encode_speech(paths: Sequence[Path], cache: Path) -> dict[str, RawFeatures]:
     encoder = AudioEncoder()
     recordings = {}
     for path in progress(paths, "listening"):
-
-        def encode(path: Path = path) -> dict[str, Any]:
-            return vars(_encode_clip(encoder, path))
-
-        stored = load_or_compute(cache / f"{path.name}.pt", fingerprint(path), encode)
-        recordings[path.name] = RawFeatures(
-            stored["features"], stored["mouth"], stored["motion"], stored["recording"]
-        )
+        recordings[path.name] = encode_clip_speech(encoder, path, cache)
     return recordings
+
+
+def encode_clip_speech(encoder: AudioEncoder, path: Path, cache: Path) -> RawFeatures:
+    """Encode the speech of one clip, or load what was encoded of it from ``cache``."""
+    stored = load_or_compute(
+        cache / f"{path.name}.pt", fingerprint(path), lambda: vars(_encode_clip(encoder, path))
+    )
+    stored.pop("made_of")
+    return RawFeatures(**stored)
 
 
 def _encode_clip(encoder: AudioEncoder, path: Path) -> RawFeatures:
@@ -143,9 +148,13 @@ def _encode(
 
 
 def train_regressor(
-    recordings: Sequence[RawFeatures], *, steps: int, seed: int
+    recordings: Sequence[RawFeatures], *, steps: int, seed: int, device: torch.device
 ) -> BlendshapeRegressor:
-    """Train a blendshape regressor: squared error in units of each blendshape's deviation."""
+    """Train a blendshape regressor: squared error in units of each blendshape's deviation.
+
+    Returns:
+        It, on the CPU wherever it was trained.
+    """
     torch.manual_seed(seed)
     features = torch.cat([r.features.flatten(0, 2) for r in recordings])
     targets = torch.cat([r.targets().flatten(0, 2) for r in recordings])
@@ -153,19 +162,20 @@ def train_regressor(
     sample = features[torch.randperm(len(features))[:20_000]].float().flatten(0, 1)
     regressor.mean.copy_(sample.mean(0))
     regressor.std.copy_(sample.std(0) + 1e-3)
-    scale = targets.std(0) + 0.02
+    scale = (targets.std(0) + 0.02).to(device)
+    regressor, features, targets = regressor.to(device), features.to(device), targets.to(device)
     optimizer = torch.optim.AdamW(regressor.parameters(), 1e-3, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, 1e-5)
     regressor.train()
     for _ in progress(range(steps), "mouth reader"):
-        indices = torch.randint(0, len(features), (256,))
+        indices = torch.randint(0, len(features), (256,)).to(device)
         prediction = regressor(regressor.normalise(features[indices].float()))
         loss = (((prediction - targets[indices]) / scale) ** 2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
-    return regressor.eval()
+    return regressor.cpu().eval()
 
 
 @torch.no_grad()
@@ -178,7 +188,11 @@ def apply_regressor(
 
 
 def predict_blendshapes(
-    recordings: dict[str, RawFeatures], held_out: dict[str, RawFeatures]
+    recordings: dict[str, RawFeatures],
+    held_out: dict[str, RawFeatures],
+    *,
+    steps: int,
+    device: torch.device = CPU,
 ) -> tuple[BlendshapeRegressor, dict[str, ClipSpeech], dict[str, float]]:
     """Predict the blendshapes of every clip by cross-validation.
 
@@ -186,12 +200,17 @@ def predict_blendshapes(
     regressor trained on the other folds, so that the denoiser meets the same errors in training
     as in use.
 
+    Args:
+        steps: of training for the regressor of a fold; the final one takes twice as many.
+        device: trains the regressors.
+
     Returns:
         The regressor trained on all clips; the speech of each clip by name; and the correlation
         with the truth on held-out speech, by blendshape.
     """
     names = sorted(recordings)
-    final = train_regressor([recordings[n] for n in names], steps=FINAL_STEPS, seed=0)
+    everything = [recordings[n] for n in names]
+    final = train_regressor(everything, steps=FINAL * steps, seed=0, device=device)
     speech: dict[str, ClipSpeech] = {}
     order = sorted({recordings[n].recording for n in names})
     fold_of = {recording: k % FOLDS for k, recording in enumerate(order)}
@@ -200,7 +219,7 @@ def predict_blendshapes(
         others = [recordings[n] for n in names if n not in fold_names]
         if not fold_names or not others:
             continue
-        regressor = train_regressor(others, steps=FOLD_STEPS, seed=fold + 1)
+        regressor = train_regressor(others, steps=steps, seed=fold + 1, device=device)
         for name in fold_names:
             _, predicted = apply_regressor(regressor, recordings[name])
             speech[name] = _clip_speech(final, recordings[name], predicted)

@@ -83,8 +83,7 @@ def spread(a: nn.Module, b: nn.Module) -> float:
 def short() -> Iterator[None]:
     """Little of what takes most of the time otherwise."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speech_features, "FOLD_STEPS", 2)
-        patch.setattr(speech_features, "FINAL_STEPS", 2)
+        patch.setattr(speech_features, "STEPS", 2)
         yield
 
 

@@ -209,12 +209,13 @@ def test_a_mirrored_variant_looks_the_other_way() -> None:
 
 def test_weights_have_mean_one_and_favour_the_mouth() -> None:
     weight = loss_weight(
-        torch.zeros(32, 32),
-        torch.tensor([[16.0, 24.0]] * 2),
-        torch.tensor([[10.0, 12, 22, 12]] * 2),
+        torch.stack([torch.zeros(32, 32), torch.ones(32, 32)]),
+        torch.tensor([[[16.0, 24.0]] * 3] * 2),
+        torch.tensor([[[10.0, 12, 22, 12]] * 3] * 2),
     )
-    assert weight.mean() == pytest.approx(1.0, abs=1e-5)
-    assert weight[0, 0, 23, 15] > 10 * weight[0, 0, 0, 0]
+    assert weight.shape == (2, 3, 1, 32, 32)
+    assert torch.allclose(weight.mean((1, 2, 3, 4)), torch.ones(2))
+    assert weight[0, 0, 0, 23, 15] > 10 * weight[0, 0, 0, 0, 0]
 
 
 def test_steps_are_mostly_those_that_sampling_visits() -> None:
