@@ -35,12 +35,14 @@ def run_in_processes(
     label: str,
     total: int,
     unit: str,
+    give_up: Callable[[], bool] = lambda: False,
 ) -> list[Any]:
     """What ``work`` returns for each call, in order.
 
     Args:
         start: prepares a process, called with ``settings``; None where nothing is to prepare.
         total: of what ``count`` counts in all calls together, for the bar.
+        give_up: asked while waiting; once it is true, what has not returned is ended, and is None.
     """
     context = multiprocessing.get_context("spawn")
     done = context.Value("q", 0)
@@ -51,10 +53,10 @@ def run_in_processes(
     ):
         pending = [pool.apply_async(work, call) for call in calls]
         for result in pending:
-            while not result.ready():
+            while not result.ready() and not give_up():
                 result.wait(_POLL_SECONDS)
                 bar.update(done.value - bar.n)
-            results.append(result.get())
+            results.append(result.get() if result.ready() else None)
         bar.update(done.value - bar.n)
     return results
 

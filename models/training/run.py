@@ -193,5 +193,7 @@ def load_or_compute(
             return stored
     result = {"made_of": cache_key, **compute()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(result, path)
+    partial = path.with_suffix(".part")
+    torch.save(result, partial)
+    partial.replace(path)
     return result
