@@ -48,6 +48,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         LiveheadError: a folder cannot be used, or the pack does not fit.
     """
+    if args.pack.exists() and not (args.pack / "wheels").is_dir():
+        raise LiveheadError(
+            f"expected a new folder or an earlier pack, got {args.pack}; name another with --pack",
+            code="bad_option",
+        )
     sources = [source for source in list_portraits(args.portraits) if source.path.exists()]
     shutil.rmtree(args.pack, ignore_errors=True)
     calls: list[tuple[PortraitFile]] = [(source,) for source in sources]
