@@ -15,11 +15,11 @@ from models.synth.mesh import Floats
 Matrix = NDArray[np.float64]
 Point = NDArray[np.floating[Any]]
 
-FACE_SHARE = 0.455
+FACE_SHARE = 0.41
 """Height from chin to brows, as a share of the picture's height."""
 _FIELD_OF_VIEW = 0.26
 _HEADROOM = 0.035
-_MAX_HEAD_SHARE = 0.90
+_MAX_HEAD_SHARE = 0.80
 
 
 @dataclass(frozen=True)
