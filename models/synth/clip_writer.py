@@ -117,8 +117,12 @@ class ClipWriter:
         write_audio(folder / "audio.wav", spoken.audio)
         write_speech(folder / "speech.json", spoken, voice=plan.voice, speed=plan.speed)
         self._render(plan, truth, folder, on_frame)
-        finish_clip(folder, {**asdict(plan), "identity_seed": plan.identity})
+        finish_clip(folder, self._record(plan))
         return True
+
+    def _record(self, plan: ClipPlan) -> dict[str, object]:
+        photographic = self._assets.photos is not None
+        return {**asdict(plan), "identity_seed": plan.identity, "photographic": photographic}
 
     def _speak(self, plan: ClipPlan) -> SpokenText:
         rng = np.random.default_rng([plan.identity, 77])

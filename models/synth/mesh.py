@@ -174,6 +174,13 @@ def subdivide(faces: Ints, face_texture: Ints, points: int, texture: int) -> Sub
     )
 
 
+def texture_borders(face_texture: Ints) -> Ints:
+    """Edges [E, 2] that only one of the faces [F, 4] has."""
+    edges, edge_of = _edges(face_texture)
+    borders: Ints = edges[np.bincount(edge_of.ravel(), minlength=len(edges)) == 1]
+    return borders
+
+
 def _edges(faces: Ints) -> tuple[Ints, Ints]:
     """Unique edges [E, 2], and for each face the edge that starts at each corner [F, 4]."""
     pairs = np.sort(np.stack([faces, np.roll(faces, -1, 1)], 2).reshape(-1, 2), 1)

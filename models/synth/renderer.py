@@ -16,12 +16,17 @@ from models.synth.baking import bake_ambient_occlusion, bake_mottle
 from models.synth.camera import frame_head, look_at, orthographic, rotation
 from models.synth.character import NECKLINE, Character
 from models.synth.character_builder import CharacterBuilder
-from models.synth.gl_renderer import CharacterBuffers, GlRenderer
-from models.synth.lighting import Lighting, read_lighting
+from models.synth.gl_renderer import CharacterBuffers, GlRenderer, Pictures
+from models.synth.lighting import Lighting, Rgb, read_lighting
 from models.synth.mesh import Floats
+from models.synth.photo_textures import PhotoTextures
+from models.synth.skin_photo import SkinPhoto, find_head_area
 
 _COLOURS = ("skin", "lips", "hair", "iris", "cloth")
 _AMOUNTS = ("lashes", "seed", "blush", "stubble")
+_EXPOSURE = 0.93
+_TINT = 0.6
+"""How far a photograph's brightness goes to that of the appearance, 0..1 (in logarithms)."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,12 @@ class Renderer:
     def __init__(self, assets: Assets, size: int = 256) -> None:
         self._assets = assets
         self._builder = CharacterBuilder(assets)
-        self._gl = GlRenderer(assets.textures, size)
+        self._photos: PhotoTextures | None = None
+        if assets.photos is not None:
+            head = self._builder.head
+            area = find_head_area(head.mesh, head.group_faces("body"))
+            self._photos = PhotoTextures(assets.photos, assets.meshes, area)
+        self._gl = GlRenderer(assets.textures, size, photographic=self._photos is not None)
 
     def load(self, appearance: Appearance) -> CharacterRenderer:
         """Build, light and frame the character that an appearance describes."""
@@ -62,7 +72,11 @@ class Renderer:
             appearance.background_sharpness,
             self._gl.size,
         )
-        return CharacterRenderer(self._gl, character, appearance, lighting, background)
+        skin = self._photos.skin(appearance.photos.skin) if self._photos else None
+        pictures = self._photos.pictures(appearance) if self._photos else {}
+        return CharacterRenderer(
+            self._gl, character, appearance, lighting, background, skin, pictures
+        )
 
 
 class CharacterRenderer:
@@ -75,6 +89,8 @@ class CharacterRenderer:
         appearance: Appearance,
         lighting: Lighting,
         background: Floats,
+        skin: SkinPhoto | None,
+        pictures: Pictures,
     ) -> None:
         self.character = character
         self.appearance = appearance
@@ -87,13 +103,16 @@ class CharacterRenderer:
             shift=appearance.shift,
         )
         self._static_uniforms = self._make_static_uniforms(lighting)
+        if skin is not None:
+            self._static_uniforms |= _skin_uniforms(skin, appearance.skin)
         attributes = [
             character.rest,
             character.texture,
             bake_ambient_occlusion(character)[:, None],
             bake_mottle(gl.noise, character.rest, appearance.seed),
         ]
-        self._buffers = CharacterBuffers(gl, character, np.concatenate(attributes, 1))
+        static = np.concatenate(attributes, 1)
+        self._buffers = CharacterBuffers(gl, character, static, pictures)
 
     def release(self) -> None:
         """Free the OpenGL buffers; the character cannot be rendered any more."""
@@ -143,3 +162,13 @@ class CharacterRenderer:
             "cheek_centre": (1.25 * eye[0], 0.55 * mouth[1] + 0.45 * eye[1], eye[2]),
             "neckline": (landmarks.neck[1] + NECKLINE[0], NECKLINE[1], landmarks.neck[2]),
         }
+
+
+def _skin_uniforms(skin: SkinPhoto, colour: Rgb) -> dict[str, Any]:
+    ratio = np.asarray(colour) / np.asarray(skin.mean)
+    brightness = float(ratio.mean())
+    return {
+        "skin_tint": np.clip(_EXPOSURE * ratio / brightness * brightness**_TINT, 0.4, 1.6),
+        "skin_origin": skin.origin,
+        "skin_extent": skin.extent,
+    }

@@ -29,6 +29,16 @@ SHADOW_FRAGMENT = """#version 330
 void main() {}
 """
 
+STRAND_SHADOW_VERTEX = """#version 330
+in vec3 in_pos; in vec2 in_uv; uniform mat4 view; out vec2 uv;
+void main() { uv = in_uv; gl_Position = view * vec4(in_pos, 1); }
+"""
+
+STRAND_SHADOW_FRAGMENT = """#version 330
+in vec2 uv; uniform sampler2D photo;
+void main() { if (texture(photo, uv).g < .5) discard; }
+"""
+
 _VERSION = "#version 330\n"
 _HEADER = """in vec3 position; in vec3 normal; in vec3 rest; in vec2 uv; in float ambient_access;
 in vec3 shadow_coord; in vec4 mottle; out vec4 colour;
@@ -36,7 +46,7 @@ uniform sampler3D noise; uniform sampler2D masks; uniform sampler2DShadow shadow
 uniform vec3 camera;
 uniform vec3 key_dir, key_rgb, fill_dir, fill_rgb, rim_dir, rim_rgb, sky_rgb, ground_rgb;
 uniform vec3 skin, lips, hair, iris, cloth;
-uniform float lashes, seed, blush, stubble;
+uniform float lashes, seed, blush, stubble, cut;
 uniform vec3 eye_right, eye_left, gaze_right, gaze_left;
 uniform vec3 mouth_centre, cheek_centre, neckline;
 
@@ -105,7 +115,8 @@ Surface teeth_surface(Surface s) {
 
 _TONGUE = """
 Surface tongue_surface(Surface s) {
-  s.albedo = vec3(.42, .15, .14) * (.9 + .2 * mottle.w); s.rough = .4; s.wrap = .3;
+  s.albedo = vec3(.42, .15, .14) * (.9 + .2 * mottle.w);
+  s.rough = .6; s.specular = .015; s.wrap = .3;
   return s;
 }
 """
@@ -184,7 +195,8 @@ void main() {
   Surface s = Surface(vec3(.5), normalize(normal), .5, .04, 0., vec3(0), ambient_access, 1.);
   if (KIND != 0 && dot(s.n, v) < 0.) s.n = -s.n;
   s = SURFACE(s);
-  if (KIND >= 6 && s.alpha < .03) discard;
+  if (KIND >= 5 && s.alpha < cut) discard;
+  if (cut > .3) s.alpha = 1.;
   vec3 sum = light_from(s, v, key_dir, key_rgb, shadow_visibility())
     + light_from(s, v, fill_dir, fill_rgb, 1.) + light_from(s, v, rim_dir, rim_rgb, 1.);
   vec3 ambient = mix(ground_rgb, sky_rgb, s.n.y * .5 + .5);
@@ -201,7 +213,12 @@ void main() {
 """
 
 
-def fragment(kind: int) -> str:
-    """Fragment program of one material: one each, since a branch costs as much as both arms."""
+def fragment(kind: int, surface: str | None = None) -> str:
+    """Fragment program of one material: one each, since a branch costs as much as both arms.
+
+    Args:
+        kind: number of the material.
+        surface: GLSL function that replaces this material's own.
+    """
     defines = f"#define KIND {kind}\n#define SURFACE {_NAMES[kind]}_surface\n"
-    return _VERSION + defines + _HEADER + _SURFACES[kind] + _LIGHT
+    return _VERSION + defines + _HEADER + (surface or _SURFACES[kind]) + _LIGHT

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -15,9 +17,10 @@ pytest.importorskip("moderngl", reason="the renderer needs the extra `synth`")
 pytest.importorskip("OpenEXR", reason="the renderer needs the extra `synth`")
 
 from models.commands.workers import parse_part  # noqa: E402
+from models.synth import assets as assets_module  # noqa: E402
 from models.synth import text_to_speech  # noqa: E402
 from models.synth.appearance import sample_appearance  # noqa: E402
-from models.synth.assets import SOURCES, AssetsError, open_assets  # noqa: E402
+from models.synth.assets import PHOTOS, SOURCES, AssetsError, open_assets  # noqa: E402
 from models.synth.clip_writer import plan_clips  # noqa: E402
 from models.synth.renderer import Renderer  # noqa: E402
 from models.synth.sentences import HELD_OUT, TRAINING  # noqa: E402
@@ -80,6 +83,29 @@ def test_refuses_a_source_of_another_version(tmp_path: Path) -> None:
         open_assets(tmp_path)
 
 
+def test_photographs_are_optional_but_pinned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assets_module, "SOURCES", ())
+    (tmp_path / "unpacked").mkdir()
+    (tmp_path / "unpacked" / "kokoro_int8.onnx").touch()
+    assert open_assets(tmp_path).photos is None
+    (tmp_path / PHOTOS.file).write_bytes(b"other")
+    with pytest.raises(AssetsError, match="sha256"):
+        open_assets(tmp_path)
+
+
+def test_photographs_of_skin_fit_sex_and_darkness(tmp_path: Path) -> None:
+    (tmp_path / "studio.exr").touch()
+    heads = [sample_appearance(identity, tmp_path) for identity in range(60)]
+    for identity, head in enumerate(heads):
+        assert ("_female_" in head.photos.skin) == (identity % 2 == 0)
+        assert ("_darkskinned_" in head.photos.skin) == (max(head.skin) < 0.32)
+    assert len({head.photos.skin for head in heads}) >= 10
+    assert len({head.photos.eye for head in heads}) >= 5
+    assert sample_appearance(7, tmp_path) == heads[7]
+
+
 def rest() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """One row of each track, all zero."""
     return np.zeros(len(MOUTH_UNITS), np.float32), np.zeros(len(MOTION), np.float32)
@@ -113,3 +139,27 @@ def test_renderer_moves_what_the_tracks_say() -> None:
     assert turned.mouth[0] > still.mouth[0] + 3
     corner = still.rgb[:20, :20]
     np.testing.assert_array_equal(turned.rgb[:20, :20], corner)
+
+
+@pytest.mark.skipif(
+    not ASSETS,
+    reason="NOT RUN: the renderer is untested here; name its sources in LIVEHEAD_SYNTH_ASSETS",
+)
+def test_photographed_heads_are_the_painted_ones_in_other_colours() -> None:
+    assets = open_assets(Path(ASSETS))
+    if assets.photos is None:
+        pytest.skip(f"NOT RUN: {PHOTOS.file} is not in {ASSETS}")
+    try:
+        renderers = [Renderer(assets), Renderer(replace(assets, photos=None))]
+    except RuntimeError as error:
+        pytest.skip(f"NOT RUN: {error}")
+    mouth, motion = rest()
+    mouth[MOUTH_UNITS.index("jawOpen")] = 0.5
+    for identity in (0, 1, 3):
+        appearance = sample_appearance(identity, assets.lights)
+        photo, painted = (r.load(appearance).render(mouth, motion) for r in renderers)
+        np.testing.assert_array_equal(photo.mouth, painted.mouth)
+        np.testing.assert_array_equal(photo.eyes, painted.eyes)
+        inside = cv2.erode(painted.mask, np.ones((5, 5), np.uint8)) == 255
+        assert photo.mask[inside].min() >= 250  # hair lets nothing behind the head through
+        assert np.abs(photo.rgb.astype(int) - painted.rgb).max() > 30
