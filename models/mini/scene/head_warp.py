@@ -33,51 +33,50 @@ class HeadWarp:
         self.side = side
         self._cell = side // GRID
         at = (np.arange(GRID + 2, dtype=np.float32) - 0.5) * self._cell
-        x, y = np.meshgrid(at, at)
-        self._nodes = np.stack([x, y], -1)
-        self._relief: HeadRelief = make_relief(landmarks, self._nodes.reshape(-1, 2))
+        nodes = np.stack(np.meshgrid(at, at), -1)
+        relief: HeadRelief = make_relief(landmarks, nodes.reshape(-1, 2))
+        arms = np.column_stack([relief.places - relief.pivot, relief.depth])
+        self._basis = np.column_stack([arms * relief.turn[:, None], relief.sway * side])
 
     def displacement(self, pose: NDArray[np.floating]) -> Floats:
         """How far the grid's nodes move for a pose [5], pixels (x, y), [66, 66, 2]."""
-        relief = self._relief
-        moved = turned(relief.places - relief.pivot, relief.depth, pose) * relief.turn[:, None]
-        moved += relief.sway[:, None] * np.array([pose[3], -pose[4]], np.float32) * self.side
-        return np.asarray(moved.reshape(self._nodes.shape), np.float32)
+        change = np.vstack([turning(pose).T, [pose[3], -pose[4]]])
+        moved = self._basis @ change.astype(np.float32)
+        return np.asarray(moved.reshape(GRID + 2, GRID + 2, 2), np.float32)
 
     def source(self, forward: Floats) -> Floats:
-        """For each pixel of the moved picture its place in the still one, for ``resample``.
+        """For each pixel of the moved picture how far away its place in the still one is.
 
         Args:
             forward: the nodes' ``displacement``.
 
         Returns:
-            Pixel indices (x, y), float32 [side, side, 2].
+            Pixels (x, y), float32 [side, side, 2].
         """
-        back = forward
+        away: Floats = -forward
         for _ in range(_INVERSIONS):  # what arrives at a node left from where the field was this
-            at = np.asarray((self._nodes - back) / self._cell + 0.5, np.float32)
-            back = resample(forward, at)
+            away = -resample(forward, away * np.float32(1 / self._cell))
         wide = (GRID + 2) * self._cell
-        places = cv2.resize(self._nodes - back - 0.5, (wide, wide), interpolation=cv2.INTER_LINEAR)
+        fine = cv2.resize(away, (wide, wide), interpolation=cv2.INTER_LINEAR)
         inner = slice(self._cell, self._cell + self.side)
-        return np.asarray(places[inner, inner], np.float32)
+        return np.asarray(fine[inner, inner], np.float32)
 
 
-def resample(picture: NDArray[Any], places: Floats) -> NDArray[Any]:
-    """A picture's values at ``places`` float32 [H, W, 2], beyond its edge those of the edge."""
-    flags, edge = cv2.INTER_LINEAR, cv2.BORDER_REPLICATE
-    moved = cv2.remap(picture, places, None, flags, borderMode=edge)  # type: ignore[call-overload]
+def resample(picture: NDArray[Any], away: Floats) -> NDArray[Any]:
+    """A picture's values at places ``away`` float32 [H, W, 2] from each pixel, beyond its edge
+    those of the edge."""
+    flags, edge = cv2.INTER_LINEAR | cv2.WARP_RELATIVE_MAP, cv2.BORDER_REPLICATE
+    moved = cv2.remap(picture, away, None, flags, borderMode=edge)  # type: ignore[call-overload]
     return np.asarray(moved)
 
 
-def turned(offset: Floats, depth: Floats, pose: NDArray[np.floating]) -> Floats:
-    """How far places at ``offset`` [N, 2] and ``depth`` [N] from the pivot move when the head
-    turns by a pose's yaw, pitch and roll: [N, 2]."""
+def turning(pose: NDArray[np.floating]) -> Floats:
+    """Matrix [2, 3] that says how far a place at an offset (x, y, depth) from the pivot moves when
+    the head turns by a pose's yaw, pitch and roll."""
     yaw, pitch, roll = (float(angle) for angle in pose[:3])
     cy, sy, cp, sp = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
     cr, sr = np.cos(roll), np.sin(roll)
     nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     look = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
     tip = np.array([[cr, sr, 0], [-sr, cr, 0], [0, 0, 1]])
-    change = ((tip @ look @ nod)[:2] - np.eye(2, 3)).astype(np.float32)
-    return np.asarray(offset @ change[:, :2].T + depth[:, None] * change[:, 2], np.float32)
+    return np.asarray((tip @ look @ nod)[:2] - np.eye(2, 3), np.float32)

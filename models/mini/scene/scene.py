@@ -50,15 +50,13 @@ class PortraitScene:
             cover: where in the window skin may move, float32 [64, 64] in [0, 1].
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
         """
-        self.face = WindowLayer(picture, rest, cover, to_window, to_window.apply(landmarks.lips))
         self._warp = HeadWarp(landmarks, picture.shape[0])
         matte = np.asarray(moving_matte(person) * 255 + 0.5, np.uint8)
         self._background = fill_behind(picture, person)
-        self._behind = self._hidden(matte)
-        layer = cv2.subtract(picture, self._behind)
-        self._layer = cv2.merge([*cv2.split(layer), matte])
-        self._behind_face = cv2.cvtColor(self._behind[self.face.box], cv2.COLOR_RGB2RGBA)
-        self._matte_face = np.ascontiguousarray(matte[self.face.box])
+        layer = cv2.subtract(picture, self._hidden(matte))
+        self._layer = np.dstack([layer, matte])
+        lips = to_window.apply(landmarks.lips)
+        self.face = WindowLayer(picture, self._layer, rest, cover, to_window, lips)
 
     def draw(
         self, window: Picture, pose: NDArray[np.floating], moved: Floats | None = None
@@ -72,14 +70,13 @@ class PortraitScene:
                 ``SkinMotion.displacement`` says; None where it rests.
         """
         layer = self._layer.copy()
-        face = cv2.subtract(self.face.compose(window, moved), self._behind_face)
-        part = layer[self.face.box]
-        cv2.mixChannels([face, self._matte_face], [part], [0, 0, 1, 1, 2, 2, 4, 3])
+        layer[self.face.box] = self.face.compose(window, moved)
         move = self._warp.displacement(pose)
         person = resample(layer, self._warp.source(move))
-        _sharpen(person, move)
+        frame = np.asarray(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), np.uint8)
+        _sharpen(frame, move)
         behind = self._hidden(np.asarray(cv2.extractChannel(person, 3), np.uint8))
-        return np.asarray(cv2.add(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), behind), np.uint8)
+        return np.asarray(cv2.add(frame, behind, dst=frame), np.uint8)
 
     def _hidden(self, matte: Picture) -> Picture:
         """What shows of the background beside a matte uint8 [S, S]."""

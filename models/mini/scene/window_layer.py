@@ -1,6 +1,6 @@
 """Lays a generated face window into the portrait, whose own detail moves along with the skin.
 
-    frame = up(D0) + core(up(G) - up(D0)) + (1 - M) R(x - u)        R = P - up(D0)
+    frame = up(D0) + up(core(G - D0)) + (1 - M) R(x - u)        R = P - up(D0)
 
 P is the portrait at output size, D0 what the decoder makes of the portrait's own window, G the
 generated window, ``up`` the window's way into the frame. R is the detail that the decoder cannot
@@ -24,10 +24,11 @@ from models.mini.scene.head_warp import resample
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
+Signed = NDArray[np.int16]
 Box = tuple[slice, slice]
 
-CORING = 1.5
-"""Grey levels about which a difference begins to count."""
+CORING = 4
+"""Grey levels from which a difference counts in full; below, one less."""
 UNEXPLAINED = (7.0, 20.0)
 """Mean grey levels from which the detail fades, and at which it is gone."""
 LIPS_REST = 0.5
@@ -35,6 +36,10 @@ LIPS_REST = 0.5
 _MASK_SIDE = 64
 _COARSE = 4
 """Pixels of the frame for which one displacement is computed."""
+_ZERO = np.int16(256)
+"""What stands for 0 where OpenCV resamples differences of bytes: it is fast for unsigned
+numbers alone."""
+_INVERSE = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
 _FADE = 1.2
 """Deviation of the cover's blur, in its pixels."""
 
@@ -49,6 +54,7 @@ class WindowLayer:
     def __init__(
         self,
         picture: Picture,
+        layer: Picture,
         rest: Picture,
         cover: Floats,
         to_window: Similarity,
@@ -58,6 +64,7 @@ class WindowLayer:
 
         Args:
             picture: the portrait at output size, RGB uint8 [H, W, 3].
+            layer: what is drawn of it where the window rests, RGBA uint8 [H, W, 4].
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
             cover: where in the window skin may move, float32 [64, 64] in [0, 1].
             to_window: from pixels of ``picture`` to window pixels.
@@ -65,21 +72,19 @@ class WindowLayer:
                 they move, for they part along a line that no displacement follows.
         """
         self._lips = _around(lips)
-        cover = _faded(cover)
-        self.box = _box_of(cover, to_window, picture.shape[:2])
+        self._cover = _faded(cover)
+        self._rest_small = _small(rest)
+        self.box = _box_of(self._cover, to_window, picture.shape[:2])
         rows, columns = self.box
         self._size = columns.stop - columns.start, rows.stop - rows.start
         self._matrix = _from_box(to_window, self.box)
-        whole = _four(picture[self.box])
-        self._rest = np.asarray(self._up(_four(rest)), np.uint8)
-        self._detail_over = cv2.subtract(whole, self._rest)
-        self._detail_under = cv2.subtract(self._rest, whole)
-        self._rest_small = _small(rest)
-        self._cover = cover
-        self._inside = cv2.merge([self._up(_bytes(cover), SIDE / len(cover))] * 4)
-        across, down = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._size))
-        self._places = np.dstack([across, down])
         self._to_box = np.linalg.inv(to_window.matrix[:, :2]).T.astype(np.float32)
+        inside = _shares(cv2.resize(self._cover, (SIDE, SIDE)))
+        self._inside = np.repeat(inside[..., None], 4, 2)
+        self._rest = _four(rest)
+        detail = _four(picture[self.box]) - self._up(self._rest, cv2.BORDER_REPLICATE)
+        self._detail = _unsigned(detail)
+        self._base = layer[self.box] - detail
 
     def unexplained(self, window: Picture, moved: Floats) -> Floats:
         """Where a window is not the resting one moved: M, float32 [64, 64] in [0, 1].
@@ -90,8 +95,8 @@ class WindowLayer:
         """
         size = (_MASK_SIDE, _MASK_SIDE)
         gone = cv2.resize(moved, size)
-        source = _PLACES - gone * np.float32(_MASK_SIDE / SIDE)
-        off = np.abs(_small(window) - resample(self._rest_small, source))
+        came = gone * np.float32(-_MASK_SIDE / SIDE)
+        off = np.abs(_small(window) - resample(self._rest_small, came))
         off = np.clip((off - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
         far = float((np.linalg.norm(gone, axis=2) * self._lips).max())
         off = np.maximum(off, self._lips * np.clip((far - LIPS_REST) / LIPS_REST, 0, 1))
@@ -99,58 +104,72 @@ class WindowLayer:
         return np.asarray(cv2.GaussianBlur(wide, (0, 0), 0.8) * self._cover, np.float32)
 
     def compose(self, window: Picture, moved: Floats | None = None) -> Picture:
-        """The frame's ``box`` with a generated window: RGBA uint8 [h, w, 4].
-
-        The fourth channel means nothing; four are faster to resample than three.
+        """The ``box`` of ``layer`` with a generated window: RGBA uint8 [h, w, 4].
 
         Args:
             window: RGB uint8 [256, 256, 3].
             moved: how far skin at each place has gone, window pixels, float32 [g, g, 2]; None
                 where it rests.
         """
-        made = np.asarray(self._up(_four(window)), np.uint8)
-        over, under = self._excess(made, self._rest), self._excess(self._rest, made)
         moved = _RESTING if moved is None else moved
-        kept = self._up(_bytes(1 - self.unexplained(window, moved)), SIDE / _MASK_SIDE)
-        kept = cv2.cvtColor(kept, cv2.COLOR_GRAY2RGBA)
-        source = self._source(moved @ self._to_box)
-        detail_over, detail_under = (
-            cv2.multiply(resample(detail, source), kept, scale=1 / 255)
-            for detail in (self._detail_over, self._detail_under)
-        )
-        # bytes saturate only at the end: no value is both over and under, and the base lies
-        # between the portrait and what the decoder makes of it
-        base = cv2.add(cv2.subtract(self._rest, detail_under), detail_over)
-        return np.asarray(cv2.subtract(cv2.add(base, over), under), np.uint8)
+        excess = _times(_core(_four(window) - self._rest), self._inside)
+        kept = self._spread(_shares(1 - self.unexplained(window, moved)).view(np.uint16))
+        kept = np.asarray(cv2.cvtColor(kept, cv2.COLOR_GRAY2RGBA))
+        detail = resample(self._detail, self._spread(-moved @ self._to_box))
+        drawn = _times(_signed(detail), kept.view(np.int16))
+        drawn += self._up(excess)
+        drawn += self._base
+        return np.clip(drawn, 0, 255).astype(np.uint8)
 
-    def _source(self, moved: Floats) -> Floats:
-        """Where each pixel of the box comes from, for ``moved`` [g, g, 2] in frame pixels."""
+    def _up(self, window: Signed, edge: int = cv2.BORDER_CONSTANT) -> Signed:
+        """Resample a picture of the window into the box; beyond it 0, which is the fastest."""
+        matrix = self._matrix.copy()
+        matrix[:, 2] -= 0.5  # OpenCV counts from pixel middles
+        zero = (float(_ZERO),) * 4
+        return _signed(
+            cv2.warpAffine(_unsigned(window), matrix, self._size, None, _INVERSE, edge, zero)
+        )
+
+    def _spread(self, field: NDArray[Any]) -> NDArray[Any]:
+        """Resample a smooth field of the window [g, g, ...] into the box, by way of few pixels."""
         matrix = self._matrix.copy()
         matrix[:, :2] *= _COARSE
         matrix[:, 2] += self._matrix[:, :2] @ np.full(2, (_COARSE - 1) / 2)
-        matrix *= len(moved) / SIDE
+        matrix *= len(field) / SIDE
         matrix[:, 2] -= 0.5
         width, height = (-(-n // _COARSE) for n in self._size)
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         edge = cv2.BORDER_REPLICATE
-        coarse = cv2.warpAffine(moved, matrix, (width, height), flags=flags, borderMode=edge)
+        coarse = cv2.warpAffine(field, matrix, (width, height), flags=_INVERSE, borderMode=edge)
         fine = cv2.resize(coarse, (width * _COARSE, height * _COARSE))
-        return np.asarray(
-            cv2.subtract(self._places, fine[: self._size[1], : self._size[0]]), np.float32
-        )
+        return np.asarray(fine[: self._size[1], : self._size[0]])
 
-    def _excess(self, one: Picture, other: Picture) -> Picture:
-        """How far one picture is above another, small steps dropped, fading out around the face."""
-        cored = cv2.LUT(cv2.subtract(one, other), _CORE)
-        return np.asarray(cv2.multiply(cored, self._inside, scale=1 / 255), np.uint8)
 
-    def _up(self, window: NDArray[Any], scale: float = 1.0) -> NDArray[Any]:
-        """Resample a map of the window, of ``SIDE / scale`` pixels, into the box."""
-        matrix = self._matrix / scale
-        matrix[:, 2] -= 0.5  # OpenCV counts from pixel middles
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        edge = cv2.BORDER_REPLICATE
-        return cv2.warpAffine(window, matrix, self._size, flags=flags, borderMode=edge)
+def _core(difference: Signed) -> Signed:
+    """Differences without a grey level where they are small: 0, 0, 1, 2, 4, 5 for 0 to 5."""
+    return difference - np.clip(difference, -1, 1) * (np.abs(difference) < CORING)
+
+
+def _shares(share: NDArray[Any]) -> Signed:
+    """Shares in [0, 1] in units of 1 / 128."""
+    return np.asarray(share * 128 + 0.5, np.int16)
+
+
+def _times(difference: Signed, shares: Signed) -> Signed:
+    """Differences of bytes, changed in place to their shares, rounded."""
+    difference *= shares
+    difference += np.int16(64)
+    difference >>= 7
+    return difference
+
+
+def _unsigned(difference: Signed) -> NDArray[np.uint16]:
+    """Differences of bytes for OpenCV to resample."""
+    return (difference + _ZERO).view(np.uint16)
+
+
+def _signed(resampled: NDArray[Any]) -> Signed:
+    """Inverse of ``_unsigned``."""
+    return resampled.view(np.int16) - _ZERO
 
 
 def _around(outline: NDArray[np.floating]) -> Floats:
@@ -168,14 +187,7 @@ def _small(window: Picture) -> Floats:
     return np.asarray(small, np.float32)
 
 
-def _core_table() -> Picture:
-    level = np.arange(256.0)
-    return np.asarray(np.round(level**3 / (level**2 + CORING**2)), np.uint8)
-
-
-_CORE = _core_table()
 _RESTING = np.zeros((2, 2, 2), np.float32)
-_PLACES = np.dstack(np.meshgrid(*[np.arange(_MASK_SIDE, dtype=np.float32)] * 2))
 
 
 def _faded(cover: Floats) -> Floats:
@@ -183,10 +195,6 @@ def _faded(cover: Floats) -> Floats:
     soft = cv2.GaussianBlur(cover, (0, 0), _FADE)
     soft[[0, -1]] = soft[:, [0, -1]] = 0
     return np.asarray(np.where(soft < 0.02, 0, soft), np.float32)
-
-
-def _bytes(share: Floats) -> Picture:
-    return np.asarray(share * 255 + 0.5, np.uint8)
 
 
 def _box_of(cover: Floats, to_window: Similarity, size: tuple[int, int]) -> Box:
@@ -213,5 +221,6 @@ def _from_box(to_window: Similarity, box: Box) -> NDArray[np.float64]:
     return matrix
 
 
-def _four(picture: Picture) -> Picture:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), np.uint8)
+def _four(picture: Picture) -> Signed:
+    """RGB uint8 with a fourth channel, which is faster to resample."""
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA).astype(np.int16)
