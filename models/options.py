@@ -12,13 +12,28 @@ DTYPES = ("fp32", "bf16", "fp16")
 RANDOM = "random:"
 """Instead of a folder of weights, before a seed: every value is drawn."""
 SIZE = 512
-SIZE_STEP = 64
-"""Pixels: the autoencoder divides by 8, the UNet's three down-samplers by 8 again."""
+MIN_SIDE, MAX_SIDE = 64, 2048
+"""Of a frame, pixels."""
+_SIZES = (
+    f"a side or WIDTHxHEIGHT, even numbers from {MIN_SIDE} to {MAX_SIDE} such as {SIZE} or 720x1280"
+)
 
 
 def split_list(text: str) -> tuple[str, ...]:
     """A comma separated list."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def read_size(text: str) -> tuple[int, int]:
+    """(height, width) from "N", which is a square, or "WIDTHxHEIGHT".
+
+    Raises:
+        ModelOptionError: it is neither.
+    """
+    sides = text.lower().split("x")
+    if not (1 <= len(sides) <= 2 and all(side.strip().isdecimal() for side in sides)):
+        raise ModelOptionError("size", _SIZES, text)
+    return int(sides[-1]), int(sides[0])
 
 
 def _option(default: Any, text: str, **flag: Any) -> Any:
@@ -62,7 +77,7 @@ class ModelOptions:
         plan: a step plan such as ``10:0,4,8+dfa``; "" for the model's own.
         engine: what runs the networks, out of the card's ``engines``.
         threads: for tensor maths on the CPU; 0 for what suits the engine.
-        size: side of the square frame, pixels.
+        size: (height, width) of a frame, pixels.
         dtype: that networks compute in, one of ``DTYPES``; "" for float32 on a CPU, bfloat16 on any
             other device.
         devices: where it runs; the light steps of a group are spread over all of them.
@@ -87,7 +102,13 @@ class ModelOptions:
         "auto", "eager, openvino (mini), compiled (other models), or auto (the default)"
     )
     threads: int = _option(0, "default: what suits the engine", metavar="N")
-    size: int = _option(SIZE, f"of frames (default {SIZE})", metavar="N", takes=True)
+    size: tuple[int, int] = _option(
+        (SIZE, SIZE),
+        f"of frames, a side or WIDTHxHEIGHT such as 720x1280 (default {SIZE})",
+        metavar="N",
+        takes=True,
+        cast=read_size,
+    )
     dtype: str = _option("", "default: fp32 on a CPU, else bf16", choices=DTYPES, takes=True)
     devices: tuple[str, ...] = _option(
         ("cpu",),
@@ -128,8 +149,8 @@ class ModelOptions:
         """
         if self.threads < 0:
             raise ModelOptionError("threads", "0 or more", self.threads)
-        if self.size < SIZE_STEP or self.size % SIZE_STEP:
-            raise ModelOptionError("size", f"a multiple of {SIZE_STEP}", self.size)
+        if any(side % 2 or not MIN_SIDE <= side <= MAX_SIDE for side in self.size):
+            raise ModelOptionError("size", _SIZES, self.size_text)
         if self.dtype not in ("", *DTYPES):
             raise ModelOptionError("dtype", f"one of {', '.join(DTYPES)}", self.dtype)
         if not 0.0 <= self.liveliness <= 1.0:
@@ -138,7 +159,13 @@ class ModelOptions:
             expected = "names such as cuda:0,cuda:1"
             raise ModelOptionError("devices", expected, ",".join(self.devices))
 
-    def check(self, engines: Collection[str], takes: Collection[str]) -> None:
+    @property
+    def size_text(self) -> str:
+        """The size as ``--size`` takes it."""
+        height, width = self.size
+        return f"{width}x{height}"
+
+    def check(self, engines: Collection[str], takes: Collection[str], square_step: int = 0) -> None:
         """Refuse what the model does not know, as its card has it.
 
         Raises:
@@ -157,6 +184,9 @@ class ModelOptions:
                 f" {self.model}; leave it out",
                 code="bad_option",
             )
+        if square_step and (self.size[0] != self.size[1] or self.size[0] % square_step):
+            expected = f"a side, a multiple of {square_step}, with {self.model}"
+            raise ModelOptionError("size", expected, self.size_text)
         if self.engine not in engines:
             raise LiveheadError(
                 f"expected an engine out of: {', '.join(engines)} for {self.model}, got"

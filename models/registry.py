@@ -54,6 +54,8 @@ class ModelCard:
         plan: how the steps are run if nobody says otherwise (``models.lightning.plan.parse``).
         engines: that ``--engine`` may name.
         takes: options beyond the common ones that the model knows, by ``ModelOptions`` field.
+        square_step: of the side of frames that must be square, pixels; 0 where any even sides will
+            do.
         paper: None where LightningCP's paper does not measure the model.
         extra: of this package, which installs what the model needs; "" for nothing.
     """
@@ -64,6 +66,7 @@ class ModelCard:
     plan: str = ""
     engines: tuple[str, ...] = ("auto", "eager")
     takes: frozenset[str] = frozenset()
+    square_step: int = 0
     paper: PaperFlops | None = None
     extra: str = ""
 
@@ -104,7 +107,7 @@ def load_generator(options: ModelOptions) -> AnyGenerator:
             ``missing_engine``).
     """
     card = find_card(options.model)
-    options.check(card.engines, card.takes)
+    options.check(card.engines, card.takes, card.square_step)
     try:
         generator: AnyGenerator = find_object(card.load)(card, options)
     except ModuleNotFoundError as error:

@@ -32,6 +32,7 @@ window.livehead = {
 const draw = () => view.show(talk, voices.kind, meter.framesShown);
 talk.onChange = draw;
 talk.onNote = (text) => view.say(text);
+talk.onSize = ({ width, height }) => find("frame").style.setProperty("--aspect", width / height);
 talk.onProblem = (problem) => view.notice(explain(problem));
 talk.onEnded = (why) => view.notice(typeof why === "string" ? explainClosing(why) : explain(why));
 

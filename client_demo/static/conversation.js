@@ -69,6 +69,7 @@ export class Conversation {
       const session = await this.#opened;
       if (turn !== this.#turn) return false; // end() ends that session too
       this.session = session;
+      this.onSize(session.video);
       this.onNote("Connecting…");
       await this.#connect(turn);
       if (turn !== this.#turn) return false;

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
             weights=args.weights,
             threads=args.threads,
             plan=str(args.steps),
-            size=args.size,
+            size=(args.size, args.size),
             dtype=args.dtype,
         )
     )

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         weights=args.weights,
         threads=args.threads,
         plan=str(plan),
-        size=args.size,
+        size=(args.size, args.size),
         dtype=args.dtype,
         devices=tuple(args.devices.split(",")),
         frames=args.frames,

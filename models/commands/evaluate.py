@@ -137,6 +137,11 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError("expected --data DIR with --compare and --clips, got none; add it")
     if args.compare and args.model != "mini":
         raise OptionError(f"expected --model mini with --compare, got {args.model}")
+    if args.size[0] != args.size[1]:
+        height, width = args.size
+        raise OptionError(
+            f"expected --size as one side, got {width}x{height}; faces are measured in squares"
+        )
     if not MIN_SECONDS <= args.seconds < math.inf:
         raise OptionError(f"expected --seconds >= {MIN_SECONDS:g}, got {args.seconds:g}")
     stems = [path.stem for path in args.speech or ()]

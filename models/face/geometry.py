@@ -65,28 +65,39 @@ def square_around(centre: NDArray[np.floating], side: float, angle: float, to: i
 
 
 def cut(
-    picture: NDArray[np.uint8], similarity: Similarity, side: int, border: str = "zero"
+    picture: NDArray[np.uint8],
+    similarity: Similarity,
+    size: int | tuple[int, int],
+    border: str = "zero",
 ) -> NDArray[np.uint8]:
-    """Crop [side, side, ...] with anti-aliasing; beyond the picture its ``edge`` or ``zero``."""
-    picture, matrix = _part(picture, similarity, side)
+    """Crop [H, W, ...] with anti-aliasing; beyond the picture its ``edge`` or ``zero``.
+
+    ``size`` is (H, W), or the side of a square.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    picture, matrix = _part(picture, similarity, width, height)
     shrink = min(1.0, 1.5 * similarity.scale)
     if shrink < 0.75:
-        height, width = picture.shape[:2]
-        size = max(1, round(width * shrink)), max(1, round(height * shrink))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-        matrix[:, 0] *= width / size[0]
-        matrix[:, 1] *= height / size[1]
+        rows, columns = picture.shape[:2]
+        small = max(1, round(columns * shrink)), max(1, round(rows * shrink))
+        picture = np.asarray(cv2.resize(picture, small, interpolation=cv2.INTER_AREA), np.uint8)
+        matrix[:, 0] *= columns / small[0]
+        matrix[:, 1] *= rows / small[1]
     matrix[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5  # OpenCV counts from pixel middles
     flags = cv2.INTER_CUBIC if similarity.scale > 1 else cv2.INTER_LINEAR
-    warped = cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=_BORDERS[border])
+    warped = cv2.warpAffine(
+        picture, matrix, (width, height), flags=flags, borderMode=_BORDERS[border]
+    )
     return np.asarray(warped, np.uint8)
 
 
 def _part(
-    picture: NDArray[np.uint8], similarity: Similarity, side: int
+    picture: NDArray[np.uint8], similarity: Similarity, width: int, height: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """The region of a picture that a crop can show, and the matrix from its first pixel."""
-    corners = similarity.inverse().apply(np.array([[0, 0], [side, 0], [0, side], [side, side]]))
+    corners = similarity.inverse().apply(
+        np.array([[0, 0], [width, 0], [0, height], [width, height]])
+    )
     spare = 2 + 2 / similarity.scale
     size = np.array(picture.shape[1::-1])
     low = np.clip(np.floor(corners.min(0) - spare), 0, size - 1).astype(int)

@@ -28,7 +28,7 @@ def segment(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def face_mask(
-    picture: NDArray[np.uint8], landmarks: Landmarks, to_crop: Similarity, crop_side: int, side: int
+    picture: NDArray[np.uint8], landmarks: Landmarks, to_crop: Similarity, size: tuple[int, int]
 ) -> NDArray[np.float32]:
     """Mask of the portrayed person in a crop.
 
@@ -38,32 +38,32 @@ def face_mask(
     Args:
         picture: the source, RGB uint8 [H, W, 3].
         landmarks: of the face in it.
-        to_crop: from the source to a crop of ``crop_side`` pixels.
-        side: of the mask.
+        to_crop: from the source to the crop.
+        size: (height, width) of the crop.
 
     Returns:
-        float32 [side, side] in [0, 1].
+        float32 [height, width] in [0, 1].
     """
     oval = to_crop.apply(landmarks.points[list(FACE_OVAL), :2])
-    face = np.zeros((crop_side, crop_side), np.float32)
+    face = np.zeros(size, np.float32)
     cv2.fillPoly(face, [np.round(oval - 0.5).astype(np.int32)], (1.0,))
     alpha = np.maximum(
-        _with_surroundings(picture, to_crop, crop_side), cv2.GaussianBlur(face, (0, 0), 1.5)
+        _with_surroundings(picture, to_crop, size), cv2.GaussianBlur(face, (0, 0), 1.5)
     )
     count, labels = cv2.connectedComponents((alpha > _CONNECTED_ALPHA).astype(np.uint8))
     if count > 1:
         person = np.bincount(labels[face > 0.5], minlength=count)[1:].argmax() + 1
         near = cv2.dilate((labels == person).astype(np.uint8), np.ones((5, 5), np.uint8))
         alpha = alpha * near
-    small = cv2.resize(alpha, (side, side), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.float32).clip(0, 1)
+    return np.asarray(alpha, np.float32).clip(0, 1)
 
 
 def _with_surroundings(
-    picture: NDArray[np.uint8], to_crop: Similarity, side: int
+    picture: NDArray[np.uint8], to_crop: Similarity, size: tuple[int, int]
 ) -> NDArray[np.float32]:
     """``segment`` for a crop, with more of the picture in view where there is more."""
-    middle = to_crop.inverse().apply(np.array([side / 2, side / 2]))
+    (height, width), side = size, max(size)
+    middle = to_crop.inverse().apply(np.array([width / 2, height / 2]))
     for context in (_CONTEXT, 1.0):
         wide = square_around(middle, side / to_crop.scale * context, 0.0, _INPUT)
         cover = cut(np.full(picture.shape[:2], 255, np.uint8), wide, _INPUT)
@@ -72,4 +72,6 @@ def _with_surroundings(
     alpha = segment(cut(picture, wide, _INPUT, "edge"))
     edge = round(_INPUT * (1 - 1 / context) / 2)
     inner = alpha[edge : _INPUT - edge, edge : _INPUT - edge]
-    return np.asarray(cv2.resize(inner, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+    square = cv2.resize(inner, (side, side), interpolation=cv2.INTER_LINEAR)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.asarray(square[top : top + height, left : left + width], np.float32)

@@ -48,8 +48,8 @@ class Portrait:
     """A framed portrait, its face window, and where things are in both.
 
     Attributes:
-        picture: RGB uint8 [S, S, 3], as it is shown: with closed lips.
-        person: coverage of head, hair and shoulders in it, float32 [S, S] in [0, 1].
+        picture: RGB uint8 [H, W, 3], as it is shown: with closed lips.
+        person: coverage of head, hair and shoulders in it, float32 [H, W] in [0, 1].
         landmarks: of the face in it.
         to_window: from its pixels to pixels of the face window.
         window: the face window in the best resolution that there is, RGB uint8 [256, 256, 3].
@@ -93,13 +93,13 @@ class Person:
 
 
 def prepare_portrait(
-    picture: NDArray[np.uint8], side: int = 512, box: FaceBox | None = None
+    picture: NDArray[np.uint8], size: int | tuple[int, int] = 512, box: FaceBox | None = None
 ) -> Portrait:
     """Find the face in RGB uint8 [H, W, 3], close its lips, frame it, separate the background.
 
     Args:
         picture: what a user gave, of one person or of several.
-        side: of the frames to show, pixels.
+        size: (height, width) of the frames to show, pixels, or the side of square ones.
         box: around the face to take; without it the largest is taken (``find_person``).
 
     Raises:
@@ -110,13 +110,14 @@ def prepare_portrait(
     check_picture(picture)
     person = find_person(picture, box)
     found = steady_landmarks(picture, person.landmarks)
+    size = (size, size) if isinstance(size, int) else size
     closed = close_mouth(picture, found) or ClosedMouth(picture, found)
-    crop = frame_portrait(closed.picture, found, side)
+    crop = frame_portrait(closed.picture, found, size)
     landmarks = move_landmarks(found, crop.to_crop)
     to_window = face_window(landmarks)
     return Portrait(
         crop.picture,
-        face_mask(picture, found, crop.to_crop, side, side),
+        face_mask(picture, found, crop.to_crop, size),
         move_landmarks(closed.landmarks, crop.to_crop),
         to_window,
         cut(closed.picture, face_window(found), SIDE, "edge"),

@@ -49,8 +49,14 @@ def mouth_box_of(identity: object, size: tuple[int, int]) -> MouthBox:
 
 
 def thumbnail(frame: Picture) -> Picture:
-    """A frame RGB [H, W, 3] as a cell."""
-    return np.asarray(cv2.resize(frame, (CELL, CELL), interpolation=cv2.INTER_AREA), np.uint8)
+    """A frame RGB [H, W, 3] in the middle of a cell."""
+    height, width = (max(1, round(CELL * n / max(frame.shape[:2]))) for n in frame.shape[:2])
+    cell = np.full((CELL, CELL, 3), _PAPER, np.uint8)
+    top, left = (CELL - height) // 2, (CELL - width) // 2
+    cell[top : top + height, left : left + width] = cv2.resize(
+        frame, (width, height), interpolation=cv2.INTER_AREA
+    )
+    return cell
 
 
 def mouth_closeup(frame: Picture, mouth: MouthBox) -> Picture:

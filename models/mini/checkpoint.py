@@ -90,7 +90,7 @@ def load_mini(
     threads: int = 1,
     dtype: torch.dtype | None = None,
     engine: Engine | None = None,
-    size: int = SIZE,
+    size: tuple[int, int] = (SIZE, SIZE),
 ) -> tuple[MiniPipeline, StepPlan]:
     """The pipeline and the stored plan of a weights folder (the bundled one if None).
 
@@ -98,7 +98,7 @@ def load_mini(
         threads: of the speech encoder; that draw frames.
         dtype: to compute in; what suits the machine if None.
         engine: runs the networks; PyTorch itself if None.
-        size: side of a frame, pixels.
+        size: (height, width) of a frame, pixels.
 
     Raises:
         WeightsError: the folder, a file or a tensor is missing, foreign or misshapen.

@@ -129,11 +129,11 @@ class MiniPipeline:
         audio_encoder: AudioEncoder,
         dtype: torch.dtype,
         engine: Engine | None = None,
-        size: int = SIZE,
+        size: tuple[int, int] = (SIZE, SIZE),
         threads: int = 1,
     ) -> None:
-        """``dtype`` is what PyTorch computes in where there is no ``engine``; ``size`` is the side
-        of a frame, pixels; ``threads`` draw frames."""
+        """``dtype`` is what PyTorch computes in where there is no ``engine``; ``size`` is
+        (height, width) of a frame, pixels; ``threads`` draw frames."""
         self.spec = spec
         self.engine = engine
         self.dtype = torch.float32 if engine else dtype
@@ -145,7 +145,7 @@ class MiniPipeline:
         self.frame_decoder = FrameDecoder(autoencoder, dtype, spec.chunk_frames, engine)
         self.regressor = regressor.eval()
         self.audio_encoder = audio_encoder
-        self.size = (size, size)
+        self.size = size
         self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
         gains = [spec.mouth_gain if name in OPENING_UNITS else 1.0 for name in MOUTH_UNITS]
         self._gain = torch.tensor(gains)
@@ -159,7 +159,7 @@ class MiniPipeline:
         Raises:
             PortraitError: the picture cannot be used.
         """
-        portrait = prepare_portrait(picture, self.size[0], box)
+        portrait = prepare_portrait(picture, self.size, box)
         key = sha256(portrait.picture.tobytes() + portrait.window.tobytes()).hexdigest()[:16]
         pixels = torch.from_numpy(portrait.window).permute(2, 0, 1)[None].float() / 255
         latent = self.autoencoder.encode(pixels.contiguous(memory_format=torch.channels_last))
@@ -266,7 +266,7 @@ class MiniPipeline:
 
     @torch.inference_mode()
     def decode(self, streams: Sequence[MiniStream], latents: Tensor) -> Tensor:
-        """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, S, S, 3].
+        """Latents [B, C, F, H, W] of B streams -> RGB uint8 [B, F, H, W, 3].
 
         Each window is laid into its stream's portrait, whose head then takes the chunk's poses.
         """

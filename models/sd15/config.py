@@ -60,4 +60,5 @@ class SD15Card(ModelCard):
     load: str = "models.sd15.load:load_generator"
     engines: tuple[str, ...] = ("auto", "eager", "compiled")
     takes: frozenset[str] = frozenset({"size", "dtype", "devices", "without_reference", "frames"})
+    square_step: int = 64  # the autoencoder divides by 8, the UNet's three down-samplers by 8 again
     extra: str = "published"

@@ -95,7 +95,7 @@ def make_pipeline(
     options: ModelOptions,
 ) -> AnyPipeline:
     """The pipeline around networks; the card's module knows what it needs of them."""
-    spec, side = card.spec, options.size // 8
+    spec, side = card.spec, options.size[0] // 8
     spec = replace(
         spec,
         latent=(spec.latent[0], side, side),

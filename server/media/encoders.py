@@ -18,6 +18,10 @@ OPUS_SAMPLES = 960
 
 _GOP_SECONDS = 2.0
 _QUALITY_CRF = 20
+_BITRATE, _BITRATE_PIXELS = 600_000, 512 * 512
+"""Ceiling in bit/s up to so many pixels; in proportion to them beyond."""
+_LEVELS = ((3_600, "31"), (8_192, "40"), (36_864, "51"))
+"""Macroblocks of a frame that a level of H.264 allows (its table A-1)."""
 _OPUS_BITRATE = 32_000
 _OPUS_EXPECTED_LOSS_PERCENT = 5
 
@@ -31,9 +35,12 @@ class VideoEncoder:
     share a core.
     """
 
-    def __init__(self, size: tuple[int, int], fps: float, bitrate: int = 600_000) -> None:
-        """``size`` is (height, width), both even; ``bitrate`` the ceiling in bit/s."""
+    def __init__(self, size: tuple[int, int], fps: float, bitrate: int | None = None) -> None:
+        """``size`` is (height, width), both even; ``bitrate`` the ceiling in bit/s, else what
+        suits the size."""
         height, width = size
+        if bitrate is None:
+            bitrate = round(_BITRATE * max(1.0, height * width / _BITRATE_PIXELS))
         if height <= 0 or width <= 0 or height % 2 or width % 2:
             raise ValueError(f"expected an even (height, width), got {size}; crop or pad the frame")
         if fps <= 0 or bitrate <= 0:
@@ -151,6 +158,7 @@ def encode_jpeg(frame: NDArray[np.uint8], quality: int = 80) -> bytes:
 def _open_x264(height: int, width: int, fps: float, bitrate: int) -> Any:
     codec: Any = av.CodecContext.create("libx264", "w")
     rate = Fraction(fps).limit_denominator(1001)
+    macroblocks = -(-height // 16) * -(-width // 16)
     codec.height, codec.width = height, width
     codec.pix_fmt = "yuv420p"
     codec.framerate = rate
@@ -163,7 +171,7 @@ def _open_x264(height: int, width: int, fps: float, bitrate: int) -> Any:
         "preset": "ultrafast",
         "tune": "zerolatency",
         "profile": "baseline",
-        "level": "31",
+        "level": next(level for most, level in _LEVELS if macroblocks <= most),
         "forced-idr": "1",
         "crf": str(_QUALITY_CRF),
         "maxrate": str(bitrate),

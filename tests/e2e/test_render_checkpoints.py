@@ -59,7 +59,7 @@ def decoded(path: Path) -> tuple[list[NDArray[np.uint8]], float]:
 def load(name: str, folder: Path, **options: Any) -> DiffusionGenerator[Any, Any]:
     """A model's generator of small frames."""
     return load_diffusion_generator(
-        ModelOptions(name, weights=str(folder), threads=1, size=SIZE, **options)
+        ModelOptions(name, weights=str(folder), threads=1, size=(SIZE, SIZE), **options)
     )
 
 

@@ -23,8 +23,9 @@ pytestmark = pytest.mark.unit
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"size": 100}, "--size"),
-        ({"size": 0}, "--size"),
+        ({"size": (721, 720)}, "--size"),
+        ({"size": (62, 512)}, "--size"),
+        ({"size": (512, 4096)}, "--size"),
         ({"dtype": "int8"}, "--dtype"),
         ({"devices": ("cpu", "")}, "--devices"),
         ({"liveliness": 1.5}, "--liveliness"),
@@ -34,6 +35,30 @@ pytestmark = pytest.mark.unit
 def test_wrong_options_are_named(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(LiveheadError, match=named):
         ModelOptions(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("256", (256, 256)), ("720", (720, 720)), ("720x1280", (1280, 720)), ("640X480", (480, 640))],
+)
+def test_sizes_are_sides_or_width_by_height(text: str, size: tuple[int, int]) -> None:
+    assert read_options({"size": text}).size == size
+    parser = argparse.ArgumentParser()
+    add_model_arguments(parser, MODELS)
+    assert parser.parse_args(["--size", text]).size == size
+
+
+@pytest.mark.parametrize("text", ["big", "x", "720x", "1x2x3", "-64", "511", "512x513", "10"])
+def test_other_sizes_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(ModelOptionError, match="--size as a side or WIDTHxHEIGHT") as caught:
+        read_options({"size": text})
+    assert "\n" not in str(caught.value) and text in str(caught.value)
+
+
+@pytest.mark.parametrize("size", [(512, 768), (360, 360)])
+def test_networks_that_draw_the_whole_square_keep_their_step(size: tuple[int, int]) -> None:
+    with pytest.raises(ModelOptionError, match="a multiple of 64, with hallo"):
+        load_generator(ModelOptions("hallo", weights="random:0", size=size))
 
 
 def test_liveliness_is_minis_alone_and_by_default_as_it_is_written() -> None:

@@ -15,34 +15,41 @@ Floats = NDArray[np.float32]
 
 POSE = ("yaw", "pitch", "roll", "sway", "breath")
 """Columns of a pose: radians as in ``models.mini.motion``; sway to the picture's right and breath
-upwards, as shares of the picture's side."""
+upwards, as shares of the picture's shorter side."""
 BODY_SIZE = (0.0024, 0.0022)
 """Those of a whole sway and a whole breath."""
 GRID = 64
-"""Cells each way of the grid that movement is computed on."""
+"""Cells along the shorter side of the grid that movement is computed on, at most."""
 _INVERSIONS = 2
 
 
 class HeadWarp:
-    """Fields of one identity for pictures of ``side`` pixels, a multiple of ``GRID``.
+    """Fields of one identity.
 
     The grid has one cell more beyond each edge, so that the whole picture lies between nodes.
+
+    Attributes:
+        cell: side of a cell, whole pixels.
     """
 
-    def __init__(self, landmarks: Landmarks, side: int) -> None:
-        self.side = side
-        self._cell = side // GRID
-        at = (np.arange(GRID + 2, dtype=np.float32) - 0.5) * self._cell
-        nodes = np.stack(np.meshgrid(at, at), -1)
+    def __init__(self, landmarks: Landmarks, size: tuple[int, int]) -> None:
+        """``size`` is (height, width) of the picture, pixels."""
+        self._size, side = size, min(size)
+        self.cell = -(-side // GRID)
+        down, across = (
+            (np.arange(-(-n // self.cell) + 2, dtype=np.float32) - 0.5) * self.cell for n in size
+        )
+        nodes = np.stack(np.meshgrid(across, down), -1)
+        self._grid = nodes.shape
         relief: HeadRelief = make_relief(landmarks, nodes.reshape(-1, 2))
         arms = np.column_stack([relief.places - relief.pivot, relief.depth])
         self._basis = np.column_stack([arms * relief.turn[:, None], relief.sway * side])
 
     def displacement(self, pose: NDArray[np.floating]) -> Floats:
-        """How far the grid's nodes move for a pose [5], pixels (x, y), [66, 66, 2]."""
+        """How far the grid's nodes move for a pose [5], pixels (x, y), [rows, columns, 2]."""
         change = np.vstack([turning(pose).T, [pose[3], -pose[4]]])
         moved = self._basis @ change.astype(np.float32)
-        return np.asarray(moved.reshape(GRID + 2, GRID + 2, 2), np.float32)
+        return np.asarray(moved.reshape(self._grid), np.float32)
 
     def source(self, forward: Floats) -> Floats:
         """For each pixel of the moved picture how far away its place in the still one is.
@@ -51,15 +58,16 @@ class HeadWarp:
             forward: the nodes' ``displacement``.
 
         Returns:
-            Pixels (x, y), float32 [side, side, 2].
+            Pixels (x, y), float32 [height, width, 2].
         """
         away: Floats = -forward
         for _ in range(_INVERSIONS):  # what arrives at a node left from where the field was this
-            away = -resample(forward, away * np.float32(1 / self._cell))
-        wide = (GRID + 2) * self._cell
-        fine = cv2.resize(away, (wide, wide), interpolation=cv2.INTER_LINEAR)
-        inner = slice(self._cell, self._cell + self.side)
-        return np.asarray(fine[inner, inner], np.float32)
+            away = -resample(forward, away * np.float32(1 / self.cell))
+        rows, columns, _ = self._grid
+        wide = columns * self.cell, rows * self.cell
+        fine = cv2.resize(away, wide, interpolation=cv2.INTER_LINEAR)
+        down, across = (slice(self.cell, self.cell + n) for n in self._size)
+        return np.asarray(fine[down, across], np.float32)
 
 
 def resample(picture: NDArray[Any], away: Floats) -> NDArray[Any]:

@@ -12,8 +12,8 @@ Floats = NDArray[np.float32]
 _PERSON = 0.4
 """Share of a pixel above which it belongs to the person."""
 _CORE, _FADE = 0.012, 0.040
-"""Around the person, as shares of the picture's side: what moves along in full (loose hair), and
-where nothing does any more."""
+"""Around the person, as shares of the picture's shorter side: what moves along in full (loose
+hair), and where nothing does any more."""
 _FILL_SIDE = 160
 _FILL_REACH = 5
 _SPREAD = 0.02
@@ -23,7 +23,7 @@ _SPREAD = 0.02
 def moving_matte(person: Floats) -> Floats:
     """What moves along with the person, softly: float32 [H, W] in [0, 1] from the same."""
     far = _away_from(person)
-    side = float(max(person.shape))
+    side = float(min(person.shape))
     t = np.clip((far / side - _CORE) / (_FADE - _CORE), 0, 1)
     return np.asarray(1 - t * t * (3 - 2 * t), np.float32)
 
@@ -39,7 +39,7 @@ def fill_behind(picture: Picture, person: Floats) -> Picture:
         RGB uint8 [H, W, 3]; equal to ``picture`` wherever ``moving_matte`` is below 1.
     """
     height, width = person.shape
-    side = max(height, width)
+    side = min(height, width)
     hole = _away_from(person) <= _CORE * side - 1
     if not hole.any() or hole.all():
         return picture

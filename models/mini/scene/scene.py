@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.face.geometry import Similarity
 from models.face.landmarks import Landmarks
-from models.mini.scene.head_warp import GRID, HeadWarp, resample
+from models.mini.scene.head_warp import HeadWarp, resample
 from models.mini.scene.matte import fill_behind, moving_matte
 from models.mini.scene.window_layer import WindowLayer
 
@@ -43,14 +43,14 @@ class PortraitScene:
         """Compute once per identity.
 
         Args:
-            picture: the portrait at output size, RGB uint8 [S, S, 3].
-            person: where the person is in it, float32 [S, S] in [0, 1].
+            picture: the portrait at output size, RGB uint8 [H, W, 3].
+            person: where the person is in it, float32 [H, W] in [0, 1].
             landmarks: of the face in it.
             to_window: from its pixels to those of the face window.
             cover: where in the window skin may move, float32 [64, 64] in [0, 1].
             rest: its window, encoded and decoded, RGB uint8 [256, 256, 3].
         """
-        self._warp = HeadWarp(landmarks, picture.shape[0])
+        self._warp = HeadWarp(landmarks, (picture.shape[0], picture.shape[1]))
         matte = np.asarray(moving_matte(person) * 255 + 0.5, np.uint8)
         self._background = fill_behind(picture, person)
         layer = cv2.subtract(picture, self._hidden(matte))
@@ -61,7 +61,7 @@ class PortraitScene:
     def draw(
         self, window: Picture, pose: NDArray[np.floating], moved: Floats | None = None
     ) -> Picture:
-        """One frame RGB uint8 [S, S, 3].
+        """One frame RGB uint8 [H, W, 3].
 
         Args:
             window: the generated face window, RGB uint8 [256, 256, 3].
@@ -74,28 +74,28 @@ class PortraitScene:
         move = self._warp.displacement(pose)
         person = resample(layer, self._warp.source(move))
         frame = np.asarray(cv2.cvtColor(person, cv2.COLOR_RGBA2RGB), np.uint8)
-        _sharpen(frame, move)
+        _sharpen(frame, move, _BAND * self._warp.cell)
         behind = self._hidden(np.asarray(cv2.extractChannel(person, 3), np.uint8))
         return np.asarray(cv2.add(frame, behind, dst=frame), np.uint8)
 
     def _hidden(self, matte: Picture) -> Picture:
-        """What shows of the background beside a matte uint8 [S, S]."""
+        """What shows of the background beside a matte uint8 [H, W]."""
         rest = cv2.bitwise_not(matte)
         return np.asarray(
             cv2.multiply(self._background, cv2.merge([rest] * 3), scale=1 / 255), np.uint8
         )
 
 
-def _sharpen(layer: Picture, move: Floats) -> None:
-    """Sharpen a resampled layer in place, in each band of rows as its largest ``move`` asks."""
-    cell = len(layer) // GRID
-    reach = np.abs(move[1:-1]).max((1, 2)).reshape(-1, _BAND).max(1)
+def _sharpen(picture: Picture, move: Floats, height: int) -> None:
+    """Sharpen a resampled picture in place, each band of rows of a ``height`` as its largest
+    ``move`` asks."""
+    rows = np.abs(move[1:-1]).max((1, 2))
+    reach = np.maximum.reduceat(rows, np.arange(0, len(rows), _BAND))
     strengths = SHARPEN * np.minimum(reach / _SHARPEN_FROM, 1)
     moving = np.flatnonzero(strengths)
     if not len(moving):
         return
-    height = _BAND * cell
-    part = layer[moving[0] * height : (moving[-1] + 1) * height]
+    part = picture[moving[0] * height : (moving[-1] + 1) * height]
     soft = cv2.GaussianBlur(part, (3, 3), 0)
     for band in moving:
         at = (band - moving[0]) * height

@@ -36,7 +36,7 @@ def test_the_promise_is_that_of_the_steps_alone() -> None:
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> SpeedTarget:
     folder = small_checkpoint("echomimic", tmp_path_factory.mktemp("echomimic"))
-    options = ModelOptions("echomimic", weights=str(folder), threads=1, size=64, frames=4)
+    options = ModelOptions("echomimic", weights=str(folder), threads=1, size=(64, 64), frames=4)
     return make_speed_target(load_diffusion_generator(options))
 
 

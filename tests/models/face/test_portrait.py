@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import PortraitError, WeightsError
 from models.face import networks
-from models.face.crop import MIDDLE, UNIT
+from models.face.crop import LARGEST_UNIT, MIDDLE, UNIT
 from models.face.detector import detect_faces
 from models.face.landmarks import locate_landmarks
 from models.face.mask import segment
@@ -245,3 +245,25 @@ def test_damaged_networks_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path:
         (tmp_path / network.value[0]).write_bytes(b"damaged")
     with pytest.raises(WeightsError, match="SHA-256"):
         prepare_portrait(np.zeros((100, 100, 3), np.uint8))
+
+
+@pytest.mark.parametrize("size", [(640, 480), (480, 640), (1280, 720), (720, 1280)])
+def test_other_aspects_show_what_the_picture_has(photo: Picture, size: tuple[int, int]) -> None:
+    portrait = prepare_portrait(photo, size)
+    height, width = size
+    assert portrait.picture.shape == (*size, 3) and portrait.person.shape == size
+    eyes = portrait.eyes_xy.reshape(2, 2).mean(0)
+    unit = float(np.linalg.norm(portrait.mouth_xy - eyes)) / min(size)
+    assert UNIT - 0.001 <= unit <= LARGEST_UNIT["wide" if width > height else "tall"] + 0.001
+    assert 0.2 < eyes[1] / height < 0.55
+    assert 0.3 < eyes[0] / width < 0.7
+    if max(size) == 640:
+        assert portrait.report.beyond_picture == 0
+    x, y = portrait.mouth_xy.astype(int)
+    assert portrait.person[y, x] > 0.9
+
+
+def test_a_picture_of_the_wanted_aspect_keeps_its_framing(photo: Picture) -> None:
+    tall = np.ascontiguousarray(photo[:, len(photo) // 8 : -len(photo) // 8])
+    portrait = prepare_portrait(tall, (len(tall) // 2 * 2, tall.shape[1] // 2 * 2))
+    assert np.abs(portrait.picture.astype(int) - tall).mean() < 4

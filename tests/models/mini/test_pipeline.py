@@ -20,9 +20,36 @@ SIDE = 320
 
 @pytest.fixture(scope="module")
 def pipeline() -> MiniPipeline:
-    made = _random_pipeline("random:0", 1, None)
+    made = _random_pipeline("random:0", 2, None)
     made.size = (SIDE, SIDE)
     return made
+
+
+@pytest.fixture(params=[(720, 720), (640, 480), (480, 640)], ids=str)
+def other_size(
+    request: pytest.FixtureRequest, pipeline: MiniPipeline, monkeypatch: pytest.MonkeyPatch
+) -> tuple[int, int]:
+    """(height, width) of the pipeline's frames for one test."""
+    size: tuple[int, int] = request.param
+    monkeypatch.setattr(pipeline, "size", size)
+    return size
+
+
+def test_frames_have_the_size_and_rest_as_the_portrait(
+    pipeline: MiniPipeline, photo: NDArray[np.uint8], other_size: tuple[int, int]
+) -> None:
+    identity = pipeline.encode_portrait(photo)
+    assert identity.portrait.person.shape == other_size
+    stream = pipeline.new_stream(identity, 0)
+    latent = identity.reference.anchor.latent.transpose(1, 2)
+    latents = latent.expand(-1, -1, pipeline.spec.chunk_frames, -1, -1)
+    frames = pipeline.decode([stream], latents).numpy()
+    assert frames.shape == (1, pipeline.spec.chunk_frames, *other_size, 3)
+    assert (frames == identity.portrait.picture).all()
+    stream.look.poses[:, 0] = 0.05
+    turned = pipeline.decode([stream], latents).numpy()[0, 0].astype(int)
+    changed = np.abs(turned - identity.portrait.picture).max(2) > 8
+    assert changed[identity.scene.face.box].mean() > changed.mean() > 0.01
 
 
 @pytest.fixture(scope="module")

@@ -72,7 +72,7 @@ def drawn(portrait: Portrait, picture: Floats, pose: NDArray[np.floating]) -> Fl
     matte = moving_matte(portrait.person)[..., None].astype(np.float64)
     behind = fill_behind(portrait.picture, portrait.person)
     layer = np.clip(picture - (1 - matte) * behind, 0, 255)
-    warp = HeadWarp(portrait.landmarks, SIDE)
+    warp = HeadWarp(portrait.landmarks, (SIDE, SIDE))
     forward = warp.displacement(pose)
     away = warp.source(forward).astype(np.float64)
     y, x = np.mgrid[:SIDE, :SIDE].astype(np.float64)
@@ -114,7 +114,7 @@ def test_frames_equal_the_reference(portrait: Portrait) -> None:
 
 
 def test_nodes_move_as_their_places_in_space(portrait: Portrait) -> None:
-    warp = HeadWarp(portrait.landmarks, SIDE)
+    warp = HeadWarp(portrait.landmarks, (SIDE, SIDE))
     at = (np.arange(66, dtype=np.float32) - 0.5) * (SIDE // 64)
     relief = make_relief(portrait.landmarks, np.stack(np.meshgrid(at, at), -1).reshape(-1, 2))
     spread = np.column_stack([relief.places - relief.pivot, relief.depth])

@@ -150,7 +150,7 @@ def test_the_head_turns_the_way_it_is_told(
 
 
 def test_a_breath_lifts_and_a_sway_shifts_the_face(portrait: Portrait) -> None:
-    warp = HeadWarp(portrait.landmarks, SIDE)
+    warp = HeadWarp(portrait.landmarks, (SIDE, SIDE))
     moved = warp.displacement(pose(sway=0.01, breath=0.02))
     face = moved[20:35, 28:38]
     assert np.allclose(face, [0.01 * SIDE, -0.02 * SIDE], atol=0.1)
@@ -159,7 +159,7 @@ def test_a_breath_lifts_and_a_sway_shifts_the_face(portrait: Portrait) -> None:
 
 def test_nothing_is_stretched_much(portrait: Portrait) -> None:
     """Places stay in order and no distance changes by more than a quarter, at the largest turns."""
-    warp = HeadWarp(portrait.landmarks, SIDE)
+    warp = HeadWarp(portrait.landmarks, (SIDE, SIDE))
     for turn in (pose(yaw=0.09), pose(yaw=-0.09), pose(pitch=0.055), pose(roll=0.045)):
         source = warp.source(warp.displacement(turn))
         across, down = 1 + np.diff(source[..., 0], axis=1), 1 + np.diff(source[..., 1], axis=0)
