@@ -96,3 +96,9 @@ def test_settings_are_frozen_and_see_the_environment_in_read_alone(
 def test_options_of_the_model_come_from_variables_of_their_own_alone() -> None:
     settings = Settings.read({"LIVEHEAD_OPTIONS": "nonsense", "LIVEHEAD_MODEL": "fake"})
     assert settings.model == "fake"
+
+
+def test_sizes_are_sides_or_width_by_height() -> None:
+    assert Settings.read({"LIVEHEAD_SIZE": "720x1280"}).options.size == (1280, 720)
+    with pytest.raises(SettingsError, match="LIVEHEAD_SIZE: expected a side or WIDTHxHEIGHT"):
+        Settings.read({"LIVEHEAD_SIZE": "511"})

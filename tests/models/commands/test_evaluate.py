@@ -190,6 +190,7 @@ def test_without_training_clips_there_is_no_mouth_metric(
         (("--data", "DATA", "--compare", "10:0"), "got fake"),
         (("--data", "DATA", "--compare", "10:0", "--model", "hallo"), "got hallo"),
         (("--data", "DATA", "--clips", "777"), "777"),
+        (("--data", "DATA", "--size", "640x480"), "faces are measured in squares"),
         (("--data", "DATA", "--seconds", "0"), "--seconds"),
         (("--data", "DATA", "--seconds", "nan"), "--seconds"),
         (("--data", "DATA", "--seconds", "inf"), "--seconds"),

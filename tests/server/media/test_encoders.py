@@ -170,3 +170,11 @@ def test_jpeg_shows_the_picture() -> None:
     assert read_counter(seen) == 1
     assert np.abs(seen.astype(int) - frame).mean() < 6
     assert len(encode_jpeg(frame, 40)) < len(data)
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (2048, 2048)])
+def test_large_frames_have_a_level_that_allows_them(size: tuple[int, int]) -> None:
+    encoder = VideoEncoder(size, 25.0)
+    unit, keyframe = encoder.encode(np.zeros((*size, 3), np.uint8))
+    level = unit[unit.index(b"\0\0\1\x67") + 6]
+    assert keyframe and level == (31 if size == (1280, 720) else 51)
