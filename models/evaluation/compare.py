@@ -31,7 +31,8 @@ from models.evaluation.mouth_metric import (
     track_mouth,
     true_mouth_tracks,
 )
-from models.evaluation.picture import MouthColour, between_lips, flicker, laplacian_energy
+from models.evaluation.picture import MouthColour, between_lips, flicker, still_in_truth
+from models.evaluation.sharpness import mouth_energy, sharpness_against_portrait
 
 IDENTITY_EVERY = 25
 """One frame of so many is embedded."""
@@ -233,31 +234,15 @@ def compare_pictures(
         ):
             colour.add(window, true, between_lips(upper, lower, window.shape[:2]))
     cover = np.asarray(eval_clip.head * 255, np.uint8)
-    made, true_energy = (_mouth_energy(video, eval_clip) for video in (windows, eval_clip.truth))
-    metrics = {
+    boxes = eval_clip.boxes
+    made, true_energy = (mouth_energy(video, boxes) for video in (windows, eval_clip.truth))
+    return {
         "chroma_error": colour.error(),
         "bluest": colour.bluest(),
-        "sharpness_mouth_percent": 100 * made / true_energy,
-        "flicker": flicker(windows, eval_clip.truth, cover),
-        "sharpness_rest_percent": float("nan"),
+        "sharpness_mouth_percent": 100 * made / max(true_energy, 1e-6),
+        "flicker": flicker(windows, still_in_truth(eval_clip.truth, cover)),
+        **sharpness_against_portrait(generated, portrait, boxes),
     }
-    if portrait is not None:
-        everywhere = np.ones(portrait.shape[:2], np.float32)
-        shown = np.mean([laplacian_energy(whole, everywhere) for whole in generated.whole])
-        metrics["sharpness_rest_percent"] = float(
-            100 * shown / laplacian_energy(portrait, everywhere)
-        )
-    return metrics
-
-
-def _mouth_energy(windows: NDArray[np.uint8], eval_clip: EvalClip) -> float:
-    """Laplacian energy of the mouth boxes, summed over the frames."""
-    total, weight = 0.0, np.zeros(windows.shape[1:3], np.float32)
-    for window, (left, top, right, bottom) in zip(windows, eval_clip.boxes, strict=True):
-        weight[:] = 0.0
-        weight[top:bottom, left:right] = 1.0
-        total += laplacian_energy(window, weight)
-    return total
 
 
 def compare_identity(

@@ -23,7 +23,7 @@ from models.mini.life.life import BODY, LifeTrack
 from models.mini.motion import MOTION
 from models.mini.pipeline import MiniStream
 
-_NEUTRAL = 0.01
+NEUTRAL = 0.01
 """No blendshape of a neutral mouth is above this."""
 _MOUTH_HALF = (46, 36)
 """Half width and height of the box around the mouth in which distances are measured, pixels."""
@@ -64,10 +64,8 @@ class EvalClip:
 
     @property
     def boxes(self) -> NDArray[np.intp]:
-        """Mouth box of each frame, clipped to it: left, top, right, bottom, pixels, [T, 4]."""
-        low = np.round(self.mouth_xy - _MOUTH_HALF).astype(np.intp)
-        high = low + 2 * np.array(_MOUTH_HALF)
-        return np.concatenate([low, high], 1).clip(0, SIDE)
+        """Mouth box of each frame, as ``mouth_boxes`` has it."""
+        return mouth_boxes(self.mouth_xy)
 
 
 @dataclass(frozen=True)
@@ -77,10 +75,19 @@ class GeneratedVideo:
     Attributes:
         windows: face windows of its frames, RGB uint8 [T, 256, 256, 3].
         whole: every 25th frame, RGB uint8 [N, H, W, 3].
+        to_window: from pixels of the frames to those of the windows.
     """
 
     windows: NDArray[np.uint8]
     whole: NDArray[np.uint8]
+    to_window: Similarity
+
+
+def mouth_boxes(mouth_xy: NDArray[np.floating]) -> NDArray[np.intp]:
+    """Boxes around mouths [T, 2] in face windows, within them: left, top, right, bottom, [T, 4]."""
+    low = np.round(mouth_xy - _MOUTH_HALF).astype(np.intp)
+    high = low + 2 * np.array(_MOUTH_HALF)
+    return np.concatenate([low, high], 1).clip(0, SIDE)
 
 
 class RecordedLife:
@@ -115,7 +122,7 @@ def make_eval_clip(clip: Clip, seconds: float) -> EvalClip:
         clip.mouth_xy[:frames].astype(np.float64),
         clip.eyes_xy[:frames].reshape(-1, 2, 2).astype(np.float64),
         lip_frames(clip, frames),
-        np.asarray(clip.mouth[:frames]).max(1) < _NEUTRAL,
+        np.asarray(clip.mouth[:frames]).max(1) < NEUTRAL,
     )
 
 
@@ -147,19 +154,18 @@ def gather(chunks: Iterable[NDArray[np.uint8]], identity: Any, frames: int) -> G
     """Cut the face window out of every frame of all chunks; the excess is dropped."""
     windows = np.zeros((frames, SIDE, SIDE, 3), np.uint8)
     whole: list[NDArray[np.uint8]] = []
-    filled = 0
-    to_window: Similarity | None = None
-    for chunk in chunks:
-        for frame in chunk[: frames - filled]:
-            to_window = to_window or _window_of(identity, frame)
-            windows[filled] = cut(frame, to_window, SIDE, "edge")
-            if filled % WHOLE_EVERY == 0:
-                whole.append(frame.copy())
-            filled += 1
-    return GeneratedVideo(windows, np.stack(whole))
+    to_window = Similarity(np.eye(2, 3))
+    for k, frame in enumerate(one for chunk in chunks for one in chunk):
+        if k == frames:
+            break
+        to_window = to_window if k else window_of(identity, frame)
+        windows[k] = cut(frame, to_window, SIDE, "edge")
+        if k % WHOLE_EVERY == 0:
+            whole.append(frame.copy())
+    return GeneratedVideo(windows, np.stack(whole), to_window)
 
 
-def _window_of(identity: Any, frame: NDArray[np.uint8]) -> Similarity:
+def window_of(identity: Any, frame: NDArray[np.uint8]) -> Similarity:
     """From a frame's pixels to its face window.
 
     A model that knows none shows a face where one is found, else its whole frame.

@@ -1,11 +1,13 @@
-"""What people see beyond the lips' timing: colour of the mouth's inside, sharpness, flicker.
+"""What people see beyond the lips' timing: colour of the mouth's inside, and flicker.
 
 Pictures are face windows, RGB uint8 [H, W, 3]; boxes are (left, top, right, bottom) in pixels.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -18,22 +20,12 @@ OPEN_PIXELS = 40
 """Fewer pixels than this between the lips show no inside of a mouth."""
 _COLOUR_BLUR = 2.0
 """Pixels; colours are compared at places of about this size, edges are not."""
-_SHARP_BLUR = 0.7
-"""Pixels; scale of the Laplacian."""
 
 
 def to_lab(picture: Picture) -> NDArray[np.float32]:
     """CIELAB [H, W, 3] of an sRGB picture, D65."""
     scaled = picture.astype(np.float32) / 255
     return np.asarray(cv2.cvtColor(scaled, cv2.COLOR_RGB2LAB), np.float32)
-
-
-def laplacian_energy(picture: Picture, where: NDArray[np.floating] | Mask) -> float:
-    """Mean squared Laplacian of the luma at one scale under a weight [H, W]."""
-    luma = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    edges = cv2.Laplacian(cv2.GaussianBlur(luma, (0, 0), _SHARP_BLUR), cv2.CV_32F)
-    weight = np.asarray(where, np.float32)
-    return float((edges * edges * weight).sum() / max(float(weight.sum()), 1e-6))
 
 
 @dataclass
@@ -78,15 +70,32 @@ def between_lips(
     return np.asarray(cv2.erode(filled, np.ones((3, 3), np.uint8)) > 0)
 
 
-def flicker(frames: NDArray[np.uint8], truth: NDArray[np.uint8], cover: NDArray[np.uint8]) -> float:
-    """Mean change from frame to frame of skin that does not move in the truth, grey levels.
+def flicker(frames: NDArray[np.uint8], still: Iterable[Mask]) -> float:
+    """Mean change from frame to frame where skin rests, grey levels; NaN where it never does.
 
     Args:
-        frames, truth: RGB uint8 [T, H, W, 3].
+        frames: RGB uint8 [T, H, W, 3].
+        still: skin that rests between each frame and the next, T - 1 masks [H, W].
+    """
+    total, pixels = 0.0, 0
+    for change, where in zip(_luma_changes(frames), still, strict=True):
+        total += float(change[where].sum())
+        pixels += int(where.sum())
+    return total / pixels if pixels else float("nan")
+
+
+def still_in_truth(truth: NDArray[np.uint8], cover: NDArray[np.uint8]) -> Iterator[Mask]:
+    """Skin that rests from one true frame [T, H, W, 3] to the next.
+
+    Args:
         cover: where skin may move, uint8 [H, W].
     """
-    luma = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in frames]).astype(np.int16)
-    true = np.stack([cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) for f in truth]).astype(np.int16)
-    still = (np.abs(np.diff(true, axis=0)) <= 1) & (cover > 127)
-    changes = np.abs(np.diff(luma, axis=0))[still]
-    return float(changes.mean()) if changes.size else float("nan")
+    for change in _luma_changes(truth):
+        yield (change <= 1) & (cover > 127)
+
+
+def _luma_changes(frames: NDArray[np.uint8]) -> Iterator[NDArray[np.int16]]:
+    """Absolute change of the luma from each frame to the next, [H, W]."""
+    luma = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.int16) for frame in frames)
+    for before, after in pairwise(luma):
+        yield np.abs(after - before)
