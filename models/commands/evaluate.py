@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,23 @@ from models.evaluation.figures import need_matplotlib
 from models.evaluation.identity import IdentityEmbedder
 from models.evaluation.plans import plan_name
 from models.evaluation.recordings import evaluate_speech
-from models.evaluation.report import metric_names, record, table_rows, to_jsonable
+from models.evaluation.report import (
+    BARS,
+    Bar,
+    Columns,
+    metric_names,
+    record,
+    table_rows,
+    to_jsonable,
+)
 from models.evaluation.tasks import (
+    GENERATED,
     EvalContext,
     compare_plans,
     evaluate_clips,
     find_mouth_metric,
 )
+from models.generator import AnyGenerator
 from models.io.console import emit_json, say, table
 from models.io.image import load_image
 from models.lightning.plan import StepPlan, parse
@@ -67,6 +78,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=float, default=SECONDS, help="of each clip (default %(default)g)"
     )
     parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="weights, as --weights takes them, to be measured beside on the same clips",
+    )
+    parser.add_argument(
         "--compare",
         nargs="+",
         metavar="PLAN",
@@ -102,19 +119,23 @@ def run(args: argparse.Namespace) -> int:
     clips = _clips(args) if args.data else []
     mouth_metric = find_mouth_metric(args.data, args.ruler) if args.data or args.ruler else None
     embedder = IdentityEmbedder() if args.identity else None
-    context = EvalContext(make_generator(args), mouth_metric, args.seconds, args.out, embedder)
+    context = EvalContext(
+        make_generator(args), mouth_metric, args.seconds, args.out, embedder, _against(args)
+    )
     if clips and context.generator.fps != FPS:
         raise OptionError(
             f"expected a model of {FPS} frames per second, as clips have, got"
             f" {context.generator.fps:g} of {args.model}; give --speech without --data"
         )
     result: dict[str, Any] = {"model": args.model, "seconds": args.seconds}
+    if args.against:
+        result["against_weights"] = args.against.name
     if clips:
         result["motion"] = "of the clips"  # heads, eyes and brows get the true motion
     if plans:
         result.update(_compare_plans(context, clips, plans))
     elif clips:
-        result.update(_evaluate_clips(context, clips))
+        result.update(_report(evaluate_clips(context, clips), BARS))
     if args.speech:
         result["speech"] = _evaluate_speech(context, _picture(args, clips), args.speech)
     if args.out:
@@ -131,6 +152,8 @@ def _check(args: argparse.Namespace) -> None:
     Raises:
         OptionError: an option is impossible or unfit for the others.
     """
+    if args.data is None and args.against:
+        raise OptionError("expected --data DIR with --against, which uses its clips; add it")
     if args.data is None and not args.speech:
         raise OptionError("expected --data DIR or --speech FILE, got neither; give one of them")
     if args.data is None and (args.compare or args.clips):
@@ -142,6 +165,8 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError(
             f"expected --size as one side, got {width}x{height}; faces are measured in squares"
         )
+    if args.compare and args.against:
+        raise OptionError("expected --compare without --against, got both; leave one out")
     if not MIN_SECONDS <= args.seconds < math.inf:
         raise OptionError(f"expected --seconds >= {MIN_SECONDS:g}, got {args.seconds:g}")
     stems = [path.stem for path in args.speech or ()]
@@ -184,11 +209,19 @@ def _picture(args: argparse.Namespace, clips: list[Clip]) -> NDArray[np.uint8]:
     return load_image(args.portrait or avatar_picture(args.avatar))
 
 
-def _evaluate_clips(context: EvalContext, clips: list[Clip]) -> dict[str, Any]:
-    metrics = evaluate_clips(context, clips)
-    headings, rows = table_rows(metrics)
+def _against(args: argparse.Namespace) -> AnyGenerator | None:
+    """The generator of --against: all other options are those of the evaluated one."""
+    if args.against is None:
+        return None
+    return make_generator(argparse.Namespace(**{**vars(args), "weights": str(args.against)}))
+
+
+def _report(columns: Columns, bars: Sequence[Bar]) -> dict[str, Any]:
+    """Show a table of metrics, and give them as JSON."""
+    beside = {column: metrics for column, metrics in columns.items() if column != GENERATED}
+    headings, rows = table_rows(columns[GENERATED], bars, beside)
     table(headings, rows)
-    return record(metrics)
+    return record(columns[GENERATED], bars, beside)
 
 
 def _compare_plans(

@@ -20,7 +20,7 @@ from models.evaluation.compare import (
     compare_pictures,
     track_video,
 )
-from models.evaluation.eval_clip import EvalClip, generate, make_eval_clip
+from models.evaluation.eval_clip import EvalClip, GeneratedVideo, generate, make_eval_clip
 from models.evaluation.figures import draw_clip
 from models.evaluation.identity import IdentityEmbedder
 from models.evaluation.mouth_metric import (
@@ -37,8 +37,9 @@ from models.evaluation.plans import (
     run_plan,
     time_plans,
 )
-from models.evaluation.report import mean_metrics
+from models.evaluation.report import Columns, mean_metrics
 from models.evaluation.timing import TimedGenerator
+from models.face.geometry import Similarity
 from models.generator import AnyGenerator
 from models.io.console import warn
 from models.lightning.plan import StepPlan, full_plan
@@ -46,6 +47,8 @@ from models.pipeline import DiffusionGenerator
 
 REFERENCES = (10, 30)
 """Numbers of full sampling steps that every plan is compared with."""
+GENERATED, AGAINST, TRUTH = "generated", "against", "truth"
+"""Columns of a report."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class EvalContext:
         seconds: of each clip.
         out: folder for figures, None for none.
         embedder: None to leave identity out.
+        against: evaluated beside it on the same clips, None for nothing.
     """
 
     generator: AnyGenerator
@@ -65,6 +69,13 @@ class EvalContext:
     seconds: float
     out: Path | None
     embedder: IdentityEmbedder | None = None
+    against: AnyGenerator | None = None
+
+    @property
+    def generators(self) -> dict[str, AnyGenerator]:
+        """What is evaluated, by column."""
+        found = {GENERATED: self.generator}
+        return found if self.against is None else {**found, AGAINST: self.against}
 
 
 def find_mouth_metric(data: Path, path: Path | None = None) -> MouthMetric | None:
@@ -94,26 +105,56 @@ def find_mouth_metric(data: Path, path: Path | None = None) -> MouthMetric | Non
     return mouth_metric
 
 
-def evaluate_clips(context: EvalContext, clips: Sequence[Clip]) -> dict[str, Metrics]:
-    """Generate every clip and compare with its true frames; metrics by clip name."""
-    return {clip.name: _evaluate_clip(context, clip) for clip in clips}
+def evaluate_clips(context: EvalContext, clips: Sequence[Clip]) -> Columns:
+    """Generate every clip and compare with its true frames.
+
+    Returns:
+        Metrics by column, then by clip name; in the column ``TRUTH`` the true frames stand in for
+        generated ones: what each metric is at best.
+    """
+    found: Columns = {}
+    for clip in clips:
+        for column, metrics in _evaluate_clip(context, clip).items():
+            found.setdefault(column, {})[clip.name] = metrics
+    return found
 
 
-def _evaluate_clip(context: EvalContext, clip: Clip) -> Metrics:
-    timed = TimedGenerator(context.generator)
-    identity = timed.prepare(clip.portrait)
+def _evaluate_clip(context: EvalContext, clip: Clip) -> dict[str, Metrics]:
     eval_clip = make_eval_clip(clip, context.seconds)
-    generated = generate(timed, identity, eval_clip, f"frames of {clip.name}")
     truth = track_video(eval_clip.truth, eval_clip, context.mouth_metric, f"truth of {clip.name}")
-    windows = generated.windows
-    tracks = track_video(windows, eval_clip, context.mouth_metric, f"frames of {clip.name}")
-    if context.out:
-        draw_clip(context.out, eval_clip, windows, tracks, truth)
-    metrics = compare(windows, tracks, eval_clip, truth, timed.chunk_frames)
-    metrics |= compare_pictures(generated, eval_clip, truth, _shown(identity))
+    columns: dict[str, Metrics] = {}
+    for column, generator in context.generators.items():
+        timed = TimedGenerator(generator)
+        identity = timed.prepare(clip.portrait)
+        label = f"frames of {clip.name}" + (f", {column}" if column != GENERATED else "")
+        generated = generate(timed, identity, eval_clip, label)
+        tracks = track_video(generated.windows, eval_clip, context.mouth_metric, label)
+        if context.out and column == GENERATED:
+            draw_clip(context.out, eval_clip, generated.windows, tracks, truth)
+        columns[column] = {
+            **_measure(context, eval_clip, truth, generated, tracks, _shown(identity)),
+            "ms_per_frame": 1000 * timed.watch.seconds / eval_clip.frames,
+        }
+    true = GeneratedVideo(eval_clip.truth, eval_clip.truth[:0], Similarity(np.eye(2, 3)))
+    columns[TRUTH] = _measure(context, eval_clip, truth, true, truth, None)
+    return columns
+
+
+def _measure(
+    context: EvalContext,
+    eval_clip: EvalClip,
+    truth: VideoTracks,
+    generated: GeneratedVideo,
+    tracks: VideoTracks,
+    portrait: NDArray[np.uint8] | None,
+) -> Metrics:
+    """All metrics of one video of a clip; arguments as of ``compare`` and ``compare_pictures``."""
+    metrics = compare(
+        generated.windows, tracks, eval_clip, truth, context.generator.chunk_frames
+    ) | compare_pictures(generated, eval_clip, truth, portrait)
     if context.embedder is not None:
-        metrics |= compare_identity(context.embedder, windows, eval_clip)
-    return {**metrics, "ms_per_frame": 1000 * timed.watch.seconds / eval_clip.frames}
+        metrics |= compare_identity(context.embedder, generated.windows, eval_clip)
+    return metrics
 
 
 def _shown(identity: Any) -> NDArray[np.uint8] | None:

@@ -81,6 +81,10 @@ def test_held_out_clip_end_to_end(
     ):
         assert isinstance(metrics[name], float), name
     assert metrics["ms_per_frame"] > 0
+    truth = record["truth"]["mean"]
+    assert truth["mouth_correlation.landmarks"] == pytest.approx(1)
+    assert truth["sharpness_mouth_percent"] == 100
+    assert truth["sharpness_rest_percent"] is None  # there are no whole true frames
     assert set(record["bars"]) >= {"mouth_correlation.ruler", "flicker", "blinks_per_minute"}
     assert json.loads((out / "report.json").read_text()) == record
     for kind in ("long", "second", "curves"):
@@ -91,8 +95,25 @@ def test_held_out_clip_end_to_end(
 def test_table_for_people(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate("--data", str(data), "--clips", "000", "--seconds", "1")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["metric", "000", "mean", "bar", "verdict"]
+    assert lines[0].split() == ["metric", "000", "mean", "truth", "bar", "verdict"]
     assert any(line.startswith("frame_change") for line in lines)
+
+
+def test_other_weights_beside(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    late = {"": 0, "older": 3}
+    monkeypatch.setattr(
+        command, "make_generator", lambda args: PuppetGenerator(late=late[args.weights])
+    )
+    evaluate("--data", str(data), "--against", "older", "--json")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["metric", "900", "mean", "against", "truth", "bar", "verdict"]
+    record = json.loads(lines[-1])
+    assert record["against_weights"] == "older"
+    name = "sync_offset_frames.landmarks"
+    assert record["mean"][name] == pytest.approx(0, abs=0.4)
+    assert record["against"]["mean"][name] == pytest.approx(3, abs=0.6)
 
 
 @pytest.mark.slow
@@ -198,6 +219,11 @@ def test_without_training_clips_there_is_no_mouth_metric(
         (("--data", "DATA", "--out", __file__), "expected a folder"),
         (("--speech", "nothing.wav"), "no file at"),
         (("--data", "nowhere"), "livehead data synth"),
+        (("--speech", __file__, "--against", "DATA"), "--data DIR with --against"),
+        (
+            ("--data", "DATA", "--model", "mini", "--compare", "10:0", "--against", "DATA"),
+            "without --against",
+        ),
     ],
 )
 def test_refusals_say_what_to_do(data: Path, words: tuple[str, ...], says: str) -> None:

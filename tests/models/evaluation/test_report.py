@@ -9,6 +9,7 @@ import pytest
 
 from models.evaluation.compare import Metrics
 from models.evaluation.report import (
+    BARS,
     judge,
     mean_metrics,
     metric_names,
@@ -108,6 +109,19 @@ def test_means_leave_out_what_is_missing() -> None:
     means = mean_metrics([{"a": 1.0, "b": math.nan}, {"a": 3.0, "b": 5.0, "c": math.nan}])
     assert (means["a"], means["b"]) == (2, 5)
     assert math.isnan(means["c"])
+
+
+def test_other_columns_stand_beside_and_are_not_judged() -> None:
+    beside = {"against": {"900": good(flicker=3.0)}, "truth": {"900": {"flicker": 0.1}}}
+    headings, rows = table_rows({"900": good()}, BARS, beside)
+    assert headings == ["metric", "900", "mean", "against", "truth", "bar", "verdict"]
+    by_name = {row[0]: row[1:] for row in rows}
+    assert by_name["flicker"] == [0.5, 0.5, 3.0, 0.1, "<= 1 level", "pass"]
+    assert by_name["bluest"][2:4] == [5.0, "-"]
+    found = record({"900": good()}, BARS, beside)
+    assert found["passed"] is True
+    assert found["against"]["mean"]["flicker"] == 3.0
+    assert found["truth"]["clips"]["900"] == {"flicker": 0.1}
 
 
 def test_table_and_record() -> None:
