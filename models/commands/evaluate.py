@@ -1,4 +1,4 @@
-"""``livehead evaluate``: measures held-out clips, step plans side by side, and recordings."""
+"""``livehead evaluate``: measures clips, portraits without truth, step plans and recordings."""
 
 from __future__ import annotations
 
@@ -16,9 +16,20 @@ from models.commands.generator import make_generator
 from models.dataset.clips import FPS, Clip, list_clips, load_clip
 from models.errors import LiveheadError
 from models.evaluation.baselines import Baselines
+from models.evaluation.drift import (
+    DRIFT_BARS,
+    LOOKS,
+    MIN_SPANS,
+    SPAN_SECONDS,
+    Drift,
+    evaluate_drift,
+    span_count,
+    speech_for_drift,
+)
 from models.evaluation.figures import need_matplotlib
 from models.evaluation.identity import IdentityEmbedder
 from models.evaluation.plans import plan_name
+from models.evaluation.portraits import PORTRAIT_BARS, evaluate_portraits, list_pictures
 from models.evaluation.recordings import evaluate_speech
 from models.evaluation.report import (
     BARS,
@@ -84,6 +95,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="weights, as --weights takes them, to be measured beside on the same clips",
     )
     parser.add_argument(
+        "--portraits",
+        type=Path,
+        metavar="DIR",
+        help="instead of the clips: pictures that have no true video and speak the clips' words",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="instead of the clips: let one portrait speak for so long and measure its drift",
+    )
+    parser.add_argument(
         "--compare",
         nargs="+",
         metavar="PLAN",
@@ -98,8 +121,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="recordings without a true video; each also through a microphone and a telephone",
     )
     who = parser.add_mutually_exclusive_group()
-    who.add_argument("--avatar", metavar="ID", help="bundled avatar that speaks them")
-    who.add_argument("--portrait", type=Path, metavar="PICTURE", help="picture that speaks them")
+    who.add_argument("--avatar", metavar="ID", help="bundled avatar that speaks")
+    who.add_argument("--portrait", type=Path, metavar="PICTURE", help="picture that speaks")
     parser.add_argument("--ruler", type=Path, metavar="FILE", help="default: DATA/ruler.pt")
     parser.add_argument(
         "--identity", action="store_true", help="also how far the face is from the portrait's"
@@ -117,7 +140,9 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     plans = [parse(text) for text in args.compare or ()]
     clips = _clips(args) if args.data else []
-    mouth_metric = find_mouth_metric(args.data, args.ruler) if args.data or args.ruler else None
+    alone = bool(args.portraits or args.minutes)  # these take from the clips what is said
+    ruler = args.ruler or (args.data and not alone)
+    mouth_metric = find_mouth_metric(args.data, args.ruler) if ruler else None
     embedder = IdentityEmbedder() if args.identity else None
     context = EvalContext(
         make_generator(args), mouth_metric, args.seconds, args.out, embedder, _against(args)
@@ -130,11 +155,15 @@ def run(args: argparse.Namespace) -> int:
     result: dict[str, Any] = {"model": args.model, "seconds": args.seconds}
     if args.against:
         result["against_weights"] = args.against.name
-    if clips:
+    if clips and not alone:
         result["motion"] = "of the clips"  # heads, eyes and brows get the true motion
+    if args.portraits:
+        result["portraits"] = _evaluate_portraits(context, args.portraits, clips)
+    if args.minutes:
+        result["drift"] = _evaluate_drift(context, _picture(args, clips), args.minutes, clips)
     if plans:
         result.update(_compare_plans(context, clips, plans))
-    elif clips:
+    elif clips and not alone:
         result.update(_report(evaluate_clips(context, clips), BARS))
     if args.speech:
         result["speech"] = _evaluate_speech(context, _picture(args, clips), args.speech)
@@ -152,8 +181,10 @@ def _check(args: argparse.Namespace) -> None:
     Raises:
         OptionError: an option is impossible or unfit for the others.
     """
-    if args.data is None and args.against:
-        raise OptionError("expected --data DIR with --against, which uses its clips; add it")
+    alone = [f"--{name}" for name in ("portraits", "minutes") if getattr(args, name)]
+    if args.data is None and (args.against or alone):
+        option = (alone or ["--against"])[0]
+        raise OptionError(f"expected --data DIR with {option}, which uses its clips; add it")
     if args.data is None and not args.speech:
         raise OptionError("expected --data DIR or --speech FILE, got neither; give one of them")
     if args.data is None and (args.compare or args.clips):
@@ -165,8 +196,15 @@ def _check(args: argparse.Namespace) -> None:
         raise OptionError(
             f"expected --size as one side, got {width}x{height}; faces are measured in squares"
         )
-    if args.compare and args.against:
-        raise OptionError("expected --compare without --against, got both; leave one out")
+    if args.compare and (args.against or alone):
+        raise OptionError(
+            f"expected --compare without {(alone or ['--against'])[0]}, got both; leave one out"
+        )
+    if args.portraits and not (args.portraits.is_dir() and list_pictures(args.portraits)):
+        raise OptionError(f"expected a folder of pictures as --portraits, got {args.portraits}")
+    shortest = MIN_SPANS * SPAN_SECONDS / 60
+    if args.minutes is not None and not shortest <= args.minutes < math.inf:
+        raise OptionError(f"expected --minutes >= {shortest:g}, got {args.minutes:g}")
     if not MIN_SECONDS <= args.seconds < math.inf:
         raise OptionError(f"expected --seconds >= {MIN_SECONDS:g}, got {args.seconds:g}")
     stems = [path.stem for path in args.speech or ()]
@@ -222,6 +260,28 @@ def _report(columns: Columns, bars: Sequence[Bar]) -> dict[str, Any]:
     headings, rows = table_rows(columns[GENERATED], bars, beside)
     table(headings, rows)
     return record(columns[GENERATED], bars, beside)
+
+
+def _evaluate_portraits(context: EvalContext, folder: Path, clips: list[Clip]) -> dict[str, Any]:
+    found = evaluate_portraits(context, list_pictures(folder), clips)
+    result: dict[str, Any] = _report(found.metrics, PORTRAIT_BARS) if found.metrics else {}
+    for name, error in found.refused.items():
+        say(f"{name}: refused ({error.code}): {error}")
+    refused = {name: {"code": e.code, "text": str(e)} for name, e in found.refused.items()}
+    return {**result, "refused": refused}
+
+
+def _evaluate_drift(
+    context: EvalContext, picture: NDArray[np.uint8], minutes: float, clips: list[Clip]
+) -> dict[str, Any]:
+    speech = speech_for_drift(clips, span_count(minutes))
+    drifts: dict[str, Drift] = {
+        column: evaluate_drift(generator, picture, speech, context.embedder, f"frames, {column}")
+        for column, generator in context.generators.items()
+    }
+    columns = {column: {f"{minutes:g} min": one.metrics} for column, one in drifts.items()}
+    spans = {column: one.spans.round(4).tolist() for column, one in drifts.items()}
+    return {**_report(columns, DRIFT_BARS), "looks": LOOKS, "spans": spans}
 
 
 def _compare_plans(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from models.mini.config import MiniSpec
-from models.mini.motion import EXPRESSION, MOUTH_UNITS
+from models.mini.motion import EXPRESSION, MOTION, MOUTH_UNITS
 from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
 from models.training.latents import Variant
 from models.training.resident import ResidentClips
@@ -24,7 +24,9 @@ PREDICTED_SHARE = 0.15  # of the chunks take predicted blendshapes, the others t
 SILENT_SHARE = 0.08  # of the chunks have no speech features, only blendshapes
 WIDE_OPENING_SHARE = 0.5  # of the frames (or chunks) are the widest opening of CANDIDATES
 CANDIDATES = 3
-JAW_OPEN = MOUTH_UNITS.index("jawOpen")
+BLINK_SHARE = 0.12  # of the frames (or chunks) show the eyes most closed of BLINK_CANDIDATES
+BLINK_CANDIDATES = 24
+JAW_OPEN, BLINK = MOUTH_UNITS.index("jawOpen"), MOTION.index("blink")
 WINDOW_STRIDE = 4  # latent pixels in one of the lowest resolution, on which windows start
 
 
@@ -39,8 +41,9 @@ class Phase:
             the network first learns what a frame looks like, from more different ones.
         window: side, in latent pixels, of the square that the loss sees, mostly around the mouth;
             None for the whole picture.
-        wide_mouths: half of the frames (or chunks) are the one of three whose mouth is open widest:
-            speech has few wide openings, and a network that sees them seldom makes them too small.
+        wide_mouths: half of the frames (or chunks) are the one of three whose mouth is open widest,
+            and one of eight is a blink: speech has few of either, and a network that sees them
+            seldom makes openings too small and lids a blur.
         image_weight: weight of the loss on decoded images of the mouth.
     """
 
@@ -217,15 +220,20 @@ class BatchSampler:
         self, speech: ClipSpeech, chunks: list[tuple[int, int]], *, wide_mouths: bool
     ) -> tuple[int, int]:
         """Any frame of any chunk: the chunk's index in the list, and the frame inside it."""
-        count = CANDIDATES if wide_mouths and self.rng.random() < WIDE_OPENING_SHARE else 1
+        kind = self.rng.random() if wide_mouths else 1.0
+        track, count = speech.mouth[:, JAW_OPEN], 1
+        if kind < WIDE_OPENING_SHARE:
+            count = CANDIDATES
+        elif kind < WIDE_OPENING_SHARE + BLINK_SHARE:
+            track, count = speech.motion[:, BLINK], BLINK_CANDIDATES
         limits = (len(chunks), self.spec.chunk_frames)
         candidates = self.rng.integers(limits, size=(count, 2)).tolist()
 
-        def opening(candidate: list[int]) -> float:
+        def size(candidate: list[int]) -> float:
             version, k = chunks[candidate[0]]
-            return float(speech.mouth[speech.start(version, k) + candidate[1], JAW_OPEN])
+            return float(track[speech.start(version, k) + candidate[1]])
 
-        chunk, frame = max(candidates, key=opening) if count > 1 else candidates[0]
+        chunk, frame = max(candidates, key=size) if count > 1 else candidates[0]
         return chunk, frame
 
 

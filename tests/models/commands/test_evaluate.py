@@ -116,6 +116,35 @@ def test_other_weights_beside(
     assert record["against"]["mean"][name] == pytest.approx(3, abs=0.6)
 
 
+def test_portraits_without_truth(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(command, "make_generator", lambda _: PuppetGenerator())
+    (tmp_path / "face.jpg").write_bytes(PHOTO.read_bytes())
+    (tmp_path / "broken.png").write_bytes(b"")
+    evaluate("--data", str(data), "--portraits", str(tmp_path), "--seconds", "1", "--json")
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("broken.png: refused (bad_image)") for line in lines)
+    found = json.loads(lines[-1])["portraits"]
+    assert list(found["clips"]) == ["face.jpg"]
+    assert found["refused"]["broken.png"]["code"] == "bad_image"
+    assert found["bars"]["head_yaw_slope_percent"]["passed"] is None
+
+
+def test_minutes_of_one_portrait(
+    data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("models.evaluation.drift.SPAN_SECONDS", 0.4)
+    monkeypatch.setattr(command, "make_generator", lambda _: PuppetGenerator())
+    evaluate("--data", str(data), "--minutes", "1", "--seconds", "1", "--json")
+    found = last_line(capsys)["drift"]
+    assert len(found["spans"]["generated"]) == 150
+    assert found["bars"]["colour_drift"]["passed"] is True
+
+
 @pytest.mark.slow
 def test_recordings_without_truth(
     data: Path,
@@ -219,7 +248,11 @@ def test_without_training_clips_there_is_no_mouth_metric(
         (("--data", "DATA", "--out", __file__), "expected a folder"),
         (("--speech", "nothing.wav"), "no file at"),
         (("--data", "nowhere"), "livehead data synth"),
+        (("--portraits", "."), "--data DIR with --portraits"),
+        (("--minutes", "3"), "--data DIR with --minutes"),
         (("--speech", __file__, "--against", "DATA"), "--data DIR with --against"),
+        (("--data", "DATA", "--minutes", "0.5"), "--minutes >= 1"),
+        (("--data", "DATA", "--portraits", "nowhere"), "folder of pictures"),
         (
             ("--data", "DATA", "--model", "mini", "--compare", "10:0", "--against", "DATA"),
             "without --against",

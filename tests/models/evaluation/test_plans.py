@@ -19,15 +19,11 @@ from models.evaluation.eval_clip import generate, make_eval_clip
 from models.evaluation.plans import distance, plan_name, prepare_inputs, run_plan, time_plans
 from models.evaluation.tasks import EvalContext, compare_plans
 from models.lightning.plan import full_plan, parse
-from models.mini.autoencoder import Autoencoder
-from models.mini.checkpoint import save_mini
 from models.mini.config import MINI
-from models.mini.mouth import BlendshapeRegressor
-from models.mini.unet import MiniUNet
 from models.options import ModelOptions
 from models.pipeline import DiffusionGenerator
 from tests.support.puppet import write_clip
-from tests.support.tiny import randomise
+from tests.support.random_mini import random_mini
 
 pytestmark = pytest.mark.unit
 
@@ -37,15 +33,7 @@ PLAN = parse("4:0,2+dfa")
 @pytest.fixture(scope="module")
 def generator(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGenerator[Any, Any]:
     """``mini`` with random weights."""
-    networks = {
-        "codec": Autoencoder(MINI.codec),
-        "unet": MiniUNet(MINI),
-        "reader": BlendshapeRegressor(),
-    }
-    for net in networks.values():
-        randomise(net)
-    folder = tmp_path_factory.mktemp("weights")
-    save_mini(folder, {name: net.state_dict() for name, net in networks.items()}, PLAN, {})
+    folder = random_mini(tmp_path_factory.mktemp("weights"), PLAN)
     return load_diffusion_generator(ModelOptions(weights=str(folder), threads=1))
 
 
