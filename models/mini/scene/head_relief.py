@@ -72,7 +72,20 @@ def make_relief(landmarks: Landmarks, places: Floats) -> HeadRelief:
 
 
 def _smooth_depth(points: Floats, places: Floats, reach: float) -> Floats:
-    """Mean depth of the landmarks around each place; of the nearest ones far from all."""
+    """Depth of the landmarks around each place; of the nearest ones far from all.
+
+    A mean flattens the face, and a flat face turns less than it is told to: the means are spread
+    again until those at the landmarks are as far apart as the landmarks' own depths.
+    """
+    flat = _mean_depth(points, np.concatenate([points[:, :2], places]), reach)
+    at_points, at_places = flat[: len(points)], flat[len(points) :]
+    middle = float(at_points.mean())
+    spread = np.cov(at_points, points[:, 2])
+    stretch = float(spread[1, 1] / max(spread[0, 1], 1e-6))
+    return np.asarray(middle + stretch * (at_places - middle), np.float32)
+
+
+def _mean_depth(points: Floats, places: Floats, reach: float) -> Floats:
     apart = ((places[:, None] - points[None, :, :2]) ** 2).sum(2)
     apart -= apart.min(1, keepdims=True)
     weight = np.exp(-apart / (2 * reach**2))

@@ -8,7 +8,7 @@ import pytest
 
 from models.evaluation.head_motion import HeadTracker, angles_of, compare_heads
 from models.face.geometry import fit_similarity
-from models.mini.scene.head_warp import turned
+from models.mini.scene.head_warp import turning
 from tests.support.puppet import portrait
 
 pytestmark = pytest.mark.unit
@@ -18,7 +18,7 @@ def test_angles_are_those_that_move_the_picture() -> None:
     rng = np.random.default_rng(4)
     points = rng.normal(0, 30, (40, 3)).astype(np.float32)
     pose = np.radians([5.0, -3.0, 2.0, 0.0, 0.0]).astype(np.float32)
-    moved = points[:, :2] + turned(points[:, :2], points[:, 2], pose)
+    moved = points[:, :2] + points @ turning(pose).T
     cy, sy, cp, sp = np.cos(pose[0]), np.sin(pose[0]), np.cos(pose[1]), np.sin(pose[1])
     depth = points @ np.array([sy, cy * sp, cy * cp])
     _, turn, _ = fit_similarity(points, np.column_stack([moved, depth]))

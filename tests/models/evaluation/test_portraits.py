@@ -23,12 +23,15 @@ from models.face.portrait import prepare_portrait
 from models.io.image import load_image
 from models.lightning.plan import parse
 from models.mini.motion import EXPRESSION, MOUTH_UNITS
+from models.mini.pipeline import MiniIdentity, MiniStream
 from models.options import ModelOptions
 from models.pipeline import DiffusionGenerator
 from tests.support.puppet import PHOTO, PuppetGenerator, write_clip
 from tests.support.random_mini import random_mini
 
 pytestmark = pytest.mark.unit
+
+Mini = DiffusionGenerator[MiniIdentity, MiniStream]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
 
 
 @pytest.fixture(scope="module")
-def mini(tmp_path_factory: pytest.TempPathFactory) -> DiffusionGenerator:
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Mini:
     """``mini`` with random weights."""
     folder = random_mini(tmp_path_factory.mktemp("weights"), parse("2:0+dfa"))
     return load_diffusion_generator(ModelOptions(weights=str(folder), threads=1))
@@ -72,9 +75,7 @@ def test_pictures_without_a_usable_face_are_refused_with_a_reason(
     assert found.refused["broken.jpg"].code == "bad_image"
 
 
-def test_mini_says_what_it_was_asked_and_rests_its_head(
-    mini: DiffusionGenerator, clip: Clip
-) -> None:
+def test_mini_says_what_it_was_asked_and_rests_its_head(mini: Mini, clip: Clip) -> None:
     identity = mini.prepare(load_image(PHOTO))
     sound = join_speech([clip], 10).sound
     alive = Speaker(mini, identity, sound, seed=3)
@@ -93,7 +94,9 @@ def test_mini_says_what_it_was_asked_and_rests_its_head(
     assert (frames[1][corner] == frames[1][0][corner[1:]]).all()
 
 
-def test_skin_rests_where_no_unit_moves_it(mini: DiffusionGenerator) -> None:
+def test_skin_rests_where_no_unit_moves_it(
+    mini: Mini,
+) -> None:
     identity = mini.prepare(load_image(PHOTO))
     mouth = np.zeros((3, len(MOUTH_UNITS)), np.float32)
     mouth[1:, MOUTH_UNITS.index("jawOpen")] = 0.5
