@@ -38,6 +38,7 @@ COMMANDS = {
     ),
     "evaluate": Command("models.commands.evaluate", "judge quality"),
     "train": Command("models.commands.train", "train the codec and the denoiser"),
+    "finetune": Command("models.commands.finetune", "teach the model one person from a video"),
     "data": Command(
         "models.commands.data",
         "make training data",

@@ -52,6 +52,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("synth",),
         ("puppets",),
         ("bench", "evaluation", "training"),
+        ("finetune",),
         ("commands",),
     ),
     "server": (

@@ -30,6 +30,11 @@ class Similarity:
         moved: NDArray[np.float64] = points @ self.matrix[:, :2].T + self.matrix[:, 2]
         return moved
 
+    def then(self, other: Similarity) -> Similarity:
+        """This one first, then ``other``."""
+        turn = other.matrix[:, :2] @ self.matrix[:, :2]
+        return Similarity(np.column_stack([turn, other.apply(self.matrix[:, 2])]))
+
     def inverse(self) -> Similarity:
         """From crop to picture."""
         turn = np.linalg.inv(self.matrix[:, :2])

@@ -114,6 +114,15 @@ def locate_landmarks(picture: NDArray[np.uint8], face: Face) -> Landmarks:
     return found
 
 
+def follow_landmarks(picture: NDArray[np.uint8], previous: Landmarks) -> Landmarks:
+    """Locate the landmarks of a face that was where ``previous`` says a moment ago."""
+    found = previous
+    for _ in range(_PASSES - 1):
+        low, high = found.points[:, :2].min(0), found.points[:, :2].max(0)
+        found = _locate(picture, (low + high) / 2, float((high - low).max()), found.roll)
+    return found
+
+
 def steady_landmarks(picture: NDArray[np.uint8], found: Landmarks) -> Landmarks:
     """Landmarks averaged over slightly different views of the face that was ``found``."""
     rng = np.random.default_rng(7)

@@ -39,6 +39,8 @@ CPU = torch.device("cpu")
 PATCH_SIZE = 12  # latent pixels, side of the square that the image loss decodes
 PATCH_CHUNKS, PATCH_FRAMES = 8, 1  # chunks of a batch, and frames of each, that are decoded for it
 PEAK_LR = 1e-3
+OnValidation = Callable[[int, dict[str, float], dict[str, Tensor]], None]
+"""Called with the step, the losses and the averaged weights."""
 WINDOW_SHARPNESS = 3.0  # how much the drawn window prefers weight
 PERCEPTUAL_SHARE, SHARPNESS_SHARE = 0.3, 0.02  # in the image loss
 NOISE_STD = (0.3, 0.8)  # least and largest deviation of the training noise
@@ -188,6 +190,9 @@ def train_denoiser(
     init: InitFrom | None = None,
     device: torch.device = CPU,
     batch_scale: int = 1,
+    peak: float = PEAK_LR,
+    validate_every: int = 500,
+    on_validation: OnValidation | None = None,
 ) -> None:
     """Train for ``minutes`` of wall time; ``out/ema.pt`` holds the weights to use.
 
@@ -199,21 +204,22 @@ def train_denoiser(
         init: weights to start from, with ``FINETUNE_PHASES``; random ones with ``PHASES`` if None.
         device: computes, and holds all clips.
         batch_scale: how many times as large the batches of the phases are.
+        peak: learning rate after the warm-up, halved when there is an ``init``.
+        validate_every: steps between two validations.
+        on_validation: gets the losses and the weights of every validation; there is then also one
+            before the first step.
 
     Raises:
         LiveheadError: the run to resume did not start from ``init``.
     """
     torch.manual_seed(seed)
     net = MiniUNet(MINI).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    fused = device.type != "cpu"
     optimizer = torch.optim.AdamW(
-        net.parameters(),
-        PEAK_LR,
-        weight_decay=0.01,
-        betas=(0.9, 0.98),
-        fused=device.type != "cpu",
+        net.parameters(), peak, weight_decay=0.01, betas=(0.9, 0.98), fused=fused
     )
     ema = ExponentialMovingAverage(net, 0.998)
-    run = TrainingRun(out, net, optimizer, ema, peak=PEAK_LR, minutes=minutes)
+    run = TrainingRun(out, net, optimizer, ema, peak=peak, minutes=minutes)
     run.start(init, resume=resume)
     phases = [
         replace(phase, batch_size=batch_scale * phase.batch_size)
@@ -224,6 +230,16 @@ def train_denoiser(
     validation_batch = BatchSampler(held_out, speech, MINI, 7, device).batch(VALIDATION)
     ema_net = MiniUNet(MINI).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     perceptual = PerceptualDistance().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def check() -> None:
+        ema_net.load_state_dict(run.ema.state)
+        losses = validate(ema_net, autoencoder, perceptual, validation_batch)
+        run.write_curve(**losses)
+        if on_validation is not None:
+            on_validation(run.step, losses, run.ema.state)
+
+    if on_validation is not None:
+        check()
     for step in run.steps("mini"):
         phase = phase_at(phases, run.spent / (60 * minutes))
         batch = sampler.batch(phase)
@@ -239,11 +255,9 @@ def train_denoiser(
             run.log(picture=picture)
             loss = loss + phase.image_weight * picture
         run.optimizer_step(loss)
-        if step % 500 == 499:
-            ema_net.load_state_dict(run.ema.state)
-            run.write_curve(**validate(ema_net, autoencoder, perceptual, validation_batch))
-    ema_net.load_state_dict(run.ema.state)
-    run.write_curve(**validate(ema_net, autoencoder, perceptual, validation_batch))
+        if step % validate_every == validate_every - 1:
+            check()
+    check()
 
 
 @torch.no_grad()

@@ -37,10 +37,7 @@ class SkinMotion:
             points: landmarks [468, 3], window pixels; depth away from the camera.
             cover: where skin may move, float32 [h, w] in [0, 1].
         """
-        with np.load(SKIN_MOTION) as archive:
-            marks, moves = archive["marks"].astype(float), archive["moves"].astype(float)
-        scale, turn, _ = fit_similarity(marks, points)
-        moved = scale * moves @ turn.T  # [K, 468, 3]
+        moved = unit_moves(points)
         step = SIDE / GRID
         at = (np.arange(GRID) + 0.5) * step
         places = np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)
@@ -59,6 +56,19 @@ class SkinMotion:
         units[_CLOSE] = min(units[_CLOSE], units[_JAW])  # it undoes an open jaw, no more
         moved: Floats = (units @ self._maps).reshape(2, GRID, GRID).transpose(1, 2, 0)
         return moved
+
+
+def unit_moves(points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """How far each of ``UNITS`` takes each landmark of a face, [14, 468, 3].
+
+    Args:
+        points: landmarks [468, 3] of the neutral face; depth away from the camera, same scale.
+    """
+    with np.load(SKIN_MOTION) as archive:
+        marks, moves = archive["marks"].astype(float), archive["moves"].astype(float)
+    scale, turn, _ = fit_similarity(marks, points)
+    moved: NDArray[np.float64] = scale * moves @ turn.T
+    return moved
 
 
 def _spline(

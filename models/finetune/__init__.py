@@ -1,0 +1,1 @@
+"""Teaches ``mini`` one person from a video of them speaking."""
