@@ -59,7 +59,7 @@ def _measure(clip: Clip) -> tuple[Floats, Floats]:
     )
     for _ in range(2):
         neutral = follow_landmarks(_padded(clip.neutral), neutral)
-    at = np.arange(0, clip.frames, EVERY)
+    at = list(range(0, clip.frames, EVERY))
     points = np.stack([follow_landmarks(_padded(clip.video[k]), neutral).points for k in at])
     window = face_window(neutral)
     rest = move_landmarks(neutral, window).points

@@ -1,14 +1,15 @@
 """Finds the face units that explain how tracked landmarks have moved.
 
-Where landmarks go is linear in the units u, seen through a network with errors of its own, and units
-of speech come together: d ~ N(B u, C), u ~ N(m, S). All four are measured on photo puppets, whose
-units are known (``bake_landmark_response.py``). The most likely units between 0 and 1 that also
-change smoothly are the minimum of
+Where landmarks go is linear in the units u, seen through a network with errors of its own, and
+units of speech come together: d ~ N(B u, C), u ~ N(m, S). All four are measured on photo puppets,
+whose units are known (``bake_landmark_response.py``). The most likely units between 0 and 1 that
+also change smoothly are the minimum of
 
-    sum_t (B u_t - d_t)' C^-1 (B u_t - d_t) + (u_t - m)' S^-1 (u_t - m) + |u_t - u_(t-1)|^2 / CHANGE^2
+    sum_t  (B u_t - d_t)' C^-1 (B u_t - d_t)  +  (u_t - m)' S^-1 (u_t - m)
+           +  |u_t - u_(t-1)|^2 / CHANGE^2
 
-What a shift, a zoom or a small turn of the head does to the landmarks is no unit's doing and is taken
-out of d first. The minimum is found by projected coordinate descent, all frames at once.
+What a shift, a zoom or a small turn of the head does to the landmarks is no unit's doing and is
+taken out of d first. The minimum is found by projected coordinate descent, all frames at once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trains a weights folder's denoiser on one person, and keeps what does best on the held-out part."""
+"""Trains the denoiser on one person, and keeps what does best on the held-out part."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from models.dataset.clips import list_clips, load_clip
 from models.io.console import progress
 from models.lightning.plan import StepPlan
+from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import load_mini_networks, read_manifest, save_mini
 from models.mini.mouth import BlendshapeRegressor
-from models.mini.autoencoder import Autoencoder
 from models.training.denoiser import FINETUNE_PHASES, train_denoiser
 from models.training.latents import Variant, encode_clip
 from models.training.run import InitFrom
@@ -66,7 +66,7 @@ def finetune(out: Path, start: Path, *, minutes: float, source: dict[str, Any]) 
     record = read_manifest(start)
     networks = load_mini_networks(start)
     codec = networks.codec.eval().requires_grad_(False)
-    train, held_out = (list_clips(out, split) for split in ("train", "held_out"))  # type: ignore[arg-type]
+    train, held_out = list_clips(out, "train"), list_clips(out, "held_out")
     variants, validation = _encode(codec, train), _encode(codec, held_out)
     speech = _speech(networks.reader.eval(), [*train, *held_out], out / "training")
     origin = {"sha256": record["sha256"]["unet"], **record["training"]}
