@@ -13,7 +13,7 @@ from models.dataset.clip_files import finish_clip, to_cover, write_audio, write_
 from models.dataset.clips import FRAME_SAMPLES
 from models.dataset.frames import write_frames
 from models.face.geometry import Similarity, cut
-from models.face.landmarks import Landmarks, move_landmarks
+from models.face.landmarks import Landmarks, move_landmarks, steady_landmarks
 from models.face.window import SIDE, face_cover, face_window
 from models.finetune.eyes import LidWatch
 from models.finetune.fitting import fit_units, split_units
@@ -29,13 +29,21 @@ STEADY = 1.0
 
 
 class PersonClips:
-    """Turns a tracked video into clips."""
+    """Turns a tracked video into clips.
+
+    Attributes:
+        window: from pixels of the reference frame to the face window.
+        rest: landmarks of that frame, and ``neutral``: of the neutral face, window pixels.
+    """
 
     def __init__(self, footage: Footage, track: LandmarkTrack, selection: Selection) -> None:
         self.footage, self.track, self.selection = footage, track, selection
-        self.window = face_window(selection.neutral)
-        self.neutral = move_landmarks(selection.neutral, self.window)
         self._reference = next(islice(footage.frames(), selection.reference, None))
+        # As for a portrait that is shown later, so that its window is the one learnt.
+        found = steady_landmarks(self._reference, selection.neutral)
+        self.window = face_window(found)
+        self.rest = move_landmarks(found, self.window)
+        self.neutral = move_landmarks(selection.neutral, self.window)
         self._photo = cut(self._reference, self.window, SIDE, "edge")
 
     def write(self, folder: Path) -> dict[str, NDArray[np.float32]]:
@@ -59,7 +67,7 @@ class PersonClips:
         mouth, brow = self.units(run, to_window)
         motion = np.zeros((run.frames, len(MOTION)), np.float32)
         motion[:, MOTION.index("brow")] = brow
-        watch = LidWatch(self._photo, self.neutral.eyes)
+        watch = LidWatch(self._photo, self.rest.eyes)
 
         def windows() -> Iterator[NDArray[np.uint8]]:
             for k, (window, picture) in enumerate(zip(to_window, pictures, strict=False)):
@@ -73,10 +81,10 @@ class PersonClips:
             mouth=mouth,
             motion=motion,
             mouth_xy=self._mouths(run, to_window),
-            eyes_xy=np.tile(self.neutral.eyes.reshape(4), (run.frames, 1)).astype(np.float32),
+            eyes_xy=np.tile(self.rest.eyes.reshape(4), (run.frames, 1)).astype(np.float32),
             neutral=self._photo,
             photo=self._photo,
-            cover=to_cover(face_cover(self.neutral.points[:, :2])),
+            cover=to_cover(face_cover(self.rest.points[:, :2])),
             window=self.window.matrix,
         )
         write_portrait(clip, self._reference)

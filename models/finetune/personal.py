@@ -22,6 +22,8 @@ from models.training.speech_features import ClipSpeech, apply_regressor, encode_
 PEAK_LR = 4e-4
 """Of a start from trained weights half of it is used."""
 VALIDATE_EVERY = 100
+FROZEN = ("units", "field", "audio")
+"""What reads units and speech keeps its meaning; a person's video is too short to learn it from."""
 PICTURE_WEIGHT = FINETUNE_PHASES[0].image_weight
 
 
@@ -80,6 +82,7 @@ def finetune(out: Path, start: Path, *, minutes: float, source: dict[str, Any]) 
         minutes=minutes,
         resume=False,
         init=InitFrom(networks.unet.state_dict(), origin),
+        frozen=FROZEN,
         peak=PEAK_LR,
         validate_every=VALIDATE_EVERY,
         on_validation=best,

@@ -190,6 +190,7 @@ def train_denoiser(
     init: InitFrom | None = None,
     device: torch.device = CPU,
     batch_scale: int = 1,
+    frozen: Sequence[str] = (),
     peak: float = PEAK_LR,
     validate_every: int = 500,
     on_validation: OnValidation | None = None,
@@ -204,6 +205,7 @@ def train_denoiser(
         init: weights to start from, with ``FINETUNE_PHASES``; random ones with ``PHASES`` if None.
         device: computes, and holds all clips.
         batch_scale: how many times as large the batches of the phases are.
+        frozen: modules that are not trained, by a part of their dotted names.
         peak: learning rate after the warm-up, halved when there is an ``init``.
         validate_every: steps between two validations.
         on_validation: gets the losses and the weights of every validation; there is then also one
@@ -214,13 +216,14 @@ def train_denoiser(
     """
     torch.manual_seed(seed)
     net = MiniUNet(MINI).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    trained = [p for name, p in net.named_parameters() if not _is_in(name, frozen)]
     fused = device.type != "cpu"
-    optimizer = torch.optim.AdamW(
-        net.parameters(), peak, weight_decay=0.01, betas=(0.9, 0.98), fused=fused
-    )
+    optimizer = torch.optim.AdamW(trained, peak, (0.9, 0.98), weight_decay=0.01, fused=fused)
     ema = ExponentialMovingAverage(net, 0.998)
     run = TrainingRun(out, net, optimizer, ema, peak=peak, minutes=minutes)
     run.start(init, resume=resume)
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(not _is_in(name, frozen))
     phases = [
         replace(phase, batch_size=batch_scale * phase.batch_size)
         for phase in (PHASES if run.origin is None else FINETUNE_PHASES)
@@ -258,6 +261,11 @@ def train_denoiser(
         if step % validate_every == validate_every - 1:
             check()
     check()
+
+
+def _is_in(parameter: str, modules: Sequence[str]) -> bool:
+    """Whether a dotted name has one of these modules in it."""
+    return not set(parameter.split(".")).isdisjoint(modules)
 
 
 @torch.no_grad()
