@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 
 HALF = (9, 5)
 """Half width and height of the area around an eye's centre, window pixels."""
-OPEN, SHUT = 0.12, 0.9
-"""One minus the correlation with the open eye below which a gaze explains it, and at which the eye
-is shut; measured on photo puppets, whose blinks are known."""
+SLACK, SHUT = 0.1, 0.9
+"""One minus the correlation with the open eye: by how much it varies without a blink, and where the
+eye is shut; measured on photo puppets, whose blinks are known."""
+AROUND = 25
+"""Frames before and after, over which an eye is mostly open."""
 
 
 class LidWatch:
@@ -21,11 +23,10 @@ class LidWatch:
         self._centres = np.round(np.reshape(eyes_xy, (2, 2))).astype(int)
         self._open = self._look(neutral)
 
-    def blink(self, window: NDArray[np.uint8]) -> float:
-        """How far the eyes are shut, 0 to 1."""
+    def unlike(self, window: NDArray[np.uint8]) -> float:
+        """One minus the correlation of the eyes with the open ones."""
         pairs = zip(self._look(window), self._open, strict=True)
-        unlike = 1 - float(np.mean([(now * then).mean() for now, then in pairs]))
-        return float(np.clip((unlike - OPEN) / (SHUT - OPEN), 0, 1))
+        return 1 - float(np.mean([(now * then).mean() for now, then in pairs]))
 
     def _look(self, window: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
         """Brightness around each eye, of zero mean and unit deviation."""
@@ -35,3 +36,18 @@ class LidWatch:
             area = grey[y - HALF[1] : y + HALF[1] + 1, x - HALF[0] : x + HALF[0] + 1]
             looks.append((area - area.mean()) / (area.std() + 1e-6))
         return looks
+
+
+def blinks_of(unlike: NDArray[np.floating]) -> NDArray[np.float32]:
+    """How far the eyes are shut, 0 to 1, from what ``LidWatch.unlike`` says of T frames.
+
+    Where the eyes look and how the brows stand changes their look too, but for longer: a blink is
+    what rises above the median around it.
+    """
+    padded = np.pad(
+        np.asarray(unlike, np.float64), AROUND, mode="reflect" if len(unlike) > AROUND else "edge"
+    )
+    usual = np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * AROUND + 1), axis=1)
+    usual = np.minimum(usual, SHUT - 2 * SLACK)
+    shut = (unlike - usual - SLACK) / (SHUT - usual - SLACK)
+    return np.clip(shut, 0, 1).astype(np.float32)

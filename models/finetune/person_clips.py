@@ -15,7 +15,7 @@ from models.dataset.frames import write_frames
 from models.face.geometry import Similarity, cut
 from models.face.landmarks import Landmarks, move_landmarks, steady_landmarks
 from models.face.window import SIDE, face_cover, face_window
-from models.finetune.eyes import LidWatch
+from models.finetune.eyes import LidWatch, blinks_of
 from models.finetune.fitting import fit_units, split_units
 from models.finetune.footage import Footage
 from models.finetune.selection import Run, Selection
@@ -68,14 +68,16 @@ class PersonClips:
         motion = np.zeros((run.frames, len(MOTION)), np.float32)
         motion[:, MOTION.index("brow")] = brow
         watch = LidWatch(self._photo, self.rest.eyes)
+        unlike: list[float] = []
 
         def windows() -> Iterator[NDArray[np.uint8]]:
-            for k, (window, picture) in enumerate(zip(to_window, pictures, strict=False)):
+            for window, picture in zip(to_window, pictures, strict=False):
                 cropped = cut(picture, window, SIDE, "edge")
-                motion[k, MOTION.index("blink")] = watch.blink(cropped)
+                unlike.append(watch.unlike(cropped))
                 yield cropped
 
         write_frames(clip / "video.npz", windows())
+        motion[:, MOTION.index("blink")] = blinks_of(np.array(unlike))
         np.savez(
             clip / "track.npz",
             mouth=mouth,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.dataset.clips import list_clips, load_clip
 from models.finetune import selection
-from models.finetune.eyes import LidWatch
+from models.finetune.eyes import LidWatch, blinks_of
 from models.finetune.footage import Footage
 from models.finetune.person_clips import PersonClips
 from models.finetune.selection import select_frames
@@ -74,5 +74,12 @@ def test_open_eyes_are_no_blink_and_hidden_ones_are(folder: Path) -> None:
         cv2.ellipse(shut, (int(x), int(y)), (20, 9), 0, 0, 360, skin, -1)
         cv2.line(shut, (int(x) - 16, int(y) + 5), (int(x) + 16, int(y) + 5), (60, 40, 40), 2)
     watch = LidWatch(clip.photo, clip.eyes_xy[0])
-    assert watch.blink(clip.photo) == 0
-    assert watch.blink(shut) > 0.6
+    looks = [watch.unlike(clip.photo)] * 60 + [watch.unlike(shut)] * 4
+    looks += [watch.unlike(clip.photo)] * 60
+    found = blinks_of(np.array(looks))
+    assert found[60:64].min() > 0.5 and found[:60].max() == found[64:].max() == 0
+
+
+def test_eyes_that_look_elsewhere_for_long_do_not_blink() -> None:
+    looks = np.repeat([0.0, 0.3, 0.05], 50)
+    assert blinks_of(looks)[60:90].max() == 0
