@@ -74,7 +74,7 @@ def _moved(picture: NDArray[np.uint8], pose: NDArray[np.floating]) -> NDArray[np
     matrix = cv2.getRotationMatrix2D(
         (width / 2, PIVOT * height), float(np.degrees(roll)), 1 + 0.3 * pitch
     )
-    matrix[:, 2] += (SWAY * yaw, SWAY * pitch)
+    matrix[:, 2] += np.array([SWAY * yaw, SWAY * pitch])
     moved = cv2.warpAffine(picture, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(moved, np.uint8)
 
