@@ -26,6 +26,7 @@ from models.finetune.tracking import track_landmarks
 from models.io.console import emit_json, say, table
 from models.mini.checkpoint import BUNDLED, load_mini_networks
 from models.mini.motion import MOUTH_UNITS
+from models.training.perceptual import PerceptualDistance
 
 MINUTES = 15.0
 
@@ -69,7 +70,8 @@ def run(
     """
     _check(args)
     footage = read_footage(args.video)
-    load_mini_networks(args.weights)  # what cannot be used is found before the work
+    load_mini_networks(args.weights)  # what is missing is found before the work
+    PerceptualDistance()
     consent = ask_consent(args.video, agreed=args.yes, now=now, answer=answer)
     torch.set_num_threads(args.threads)
     track = track_landmarks(footage.frames(), footage.length)
