@@ -44,13 +44,13 @@ class Similarity:
 def fit_similarity(
     source: NDArray[np.floating], target: NDArray[np.floating]
 ) -> tuple[float, NDArray[np.floating], NDArray[np.floating]]:
-    """Scale, rotation [3, 3] and shift [3] that take source [N, 3] nearest to target [N, 3].
+    """Scale, rotation [D, D] and shift [D] that take source [N, D] nearest to target [N, D].
 
     The least squares solution without reflection (Umeyama 1991).
     """
     a, b = source - source.mean(0), target - target.mean(0)
     u, s, vt = np.linalg.svd(b.T @ a)
-    flip = np.array([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
+    flip = np.append(np.ones(len(s) - 1), np.sign(np.linalg.det(u @ vt)))
     turn = u @ np.diag(flip) @ vt
     scale = float((s * flip).sum() / (a**2).sum())
     return scale, turn, target.mean(0) - scale * turn @ source.mean(0)

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.geometry import fit_similarity
 from models.face.landmarks import Landmarks
 from models.face.portrait import MIN_PRESENCE
 from models.finetune.footage import MIN_SECONDS, FootageError
@@ -115,15 +116,13 @@ def select_frames(track: LandmarkTrack) -> Selection:
 
 
 def head_turns(points: NDArray[np.floating], found: NDArray[np.bool_]) -> Floats:
-    """Angle between each frame's direction of the head and the median one, radians, [T]."""
+    """Angle between each found frame's direction of the head and the median one, radians, [T]."""
     rigid = points[:, list(RIGID)].astype(np.float64)
-    base = rigid[np.flatnonzero(found)[0]]
-    base = base - base.mean(0)
+    at = np.flatnonzero(found)
     angles = np.zeros((len(points), 3))
-    for k, frame in enumerate(rigid):
-        u, _, vt = np.linalg.svd((frame - frame.mean(0)).T @ base)
-        flip = np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))])
-        angles[k] = cv2.Rodrigues(u @ flip @ vt)[0][:, 0]
+    for k in at:
+        _, turn, _ = fit_similarity(rigid[k], rigid[at[0]])
+        angles[k] = cv2.Rodrigues(turn)[0][:, 0]
     away = angles[:, :2] - np.median(angles[found, :2], 0)  # roll does not hide anything
     return np.asarray(np.linalg.norm(away, axis=1))
 

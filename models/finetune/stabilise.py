@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from models.face.geometry import Similarity
+from models.face.geometry import Similarity, fit_similarity
 
 EYE_CORNERS = (33, 133, 362, 263)
 NOSE_BRIDGE = (6, 168, 197, 195, 5)
@@ -16,15 +16,6 @@ STABLE = (*EYE_CORNERS, *EYE_CORNERS, *NOSE_BRIDGE, *FOREHEAD)
 Floats = NDArray[np.float64]
 
 
-def fit_similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> Similarity:
-    """Rotation, scale and shift that take points [N, 2] nearest to others (Umeyama 1991)."""
-    middle, goal = source.mean(0), target.mean(0)
-    a, b = (source - middle) @ (1, 1j), (target - goal) @ (1, 1j)
-    turn = np.vdot(a, b) / max(np.vdot(a, a).real, 1e-12)
-    matrix = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
-    return Similarity(np.column_stack([matrix, goal - matrix @ middle]))
-
-
 def hold_still(points: NDArray[np.floating], target: NDArray[np.floating]) -> list[Similarity]:
     """From each frame's pixels to where ``target`` has the stable landmarks.
 
@@ -33,7 +24,10 @@ def hold_still(points: NDArray[np.floating], target: NDArray[np.floating]) -> li
         target: landmarks [468, 2 or more].
     """
     stable = list(STABLE)
-    return [fit_similarity(frame[stable, :2], target[stable, :2]) for frame in points]
+    fits = (
+        fit_similarity(frame[stable, :2].astype(np.float64), target[stable, :2]) for frame in points
+    )
+    return [Similarity(np.column_stack([scale * turn, shift])) for scale, turn, shift in fits]
 
 
 def smooth(signal: NDArray[np.floating], frames: float) -> Floats:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.face.geometry import cut, square_around
+from models.face.geometry import cut, fit_similarity, square_around
 
 pytestmark = pytest.mark.unit
 
@@ -40,6 +40,29 @@ def test_there_and_back_again() -> None:
     points = np.array([[1.0, 2.0], [50.0, -3.0]])
     assert np.allclose(square.inverse().apply(square.apply(points)), points)
     assert square.scale == pytest.approx(96 / 55)
+
+
+def test_one_after_the_other() -> None:
+    first = square_around(np.array([30.0, 70.0]), 55.0, 0.7, 96)
+    second = square_around(np.array([40.0, 20.0]), 80.0, -0.2, 128)
+    points = np.array([[1.0, 2.0], [50.0, -3.0]])
+    both = first.then(second)
+    assert np.allclose(both.apply(points), second.apply(first.apply(points)))
+    assert both.scale == pytest.approx(first.scale * second.scale)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_similarity_is_found_and_never_a_reflection(dimensions: int) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(20, dimensions))
+    turn = np.linalg.qr(rng.normal(size=(dimensions, dimensions)))[0]
+    turn[:, 0] *= np.sign(np.linalg.det(turn))
+    shift = rng.normal(size=dimensions)
+    found = fit_similarity(points, 0.9 * points @ turn.T + shift)
+    for value, expected in zip(found, (0.9, turn, shift), strict=True):
+        np.testing.assert_allclose(value, expected, atol=1e-9)
+    mirrored = points * np.append(np.ones(dimensions - 1), -1.0)
+    assert np.linalg.det(fit_similarity(points, mirrored)[1]) == pytest.approx(1)
 
 
 def test_the_whole_is_unchanged() -> None:

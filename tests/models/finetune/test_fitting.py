@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from models.face.landmarks import move_landmarks
 from models.finetune.fitting import BROW, fit_units, split_units, without_turns
-from models.finetune.stabilise import EYE_CORNERS, fit_similarity, hold_still, smooth
+from models.finetune.stabilise import EYE_CORNERS, hold_still, smooth
 from models.mini.motion import MOUTH_UNITS
 from models.mini.scene.skin_motion import UNITS, unit_moves
 from tests.support.speaking import speaker, syllables
@@ -68,14 +68,6 @@ def test_shift_zoom_roll_and_small_turns_move_no_unit(neutral: Floats) -> None:
     assert np.abs(without_turns(rigid[None], neutral)).max() < 1e-6
     still, moved = (fit_units(d[None].repeat(5, 0), neutral) for d in (0 * rigid, rigid))
     np.testing.assert_allclose(still, moved, atol=1e-6)
-
-
-def test_a_similarity_is_found(neutral: Floats) -> None:
-    turn = 0.9 * np.array([[np.cos(0.2), -np.sin(0.2)], [np.sin(0.2), np.cos(0.2)]])
-    moved = neutral[:, :2] @ turn.T + (30, -12)
-    found = fit_similarity(moved, neutral[:, :2])
-    np.testing.assert_allclose(found.apply(moved), neutral[:, :2], atol=1e-6)
-    assert found.scale == pytest.approx(1 / 0.9)
 
 
 def test_a_head_is_held_still_whatever_the_mouth_does(neutral: Floats) -> None:
