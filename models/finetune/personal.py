@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from models.dataset.clips import list_clips, load_clip
+from models.finetune.rest import draw_clip, keep_rest
 from models.io.console import progress
 from models.lightning.plan import StepPlan
-from models.mini.autoencoder import Autoencoder
 from models.mini.checkpoint import load_mini_networks, read_manifest, save_mini
 from models.mini.mouth import BlendshapeRegressor
 from models.training.denoiser import FINETUNE_PHASES, train_denoiser
@@ -69,8 +69,16 @@ def finetune(out: Path, start: Path, *, minutes: float, source: dict[str, Any]) 
     networks = load_mini_networks(start)
     codec = networks.codec.eval().requires_grad_(False)
     train, held_out = list_clips(out, "train"), list_clips(out, "held_out")
-    variants, validation = _encode(codec, train), _encode(codec, held_out)
     speech = _speech(networks.reader.eval(), [*train, *held_out], out / "training")
+    plan = StepPlan.from_json(record["plan"])
+
+    def prepare(path: Path) -> Variant:
+        variant = encode_clip(codec, load_clip(path))
+        return keep_rest(variant, draw_clip(networks.unet, plan, variant, speech[variant.clip]))
+
+    variants, validation = (
+        [prepare(path) for path in progress(paths, "encoding clips")] for paths in (train, held_out)
+    )
     origin = {"sha256": record["sha256"]["unet"], **record["training"]}
     best = BestWeights()
     train_denoiser(
@@ -93,13 +101,8 @@ def finetune(out: Path, start: Path, *, minutes: float, source: dict[str, Any]) 
         "reader": networks.reader.state_dict(),
     }
     training = {"steps": best.step, "minutes": round(minutes, 1), "began_with": origin}
-    plan = StepPlan.from_json(record["plan"])
     save_mini(out, states, plan, {"denoiser": training, "person": source})
     return best
-
-
-def _encode(codec: Autoencoder, paths: list[Path]) -> list[Variant]:
-    return [encode_clip(codec, load_clip(path)) for path in progress(paths, "encoding clips")]
 
 
 def _speech(reader: BlendshapeRegressor, paths: list[Path], cache: Path) -> dict[str, ClipSpeech]:
