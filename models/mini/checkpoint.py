@@ -1,8 +1,8 @@
 """The folder of ``mini``'s weights: what is in it, how it is written, and strict loading.
 
-codec.safetensors   the autoencoder: latents <-> pixels
+codec.safetensors   the autoencoder: latents <-> pixels (float16)
 unet.safetensors    the denoiser (bfloat16)
-reader.safetensors  the regressor: speech features -> mouth blendshapes
+reader.safetensors  the regressor: speech features -> mouth blendshapes (float16)
 mini.json           sha256 of the three, the step plan, how they were trained
 """
 
@@ -127,7 +127,7 @@ def save_mini(
     folder.mkdir(parents=True, exist_ok=True)
     sums = {}
     for name, state in states.items():
-        kind = torch.bfloat16 if name == "unet" else torch.float32
+        kind = torch.bfloat16 if name == "unet" else torch.float16
         data = save({key: value.to(kind).contiguous() for key, value in state.items()})
         (folder / f"{name}.safetensors").write_bytes(data)
         sums[name] = sha256(data).hexdigest()

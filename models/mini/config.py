@@ -58,7 +58,7 @@ class MiniSpec(DiffusionSpec):
     template_side: int = 24
     template_reach: float = 0.85
     head_motion: float = 1.0
-    mouth_gain: float = 1.17
+    mouth_gain: float = 1.1
     sigma_background: float = 0.02
     sigma_face: float = 0.35
     sigma_mouth: float = 1.0

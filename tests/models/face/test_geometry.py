@@ -59,8 +59,9 @@ def test_a_similarity_is_found_and_never_a_reflection(dimensions: int) -> None:
     turn[:, 0] *= np.sign(np.linalg.det(turn))
     shift = rng.normal(size=dimensions)
     found = fit_similarity(points, 0.9 * points @ turn.T + shift)
-    for value, expected in zip(found, (0.9, turn, shift), strict=True):
-        np.testing.assert_allclose(value, expected, atol=1e-9)
+    expected = np.array(0.9), turn, shift
+    for value, right in zip(map(np.asarray, found), expected, strict=True):
+        np.testing.assert_allclose(value, right, atol=1e-9)
     mirrored = points * np.append(np.ones(dimensions - 1), -1.0)
     assert np.linalg.det(fit_similarity(points, mirrored)[1]) == pytest.approx(1)
 
