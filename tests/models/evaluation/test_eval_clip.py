@@ -40,9 +40,9 @@ def test_an_exact_generator_is_perfect(case: Case) -> None:
     metrics = measured(case, PuppetGenerator())
     assert metrics["mouth_correlation.landmarks"] == pytest.approx(1, abs=1e-3)
     assert metrics["sync_offset_frames.landmarks"] == pytest.approx(0, abs=0.05)
-    assert metrics["mouth_amplitude_percent.landmarks"] == pytest.approx(100, abs=2)
+    assert metrics["mouth_amplitude_percent.landmarks"] == pytest.approx(100, abs=3)
     assert metrics["jaw_ceiling.landmarks"] > 0.8
-    assert metrics["rest_excess_percent.landmarks"] == pytest.approx(0, abs=5)
+    assert metrics["rest_excess_percent.landmarks"] == pytest.approx(0, abs=10)
     assert metrics["closure_percent.landmarks"] == metrics["closure_truth_percent.landmarks"] == 100
     assert metrics["closure_chance_percent.landmarks"] < 50
     assert metrics["frame_change"] == pytest.approx(1, abs=0.05)  # compressed truth
