@@ -101,5 +101,4 @@ def _random_pipeline(weights: str, threads: int, engine: Engine | None) -> MiniP
         AudioEncoder(threads=threads),
         preferred_dtype(),
         engine,
-        threads=threads,
     )

@@ -76,7 +76,7 @@ def load_generator(
         LiveheadError: the engine is not installed (``missing_engine``).
     """
     threads = options.threads or None
-    cv2.setNumThreads(1)  # each frame has a thread
+    cv2.setNumThreads(1)  # threads beside PyTorch's slow both
     engine = prepare_engine(options.engine, threads)
     folder = Path(options.weights) if options.weights else None
     pipeline, stored = load_mini(folder, threads=threads or 1, engine=engine, size=options.size)
@@ -95,7 +95,7 @@ def load_mini(
     """The pipeline and the stored plan of a weights folder (the bundled one if None).
 
     Args:
-        threads: of the speech encoder; that draw frames.
+        threads: of the speech encoder.
         dtype: to compute in; what suits the machine if None.
         engine: runs the networks; PyTorch itself if None.
         size: (height, width) of a frame, pixels.
@@ -115,7 +115,6 @@ def load_mini(
         dtype or preferred_dtype(),
         engine,
         size,
-        threads,
     )
     return pipeline, StepPlan.from_json(record["plan"])
 

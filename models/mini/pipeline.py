@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -130,10 +129,9 @@ class MiniPipeline:
         dtype: torch.dtype,
         engine: Engine | None = None,
         size: tuple[int, int] = (SIZE, SIZE),
-        threads: int = 1,
     ) -> None:
         """``dtype`` is what PyTorch computes in where there is no ``engine``; ``size`` is
-        (height, width) of a frame, pixels; ``threads`` draw frames."""
+        (height, width) of a frame, pixels."""
         self.spec = spec
         self.engine = engine
         self.dtype = torch.float32 if engine else dtype
@@ -146,7 +144,6 @@ class MiniPipeline:
         self.regressor = regressor.eval()
         self.audio_encoder = audio_encoder
         self.size = size
-        self._map = ThreadPoolExecutor(threads).map if threads > 1 else map
         gains = [spec.mouth_gain if name in OPENING_UNITS else 1.0 for name in MOUTH_UNITS]
         self._gain = torch.tensor(gains)
 
@@ -273,13 +270,11 @@ class MiniPipeline:
         windows = self.frame_decoder(latents.transpose(1, 2).flatten(0, 1)).cpu().numpy()
         windows = windows.reshape(len(streams), -1, *windows.shape[1:])
         frames = np.empty((*windows.shape[:2], *self.size, 3), np.uint8)
-
-        def draw(at: tuple[int, ...]) -> None:
-            (b, k), identity, look = at, streams[at[0]].identity, streams[at[0]].look
-            moved = identity.skin.displacement(look.mouth[k], look.expression[k])
-            frames[b, k] = identity.scene.draw(windows[b, k], look.poses[k], moved)
-
-        list(self._map(draw, np.ndindex(frames.shape[:2])))
+        for out, chunk, stream in zip(frames, windows, streams, strict=True):
+            identity, look = stream.identity, stream.look
+            for k, window in enumerate(chunk):
+                moved = identity.skin.displacement(look.mouth[k], look.expression[k])
+                out[k] = identity.scene.draw(window, look.poses[k], moved)
         return torch.from_numpy(frames)
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
