@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.evaluation.face_track import LOWER_LIP, UPPER_LIP
-from models.face.geometry import fit_similarity
 from models.face.landmarks import Landmarks
 from models.mini.motion import MOUTH_UNITS
-from models.mini.scene.skin_motion import SKIN_MOTION
+from models.mini.scene.skin_motion import unit_moves
 
 _JAW, _CLOSE = MOUTH_UNITS.index("jawOpen"), MOUTH_UNITS.index("mouthClose")
 
@@ -23,11 +22,8 @@ def asked_gap(mouth: NDArray[np.floating], landmarks: Landmarks) -> NDArray[np.f
     Args:
         landmarks: of the portrait, upright.
     """
-    with np.load(SKIN_MOTION) as archive:
-        marks, moves = archive["marks"].astype(float), archive["moves"].astype(float)
-    scale, turn, _ = fit_similarity(marks, landmarks.points.astype(float))
-    parted = moves[: len(MOUTH_UNITS), LOWER_LIP] - moves[: len(MOUTH_UNITS), UPPER_LIP]
-    down = scale * parted @ turn[1] / landmarks.unit
+    moves = unit_moves(landmarks.points.astype(float))[: len(MOUTH_UNITS), :, 1]
+    down = (moves[:, LOWER_LIP] - moves[:, UPPER_LIP]) / landmarks.unit
     units = np.asarray(mouth, np.float64).copy()
     units[:, _CLOSE] = np.minimum(units[:, _CLOSE], units[:, _JAW])  # it undoes an open jaw alone
     gap: NDArray[np.float64] = np.maximum(units @ down, 0.0)  # lips stop each other

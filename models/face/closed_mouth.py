@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.cuts import Slit, mouth_slit
+from models.face.geometry import ease
 from models.face.landmarks import Landmarks
 from models.face.texture import FaceTexture, Floats, read_texture
 
@@ -61,8 +62,8 @@ def closing(face: FaceTexture, mouth: Slit, places: Floats, side: Floats) -> Flo
     upper, lower = np.interp(x, mouth.x, mouth.upper), np.interp(x, mouth.x, mouth.lower)
     nose, chin = (mouth.local(face.marks[k, :2])[1] for k in (_NOSE_BASE, _CHIN))
     least = _LEAST_ROOM * gap + 1e-6
-    above = _ease((upper - y) / np.maximum(_NOSE_ROOM * (upper - nose), UPPER_SHARE * least))
-    below = _ease((y - lower) / np.maximum(_CHIN_ROOM * (chin - lower), LOWER_SHARE * least))
+    above = ease((upper - y) / np.maximum(_NOSE_ROOM * (upper - nose), UPPER_SHARE * least))
+    below = ease((y - lower) / np.maximum(_CHIN_ROOM * (chin - lower), LOWER_SHARE * least))
     moved: Floats = gap * np.where(side < 0, UPPER_SHARE * (1 - above), -LOWER_SHARE * (1 - below))
     return moved
 
@@ -120,10 +121,3 @@ def _move_landmarks(face: FaceTexture, mouth: Slit, landmarks: Landmarks) -> Lan
     points = landmarks.points.copy()
     points[:, :2] = face.to_crop.inverse().apply(mouth.world(places))
     return Landmarks(points, landmarks.presence)
-
-
-def _ease(t: Floats) -> Floats:
-    """From 0 to 1 without corners."""
-    t = np.clip(t, 0.0, 1.0)
-    eased: Floats = t * t * (3.0 - 2.0 * t)
-    return eased

@@ -56,6 +56,13 @@ def fit_similarity(
     return scale, turn, target.mean(0) - scale * turn @ source.mean(0)
 
 
+def ease(t: NDArray[np.floating]) -> NDArray[np.floating]:
+    """From 0 to 1 without corners, flat before 0 and beyond 1."""
+    t = np.clip(t, 0.0, 1.0)
+    eased: NDArray[np.floating] = t * t * (3.0 - 2.0 * t)
+    return eased
+
+
 def square_around(centre: NDArray[np.floating], side: float, angle: float, to: int) -> Similarity:
     """Maps a square of a picture onto [0, to]^2.
 

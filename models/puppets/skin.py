@@ -13,6 +13,7 @@ from scipy.spatial import Delaunay, cKDTree
 
 from models.face.closed_mouth import closing
 from models.face.cuts import LOWER_LIP, UPPER_LIP, Slit
+from models.face.geometry import ease
 from models.face.landmarks import FACE_OVAL
 from models.face.texture import MARGIN, SIDE, Floats
 from models.puppets.photo import Photo
@@ -192,7 +193,7 @@ def _moves(photo: Photo, template: Template, mouth: Slit, plane: Floats, side: F
     reach = (
         np.where(plane[:, 1] > photo.marks[CHIN, 1] - 25 * photo.scale, 58.0, 34.0) * photo.scale
     )
-    fade = np.where(outer, 1 - _ease(off / reach), 1.0)
+    fade = np.where(outer, 1 - ease(off / reach), 1.0)
     turned: Floats = photo.scale * field @ photo.turn.T * fade[:, None, None]
     return turned.transpose(1, 0, 2)
 
@@ -226,8 +227,8 @@ def _blink(photo: Photo, eye: Slit, brow: tuple[int, ...], plane: Floats, glasse
     crest = float(eye.local(photo.marks[list(brow), :2])[:, 1].mean())
     room = np.maximum(0.8 * (high - crest), 6.0)
     room = np.minimum(room, 8.0) if glasses else room
-    above = 1 - _ease(np.clip((high - q[:, 1]) / room, 0, 1) ** 0.8)
-    under = 1 - _ease((q[:, 1] - low) / 9.0)
+    above = 1 - ease(np.clip((high - q[:, 1]) / room, 0, 1) ** 0.8)
+    under = 1 - ease((q[:, 1] - low) / 9.0)
     upper = q[:, 1] < (high + low) / 2
     down = np.where(upper, LID_SHARE * gap * above, -(1 - LID_SHARE) * gap * under)
     near = (np.abs(q[:, 1]) < 40) & (np.abs(q[:, 0]) < eye.half)
@@ -265,7 +266,7 @@ def _followers(mouth: Slit, plane: Floats, side: Floats) -> tuple[csr_matrix, cs
         values = np.concatenate([weight[use] * (1 - share[use]), weight[use] * share[use]])
         return coo_matrix((values, (rows, columns)), shape=(len(plane), count)).tocsr()
 
-    pull = np.where(within, 1 - _ease(away / 9.0), 0.0)
+    pull = np.where(within, 1 - ease(away / 9.0), 0.0)
     near = np.where(within & (away < 5.0), 1.0, 0.0)
     return matrix(pull), matrix(near)
 
@@ -282,7 +283,7 @@ def _depth(photo: Photo, template: Template, plane: Floats) -> Floats:
     asked = np.where(outer[:, None], oval[nearest, :2], plane)
     depth: Floats = inner(asked)
     axis = photo.place(template.neck)[2]
-    back = np.where(outer, _ease(off / (45.0 * photo.scale)), 0.0)
+    back = np.where(outer, ease(off / (45.0 * photo.scale)), 0.0)
     return np.asarray(depth + (axis - depth) * back * 0.85)
 
 
@@ -300,7 +301,7 @@ def _near_outline(photo: Photo, plane: Floats) -> Floats:
     """1 on the face's outline and outside, 0 further in, [V]."""
     oval = _dense(photo.marks[list(FACE_OVAL), :2]).astype(np.float32)
     inner = np.array([cv2.pointPolygonTest(oval, (float(x), float(y)), True) for x, y in plane])
-    return 1 - _ease(inner / (18.0 * photo.scale))
+    return 1 - ease(inner / (18.0 * photo.scale))
 
 
 def _dense(outline: Floats, times: int = 8) -> Floats:
@@ -310,9 +311,3 @@ def _dense(outline: Floats, times: int = 8) -> Floats:
     return np.column_stack(
         [np.interp(t, np.arange(len(closed)), closed[:, k]) for k in range(closed.shape[1])]
     )
-
-
-def _ease(t: Floats) -> Floats:
-    """From 0 to 1 without corners."""
-    t = np.clip(t, 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)

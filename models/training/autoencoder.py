@@ -14,9 +14,8 @@ from models.face.window import SIDE
 from models.io.console import say
 from models.mini.autoencoder import Autoencoder
 from models.training.perceptual import PerceptualDistance
-from models.training.run import ExponentialMovingAverage, InitFrom, TrainingRun
+from models.training.run import CPU, ExponentialMovingAverage, InitFrom, TrainingRun
 
-CPU = torch.device("cpu")
 CROP = 128
 BATCH_SIZE = 16
 PEAK_LR = 2e-3

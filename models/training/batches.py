@@ -14,9 +14,9 @@ from models.mini.motion import EXPRESSION, MOTION, MOUTH_UNITS
 from models.mini.prior import Prior, gaussian, geometry_planes, sigma_map
 from models.training.latents import Variant
 from models.training.resident import ResidentClips
+from models.training.run import CPU
 from models.training.speech_features import ClipSpeech
 
-CPU = torch.device("cpu")
 MIRROR = torch.tensor([-1.0 if name == "gaze_yaw" else 1.0 for name in EXPRESSION])
 PHOTO_SHARE, NEUTRAL_SHARE = 0.6, 0.25
 """How often the reference is the portrait as it is, or its neutral face; else any frame."""

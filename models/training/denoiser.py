@@ -21,7 +21,7 @@ from models.training.autoencoder import reconstruction_loss, sharpness_loss
 from models.training.batches import Batch, BatchSampler, Phase, Window
 from models.training.latents import Variant
 from models.training.perceptual import PerceptualDistance
-from models.training.run import ExponentialMovingAverage, InitFrom, TrainingRun
+from models.training.run import CPU, ExponentialMovingAverage, InitFrom, TrainingRun
 from models.training.speech_features import ClipSpeech
 
 PHASES = (
@@ -35,7 +35,6 @@ FINETUNE_PHASES = (
 """Phases of a training that starts from trained weights."""
 VALIDATION = Phase(share=1.0, batch_size=24, independent_frames=False, window=None)
 """The held-out chunks of ``validate``."""
-CPU = torch.device("cpu")
 PATCH_SIZE = 12  # latent pixels, side of the square that the image loss decodes
 PATCH_CHUNKS, PATCH_FRAMES = 8, 1  # chunks of a batch, and frames of each, that are decoded for it
 PEAK_LR = 1e-3

@@ -16,6 +16,7 @@ from torch import nn
 from models.errors import LiveheadError
 from models.io.console import bar
 
+CPU = torch.device("cpu")
 FINETUNE_LR_SCALE = 0.5
 """Scale of the peak learning rate of a run that starts from trained weights."""
 

@@ -19,11 +19,10 @@ from models.io.console import progress
 from models.mini.audio import CHUNK_FRAMES, AudioEncoder, chunk_features, windows_of
 from models.mini.motion import MOUTH_UNITS
 from models.mini.mouth import BlendshapeRegressor
-from models.training.run import load_or_compute
+from models.training.run import CPU, load_or_compute
 
 VERSION_OFFSETS = (0, 2)
 """First frame of version 0 (as recorded) and of version 1 (through another microphone)."""
-CPU = torch.device("cpu")
 FOLDS = 5
 STEPS = 1600
 """Of training for the regressor of a fold."""

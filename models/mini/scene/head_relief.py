@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.geometry import ease
 from models.face.landmarks import FACE_OVAL, Landmarks
 
 Floats = NDArray[np.float32]
@@ -62,12 +63,12 @@ def make_relief(landmarks: Landmarks, places: Floats) -> HeadRelief:
     pivot = mouth + PIVOT_DOWN * unit * down
     off = _beyond(points[list(FACE_OVAL), :2], places)
     depth = _smooth_depth(points, places, _SMOOTH * unit)
-    depth += (axis - depth) * _HAIR * _ease(off / (_HAIR_REACH * unit))
+    depth += (axis - depth) * _HAIR * ease(off / (_HAIR_REACH * unit))
     below = (places - points[CHIN, :2]) @ down / unit
     far = np.abs((places - mouth) @ aside) / unit - _CHEEK_WIDTH
     raised = np.minimum(_SHOULDER_SLOPE * np.maximum(far, 0), _SHOULDER_RISE)
-    turn = 1 - _ease((below + raised - _NECK[0]) / (_NECK[1] - _NECK[0]))
-    sway = 1 - _ease((below - _CHEST[0]) / (_CHEST[1] - _CHEST[0]))
+    turn = 1 - ease((below + raised - _NECK[0]) / (_NECK[1] - _NECK[0]))
+    sway = 1 - ease((below - _CHEST[0]) / (_CHEST[1] - _CHEST[0]))
     return HeadRelief(places, depth - axis, turn, sway, pivot.astype(np.float32), unit)
 
 
@@ -97,8 +98,3 @@ def _beyond(outline: Floats, places: Floats) -> Floats:
     polygon = np.asarray(outline, np.float32)[:, None]
     far = [cv2.pointPolygonTest(polygon, (float(x), float(y)), True) for x, y in places]
     return np.maximum(-np.asarray(far, np.float32), 0)
-
-
-def _ease(t: Floats) -> Floats:
-    t = np.clip(t, 0.0, 1.0)
-    return np.asarray(t * t * (3.0 - 2.0 * t), np.float32)
