@@ -1,7 +1,7 @@
-"""Keeps what a person's video cannot teach: only mouth and eyes are learnt from its pictures.
+"""Keeps what a person's video cannot teach: away from the mouth, frames are learnt as drawn before.
 
-Around them the head's pose, the light and the coding of the video change in ways that no condition
-tells; learnt, they are a blur. So the latents to learn from are there those that
+Around the mouth the head's pose, the light, the gaze and the coding of the video change in ways
+that no condition tells; learnt, they are a blur. So the latents to learn from are there those that
 the weights which training begins with draw of the same conditions.
 """
 
@@ -23,10 +23,10 @@ from models.training.latents import Variant
 from models.training.speech_features import ClipSpeech
 
 BATCH = 16  # chunks drawn at once
-MOUTH_SPREAD, EYE_SPREAD = (4.5, 4.0), (2.9, 2.3)
-"""Of the bumps on mouth and eyes (x, y), latent pixels, where the video is learnt."""
+MOUTH_SPREAD = (4.5, 4.0)
+"""Of the bump on the mouth (x, y), latent pixels, where the video is learnt."""
 FULL = 0.5
-"""Height of a bump from which the video alone is learnt."""
+"""Height of the bump from which the video alone is learnt."""
 
 
 @torch.no_grad()
@@ -71,7 +71,7 @@ def draw_clip(
 
 
 def keep_rest(variant: Variant, drawn: Tensor) -> Variant:
-    """A clip whose latents are ``drawn`` [T' <= T, C, H, W] away from mouth and eyes."""
+    """A clip whose latents are ``drawn`` [T' <= T, C, H, W] away from the mouth."""
     count = len(drawn)
     learnt = learnt_share(variant)[:count]
     mixed = torch.lerp(drawn.float(), variant.latents[:count].float(), learnt)
@@ -80,13 +80,8 @@ def keep_rest(variant: Variant, drawn: Tensor) -> Variant:
 
 def learnt_share(variant: Variant) -> Tensor:
     """How much of the video each latent pixel is learnt from, [T, 1, H, W] in [0, 1]."""
-    size, eyes = tuple(variant.mask.shape), variant.eyes_xy
-    bumps = [
-        gaussian(variant.mouth_xy, size, MOUTH_SPREAD),
-        gaussian(eyes[:, :2], size, EYE_SPREAD),
-        gaussian(eyes[:, 2:], size, EYE_SPREAD),
-    ]
-    return (torch.stack(bumps).amax(0) / FULL).clamp(max=1.0)
+    bump = gaussian(variant.mouth_xy, tuple(variant.mask.shape), MOUTH_SPREAD)
+    return (bump / FULL).clamp(max=1.0)
 
 
 def _chunk_shape(frames: int) -> tuple[int, int, int, int]:

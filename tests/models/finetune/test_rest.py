@@ -1,4 +1,4 @@
-"""Mouth and eyes are learnt from a video; the rest is as the first weights draw it."""
+"""What is learnt of a video is the mouth; the rest is as the first weights draw it."""
 
 from __future__ import annotations
 
@@ -73,14 +73,12 @@ def test_what_is_told_to_the_mouth_is_drawn(variant: Variant, speech: ClipSpeech
     assert (own - other).abs().max() > 0.01
 
 
-def test_mouth_and_eyes_are_the_videos_and_the_rest_as_drawn(variant: Variant) -> None:
+def test_the_mouth_is_the_videos_and_the_rest_as_drawn(variant: Variant) -> None:
     drawn = torch.randn(FRAMES - 2, CHANNELS, SIDE, SIDE)
     mixed = keep_rest(variant, drawn).latents
     assert torch.equal(mixed[-2:], variant.latents[-2:])  # beyond the last whole chunk
-    for row, column in ((21, 16), (11, 12), (11, 20)):
-        both = (latents[:-2, :, row, column] for latents in (mixed, variant.latents))
-        torch.testing.assert_close(*both)
-    for row, column in ((0, 0), (3, 16)):  # a corner, the forehead
+    torch.testing.assert_close(mixed[:-2, :, 21, 16], variant.latents[:-2, :, 21, 16])
+    for row, column in ((0, 0), (11, 12), (11, 20), (4, 16)):  # a corner, both eyes, the forehead
         off = (mixed[:-2, :, row, column].float() - drawn[..., row, column]).abs()
         assert off.max() < 0.35
 
@@ -88,4 +86,4 @@ def test_mouth_and_eyes_are_the_videos_and_the_rest_as_drawn(variant: Variant) -
 def test_the_share_falls_from_the_mouth(variant: Variant) -> None:
     share = learnt_share(variant)[0, 0]
     column = share[21:, 16]
-    assert share.max() == 1 and (column.diff() <= 0).all() and share[3, 16] < 0.1
+    assert share.max() == 1 and (column.diff() <= 0).all() and share[11, 12] < 0.1
