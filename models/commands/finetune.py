@@ -97,6 +97,7 @@ def run(
                 "reference_frame": selection.reference,
                 "units": _ranges(units),
                 "held_out_loss": {"before": round(best.before, 5), "after": round(best.after, 5)},
+                "mouth_gain": round(best.gain, 3),
                 "steps": best.last,
                 "kept_step": best.step,
                 "out": str(args.out),

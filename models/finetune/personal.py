@@ -9,10 +9,12 @@ from typing import Any
 from torch import Tensor
 
 from models.dataset.clips import list_clips, load_clip
+from models.finetune.opening import calibrate_gain
 from models.finetune.rest import draw_clip, keep_rest
 from models.io.console import progress
 from models.lightning.plan import StepPlan
 from models.mini.checkpoint import load_mini_networks, read_manifest, save_mini
+from models.mini.config import MINI
 from models.mini.mouth import BlendshapeRegressor
 from models.training.denoiser import FINETUNE_PHASES, train_denoiser
 from models.training.latents import Variant, encode_clip
@@ -34,12 +36,14 @@ class BestWeights:
     Attributes:
         before, after: of the start, and of ``state``.
         step, last: when ``state`` was reached, and of the last validation.
+        gain: of the mouth, with which it opens as far as in the held-out part.
     """
 
     before: float = float("nan")
     after: float = float("inf")
     step: int = 0
     last: int = 0
+    gain: float = MINI.mouth_gain
     state: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, step: int, losses: dict[str, float], state: dict[str, Tensor]) -> None:
@@ -95,13 +99,18 @@ def finetune(out: Path, start: Path, *, minutes: float, source: dict[str, Any]) 
         validate_every=VALIDATE_EVERY,
         on_validation=best,
     )
+    networks.unet.load_state_dict(best.state)
+    clips = [
+        (load_clip(path), v, speech[v.clip]) for path, v in zip(held_out, validation, strict=True)
+    ]
+    best.gain = calibrate_gain(networks.unet, codec, plan, clips)
     states = {
         "codec": codec.state_dict(),
         "unet": best.state,
         "reader": networks.reader.state_dict(),
     }
     training = {"steps": best.step, "minutes": round(minutes, 1), "began_with": origin}
-    save_mini(out, states, plan, {"denoiser": training, "person": source})
+    save_mini(out, states, plan, {"denoiser": training, "person": source}, best.gain)
     return best
 
 

@@ -3,12 +3,15 @@
 codec.safetensors   the autoencoder: latents <-> pixels (float16)
 unet.safetensors    the denoiser (bfloat16)
 reader.safetensors  the regressor: speech features -> mouth blendshapes (float16)
-mini.json           sha256 of the three, the step plan, how they were trained
+mini.json           sha256 of the three, the step plan, how they were trained; of a person's own
+                    also the gain of the mouth
 """
 
 from __future__ import annotations
 
 import json
+import math
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -107,7 +110,7 @@ def load_mini(
     record = read_manifest(folder)
     networks = _networks(folder, record["sha256"])
     pipeline = MiniPipeline(
-        MINI,
+        replace(MINI, mouth_gain=record.get("mouth_gain", MINI.mouth_gain)),
         networks.unet,
         networks.codec,
         networks.reader,
@@ -120,9 +123,19 @@ def load_mini(
 
 
 def save_mini(
-    folder: Path, states: dict[str, dict[str, Tensor]], plan: StepPlan, training: dict[str, Any]
+    folder: Path,
+    states: dict[str, dict[str, Tensor]],
+    plan: StepPlan,
+    training: dict[str, Any],
+    mouth_gain: float | None = None,
 ) -> None:
-    """Write a weights folder; ``states`` holds the state of codec, unet and reader."""
+    """Write a weights folder.
+
+    Args:
+        states: of codec, unet and reader.
+        training: how they were trained, for the record.
+        mouth_gain: of ``MiniSpec``, where these weights need another than the usual one.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     sums = {}
     for name, state in states.items():
@@ -130,7 +143,14 @@ def save_mini(
         data = save({key: value.to(kind).contiguous() for key, value in state.items()})
         (folder / f"{name}.safetensors").write_bytes(data)
         sums[name] = sha256(data).hexdigest()
-    record = {"model": MINI.name, "sha256": sums, "plan": plan.to_json(), "training": training}
+    record: dict[str, Any] = {
+        "model": MINI.name,
+        "sha256": sums,
+        "plan": plan.to_json(),
+        "training": training,
+    }
+    if mouth_gain is not None:
+        record["mouth_gain"] = round(mouth_gain, 3)
     (folder / MANIFEST).write_text(json.dumps(record, indent=2) + "\n")
 
 
@@ -154,6 +174,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("model") != MINI.name:
         raise WeightsError(f"{path} does not describe {MINI.name!r}", code="bad_weights")
     sums = record.get("sha256")
+    gain = record.get("mouth_gain", MINI.mouth_gain)
+    if not isinstance(gain, (int, float)) or not 0 < gain < math.inf:
+        raise WeightsError(
+            f"expected in {path} a positive mouth_gain, got {gain!r}; write the folder again",
+            code="bad_weights",
+        )
     if not isinstance(sums, dict) or set(sums) != set(MiniNetworks._fields) or "plan" not in record:
         raise WeightsError(
             f"expected in {path} the sha256 of {', '.join(MiniNetworks._fields)} and a plan;"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.mini.motion import MOUTH_UNITS
+from models.mini.motion import MOUTH_UNITS, OPENING_UNITS
 
 
 class BlendshapeRegressor(nn.Module):
@@ -44,3 +44,8 @@ class BlendshapeRegressor(nn.Module):
         """Normalised features [..., W, D] -> mouth blendshapes [..., U], not clamped."""
         units: Tensor = self.net(normalised.flatten(-2))
         return units
+
+
+def opening_gains(gain: float) -> Tensor:
+    """Factors [U] of predicted blendshapes: ``gain`` for ``OPENING_UNITS``, 1 for the others."""
+    return torch.tensor([gain if name in OPENING_UNITS else 1.0 for name in MOUTH_UNITS])

@@ -29,8 +29,7 @@ from models.mini.compiled import CompiledMini
 from models.mini.conditioning import MiniConditioning, Reference
 from models.mini.config import MiniSpec
 from models.mini.life.life import LIVELINESS, Life
-from models.mini.motion import MOUTH_UNITS, OPENING_UNITS
-from models.mini.mouth import BlendshapeRegressor
+from models.mini.mouth import BlendshapeRegressor, opening_gains
 from models.mini.prior import Prior, geometry_planes, sigma_map
 from models.mini.scene.head_warp import BODY_SIZE, POSE
 from models.mini.scene.scene import PortraitScene
@@ -144,8 +143,7 @@ class MiniPipeline:
         self.regressor = regressor.eval()
         self.audio_encoder = audio_encoder
         self.size = size
-        gains = [spec.mouth_gain if name in OPENING_UNITS else 1.0 for name in MOUTH_UNITS]
-        self._gain = torch.tensor(gains)
+        self._gain = opening_gains(spec.mouth_gain)
 
     @torch.inference_mode()
     def encode_portrait(

@@ -81,6 +81,7 @@ def test_a_video_gives_weights_of_a_person(
         )
         assert all(torch.equal(a, b) for a, b in pairs)
     record = read_manifest(out)
+    assert record["mouth_gain"] == said["mouth_gain"]
     assert record["plan"] == read_manifest(start)["plan"]
     person = record["training"]["person"]
     assert person["video_sha256"] == sha256(video.read_bytes()).hexdigest()

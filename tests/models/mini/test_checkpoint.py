@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from models.errors import LiveheadError, WeightsError
-from models.mini.checkpoint import BUNDLED, load_mini_networks
+from models.mini.checkpoint import BUNDLED, load_mini, load_mini_networks
+from models.mini.config import MINI
 from models.options import ModelOptions
 from models.registry import load_generator
 
@@ -33,7 +34,9 @@ def test_networks_are_stored_in_full_precision() -> None:
         assert {str(p.dtype) for p in network.parameters()} == {"torch.float32"}
 
 
-@pytest.mark.parametrize("damage", ["list", "other model", "no sums", "no plan", "a sum missing"])
+@pytest.mark.parametrize(
+    "damage", ["list", "other model", "no sums", "no plan", "a sum missing", "no gain"]
+)
 def test_a_record_that_is_not_one_is_refused(folder: Path, damage: str) -> None:
     record = json.loads((folder / "mini.json").read_text())
     if damage == "list":
@@ -44,12 +47,21 @@ def test_a_record_that_is_not_one_is_refused(folder: Path, damage: str) -> None:
         del record["sha256"]
     elif damage == "no plan":
         del record["plan"]
+    elif damage == "no gain":
+        record["mouth_gain"] = None
     else:
         del record["sha256"]["unet"]
     rewrite(folder, record)
     with pytest.raises(WeightsError) as caught:
         load_mini_networks(folder)
     assert caught.value.code == "bad_weights"
+
+
+def test_a_persons_gain_is_taken(folder: Path) -> None:
+    record = json.loads((folder / "mini.json").read_text())
+    assert load_mini(folder)[0].spec.mouth_gain == MINI.mouth_gain
+    rewrite(folder, {**record, "mouth_gain": 1.3})
+    assert load_mini(folder)[0].spec.mouth_gain == 1.3
 
 
 def test_a_truncated_file_is_refused(folder: Path) -> None:
