@@ -24,7 +24,7 @@ PREDICTED_SHARE = 0.15  # of the chunks take predicted blendshapes, the others t
 SILENT_SHARE = 0.08  # of the chunks have no speech features, only blendshapes
 WIDE_OPENING_SHARE = 0.5  # of the frames (or chunks) are the widest opening of CANDIDATES
 CANDIDATES = 3
-BLINK_SHARE = 0.12  # of the frames (or chunks) show the eyes most closed of BLINK_CANDIDATES
+BLINK_SHARE = 0.2  # of the frames (or chunks) show the eyes most closed of BLINK_CANDIDATES
 BLINK_CANDIDATES = 24
 JAW_OPEN, BLINK = MOUTH_UNITS.index("jawOpen"), MOTION.index("blink")
 WINDOW_STRIDE = 4  # latent pixels in one of the lowest resolution, on which windows start
@@ -42,7 +42,7 @@ class Phase:
         window: side, in latent pixels, of the square that the loss sees, mostly around the mouth;
             None for the whole picture.
         wide_mouths: half of the frames (or chunks) are the one of three whose mouth is open widest,
-            and one of eight is a blink: speech has few of either, and a network that sees them
+            and one of five is a blink: speech has few of either, and a network that sees them
             seldom makes openings too small and lids a blur.
         image_weight: weight of the loss on decoded images of the mouth.
     """
@@ -244,7 +244,7 @@ def list_chunks(speech: ClipSpeech, frames: int) -> list[tuple[int, int]]:
 
 
 def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
-    """Weights [B, F, 1, H, W], of mean 1 per chunk: background 0.25, face 1, eyes +3, mouth +6.
+    """Weights [B, F, 1, H, W], of mean 1 per chunk: background 0.25, face 1, eyes +5, mouth +6.
 
     Args:
         mask: where skin may move, [B, H, W].
@@ -257,5 +257,5 @@ def loss_weight(mask: Tensor, mouth_xy: Tensor, eyes_xy: Tensor) -> Tensor:
 
     eyes = torch.maximum(*(bump(xy, (2.9, 2.3)) for xy in eyes_xy.chunk(2, -1)))
     mouth = bump(mouth_xy, (5.0, 4.4))
-    weight = 0.25 + 0.75 * mask[:, None, None] + 3 * eyes + 6 * mouth
+    weight = 0.25 + 0.75 * mask[:, None, None] + 5 * eyes + 6 * mouth
     return weight / weight.mean((1, 2, 3, 4), keepdim=True)

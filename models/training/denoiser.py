@@ -40,7 +40,7 @@ PATCH_CHUNKS, PATCH_FRAMES = 8, 1  # chunks of a batch, and frames of each, that
 PEAK_LR = 1e-3
 OnValidation = Callable[[int, dict[str, float], dict[str, Tensor]], None]
 """Called with the step, the losses and the averaged weights."""
-WINDOW_SHARPNESS = 3.0  # how much the drawn window prefers weight
+WINDOW_SHARPNESS = 2.0  # how much the drawn window prefers weight
 PERCEPTUAL_SHARE, SHARPNESS_SHARE = 0.3, 0.02  # in the image loss
 NOISE_STD = (0.3, 0.8)  # least and largest deviation of the training noise
 GRID_SHARE = 0.7  # of the timesteps lie on the sampler's own grid
