@@ -108,8 +108,8 @@ class NoCapacity(ServerError):
     status = 503
     default_code = "no_capacity"
 
-    def __init__(self, message: str, *, retry_after_s: int = 5) -> None:
-        super().__init__(message, retry_after_s=retry_after_s)
+    def __init__(self, message: str, *, code: str | None = None, retry_after_s: int = 5) -> None:
+        super().__init__(message, code=code, retry_after_s=retry_after_s)
 
 
 class NotReady(ServerError):

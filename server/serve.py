@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import logging
 import os
+import signal
 import socket
 from typing import Any
 
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 5
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # 8 min of 16 kHz speech in one WebSocket message
-GONE_S = 30  # a peer that acknowledges nothing for so long is gone
+GONE_S = 10  # a peer that acknowledges nothing for so long is gone
 BACKLOG = 256
 WILDCARDS = frozenset({"0.0.0.0", "::", "127.0.0.1", "::1"})
 
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         return 2
     set_up_logging(settings.log_level)
     log.info("settings: %s", settings.shown())
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again at its end
     try:
         return asyncio.run(serve(settings, create_app(settings)))
     except KeyboardInterrupt:
@@ -114,7 +116,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit what is set here
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, GONE_S // 2)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, GONE_S // 6)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, GONE_S // 6))
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * GONE_S)
     return listener
@@ -124,9 +126,14 @@ class Server(uvicorn.Server):
     """Ends sessions first, so that callers hear why before their sockets close."""
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close sessions, then connections."""
+        """Let sentences end, unless a second signal hurries; close sessions, then connections."""
         app: Any = self.config.app
         context: Context = app.state.context
+        drained = asyncio.create_task(context.sessions.drain(), name="drain")
+        while not drained.done() and not self.force_exit:
+            await asyncio.sleep(0.05)
+        drained.cancel()
+        await asyncio.gather(drained, return_exceptions=True)
         await context.sessions.aclose("shutdown")
         await super().shutdown(sockets)
 

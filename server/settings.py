@@ -96,9 +96,12 @@ class Settings(BaseSettings):
             many as the workers, when they start, measure to run in real time.
         max_identities: prepared portraits that each worker keeps.
         max_upload_bytes: largest portrait.
-        idle_timeout_s: a session with nobody attached for so long is closed.
+        queue: callers that may wait for a place when all are taken; 0 refuses them at once.
+        idle_timeout_s: a session that nobody came to for so long is closed.
+        resume_s: so long a caller that left, or was lost, may come back to the session.
         max_duration_s: no session lives longer.
         closing_warning_s: how long before that the caller is warned.
+        drain_s: a server that is told to stop lets what is being spoken go on for so long.
         listening: portraits nod to a caller whose microphone they hear; a session may say no.
         api_key: when set, whoever creates a session must present it as a Bearer token.
         cors_origins: origins of pages that may call the API, comma separated; ``*`` for all.
@@ -119,9 +122,12 @@ class Settings(BaseSettings):
     max_sessions: NoneOrMore = 0
     max_identities: OneOrMore = 32
     max_upload_bytes: OneOrMore = 10 * MEGABYTE
+    queue: NoneOrMore = 0
     idle_timeout_s: Seconds = 60.0
+    resume_s: Seconds = 15.0
     max_duration_s: Seconds = 3600.0
     closing_warning_s: Annotated[float, _expect(lambda seconds: seconds >= 0, ">= 0")] = 30.0
+    drain_s: Annotated[float, _expect(lambda seconds: seconds >= 0, ">= 0")] = 8.0
     listening: bool = True
     api_key: SecretStr = Field(default=SecretStr(""), repr=False)
     cors_origins: CommaList = ()

@@ -158,9 +158,10 @@ export class Conversation {
     if (event.type === "avatar.state_updated") {
       this.state = event.state;
       this.onChange();
-    } else if (event.type === "session.closing") {
-      if (event.in_ms) this.onNote(`This session ends in ${Math.round(event.in_ms / 1000)} seconds.`);
-      else this.#closing = event.reason;
+    } else if (event.type === "session.going_away") {
+      this.onNote(`This session ends in ${Math.round(event.in_ms / 1000)} seconds.`);
+    } else if (event.type === "session.closed") {
+      this.#closing = event.reason;
     } else if (event.type === "error") {
       this.onProblem(new Problem({ code: event.error?.code, detail: event.error?.message }));
     }

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from models.errors import PortraitError
 from models.io.face_box import FORM as BOX_FORM
-from models.io.face_box import FaceBox, read_face_box
+from models.io.face_box import read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
 from server.api.deps import API_KEY, Context, ContextDep, bearer_of, context_of
 from server.api.middleware import media_type, too_large
@@ -39,10 +39,19 @@ from server.errors import (
 )
 from server.media.av_frame import OUTPUT_RATE
 from server.session import events
-from server.session.session import Mode, Session
+from server.session.request import SessionRequest
+from server.session.session import Session
 
 INPUT_RATE = 16_000
+QUEUED = 202
 MAX_FIELDS = 8
+LOCATION = {
+    "Location": {
+        "description": "The path of the session.",
+        "required": True,
+        "schema": {"type": "string"},
+    }
+}
 NO_PORTRAIT = "expected a file field named portrait, got none; attach the picture"
 WRONG_LISTENING = "expected listening true or false, got another value; change the field"
 PORTRAIT_CODES = (
@@ -123,10 +132,8 @@ async def create_from_portrait(
         box = read_face_box(form.box) if form.box else None
     except PortraitError as error:
         raise BadRequest(str(error)) from error
-    listening = form.listening == "true"
-    return await _open(
-        request, response, context, portrait, form.mode, box=box, listening=listening
-    )
+    wanted = SessionRequest(portrait, form.mode, None, box, form.listening == "true")
+    return await _open(request, response, context, wanted)
 
 
 @objects.post(
@@ -137,14 +144,11 @@ async def create_from_portrait(
     response_description="The session is open.",
     dependencies=[Depends(API_KEY)],
     responses={
-        201: {
-            "headers": {
-                "Location": {
-                    "description": "The path of the session.",
-                    "required": True,
-                    "schema": {"type": "string"},
-                }
-            }
+        201: {"headers": LOCATION},
+        QUEUED: {
+            "model": SessionCreated,
+            "description": "All places are taken: the session waits for one.",
+            "headers": LOCATION,
         },
         **problems(
             BadRequest,
@@ -168,16 +172,10 @@ async def create(
 ) -> SessionCreated | Response:
     """Open a session for a bundled avatar (JSON) or an uploaded portrait (form)."""
     avatar = context.assets.avatar(wanted.avatar_id)
-    return await _open(
-        request,
-        response,
-        context,
-        avatar.picture,
-        wanted.mode,
-        avatar.id,
-        wanted.box,
-        listening=wanted.listening,
+    session_request = SessionRequest(
+        avatar.picture, wanted.mode, avatar.id, wanted.box, wanted.listening
     )
+    return await _open(request, response, context, session_request)
 
 
 router = APIRouter()
@@ -190,23 +188,15 @@ def _wrong_mode(mode: str) -> str:
 
 
 async def _open(
-    request: Request,
-    response: Response,
-    context: Context,
-    portrait: bytes,
-    mode: Mode,
-    avatar_id: str | None = None,
-    box: FaceBox | None = None,
-    *,
-    listening: bool,
+    request: Request, response: Response, context: Context, wanted: SessionRequest
 ) -> SessionCreated | Response:
     expires_at = context.sessions.expiry()
-    session = await context.sessions.create(
-        portrait, mode=mode, avatar_id=avatar_id, box=box, listening=listening
-    )
+    session = await context.sessions.create(wanted)
     if await request.is_disconnected():  # the session would stay open until it is found idle
         await context.sessions.close(session, "caller_gone")
         return Response(status_code=CALLER_GONE)
+    if session.place is not None:
+        response.status_code = QUEUED
     response.headers["Location"] = f"/session/{session.id}"
     response.headers["Cache-Control"] = "no-store"
     return _described(session, context, expires_at)
@@ -216,11 +206,12 @@ def _described(session: Session, context: Context, expires_at: str) -> SessionCr
     report = session.report
     return SessionCreated(
         session_id=session.id,
-        status="ready",
+        status="ready" if session.place is None else "queued",
+        queue_position=session.place,
         avatar_id=session.avatar_id,
         mode=session.mode,
         token=session.token,
-        expires_at=expires_at,
+        expires_at=expires_at if session.place is None else None,
         media=MediaUrls(
             offer_url=f"/session/{session.id}/offer", ws_url=f"/session/{session.id}/stream"
         ),

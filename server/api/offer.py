@@ -52,6 +52,7 @@ router = APIRouter(route_class=OfferRoute, dependencies=TOKEN_REQUIRED)
 )
 async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> SessionAnswer:
     """Answer an offer; a session has one call, a new one replaces the old."""
+    session.check_place()
     peer: Peer | None = None
     gone = asyncio.Event()
 

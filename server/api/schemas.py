@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from models.face.report import MouthState
 from server.api.bodies import JsonObject
-from server.session.session import Mode
+from server.session.request import Mode
 
 BOX = (
     "Around the face to take where there are several: x, y, width, height in pixels of the upright"
@@ -137,14 +137,20 @@ class PortraitShown(BaseModel):
 
 
 class SessionCreated(BaseModel):
-    """A session that is open."""
+    """A session that is open, or waits for a place."""
 
     session_id: str
-    status: Literal["ready"]
+    status: Literal["ready", "queued"]
+    queue_position: int | None = Field(
+        description="1 is the next to get a place; null when it has one. The events"
+        " session.queued and session.ready tell how it moves up."
+    )
     avatar_id: str | None = Field(description="null for an uploaded portrait.")
     mode: Mode
     token: str = Field(description="Proves the owner to every other route of the session.")
-    expires_at: str = Field(description="When it ends at the latest, ISO 8601, UTC.")
+    expires_at: str | None = Field(
+        description="When it ends at the latest, ISO 8601, UTC; null while it waits."
+    )
     media: MediaUrls
     ice_servers: list[IceServer]
     video: VideoFormat
@@ -174,7 +180,8 @@ class SessionShown(BaseModel):
     """A session's state and numbers."""
 
     session_id: str
-    status: str = Field(description="ready, idle, listening, talking or closing.")
+    status: str = Field(description="queued, ready, idle, listening, talking or closing.")
+    queue_position: int | None
     mode: Mode
     avatar_id: str | None
     generation: int = Field(description="How many interrupts there were.")

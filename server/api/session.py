@@ -18,6 +18,7 @@ async def show(session: SessionDep) -> SessionShown:
     return SessionShown(
         session_id=session.id,
         status=session.state.value,
+        queue_position=session.place,
         mode=session.mode,
         avatar_id=session.avatar_id,
         generation=session.epoch,
@@ -38,6 +39,17 @@ async def end(request: Request, session_id: SessionId) -> None:
     except NotFound:
         return
     await context_of(request).sessions.close(session, "deleted")
+
+
+@router.post(
+    "/session/{session_id}/keepalive",
+    status_code=204,
+    response_class=Response,
+    responses=problems(Unauthorised, NotFound),
+)
+async def keep_alive(session: SessionDep) -> None:
+    """Keep a session that nobody is attached to: the time until it ends begins anew."""
+    session.keep_alive()
 
 
 @router.post(

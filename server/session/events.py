@@ -50,9 +50,24 @@ def metrics(values: dict[str, Any]) -> Event:
     return {"type": "metrics.updated", **values}
 
 
-def closing(reason: str, in_ms: int = 0) -> Event:
-    """The session ends, now or in ``in_ms`` milliseconds."""
-    return {"type": "session.closing", "reason": reason, "in_ms": in_ms}
+def queued(place: int) -> Event:
+    """The session waits for a place; 1 is the next."""
+    return {"type": "session.queued", "queue_position": place}
+
+
+def ready() -> Event:
+    """The session that waited has its place."""
+    return {"type": "session.ready"}
+
+
+def going_away(reason: str, in_ms: int) -> Event:
+    """The session ends in ``in_ms`` milliseconds."""
+    return {"type": "session.going_away", "reason": reason, "in_ms": in_ms}
+
+
+def closed(reason: str) -> Event:
+    """The session ends now; nothing follows."""
+    return {"type": "session.closed", "reason": reason}
 
 
 def error(code: str, message: str) -> Event:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds: alone before it ends, in all before it ends, and the warning before that."""
+    """Seconds: before it ends, when nobody came yet; to come back for who left; in all before it
+    ends, and the warning before that."""
 
     idle_timeout_s: float = 60.0
+    resume_s: float = 15.0
     max_duration_s: float = 3600.0
     closing_warning_s: float = 30.0
 
@@ -28,21 +31,34 @@ class Lifetime:
     def __init__(self, limits: Limits, now: float) -> None:
         self._limits = limits
         self._alone_since: float | None = now
-        self._ends_at = now + limits.max_duration_s
+        self._patience_s = limits.idle_timeout_s
+        self._ends_at = math.inf
         self._warned = False
+
+    def begin(self, now: float) -> None:
+        """The session has its place: from now on its time runs."""
+        self._ends_at = now + self._limits.max_duration_s
+        self.keep_alive(now)
 
     def accompanied(self) -> None:
         """Somebody is attached."""
         self._alone_since = None
 
     def left_alone(self, now: float) -> None:
-        """Nobody is attached any more."""
+        """Nobody is attached any more: whoever was may resume for a while."""
         self._alone_since = now
+        self._patience_s = self._limits.resume_s
+
+    def keep_alive(self, now: float) -> None:
+        """Somebody said that they will come: the time alone begins anew, with all patience."""
+        if self._alone_since is not None:
+            self._alone_since = now
+            self._patience_s = self._limits.idle_timeout_s
 
     def check(self, now: float) -> Ending | None:
         """The end that is due, or once the warning that it comes, or None."""
         alone = self._alone_since
-        if alone is not None and now - alone >= self._limits.idle_timeout_s:
+        if alone is not None and now - alone >= self._patience_s:
             return Ending("idle_timeout")
         left = self._ends_at - now
         if left <= 0:

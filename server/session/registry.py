@@ -1,7 +1,8 @@
 """All open sessions: admits callers up to the limit, finds sessions, ends them.
 
 A session counts from the moment its creation begins, so callers that arrive together cannot exceed
-the limit. Whoever comes at the limit is refused at once; the open sessions do not notice.
+the limit. Whoever comes at the limit waits in a bounded queue where the settings have one, and is
+refused at once otherwise; the open sessions do not notice.
 """
 
 from __future__ import annotations
@@ -9,19 +10,26 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from models.io.face_box import FaceBox
+from models.errors import LiveheadError
 from server.clock import Clock
-from server.errors import NoCapacity, NotFound, NotReady, Unauthorised
+from server.errors import INTERNAL_CODE, NoCapacity, NotFound, NotReady, Unauthorised
+from server.session import events
 from server.session.lifetime import Limits
-from server.session.session import Mode, Session
+from server.session.request import SessionRequest
+from server.session.session import Session
+from server.session.waiting_room import WaitingRoom
 from server.session.workers import Workers
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
 
 RETRY_AFTER_S = 10
+QUEUE_TICK_S = 1.0  # how often places are looked for that no session left, such as a new worker's
+DRAIN_TICK_S = 0.1
 
 
 class SessionRegistry:
@@ -31,53 +39,71 @@ class SessionRegistry:
         self._settings = settings
         self._workers = workers
         self._clock = clock
-        self._open: dict[str, Session] = {}
-        self._opening = 0
-        self._ending: set[asyncio.Task[None]] = set()
+        self._sessions: dict[str, Session] = {}  # open ones and those that wait
+        self._places: set[str] = set()  # ids of open sessions and of those that are being opened
+        self._room = WaitingRoom(settings.queue)
+        self._watcher: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     def __len__(self) -> int:
-        return len(self._open)
+        """Sessions that are open."""
+        return len(self._sessions) - len(self._room)
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for a place."""
+        return len(self._room)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the server ends and admits nobody."""
+        return self._stopped
 
     @property
     def limit(self) -> int:
         """Sessions at once: as set, else what the warm workers measured; 0 while none is warm."""
         return self._settings.max_sessions or self._workers.capacity
 
-    async def create(
-        self,
-        portrait: bytes,
-        *,
-        mode: Mode,
-        avatar_id: str | None = None,
-        box: FaceBox | None = None,
-        listening: bool = True,
-    ) -> Session:
-        """Prepare the portrait and open a session for it; ``box`` chooses a face in it.
-
-        ``listening`` lets it nod to its caller, where the settings do too.
+    async def create(self, request: SessionRequest) -> Session:
+        """Prepare the portrait and open a session for it, or let it wait for a place.
 
         Raises:
-            NoCapacity: the limit is reached.
+            NoCapacity: the limit is reached and nobody else may wait, or the server ends.
             NotReady: no warm worker.
             PortraitError: the picture cannot be used.
             WorkerLost: the worker ended meanwhile.
         """
         self.check_capacity()
-        self._opening += 1
+        session = self._new(request)
+        if self._full:
+            self._sessions[session.id] = session
+            self._room.enter(session, request)
+            if self._watcher is None or self._watcher.done():
+                self._watcher = self._start(self._watch_queue(), "queue")
+            log.info("session %s waits: %d in the queue", session.short_id, len(self._room))
+            return session
+        self._places.add(session.id)
         try:
-            return await self._begin(portrait, mode, avatar_id, box, listening)
-        finally:
-            self._opening -= 1
+            await self._open(session, request)
+        except BaseException:
+            self._give_up(session)
+            raise
+        return session
 
     def check_capacity(self) -> None:
-        """Refuse when nothing is warm (NotReady) or the limit is reached (NoCapacity)."""
+        """Refuse when nothing is warm (NotReady), or all is taken or ends (NoCapacity)."""
+        if self._stopped:
+            raise NoCapacity(
+                "expected a server that goes on, got one that shuts down; try again later",
+                code="shutting_down",
+                retry_after_s=RETRY_AFTER_S,
+            )
         if not self._workers.ready:
             raise NotReady()
-        limit, used = self.limit, len(self._open) + self._opening
-        if self._stopped or used >= limit:
+        if self._full and self._room.full:
             raise NoCapacity(
-                f"expected one of {limit} places to be free, got none; try again later",
+                f"expected one of {self.limit} places to be free, got none; try again later",
                 retry_after_s=RETRY_AFTER_S,
             )
 
@@ -88,7 +114,7 @@ class SessionRegistry:
             NotFound: there is no such session.
             Unauthorised: the token is missing or wrong.
         """
-        session = self._open.get(session_id)
+        session = self._sessions.get(session_id)
         if session is None:
             raise NotFound("expected an open session, got an unknown id; create a session")
         if token is None or not session.admits(token):
@@ -116,52 +142,100 @@ class SessionRegistry:
         return end.isoformat(timespec="seconds")
 
     async def close(self, session: Session, reason: str) -> None:
-        """End a session and remove it."""
+        """End a session and remove it; whoever waits longest gets its place."""
         try:
             await session.aclose(reason)
         finally:
-            self._open.pop(session.id, None)
+            self._room.leave(session)
+            self._give_up(session)
+
+    async def drain(self) -> None:
+        """Admit no more, warn everybody, and let sentences end that are being spoken."""
+        self._stopped = True
+        patience_s = self._settings.drain_s
+        for session in self._sessions.values():
+            session.warn("shutdown", patience_s)
+        ends_at = self._clock.now() + patience_s
+        while self._clock.now() < ends_at and any(s.speaks for s in self._sessions.values()):
+            await self._clock.sleep(DRAIN_TICK_S)
 
     async def aclose(self, reason: str = "shutdown") -> None:
         """End every session and admit no more."""
         self._stopped = True
-        for session in list(self._open.values()):
+        for session in list(self._sessions.values()):
             self._retire(session, reason)
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        if self._watcher is not None:
+            self._watcher.cancel()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _begin(
-        self,
-        portrait: bytes,
-        mode: Mode,
-        avatar_id: str | None,
-        box: FaceBox | None,
-        listening: bool,
-    ) -> Session:
-        identity = await self._workers.prepare(portrait, box)
+    @property
+    def _full(self) -> bool:
+        """Whether a newcomer must wait: no place is free, or others came before."""
+        return len(self._places) >= self.limit or len(self._room) > 0
+
+    def _new(self, request: SessionRequest) -> Session:
         spec = self._workers.spec
         if spec is None:
             raise NotReady()
         settings = self._settings
-        limits = Limits(
-            settings.idle_timeout_s, settings.max_duration_s, settings.closing_warning_s
-        )
-        session = Session(
+        return Session(
             self._workers,
             spec,
             self._clock,
             self._retire,
-            mode=mode,
-            avatar_id=avatar_id,
-            limits=limits,
-            listening=listening and settings.listening,
+            mode=request.mode,
+            avatar_id=request.avatar_id,
+            limits=Limits(
+                settings.idle_timeout_s,
+                settings.resume_s,
+                settings.max_duration_s,
+                settings.closing_warning_s,
+            ),
+            listening=request.listening and settings.listening,
         )
-        await session.open(identity)
-        self._open[session.id] = session
-        log.info("session %s opens: mode %s, %d open", session.short_id, mode, len(self._open))
-        return session
+
+    async def _open(self, session: Session, request: SessionRequest) -> None:
+        await session.open(await self._workers.prepare(request.portrait, request.box))
+        self._sessions[session.id] = session
+        count = len(self._sessions) - len(self._room)
+        log.info("session %s opens: mode %s, %d open", session.short_id, session.mode, count)
+
+    def _give_up(self, session: Session) -> None:
+        """Forget a session; its place is free."""
+        self._sessions.pop(session.id, None)
+        self._places.discard(session.id)
+        self._move_up()
+
+    def _move_up(self) -> None:
+        """Give free places to those who wait."""
+        while self._room and len(self._places) < self.limit and not self._stopped:
+            session, request = self._room.next()
+            self._places.add(session.id)
+            self._start(self._open_waiting(session, request), f"open-{session.short_id}")
+
+    async def _open_waiting(self, session: Session, request: SessionRequest) -> None:
+        try:
+            await self._open(session, request)
+        except LiveheadError as error:
+            session.tell(events.error(error.code, str(error)))
+            self._retire(session, error.code)
+        except Exception:
+            log.exception("session %s could not open", session.short_id)
+            self._retire(session, INTERNAL_CODE)
+
+    async def _watch_queue(self) -> None:
+        """Look for places that no session left, as long as somebody waits."""
+        while self._room and not self._stopped:
+            await self._clock.sleep(QUEUE_TICK_S)
+            self._move_up()
 
     def _retire(self, session: Session, reason: str) -> None:
         """End a session from one of its own tasks, which cannot wait for itself."""
-        task = asyncio.create_task(self.close(session, reason), name=f"close-{session.short_id}")
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._start(self.close(session, reason), f"close-{session.short_id}")
+
+    def _start(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task

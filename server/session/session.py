@@ -14,7 +14,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,14 +33,13 @@ from server.session.metrics import SessionMetrics, short_id
 from server.session.output import Output
 from server.session.pacer import Pacer
 from server.session.producer import Producer
+from server.session.request import LOOPBACK, Mode
 from server.session.scheduler import ChunkScheduler
 from server.session.state import SessionStatus, State
 from server.session.workers import ChunkResult, IdentityHandle, Workers
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["speak", "echo"]
-LOOPBACK: Mode = "echo"  # the microphone's sound is spoken; the word is the API's
 TICK_S = 1.0
 
 
@@ -48,6 +47,7 @@ class Session:
     """A portrait that one caller makes speak. Implements ``ChunkCallbacks`` for its worker.
 
     Attributes:
+        place: in the queue, where it waits for one of the server's places; 1 is the next.
         call: the last WebRTC call, attached or ended; candidates may still arrive for it.
         caller: whom the portrait listens to; None where it does not.
         report: what was found in the portrait, where the model tells; known once it is open.
@@ -88,6 +88,7 @@ class Session:
             self.caller,
         )
         self.inbox = SpeechInbox(self._producer)
+        self.place: int | None = None
         self.call: Output | None = None
         self.report: PortraitReport | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,16 +118,44 @@ class Session:
         """Whether the token is this session's; takes the same time for every wrong one."""
         return hmac.compare_digest(token.encode(), self.token.encode())
 
+    @property
+    def speaks(self) -> bool:
+        """Whether somebody hears it speak, or will when what was pushed comes up."""
+        return self.state in {State.TALKING, State.LISTENING}
+
+    def wait(self, place: int) -> None:
+        """Wait for a place, or move up to a better one."""
+        if self.state is State.NEW:
+            self._status.move(State.QUEUED)
+            self._start(self._supervise(), "supervisor")
+        self.place = place
+        self._audience.event(events.queued(place))
+
     async def open(self, identity: IdentityHandle) -> None:
-        """Start the stream at the worker, then the tasks."""
+        """Start the stream at the worker, then the tasks.
+
+        Raises:
+            Conflict: the session was ended meanwhile.
+        """
         self.report = identity.report
         seed = secrets.randbelow(2**15)
-        self._producer.connect(await self._workers.open(self.id, identity, self, seed=seed))
+        stream = await self._workers.open(self.id, identity, self, seed=seed)
+        if self._status.ended:
+            stream.close()
+        self._check_open()
+        self._producer.connect(stream)
+        waited = self.state is State.QUEUED
         self._status.move(State.READY)
+        self._lifetime.begin(self._clock.now())
         self._start(self._producer.run(), "producer")
         self._start(self._pacer.run(), "pacer")
-        self._start(self._supervise(), "supervisor")
         self._start(self.inbox.run(), "inbox")
+        if not waited:
+            self._start(self._supervise(), "supervisor")
+            return
+        self.place = None
+        self._audience.event(events.ready())
+        self._refresh_watch()
 
     def hear(self, samples: NDArray[np.int16], rate: int) -> None:
         """Queue mono samples at once: what a microphone delivers.
@@ -167,6 +196,18 @@ class Session:
             self._lifetime.left_alone(self._clock.now())
         self._refresh_watch()
 
+    def tell(self, event: events.Event) -> None:
+        """Tell everybody attached."""
+        self._audience.event(event)
+
+    def keep_alive(self) -> None:
+        """Have the time in which nobody is attached begin anew."""
+        self._lifetime.keep_alive(self._clock.now())
+
+    def warn(self, reason: str, in_s: float) -> None:
+        """Tell that the session will end."""
+        self.tell(events.going_away(reason, max(1, round(1000 * in_s))))
+
     def request_keyframe(self) -> None:
         """Ask the worker for a keyframe, at most a few times a second."""
         if not self._status.ended:
@@ -175,6 +216,8 @@ class Session:
     def send_hello(self, output: Output, codec: str) -> None:
         """Tell a new output what the session is."""
         output.event(events.created(self.id, self.spec, codec, self.epoch))
+        if self.place is not None:
+            output.event(events.queued(self.place))
         if self._status.watched:
             output.event(events.state(self.state.value))
 
@@ -194,7 +237,7 @@ class Session:
             return
         log.info("session %s closes: %s", self.short_id, reason)
         self._status.clear()
-        self._audience.event(events.closing(reason))
+        self._audience.event(events.closed(reason))
         self._status.move(State.CLOSING)
         self.inbox.close()
         for task in self._tasks:
@@ -223,6 +266,15 @@ class Session:
             "generation": self.epoch,
         }
 
+    def check_place(self) -> None:
+        """Refuse (Conflict, ``queued``) what only a session that has its place can do."""
+        if self.place is not None:
+            raise Conflict(
+                f"expected a session that has its place, got number {self.place} of the queue;"
+                " wait for the event session.ready",
+                code="queued",
+            )
+
     def _check_open(self) -> None:
         if self._status.ended:
             raise Conflict("expected an open session, got one that ends; create another")
@@ -242,13 +294,14 @@ class Session:
         """Once a second: tell the numbers, and end what lives too long or alone."""
         while True:
             await self._clock.sleep(TICK_S)
-            self._audience.event(events.metrics(self.snapshot()))
+            if self.place is None:
+                self._audience.event(events.metrics(self.snapshot()))
             ending = self._lifetime.check(self._clock.now())
             if ending is None:
                 continue
             if not ending.in_ms:
                 return self._retire(self, ending.reason)
-            self._audience.event(events.closing(ending.reason, ending.in_ms))
+            self.warn(ending.reason, ending.in_ms / 1000)
 
     def _refresh_watch(self) -> None:
         """Start or rest the model as outputs come and go."""

@@ -17,6 +17,7 @@ class State(Enum):
     """Where a session is in its life."""
 
     NEW = "new"
+    QUEUED = "queued"  # waits for a place
     READY = "ready"  # prepared; nobody watches
     IDLE = "idle"  # watched; nothing to say
     LISTENING = "listening"  # sound is coming in, none of it is played
@@ -29,7 +30,8 @@ WATCHED = frozenset({State.IDLE, State.LISTENING, State.TALKING})
 ENDED = frozenset({State.CLOSING, State.CLOSED})
 
 _MOVES: dict[State, frozenset[State]] = {
-    State.NEW: frozenset({State.READY, State.CLOSING}),
+    State.NEW: frozenset({State.QUEUED, State.READY, State.CLOSING}),
+    State.QUEUED: frozenset({State.READY, State.CLOSING}),
     State.READY: frozenset({State.IDLE, State.CLOSING}),
     State.IDLE: frozenset({State.LISTENING, State.TALKING, State.READY, State.CLOSING}),
     State.LISTENING: frozenset({State.IDLE, State.TALKING, State.READY, State.CLOSING}),

@@ -41,7 +41,7 @@ async def test_a_call_echoes_its_microphone_and_a_new_offer_replaces_it() -> Non
 async def closing_reason(socket: Socket) -> list[str]:
     """Read everything; whether speech began, and why the session closed."""
     await socket.event("output_audio_buffer.started")
-    return ["started", (await socket.event("session.closing"))["reason"]]
+    return ["started", (await socket.event("session.closed"))["reason"]]
 
 
 async def call(caller: Caller, session: dict[str, Any], client: Client) -> None:

@@ -125,7 +125,7 @@ async def test_a_worker_that_crashes_takes_its_sessions_and_comes_back() -> None
             await socket.frame()
             os.kill(caller.workers.pids[0], signal.SIGKILL)
             assert (await socket.event("error"))["error"]["code"] == "worker_lost"
-            assert (await socket.event("session.closing"))["reason"] == "worker_lost"
+            assert (await socket.event("session.closed"))["reason"] == "worker_lost"
         path = f"/session/{session['session_id']}"
         while (await caller.http.get(path, headers=bearer(session))).status_code != 404:
             await asyncio.sleep(0.02)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from server.media.resampler import AudioFormat
 from server.media.spec import MediaSpec
 from server.session.lifetime import Limits
-from server.session.session import Mode, Session
+from server.session.request import Mode
+from server.session.session import Session
 from server.session.workers import ChunkRequest, IdentityHandle
 from tests.support.clock import ManualClock
 from tests.support.output import Recorder

@@ -93,9 +93,10 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
     }
     statuses = {name: " ".join(operation["responses"]) for name, operation in operations.items()}
     assert statuses == {
-        "POST /session": "201 400 401 404 413 415 422 503",
+        "POST /session": "201 202 400 401 404 413 415 422 503",
         "GET /session/{session_id}": "200 401 404",
         "DELETE /session/{session_id}": "204 401",
+        "POST /session/{session_id}/keepalive": "204 401 404",
         "POST /session/{session_id}/interrupt": "202 401 404",
         "POST /session/{session_id}/offer": "200 400 401 404 409 413 415 422",
         "PATCH /session/{session_id}/offer": "204 400 401 404 409 413 415",
@@ -114,7 +115,7 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
                 reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
                 assert answer["content"] == {"application/problem+json": reference}
         for kind in ("POST", "PATCH"):
-            takes_body = name.startswith(kind) and not name.endswith("/interrupt")
+            takes_body = name.startswith(kind) and not name.endswith(("/interrupt", "/keepalive"))
             assert not takes_body or operation["requestBody"]["content"], name
     creation = operations["POST /session"]
     assert set(creation["requestBody"]["content"]) == {"application/json", "multipart/form-data"}

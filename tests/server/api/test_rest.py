@@ -218,6 +218,45 @@ async def test_when_every_place_is_taken_the_next_caller_is_told_when_to_return(
         await caller.create()
 
 
+async def test_a_caller_may_wait_for_a_place_and_watch_how_it_moves_up() -> None:
+    async with serving(max_sessions=1, queue=1) as caller:
+        first = await caller.create()
+        answer = await caller.http.post("/session", json={"avatar_id": "ada"})
+        assert answer.status_code == 202
+        waiting = answer.json()
+        assert (waiting["status"], waiting["queue_position"]) == ("queued", 1)
+        assert waiting["expires_at"] is None
+        is_problem(
+            await caller.http.post("/session", json={"avatar_id": "ada"}), 503, "no_capacity"
+        )
+        path = answer.headers["location"]
+        offer = {"sdp": "v=0", "type": "offer"}
+        refused = await caller.http.post(f"{path}/offer", json=offer, headers=bearer(waiting))
+        is_problem(refused, 409, "queued")
+        async with caller.stream(waiting) as socket:
+            assert (await socket.event("session.queued"))["queue_position"] == 1
+            shown = (await caller.http.get(path, headers=bearer(waiting))).json()
+            assert (shown["status"], shown["queue_position"]) == ("queued", 1)
+            await caller.delete(first)
+            await socket.event("session.ready")
+            await socket.frame()
+            shown = (await caller.http.get(path, headers=bearer(waiting))).json()
+            assert shown["queue_position"] is None
+
+
+async def test_a_session_that_nobody_came_to_yet_can_be_kept() -> None:
+    async with serving(idle_timeout_s=1.5) as caller:
+        session = await caller.create()
+        path = f"/session/{session['session_id']}"
+        for _ in range(4):
+            await asyncio.sleep(0.7)
+            kept = await caller.http.post(f"{path}/keepalive", headers=bearer(session))
+            assert kept.status_code == 204
+        await asyncio.sleep(3.5)
+        gone = await caller.http.post(f"{path}/keepalive", headers=bearer(session))
+        is_problem(gone, 404, "not_found")
+
+
 async def test_places_are_as_many_as_were_measured_unless_told() -> None:
     workers = FakeWorkers(SystemClock())
     workers.measured = 1

@@ -175,7 +175,7 @@ async def test_deleting_a_session_tells_its_sockets_why() -> None:
         async with caller.stream(session) as socket:
             await socket.frame()
             assert await caller.delete(session) == 204
-            assert (await socket.event("session.closing"))["reason"] == "deleted"
+            assert (await socket.event("session.closed"))["reason"] == "deleted"
             with pytest.raises(ConnectionClosed) as closed:
                 while True:
                     await socket.next()
@@ -188,7 +188,7 @@ async def test_a_server_that_stops_tells_its_sockets() -> None:
         async with caller.stream(session) as socket:
             await socket.frame()
             caller.server.should_exit = True
-            assert (await socket.event("session.closing"))["reason"] == "shutdown"
+            assert (await socket.event("session.closed"))["reason"] == "shutdown"
 
 
 async def test_a_session_survives_its_socket_and_takes_another() -> None:
@@ -319,7 +319,7 @@ async def test_a_lost_worker_ends_the_session_and_says_so() -> None:
             await socket.frame()
             workers.lose(session["session_id"])
             assert (await socket.event("error"))["error"]["code"] == "worker_lost"
-            assert (await socket.event("session.closing"))["reason"] == "worker_lost"
+            assert (await socket.event("session.closed"))["reason"] == "worker_lost"
             await other.frame()
         assert await caller.delete(session) == 204
 

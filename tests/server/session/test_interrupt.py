@@ -117,5 +117,5 @@ async def test_a_cancelled_session_clears_its_segment_before_it_closes() -> None
         await act.advance(1)
         await act.session.aclose("deleted")
         kinds = [event["type"] for _, event in act.viewer.events]
-        assert kinds.index("output_audio_buffer.cleared") < kinds.index("session.closing")
+        assert kinds.index("output_audio_buffer.cleared") < kinds.index("session.closed")
         assert act.viewer.closed

@@ -7,7 +7,7 @@ import pytest
 from server.errors import BadRequest, Conflict
 from server.media.resampler import AudioFormat
 from server.session.lifetime import Ending, Lifetime, Limits
-from server.session.session import Mode
+from server.session.request import Mode
 from server.session.state import State, move
 from tests.support.output import Recorder
 from tests.support.scene import FRAME, scene
@@ -116,7 +116,7 @@ async def test_states_are_told_as_they_change() -> None:
 
 
 async def test_a_session_alone_ends_and_one_with_company_does_not() -> None:
-    async with scene(limits=Limits(idle_timeout_s=5)) as act:
+    async with scene(limits=Limits(resume_s=5)) as act:
         await act.advance(20)
         assert act.retired == []
         act.session.detach(act.viewer)
@@ -126,15 +126,40 @@ async def test_a_session_alone_ends_and_one_with_company_does_not() -> None:
         assert act.retired == ["idle_timeout"]
 
 
+async def test_a_caller_who_comes_back_in_time_hears_the_rest() -> None:
+    async with scene(limits=Limits(resume_s=5)) as act:
+        await act.push(speech(3.0))
+        act.session.inbox.end_segment()
+        await act.advance(1.5)
+        act.session.detach(act.viewer)
+        await act.advance(4)
+        again = Recorder(act.clock)
+        act.session.attach(again)
+        await act.advance(20)
+        assert act.retired == []
+        assert again.names() == ["stopped"] and again.speaking
+
+
+async def test_who_never_came_is_awaited_longer_and_by_keeping_alive_longer_still() -> None:
+    limits = Limits(idle_timeout_s=10, resume_s=2)
+    async with scene(limits=limits, attach=False) as act:
+        await act.advance(8)
+        act.session.keep_alive()
+        await act.advance(8)
+        assert act.retired == []
+        await act.advance(3)
+        assert act.retired == ["idle_timeout"]
+
+
 async def test_the_longest_duration_is_announced_then_kept() -> None:
     async with scene(limits=Limits(max_duration_s=20, closing_warning_s=5)) as act:
         await act.advance(16.5)
-        at, event = act.viewer.event_of("session.closing")
+        at, event = act.viewer.event_of("session.going_away")
         assert event["reason"] == "max_duration" and 3000 <= event["in_ms"] <= 5000
         assert act.retired == []
         await act.advance(5)
         assert act.retired == ["max_duration"]
-        assert act.viewer.names("session.closing") == [""]
+        assert act.viewer.names("session.going_away") == [""]
 
 
 async def test_a_lost_worker_ends_the_session_with_a_reason() -> None:
@@ -159,7 +184,7 @@ async def test_a_closed_session_takes_nothing_and_closes_once() -> None:
         await act.session.aclose("deleted")
         await act.session.aclose("deleted")
         assert act.session.state is State.CLOSED
-        assert act.viewer.names("session.closing") == [""]
+        assert act.viewer.names("session.closed") == [""]
         with pytest.raises(Conflict):
             await act.push(speech(1.0))
         with pytest.raises(Conflict):
@@ -202,7 +227,8 @@ def test_moves_that_make_no_sense_are_refused() -> None:
 
 
 def test_a_lifetime_warns_once_and_forgives_company() -> None:
-    life = Lifetime(Limits(10, 100, 20), now=0)
+    life = Lifetime(Limits(10, 5, 100, 20), now=0)
+    life.begin(0)
     assert life.check(9) is None
     assert life.check(10) == Ending("idle_timeout")
     life.accompanied()
