@@ -15,8 +15,10 @@ from starlette.responses import JSONResponse, Response
 from models.errors import LiveheadError
 from server.api import creation, offer, session, site, stream
 from server.api.deps import Context
+from server.api.idempotency import IdempotencyKeys
 from server.api.middleware import BodyLimit, HeadAsGet
 from server.api.openapi import DESCRIPTION, DescribedApp
+from server.api.remote_portrait import RemotePortraits
 from server.api.site import mount_page
 from server.assets import BundledAssets
 from server.clock import Clock, SystemClock
@@ -58,7 +60,14 @@ def create_app(
         docs_url=None,  # FastAPI's pages load their scripts from elsewhere; site.py has one
         redoc_url=None,
     )
-    app.state.context = Context(settings, workers, sessions, assets)
+    app.state.context = Context(
+        settings,
+        workers,
+        sessions,
+        assets,
+        RemotePortraits(settings.max_upload_bytes),
+        IdempotencyKeys(clock),
+    )
     for module in (creation, session, offer, stream, site):
         app.include_router(module.router)
     mount_page(app)
@@ -88,8 +97,8 @@ def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type"],
-            expose_headers=["Location", "Retry-After"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+            expose_headers=["Location", "Retry-After", "Idempotency-Replayed"],
         )
 
 

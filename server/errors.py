@@ -9,6 +9,8 @@
        |- NotFound              404  no such session, avatar or clip
        |- Conflict              409  the session is in a state that cannot do this
        |- TooLarge              413  the upload is over the limit
+       |- KeyReused             422  an Idempotency-Key came with another request before
+       |- PortraitUrlError      422  the URL of a portrait gives no picture, or may not be asked
        |- UnsupportedMediaType  415  neither JSON nor a multipart form
        |- NoCapacity            503  as many sessions as there may be; says when to retry
        |- NotReady              503  no worker is warm yet; says when to retry
@@ -100,6 +102,21 @@ class UnsupportedMediaType(ServerError):
 
     status = 415
     default_code = "unsupported_media_type"
+
+
+class KeyReused(ServerError):
+    """Raised when an Idempotency-Key comes with another request than before."""
+
+    status = 422
+    default_code = "idempotency_key_reused"
+
+
+class PortraitUrlError(ServerError):
+    """Raised when a portrait cannot be fetched (``bad_url``, ``url_not_public``,
+    ``url_unreachable``, ``url_no_picture``)."""
+
+    status = 422
+    default_code = "url_unreachable"
 
 
 class NoCapacity(ServerError):

@@ -96,6 +96,7 @@ class Settings(BaseSettings):
             many as the workers, when they start, measure to run in real time.
         max_identities: prepared portraits that each worker keeps.
         max_upload_bytes: largest portrait.
+        portrait_urls: whether portraits may be given by a URL, which the server then fetches.
         queue: callers that may wait for a place when all are taken; 0 refuses them at once.
         idle_timeout_s: a session that nobody came to for so long is closed.
         resume_s: so long a caller that left, or was lost, may come back to the session.
@@ -122,6 +123,7 @@ class Settings(BaseSettings):
     max_sessions: NoneOrMore = 0
     max_identities: OneOrMore = 32
     max_upload_bytes: OneOrMore = 10 * MEGABYTE
+    portrait_urls: bool = True
     queue: NoneOrMore = 0
     idle_timeout_s: Seconds = 60.0
     resume_s: Seconds = 15.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Form, Request, Response
@@ -15,6 +16,7 @@ from models.io.face_box import FORM as BOX_FORM
 from models.io.face_box import read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
 from server.api.deps import API_KEY, Context, ContextDep, bearer_of, context_of
+from server.api.idempotency import read_key
 from server.api.middleware import media_type, too_large
 from server.api.openapi import problems, second_body
 from server.api.schemas import (
@@ -52,6 +54,8 @@ LOCATION = {
         "schema": {"type": "string"},
     }
 }
+URL_CODES = ("bad_url", "url_not_public", "url_unreachable", "url_no_picture")
+NO_URLS = "expected no portrait_url, got one, and this server fetches none; send the picture itself"
 NO_PORTRAIT = "expected a file field named portrait, got none; attach the picture"
 WRONG_LISTENING = "expected listening true or false, got another value; change the field"
 PORTRAIT_CODES = (
@@ -159,7 +163,7 @@ async def create_from_portrait(
             NoCapacity,
             NotReady,
             WorkerLost,
-            unprocessable=PORTRAIT_CODES,
+            unprocessable=(*PORTRAIT_CODES, *URL_CODES, "idempotency_key_reused"),
         ),
     },
     openapi_extra={
@@ -171,10 +175,19 @@ async def create(
     request: Request, response: Response, context: ContextDep, wanted: CreateSession
 ) -> SessionCreated | Response:
     """Open a session for a bundled avatar (JSON) or an uploaded portrait (form)."""
-    avatar = context.assets.avatar(wanted.avatar_id)
-    session_request = SessionRequest(
-        avatar.picture, wanted.mode, avatar.id, wanted.box, wanted.listening
-    )
+    avatar_id = wanted.avatar_id
+    if wanted.portrait_base64 is not None:
+        portrait = wanted.portrait_base64
+        if len(portrait) > context.settings.max_upload_bytes:
+            raise too_large(context.settings.max_upload_bytes)
+    elif wanted.portrait_url is not None:
+        if not context.settings.portrait_urls:
+            raise BadRequest(NO_URLS)
+        portrait = await context.portraits.fetch(wanted.portrait_url)
+    else:
+        avatar = context.assets.avatar(avatar_id or "")
+        avatar_id, portrait = avatar.id, avatar.picture
+    session_request = SessionRequest(portrait, wanted.mode, avatar_id, wanted.box, wanted.listening)
     return await _open(request, response, context, session_request)
 
 
@@ -190,19 +203,25 @@ def _wrong_mode(mode: str) -> str:
 async def _open(
     request: Request, response: Response, context: Context, wanted: SessionRequest
 ) -> SessionCreated | Response:
-    expires_at = context.sessions.expiry()
-    session = await context.sessions.create(wanted)
-    if await request.is_disconnected():  # the session would stay open until it is found idle
+    key = read_key(request.headers.get("idempotency-key"))
+    if key is None:
+        session = await context.sessions.create(wanted)
+    else:  # in the name of who asks: another caller's key is another key
+        session, replayed = await context.idempotency.once(
+            f"{bearer_of(request)} {key}", wanted, lambda: context.sessions.create(wanted)
+        )
+        response.headers["Idempotency-Replayed"] = str(replayed).lower()
+    if key is None and await request.is_disconnected():  # nobody would know of the session
         await context.sessions.close(session, "caller_gone")
         return Response(status_code=CALLER_GONE)
     if session.place is not None:
         response.status_code = QUEUED
     response.headers["Location"] = f"/session/{session.id}"
     response.headers["Cache-Control"] = "no-store"
-    return _described(session, context, expires_at)
+    return _described(session, context)
 
 
-def _described(session: Session, context: Context, expires_at: str) -> SessionCreated:
+def _described(session: Session, context: Context) -> SessionCreated:
     report = session.report
     return SessionCreated(
         session_id=session.id,
@@ -211,7 +230,7 @@ def _described(session: Session, context: Context, expires_at: str) -> SessionCr
         avatar_id=session.avatar_id,
         mode=session.mode,
         token=session.token,
-        expires_at=expires_at if session.place is None else None,
+        expires_at=_iso(session.expires_in_s),
         media=MediaUrls(
             offer_url=f"/session/{session.id}/offer", ws_url=f"/session/{session.id}/stream"
         ),
@@ -220,3 +239,10 @@ def _described(session: Session, context: Context, expires_at: str) -> SessionCr
         audio=AudioRates(input_sample_rate=INPUT_RATE, output_sample_rate=OUTPUT_RATE),
         report=None if report is None else PortraitShown.model_validate(report.as_record()),
     )
+
+
+def _iso(in_s: float | None) -> str | None:
+    """The time in so many seconds, ISO 8601, UTC."""
+    if in_s is None:
+        return None
+    return (datetime.now(UTC) + timedelta(seconds=in_s)).isoformat(timespec="seconds")

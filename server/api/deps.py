@@ -9,6 +9,8 @@ from fastapi import Depends, Path
 from fastapi.security import APIKeyQuery, HTTPBearer
 from starlette.requests import HTTPConnection
 
+from server.api.idempotency import IdempotencyKeys
+from server.api.remote_portrait import RemotePortraits
 from server.assets import BundledAssets
 from server.session.registry import SessionRegistry
 from server.session.session import Session
@@ -42,6 +44,8 @@ class Context:
     workers: Workers
     sessions: SessionRegistry
     assets: BundledAssets
+    portraits: RemotePortraits
+    idempotency: IdempotencyKeys
 
 
 def context_of(connection: HTTPConnection) -> Context:

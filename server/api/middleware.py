@@ -33,6 +33,7 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, upload_bytes: int) -> None:
         self._app = app
         self._form_bytes = upload_bytes + FORM_SLACK_BYTES
+        self._base64_bytes = upload_bytes * 4 // 3 + JSON_BYTES
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request whose body is counted as the application reads it."""
@@ -41,7 +42,10 @@ class BodyLimit:
             return
         headers = Headers(scope=scope)
         form = media_type(headers) == "multipart/form-data"
-        limit = self._form_bytes if form else JSON_BYTES
+        portrait = scope["path"].endswith("/session")
+        limit = self._base64_bytes if portrait else JSON_BYTES
+        if form:
+            limit = self._form_bytes
         announced = headers.get("content-length", "")
         size = 0
 

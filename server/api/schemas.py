@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import base64
+from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    WithJsonSchema,
+    model_validator,
+)
 
 from models.face.report import MouthState
 from server.api.bodies import JsonObject
@@ -20,12 +29,41 @@ Start = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 
 
+def _decode_base64(value: object) -> bytes:
+    """The bytes of base64 text, or of a data: URL."""
+    if not isinstance(value, str):
+        raise ValueError("not base64 text")
+    text = value.partition(",")[2] if value.startswith("data:") else value
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise ValueError("not base64 text") from error
+
+
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(_decode_base64),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+
+
 class CreateSession(JsonObject):
-    """A session for a bundled avatar."""
+    """A session for one of: an avatar of this server, a portrait in base64, a portrait's URL."""
 
     model_config = ConfigDict(extra="forbid")
 
-    avatar_id: str = Field(description="One of GET /avatars.", examples=["ada"])
+    avatar_id: str | None = Field(
+        default=None, description="One of GET /avatars.", examples=["ada"]
+    )
+    portrait_base64: Base64 | None = Field(
+        default=None,
+        description="A PNG, JPEG or WebP picture of a person, or of several; a data: URL will do.",
+    )
+    portrait_url: str | None = Field(
+        default=None,
+        max_length=2000,
+        description="Where the server can fetch such a picture: http or https, a public address.",
+    )
     mode: Mode = Field(
         default="speak",
         description="speak: the avatar says what is pushed; echo: it repeats a call's microphone.",
@@ -36,6 +74,13 @@ class CreateSession(JsonObject):
     box: tuple[Start, Start, Length, Length] | None = Field(
         default=None, description=BOX, examples=[[0.5, 0, 0.5, 1]]
     )
+
+    @model_validator(mode="after")
+    def _has_one_face(self) -> Self:
+        given = (self.avatar_id, self.portrait_base64, self.portrait_url)
+        if sum(item is not None for item in given) != 1:
+            raise ValueError("give one of avatar_id, portrait_base64 and portrait_url")
+        return self
 
 
 class PortraitForm(BaseModel):

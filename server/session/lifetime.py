@@ -40,6 +40,10 @@ class Lifetime:
         self._ends_at = now + self._limits.max_duration_s
         self.keep_alive(now)
 
+    def left_s(self, now: float) -> float | None:
+        """Seconds until it ends at the latest; None before it begins."""
+        return None if math.isinf(self._ends_at) else max(0.0, self._ends_at - now)
+
     def accompanied(self) -> None:
         """Somebody is attached."""
         self._alone_since = None

@@ -11,7 +11,6 @@ import asyncio
 import hmac
 import logging
 from collections.abc import Coroutine
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from models.errors import LiveheadError
@@ -135,11 +134,6 @@ class SessionRegistry:
             raise Unauthorised(
                 "expected the server's API key, got none or a wrong one; send it as a Bearer token"
             )
-
-    def expiry(self) -> str:
-        """When a session that begins now ends at the latest, ISO 8601, UTC."""
-        end = datetime.now(UTC) + timedelta(seconds=self._settings.max_duration_s)
-        return end.isoformat(timespec="seconds")
 
     async def close(self, session: Session, reason: str) -> None:
         """End a session and remove it; whoever waits longest gets its place."""

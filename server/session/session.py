@@ -100,6 +100,16 @@ class Session:
         return self._status.state
 
     @property
+    def ended(self) -> bool:
+        """Whether it ends or has ended."""
+        return self._status.ended
+
+    @property
+    def expires_in_s(self) -> float | None:
+        """Seconds until it ends at the latest; None while it waits for its place."""
+        return self._lifetime.left_s(self._clock.now())
+
+    @property
     def epoch(self) -> int:
         """Raised by every interrupt; frames of older epochs are dropped."""
         return self._producer.epoch
