@@ -17,6 +17,7 @@ from server.errors import BadRequest, Conflict, Unauthorised
 from server.media.resampler import AudioFormat
 from server.outputs.websocket import WebSocketOutput
 from server.session import events
+from server.session.inbox import SpeechSource
 from server.session.output import Video
 from server.session.session import Session
 
@@ -59,7 +60,7 @@ async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput)
 
     A bad message costs its sender an error event.
     """
-    audio_format = AudioFormat(INPUT_RATE)
+    source = SpeechSource(session.inbox, AudioFormat(INPUT_RATE))
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -67,12 +68,13 @@ async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput)
             return
         try:
             if (data := message.get("bytes")) is not None:
-                session.inbox.push(data, audio_format)
+                source.push(data)
                 await session.inbox.wait_for_room()
                 continue
             parsed = messages.read_message(message.get("text") or "")
             if isinstance(parsed, messages.SessionUpdate):
                 audio_format = AudioFormat(parsed.audio.sample_rate, parsed.audio.channels)
+                source.announce(audio_format)
                 output.event(events.updated(audio_format.rate, audio_format.channels))
             else:
                 await _act(parsed, session, output)

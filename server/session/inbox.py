@@ -8,6 +8,10 @@ that only sends ``response.cancel`` is read. **Drop rule**: nothing is dropped b
 interrupt or a cleared input), which drops everything. Long messages are handed on in slices, so the
 scheduler's own bound is overrun by at most one slice. A microphone does not pass here: it never
 waits, and the scheduler trims it.
+
+The borders of messages are not those of samples: each socket is a ``SpeechSource``, which keeps
+the bytes of a sample that is not whole yet. They are dropped where the sound behind them is not
+their continuation: at the end of a segment, an interrupt, a cleared input, another format.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from server.errors import BadRequest, Conflict
+from server.errors import Conflict
 from server.media.resampler import AudioFormat
 from server.session.producer import Producer
 
@@ -42,30 +46,58 @@ class _Piece:
         return self.samples.nbytes + PIECE_BYTES
 
 
+class SpeechSource:
+    """What one socket pushes, in messages cut at any byte."""
+
+    def __init__(self, inbox: SpeechInbox, audio_format: AudioFormat) -> None:
+        self._inbox = inbox
+        self._format = audio_format
+        self._rest = b""
+        self._borders = inbox.borders
+
+    def announce(self, audio_format: AudioFormat) -> None:
+        """The format of the sound that follows."""
+        if audio_format != self._format:
+            self._format, self._rest = audio_format, b""
+
+    def push(self, pcm: bytes) -> None:
+        """Append interleaved s16le bytes.
+
+        Raises:
+            Conflict: the session ends.
+        """
+        if self._borders != self._inbox.borders:
+            self._borders, self._rest = self._inbox.borders, b""
+        pcm = self._rest + pcm
+        whole = len(pcm) - len(pcm) % (SAMPLE_BYTES * self._format.channels)
+        self._rest = pcm[whole:]
+        if whole:
+            samples = np.frombuffer(pcm, np.dtype("<i2"), whole // SAMPLE_BYTES)
+            self._inbox.push(samples.astype(np.int16, copy=False), self._format)
+
+
 class SpeechInbox:
-    """Queues what sockets push and hands it to the producer in order; ``run`` is its task."""
+    """Queues what sockets push and hands it to the producer in order; ``run`` is its task.
+
+    Attributes:
+        borders: how often the sound that follows was not a continuation of the sound before.
+    """
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._pieces: deque[_Piece] = deque()
         self._bytes = 0
         self._closed = False
+        self.borders = 0
         self._filled = asyncio.Event()
         self._taken = asyncio.Event()
 
-    def push(self, pcm: bytes, audio_format: AudioFormat) -> None:
-        """Append s16le sound.
+    def push(self, samples: NDArray[np.int16], audio_format: AudioFormat) -> None:
+        """Append interleaved int16 [N * channels].
 
         Raises:
-            BadRequest: not a whole number of samples.
             Conflict: the session ends.
         """
-        if len(pcm) % (SAMPLE_BYTES * audio_format.channels):
-            raise BadRequest(
-                f"expected 16-bit samples of {audio_format.channels} channel(s),"
-                f" got {len(pcm)} bytes; send whole samples"
-            )
-        samples = np.frombuffer(pcm, np.dtype("<i2")).astype(np.int16, copy=False)
         self._append(_Piece(samples, audio_format))
 
     def end_segment(self) -> None:
@@ -74,10 +106,12 @@ class SpeechInbox:
         Raises:
             Conflict: the session ends.
         """
+        self.borders += 1
         self._append(_Piece(np.zeros(0, np.int16), None))
 
     def clear(self) -> None:
         """Drop everything that was not cut into chunks yet, here and in the scheduler."""
+        self.borders += 1
         self._pieces.clear()
         self._bytes = 0
         self._producer.drop_speech()

@@ -41,7 +41,7 @@ class Scene:
 
     async def push(self, samples: NDArray[np.int16], rate: int = 48_000) -> None:
         """Push everything at once; return when it was handed to the scheduler or dropped."""
-        self.session.inbox.push(samples.tobytes(), AudioFormat(rate))
+        self.session.inbox.push(samples, AudioFormat(rate))
         await self.session.inbox.join()
 
     async def push_live(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import BadRequest, Conflict
-from server.media.resampler import AudioFormat
+from server.errors import Conflict
 from server.session.lifetime import Ending, Lifetime, Limits
 from server.session.request import Mode
 from server.session.state import State, move
@@ -189,12 +188,6 @@ async def test_a_closed_session_takes_nothing_and_closes_once() -> None:
             await act.push(speech(1.0))
         with pytest.raises(Conflict):
             act.session.attach(Recorder(act.clock))
-
-
-async def test_half_a_sample_is_refused() -> None:
-    async with scene() as act:
-        with pytest.raises(BadRequest, match="whole samples"):
-            act.session.inbox.push(b"abc", AudioFormat(16_000))
 
 
 async def test_a_task_that_fails_ends_the_session(caplog: pytest.LogCaptureFixture) -> None:
