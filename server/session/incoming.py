@@ -108,15 +108,21 @@ class IncomingSpeech:
     """One segment's queue at the model's rate and at the rate that is played.
 
     Both resamplers keep the first sample's time, so frame k of one is frame k of the other; the
-    segment's last frame is filled up with silence.
+    last frame of the segment, or before a pause of it, is filled up with silence.
+
+    Attributes:
+        closed: whether no more will come.
+        paused: whether all that came may be taken, though more may follow.
+        started: whether frames were taken.
+        flowing: whether frames were taken since the last pause.
     """
 
     def __init__(self, spec: MediaSpec, segment: Segment, audio_format: AudioFormat) -> None:
         rate, channels = audio_format.rate, audio_format.channels
         self.segment = segment
         self.format = audio_format
-        self.closed = False
-        self.started = False
+        self.closed = self.paused = False
+        self.started = self.flowing = False
         self.last_data = segment.asked_at
         self._spec = spec
         self._to_features = StreamResampler(rate, channels, spec.feature_rate)
@@ -126,18 +132,23 @@ class IncomingSpeech:
         self._sound = Fifo(np.int16)
 
     @property
+    def ended(self) -> bool:
+        """Whether what follows is silence: closed, or paused."""
+        return self.closed or self.paused
+
+    @property
     def frames(self) -> int:
-        """Frames that can be taken: whole ones, and the last broken one once it is closed."""
+        """Frames that can be taken: whole ones, and the last broken one once nothing follows it."""
         feature_frames, feature_rest = divmod(len(self._features), self._spec.feature_samples)
         sound_frames, sound_rest = divmod(len(self._sound), self._spec.sound_samples)
-        if self.closed:
+        if self.ended:
             return max(feature_frames + (feature_rest > 0), sound_frames + (sound_rest > 0))
         return min(feature_frames, sound_frames)
 
     @property
     def arrived(self) -> int:
         """Whole frames that arrived; the filters hold back the last millisecond of the last."""
-        return self.frames if self.closed else int(self._arrived_s / self._spec.frame_s + EPSILON)
+        return self.frames if self.ended else int(self._arrived_s / self._spec.frame_s + EPSILON)
 
     @property
     def seconds(self) -> float:
@@ -146,18 +157,25 @@ class IncomingSpeech:
 
     def push(self, pcm: NDArray[np.int16], now: float) -> None:
         """Append interleaved int16 [N * channels] in the segment's format."""
+        if self.paused:
+            self.paused, self._arrived_s = False, 0.0
         self._append(self._to_features.push(pcm), self._to_sound.push(pcm))
         self._arrived_s += pcm.size / self.format.channels / self.format.rate
         self.last_data = now
 
     def close(self) -> None:
         """No more will come; what the filters hold back becomes available."""
-        if not self.closed:
-            self._append(self._to_features.flush(), self._to_sound.flush())
-            self.closed = True
+        self._flush()
+        self.closed = True
+
+    def pause(self) -> None:
+        """Silence follows, and perhaps more sound; what the filters hold back becomes available."""
+        self._flush()
+        self.paused, self.flowing = True, False
 
     def take(self) -> FrameSound:
         """The next frame; silence where the segment has ended."""
+        self.started, self.flowing = True, not self.paused
         self._arrived_s -= self._spec.frame_s
         samples = min(len(self._sound), self._spec.sound_samples)
         return FrameSound(
@@ -169,13 +187,17 @@ class IncomingSpeech:
     def peek_features(self, count: int) -> NDArray[np.float32]:
         """At most ``count`` samples of what follows; a closed segment fills its last frame."""
         available = len(self._features)
-        if self.closed:
+        if self.ended:
             available = self.frames * self._spec.feature_samples
         return self._features.peek(min(count, available))
 
     def peek_sound(self) -> NDArray[np.int16]:
         """The next frame of what is played, int16; it stays."""
         return self._sound.peek(self._spec.sound_samples)
+
+    def _flush(self) -> None:
+        if not self.ended:
+            self._append(self._to_features.flush(), self._to_sound.flush())
 
     def _append(self, features: NDArray[np.float32], sound: NDArray[np.float32]) -> None:
         self._features.push(features)

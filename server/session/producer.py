@@ -224,7 +224,7 @@ class Producer:
             first_index=self._sequence * self._spec.chunk_frames,
             features=chunk.features.tobytes(),
             sound=chunk.sound.tobytes(),
-            speaking=tuple(tag.segment is not None for tag in chunk.tags),
+            speaking=tuple(tag.segment is not None and tag.samples > 0 for tag in chunk.tags),
             keyframe=chunk.starts or self._fresh_picture,
             jpeg=self._audience.wants_jpeg,
             slack_s=0.0 if chunk.starts else slack_s,

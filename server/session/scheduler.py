@@ -7,19 +7,23 @@ look-ahead, T seconds per frame; ``available`` is how many whole frames of speec
 picture never stops; the caller knows it from what is buffered and how long the worker takes.
 
 * nothing queued: idle silence at the deadline, never earlier, so that little stands before speech;
-* all arrived (F + L frames, or the segment has ended): now. A microphone that is already running
-  waits for the deadline: its sound must be buffered here, where it can be trimmed;
+* all arrived (F + L frames, or the segment has ended or paused): now. A microphone that is already
+  running waits for the deadline: its sound must be buffered here, where it can be trimmed;
 * at a live edge with F but not yet F + L frames: wait for the look-ahead at most L*T from
   ``ready_since``, the moment F frames were there, then cut with zeros as look-ahead;
-* at a live edge with less: wait until ``GAP_S`` passed without data, then the segment has ended.
-  Before its first chunk the wait never stops the picture: at the deadline a chunk of silence is
-  cut, whose last frames are the first of the speech if there is enough (leading silence). In the
-  middle of speech the picture waits with the sound: speech is never torn by silence nobody sent;
+* at a live edge with less: wait until ``GAP_S`` passed without data, then the segment pauses: what
+  there is of it is cut, and silence until more comes. A pause is not an end: a commit, another
+  format, or ``END_S`` without data end a segment. (A microphone's ends where it pauses.)
+  Before the first chunk, and after a pause, the wait never stops the picture: at the deadline a
+  chunk of silence is cut, whose last frames are the first of the speech if there is enough (leading
+  silence). In the midst of speech the picture waits with the sound: speech is never torn by silence
+  nobody sent;
 * a segment that was committed is never held up by an unfinished one behind it.
 
 **What** (``take``). F frames of sound in order, silence after the end, and the L frames that follow
-as look-ahead for the model only. A segment ends on a frame's edge. A segment that is still open
-begins in the middle of another's last chunk only if it can fill that chunk.
+as look-ahead for the model only. A segment ends, and pauses, on a frame's edge. The silent frames
+of a pause carry its segment, so that it has not stopped. A segment that is still open begins in the
+middle of another's last chunk only if it can fill that chunk.
 
 **Bounds and drop rules.** Speech: ``MAX_BUFFER_S``, in which each segment counts at least the frame
 that it is played in; nothing is dropped, who pushes must wait until ``free_s`` is positive.
@@ -43,6 +47,7 @@ from server.media.spec import MediaSpec
 from server.session.incoming import IDLE, FrameTag, IncomingSpeech, Segment, VoiceGate, is_quiet
 
 GAP_S = 0.2
+END_S = 10.0
 MAX_BUFFER_S = 30.0
 LIVE_SLACK = 3
 LIVE_LIMIT = 12
@@ -55,13 +60,13 @@ class Cut:
     Attributes:
         at: clock time to cut at; look again when anything changes before.
         leading_silence: silent frames before any speech; F is an idle chunk.
-        closes: the open segment ends with this cut.
+        pauses: the open segment pauses with this cut; a microphone's ends.
         starts: speech begins here after idling, so what idles before it may be skipped.
     """
 
     at: float
     leading_silence: int = 0
-    closes: bool = False
+    pauses: bool = False
     starts: bool = False
 
 
@@ -106,8 +111,8 @@ class ChunkScheduler:
 
     @property
     def started(self) -> bool:
-        """Whether part of the first segment was taken and the rest is still to come."""
-        return bool(self._queue) and self._queue[0].started
+        """Whether the first segment was cut in its midst: partly taken, not in a pause."""
+        return bool(self._queue) and self._queue[0].flowing
 
     def push(self, pcm: NDArray[np.int16], audio_format: AudioFormat, now: float) -> None:
         """Append interleaved int16; opens a segment when none is open in this format.
@@ -142,62 +147,78 @@ class ChunkScheduler:
 
     def break_off(self) -> None:
         """Make what is left of a partly taken segment a new segment."""
-        if self.started:
+        if self._queue and self._queue[0].started:
             head = self._queue[0]
             head.segment = Segment(next(self._names), head.segment.asked_at)
-            head.started = False
+            head.started = head.flowing = False
         self._voice = None
 
     def next_cut(self, now: float, deadline: float, *, talking: bool) -> Cut:
         """The next cut; ``talking`` says that taken sound is still on its way to be played."""
         spec = self._spec
         idle = Cut(max(now, deadline), leading_silence=spec.chunk_frames)
-        if not self._queue:
-            return idle
-        in_speech = talking or self.started
         available, arrived, ended = self._available()
+        if not self._queue or (ended and not available):
+            return idle
+        head = self._queue[0]
+        in_speech = head.flowing or (talking and not head.started)
         if ended or (available >= spec.chunk_frames and arrived >= spec.needed_frames):
             eager = not (in_speech and self.live)
             return Cut(now if eager else max(now, deadline), starts=not in_speech)
         if available >= spec.chunk_frames and self._ready_since is not None:
-            wait, closes = self._ready_since + spec.lookahead_frames * spec.frame_s, False
+            wait, pauses = self._ready_since + spec.lookahead_frames * spec.frame_s, False
         else:
-            wait, closes = self._queue[-1].last_data + GAP_S, True
-        if self._queue[0].closed and deadline < wait:
+            wait, pauses = self._queue[-1].last_data + GAP_S, True
+        if head.closed and deadline < wait:
             return Cut(max(now, deadline), starts=not in_speech)
         if in_speech:
-            return Cut(max(now, deadline, wait), closes=closes)
+            return Cut(max(now, deadline, wait), pauses=pauses)
         if wait <= max(now, deadline):
-            return Cut(max(now, wait), closes=closes, starts=True)
+            return Cut(max(now, wait), pauses=pauses, starts=True)
         speech = max(0, min(available, arrived - spec.lookahead_frames))
         leading_silence = spec.chunk_frames - speech
         return Cut(max(now, deadline), leading_silence=leading_silence, starts=speech > 0)
 
     def take(self, cut: Cut, now: float) -> Chunk:
         """Take the chunk of a cut out of the queue."""
-        if cut.closes:
-            self.commit()
+        self._end(cut, now)
         if self.live:
             self._trim()
         spec = self._spec
         features = np.zeros(spec.needed_frames * spec.feature_samples, np.float32)
         sound = np.zeros(spec.chunk_frames * spec.sound_samples, np.int16)
-        tags = [IDLE] * spec.chunk_frames
+        tags = [self._silence()] * cut.leading_silence
         for k in range(cut.leading_silence, spec.chunk_frames):
             speech = self._next(spec.chunk_frames - k, spec.chunk_frames - cut.leading_silence)
             if speech is None:
                 break
-            speech.started = True
             frame = speech.take()
             features[k * spec.feature_samples :][: spec.feature_samples] = frame.features
             sound[k * spec.sound_samples :][: spec.sound_samples] = frame.sound
-            tags[k] = FrameTag(self._segment_of(speech, frame.sound, now), frame.samples)
+            tags.append(FrameTag(self._segment_of(speech, frame.sound, now), frame.samples))
+        self._forget_finished()
+        tags += [self._silence()] * (spec.chunk_frames - len(tags))
         if cut.leading_silence < spec.chunk_frames:
             self._look_ahead(features[spec.chunk_frames * spec.feature_samples :])
-        self._forget_finished()
         self._ready_since = None
         self._note_ready(now)
         return Chunk(features, sound, tuple(tags), cut.starts)
+
+    def _end(self, cut: Cut, now: float) -> None:
+        """End or pause the open segment, if a cut or its last data says so."""
+        if not self._queue:
+            return
+        last = self._queue[-1]
+        if (cut.pauses and self.live) or now - last.last_data >= END_S:
+            self.commit()
+        elif cut.pauses:
+            last.pause()
+
+    def _silence(self) -> FrameTag:
+        """The tag of a silent frame: of a segment that pauses, or of none."""
+        head = self._queue[0] if self._queue else None
+        pauses = head is not None and head.started and not self.live
+        return FrameTag(head.segment) if head is not None and pauses else IDLE
 
     def _available(self) -> tuple[int, int, bool]:
         """Frames that can be taken, frames that arrived, whether the end of speech is there.
@@ -205,11 +226,12 @@ class ChunkScheduler:
         Counted no further than the next chunk needs.
         """
         available = arrived = 0
+        ended = not self._queue or self._queue[-1].ended
         for speech in self._queue:
             available, arrived = available + speech.frames, arrived + speech.arrived
             if min(available, arrived) >= self._spec.needed_frames:
                 break
-        return available, arrived, self._queue[-1].closed
+        return available, arrived, ended
 
     def _note_ready(self, now: float) -> None:
         if self._queue and self._available()[0] >= self._spec.chunk_frames:
@@ -226,7 +248,7 @@ class ChunkScheduler:
         if not head.frames:
             return None
         follows = remaining < speech_frames and not head.started
-        if follows and not head.closed and head.frames < remaining:
+        if follows and not head.ended and head.frames < remaining:
             return None
         return head
 
@@ -253,7 +275,7 @@ class ChunkScheduler:
             samples = speech.peek_features(out.size - at)
             out[at : at + samples.size] = samples
             at += samples.size
-            if at == out.size or not speech.closed:
+            if at == out.size or not speech.ended:
                 return
 
     def _trim(self) -> None:

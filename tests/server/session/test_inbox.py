@@ -45,6 +45,7 @@ async def test_an_interrupt_drops_sound_and_commits_that_came_before_it() -> Non
         assert 25_000 <= act.session.snapshot()["buffered_ms"] <= 31_500
         act.session.interrupt()
         inbox.push(SECOND, MONO)
+        inbox.end_segment()
         await act.advance(3)
         assert act.viewer.names() == ["started", "cleared", "started", "stopped"]
         fresh = [frame for _, frame in act.viewer.speaking if frame.epoch == 1]

@@ -89,6 +89,7 @@ async def test_a_storm_of_interrupts_leaves_one_living_picture() -> None:
             await act.advance(0.03)
             act.session.interrupt()
             await act.push(speech(1.0))
+        act.session.inbox.end_segment()
         await act.advance(1.0)
         assert len(act.workers.requests) < 120
         before = len(act.viewer.frames)

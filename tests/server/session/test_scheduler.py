@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.errors import AudioError
 from server.media.resampler import AudioFormat
-from server.session.scheduler import GAP_S, LIVE_LIMIT, LIVE_SLACK, MAX_BUFFER_S, ChunkScheduler
+from server.session.scheduler import (
+    END_S,
+    GAP_S,
+    LIVE_LIMIT,
+    LIVE_SLACK,
+    MAX_BUFFER_S,
+    Chunk,
+    ChunkScheduler,
+)
 from tests.support.sound import room, speech
 from tests.support.workers import SPEC
 
@@ -56,7 +66,7 @@ def test_committed_speech_is_cut_now_however_short() -> None:
 def test_look_ahead_is_waited_for_no_longer_than_it_lasts() -> None:
     scheduler = filled(F + 0.1)
     cut = scheduler.next_cut(10.0, 10.3, talking=False)
-    assert cut.at == pytest.approx(10.0 + L * T) and not cut.closes
+    assert cut.at == pytest.approx(10.0 + L * T) and not cut.pauses
     chunk = scheduler.take(cut, cut.at)
     assert chunk.tags[-1].samples == SPEC.sound_samples
     assert not chunk.features[F * SPEC.feature_samples :][SPEC.feature_samples // 10 :].any()
@@ -73,13 +83,13 @@ def test_part_of_the_look_ahead_is_used() -> None:
 def test_too_little_waits_for_the_gap() -> None:
     scheduler = filled(2)
     cut = scheduler.next_cut(10.0, 11.0, talking=False)
-    assert cut.at == pytest.approx(10.0 + GAP_S) and cut.closes and cut.starts
+    assert cut.at == pytest.approx(10.0 + GAP_S) and cut.pauses and cut.starts
 
 
 def test_an_urgent_picture_does_not_wait_for_speech_to_begin() -> None:
     scheduler = filled(1)
     cut = scheduler.next_cut(10.0, 10.05, talking=False)
-    assert (cut.at, cut.leading_silence, cut.closes, cut.starts) == (10.05, F, False, False)
+    assert (cut.at, cut.leading_silence, cut.pauses, cut.starts) == (10.05, F, False, False)
     scheduler.take(cut, 10.05)
     assert not scheduler.empty
 
@@ -99,8 +109,90 @@ def test_in_the_midst_of_speech_the_picture_waits() -> None:
     scheduler.take(scheduler.next_cut(10.1, 10.1, talking=True), 10.1)
     assert scheduler.started
     cut = scheduler.next_cut(10.12, 10.12, talking=True)
-    assert cut.at == pytest.approx(10.0 + GAP_S) and cut.closes
+    assert cut.at == pytest.approx(10.0 + GAP_S) and cut.pauses
     assert scheduler.next_cut(10.12, 10.12, talking=False).at == cut.at
+
+
+def paused(now: float = 10.5) -> ChunkScheduler:
+    """A scheduler whose segment, seg_1, was cut to its end at ``now`` and is still open."""
+    scheduler = filled(F + L + 1.5)
+    scheduler.take(scheduler.next_cut(10.0, 10.0, talking=False), 10.0)
+    chunk = scheduler.take(scheduler.next_cut(now, now, talking=True), now)
+    assert [tag.samples for tag in chunk.tags] == [1920, 1920, 1920, 960]
+    return scheduler
+
+
+def names_of(chunk: Chunk) -> list[str | None]:
+    """The segments of a chunk's frames."""
+    return [tag.segment.name if tag.segment else None for tag in chunk.tags]
+
+
+def test_a_pause_is_silence_that_belongs_to_the_segment() -> None:
+    scheduler = paused()
+    assert not scheduler.empty and scheduler.buffered_s == 0
+    cut = scheduler.next_cut(10.6, 10.8, talking=True)
+    assert (cut.at, cut.leading_silence, cut.starts) == (10.8, F, False)
+    chunk = scheduler.take(cut, 10.8)
+    assert names_of(chunk) == ["seg_1"] * F and not any(tag.samples for tag in chunk.tags)
+    assert not chunk.features.any() and not chunk.sound.any()
+
+
+def test_speech_goes_on_after_a_pause_as_it_began() -> None:
+    scheduler = paused()
+    scheduler.push(speech(T), MONO, 11.0)
+    cut = scheduler.next_cut(11.0, 11.05, talking=True)
+    assert (cut.at, cut.leading_silence, cut.starts) == (11.05, F, False)
+    scheduler.push(speech((F + L) * T), MONO, 11.02)
+    cut = scheduler.next_cut(11.02, 11.05, talking=False)
+    assert (cut.at, cut.leading_silence, cut.starts) == (11.02, 0, True)
+    chunk = scheduler.take(cut, 11.02)
+    assert names_of(chunk) == ["seg_1"] * F
+    assert [tag.samples for tag in chunk.tags] == [1920] * F
+    assert chunk.features[F * SPEC.feature_samples :].all()
+
+
+def test_a_commit_in_a_pause_ends_the_segment() -> None:
+    scheduler = paused()
+    scheduler.commit()
+    assert scheduler.empty
+    cut = scheduler.next_cut(10.6, 10.8, talking=True)
+    assert names_of(scheduler.take(cut, 10.8)) == [None] * F
+
+
+def test_a_segment_ends_after_a_long_time_without_data() -> None:
+    scheduler = paused()
+    for now, name in ((10 + END_S - 0.1, "seg_1"), (10 + END_S, None)):
+        cut = scheduler.next_cut(now, now, talking=False)
+        assert names_of(scheduler.take(cut, now)) == [name] * F
+    scheduler.push(speech(1.0), MONO, 30.0)
+    cut = scheduler.next_cut(30.0, 30.0, talking=False)
+    assert names_of(scheduler.take(cut, 30.0)) == ["seg_2"] * F
+
+
+@given(st.lists(st.integers(0, 9_000), max_size=40), st.integers(0, 40))
+@settings(max_examples=100, deadline=None)
+def test_no_sound_is_lost_or_doubled_wherever_speech_pauses(sizes: list[int], wait: int) -> None:
+    scheduler, now, heard = ChunkScheduler(SPEC), 10.0, []
+    sound = speech(sum(sizes) / RATE + 0.1)[: sum(sizes)]
+    at = 0
+    for k, size in enumerate([*sizes, 0, 0, 0]):
+        if size:
+            scheduler.push(sound[at : at + size], MONO, now)
+        at += size
+        if k == len(sizes):
+            scheduler.commit()
+        until = now + 0.02 * wait + (60 if k >= len(sizes) else 0)
+        while (cut := scheduler.next_cut(now, now + 0.1, talking=False)).at <= until:
+            now = cut.at
+            chunk = scheduler.take(cut, now)
+            frames = chunk.sound.reshape(F, -1)
+            for tag, frame in zip(chunk.tags, frames, strict=True):
+                assert tag.samples == np.count_nonzero(frame)
+                assert tag.segment is None or tag.segment.name == "seg_1"
+                heard.append(frame[: tag.samples])
+        now = until
+    expected = (sound.astype(np.float32) / 32768 * 32767).astype(np.int16)
+    assert np.array_equal(np.concatenate(heard), expected)
 
 
 def test_a_segment_does_not_end_before_the_picture_needs_it() -> None:
@@ -114,10 +206,9 @@ def test_a_committed_segment_is_not_held_up_by_an_open_one() -> None:
     scheduler.commit()
     scheduler.push(speech(T), MONO, 10.0)
     cut = scheduler.next_cut(10.0, 10.03, talking=True)
-    assert cut.at == pytest.approx(10.03) and not cut.closes
+    assert cut.at == pytest.approx(10.03) and not cut.pauses
     chunk = scheduler.take(cut, 10.03)
-    names = [tag.segment.name if tag.segment else None for tag in chunk.tags]
-    assert names == ["seg_1", "seg_1", None, None]
+    assert names_of(chunk) == ["seg_1", "seg_1", None, None]
     assert not scheduler.started
 
 
@@ -126,8 +217,7 @@ def test_an_open_segment_may_begin_where_it_can_fill_the_chunk() -> None:
     scheduler.commit()
     scheduler.push(speech(T * (2 + L)), MONO, 10.0)
     chunk = scheduler.take(scheduler.next_cut(10.0, 10.0, talking=False), 10.0)
-    names = [tag.segment.name if tag.segment else None for tag in chunk.tags]
-    assert names == ["seg_1", "seg_1", "seg_2", "seg_2"]
+    assert names_of(chunk) == ["seg_1", "seg_1", "seg_2", "seg_2"]
 
 
 def test_a_segment_ends_on_a_frames_edge() -> None:

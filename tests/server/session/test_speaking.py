@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from server.session.scheduler import GAP_S, MAX_BUFFER_S
+from server.session.scheduler import END_S, GAP_S, MAX_BUFFER_S
 from server.session.workers import ChunkRequest
 from tests.support.scene import CHUNK, FRAME, SAMPLES, gaps, in_background, scene
 from tests.support.sound import speech
@@ -20,6 +20,11 @@ pytestmark = pytest.mark.unit
 def padded(samples: np.ndarray) -> np.ndarray:
     """Filled up with silence to whole frames, as a segment's end is played."""
     return np.concatenate([samples, np.zeros(-len(samples) % SAMPLES, np.int16)])
+
+
+def as_played(samples: np.ndarray) -> np.ndarray:
+    """What reaches the outputs of samples at their rate."""
+    return (samples.astype(np.float32) / 32768 * 32767).astype(np.int16)
 
 
 async def test_idle_plays_25_frames_a_second_for_ever() -> None:
@@ -44,8 +49,7 @@ async def test_other_frame_rates_stay_in_step(fps: float) -> None:
         await act.advance(8)
         assert np.allclose(gaps(act.viewer.times), 1 / fps, atol=1e-9)
         assert len(act.viewer.speaking) == 6 * fps
-        expected = (pushed.astype(np.float32) / 32768 * 32767).astype(np.int16)
-        assert np.array_equal(act.viewer.sound(), expected)
+        assert np.array_equal(act.viewer.sound(), as_played(pushed))
         # what the model hears of each frame is as loud as what is played with it, to the last frame
         requests = [request for _, request in act.workers.requests]
         heard = np.concatenate([features_of(request, spec)[:9] for request in requests])
@@ -69,8 +73,7 @@ async def test_speech_is_played_whole_and_in_order() -> None:
         await act.push(pushed)
         act.session.inbox.end_segment()
         await act.advance(5)
-        expected = (pushed.astype(np.float32) / 32768 * 32767).astype(np.int16)
-        assert np.array_equal(act.viewer.sound(), padded(expected))
+        assert np.array_equal(act.viewer.sound(), padded(as_played(pushed)))
         speaking = [at for at, _ in act.viewer.speaking]
         assert np.allclose(gaps(speaking), FRAME, atol=1e-9)
         assert act.viewer.names() == ["started", "stopped"]
@@ -131,11 +134,14 @@ async def test_a_live_edge_begins_after_a_chunk_and_its_look_ahead() -> None:
         assert act.viewer.names() == ["started", "stopped"]
 
 
-async def test_a_segment_ends_by_itself_after_a_gap() -> None:
+async def test_a_segment_ends_by_itself_when_nothing_comes_for_long() -> None:
     async with scene() as act:
         await act.advance(1)
         await act.push(speech(1.0))
-        await act.advance(1.0 + GAP_S + 4 * CHUNK)
+        await act.advance(END_S - 0.1)
+        assert act.viewer.names() == ["started"]
+        assert act.session.state.value == "talking"
+        await act.advance(0.1 + 4 * CHUNK)
         assert act.viewer.names() == ["started", "stopped"]
         assert act.viewer.sound().size == 48_000
         assert act.session.state.value == "idle"
@@ -145,10 +151,35 @@ async def test_a_scrap_of_speech_is_spoken_without_commit() -> None:
     async with scene() as act:
         await act.advance(1)
         await act.push(speech(0.03))
-        await act.advance(GAP_S + 1)
-        assert act.viewer.names() == ["started", "stopped"]
+        await act.advance(GAP_S + 0.2)
+        assert len(act.viewer.speaking) == 1
+        await act.advance(END_S)
         stopped = act.viewer.event_of("output_audio_buffer.stopped")[1]
         assert stopped["playback_position_ms"] == 30
+
+
+@pytest.mark.parametrize("ends", ["commit", "clear", "interrupt"])
+async def test_pauses_of_the_sender_stay_inside_one_segment(ends: str) -> None:
+    async with scene(cost=0.03) as act:
+        await act.advance(1)
+        pieces = [speech(seconds, seed=k) for k, seconds in enumerate((0.6, 0.63, 0.05, 0.6))]
+        for piece, pause in zip(pieces, (1.1, 0.95, 3.0, 1.0), strict=True):
+            await act.push(piece)
+            await act.advance(pause)
+        assert act.viewer.names() == ["started"]
+        if ends == "commit":
+            act.session.inbox.end_segment()
+        elif ends == "clear":
+            act.session.inbox.clear()
+        else:
+            act.session.interrupt()
+        await act.advance(1)
+        assert act.viewer.names() == ["started", "cleared" if ends == "interrupt" else "stopped"]
+        told = [event for _, event in act.viewer.events if "segment_id" in event]
+        assert [event["segment_id"] for event in told] == ["seg_1", "seg_1"]
+        assert told[1]["playback_position_ms"] == 1880
+        assert np.array_equal(act.viewer.sound()[:28_800], as_played(pieces[0]))
+        assert max(gaps(act.viewer.times)) <= FRAME + (0.03 if ends == "interrupt" else 1e-6)
 
 
 async def test_bursts_with_pauses_shorter_than_what_is_stored_stay_one_segment() -> None:

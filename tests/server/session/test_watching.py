@@ -84,6 +84,7 @@ async def test_a_new_call_takes_over_from_the_old_while_somebody_speaks(mode: Mo
         assert before > 20 and not connecting.frames[-1][1].speaking
         connecting.ready = True
         await act.push_live(speech(1.0))
+        act.session.inbox.end_segment()
         await act.advance(2)
         assert connecting.speaking
         assert connecting.names() == ["stopped", "started", "stopped"]
