@@ -9,6 +9,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from models.audio.downmix import Downmix
 from models.errors import AudioError
 
 MIN_RATE = 8_000
@@ -36,40 +37,51 @@ class AudioFormat:
             )
 
 
+class MonoInput:
+    """Interleaved int16 in, mono float32 in [-1, 1] out, at the same rate and at once."""
+
+    def __init__(self, audio_format: AudioFormat) -> None:
+        self._channels = audio_format.channels
+        self._mix = Downmix(("FL", "FR")[: audio_format.channels], audio_format.rate)
+
+    def push(self, pcm: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Mix int16 [N * channels] to float32 [N].
+
+        Raises:
+            AudioError: another type or shape, or half a sample frame (``bad_audio``).
+        """
+        if pcm.ndim != 1 or pcm.dtype != np.int16 or pcm.size % self._channels:
+            raise AudioError(
+                f"expected int16 samples, one dimension, a multiple of {self._channels};"
+                f" got {pcm.dtype} {pcm.shape}",
+                code="bad_audio",
+            )
+        channels = pcm.reshape(-1, self._channels).astype(np.float32) / np.float32(32768)
+        mono: NDArray[np.float32] = np.clip(self._mix.push(channels), -1, 1)
+        return mono
+
+
 class StreamResampler:
-    """Interleaved int16 at any rate in, mono float32 in [-1, 1] at another rate out.
+    """Mono float32 at any rate in, and at another rate out.
 
     The filter is FFmpeg's windowed sinc: it holds back about one millisecond (a filter with
     frequency-domain stages holds 20 to 100), and cutting the input elsewhere changes nothing.
     """
 
-    def __init__(self, in_rate: int, channels: int, out_rate: int) -> None:
+    def __init__(self, in_rate: int, out_rate: int) -> None:
         """Rates in Hz.
 
         Raises:
-            AudioError: a rate outside 8000..96000 or other than 1 or 2 channels (``bad_audio``).
+            AudioError: a rate outside 8000..96000 (``bad_audio``).
         """
-        AudioFormat(in_rate, channels)
+        _check_rate("input", in_rate)
         _check_rate("output", out_rate)
         self.in_rate = in_rate
-        self.channels = channels
         self.out_rate = out_rate
         self._filter: Any = None
 
-    def push(self, pcm: NDArray[np.int16]) -> NDArray[np.float32]:
-        """Take int16 [N * channels]; give float32 [M], what of the output is ready.
-
-        Raises:
-            AudioError: another type or shape, or half a sample frame (``bad_audio``).
-        """
-        if pcm.ndim != 1 or pcm.dtype != np.int16 or pcm.size % self.channels:
-            raise AudioError(
-                f"expected int16 samples, one dimension, a multiple of {self.channels};"
-                f" got {pcm.dtype} {pcm.shape}",
-                code="bad_audio",
-            )
-        mono: NDArray[np.float32] = pcm.reshape(-1, self.channels).mean(1, dtype=np.float32)
-        mono /= np.float32(32768)
+    def push(self, mono: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take float32 [N]; give float32 [M], what of the output is ready."""
         if self.in_rate == self.out_rate or not mono.size:
             return mono
         if self._filter is None:

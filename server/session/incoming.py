@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.media.av_frame import OUTPUT_RATE
-from server.media.resampler import AudioFormat, StreamResampler
+from server.media.resampler import AudioFormat, MonoInput, StreamResampler
 from server.media.spec import MediaSpec
 
 PEAK = 32767
@@ -118,15 +118,15 @@ class IncomingSpeech:
     """
 
     def __init__(self, spec: MediaSpec, segment: Segment, audio_format: AudioFormat) -> None:
-        rate, channels = audio_format.rate, audio_format.channels
         self.segment = segment
         self.format = audio_format
         self.closed = self.paused = False
         self.started = self.flowing = False
         self.last_data = segment.asked_at
         self._spec = spec
-        self._to_features = StreamResampler(rate, channels, spec.feature_rate)
-        self._to_sound = StreamResampler(rate, channels, OUTPUT_RATE)
+        self._to_mono = MonoInput(audio_format)
+        self._to_features = StreamResampler(audio_format.rate, spec.feature_rate)
+        self._to_sound = StreamResampler(audio_format.rate, OUTPUT_RATE)
         self._arrived_s = 0.0
         self._features = Fifo(np.float32)
         self._sound = Fifo(np.int16)
@@ -157,10 +157,11 @@ class IncomingSpeech:
 
     def push(self, pcm: NDArray[np.int16], now: float) -> None:
         """Append interleaved int16 [N * channels] in the segment's format."""
+        mono = self._to_mono.push(pcm)
         if self.paused:
             self.paused, self._arrived_s = False, 0.0
-        self._append(self._to_features.push(pcm), self._to_sound.push(pcm))
-        self._arrived_s += pcm.size / self.format.channels / self.format.rate
+        self._append(self._to_features.push(mono), self._to_sound.push(mono))
+        self._arrived_s += mono.size / self.format.rate
         self.last_data = now
 
     def close(self) -> None:
