@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from models.errors import LiveheadError
-from server.api import creation, offer, session, site, stream
+from server.api import asyncapi, creation, listening, offer, session, site, stream
 from server.api.deps import Context
 from server.api.idempotency import IdempotencyKeys
 from server.api.middleware import BodyLimit, HeadAsGet
@@ -68,7 +68,7 @@ def create_app(
         RemotePortraits(settings.max_upload_bytes),
         IdempotencyKeys(clock),
     )
-    for module in (creation, session, offer, stream, site):
+    for module in (creation, session, listening, offer, stream, asyncapi, site):
         app.include_router(module.router)
     mount_page(app)
     _answer_errors(app)

@@ -232,10 +232,12 @@ def _described(session: Session, context: Context) -> SessionCreated:
         token=session.token,
         expires_at=_iso(session.expires_in_s),
         media=MediaUrls(
-            offer_url=f"/session/{session.id}/offer", ws_url=f"/session/{session.id}/stream"
+            offer_url=f"/session/{session.id}/offer",
+            ws_url=f"/session/{session.id}/stream",
+            events_url=f"/session/{session.id}/events",
         ),
         ice_servers=[IceServer(**server) for server in context.settings.ice_servers_in_clear()],
-        video=VideoFormat(**events.video(session.spec, "h264")),
+        video=VideoFormat(**events.video(session.spec, "h264").model_dump()),
         audio=AudioRates(input_sample_rate=INPUT_RATE, output_sample_rate=OUTPUT_RATE),
         report=None if report is None else PortraitShown.model_validate(report.as_record()),
     )

@@ -21,7 +21,7 @@ class _Message(BaseModel):
 class AudioForm(_Message):
     """The form of the sound that follows."""
 
-    sample_rate: Annotated[StrictInt, Field(ge=MIN_RATE, le=MAX_RATE)]
+    sample_rate: Annotated[StrictInt, Field(ge=MIN_RATE, le=MAX_RATE, examples=[24_000])]
     channels: Annotated[StrictInt, Field(ge=1, le=MAX_CHANNELS)] = 1
 
 

@@ -126,6 +126,7 @@ class MediaUrls(BaseModel):
 
     offer_url: str = Field(description="For a WebRTC call.")
     ws_url: str = Field(description="For a WebSocket; add ?token= and video=h264, jpeg or none.")
+    events_url: str = Field(description="For server-sent events; add ?token= or the header.")
 
 
 class IceServer(BaseModel):

@@ -36,6 +36,7 @@ class WebSocketOutput:
         self, socket: WebSocket, video: Video, request_keyframe: Callable[[], None]
     ) -> None:
         self.video = video
+        self.media = True
         self.dropped_frames = 0
         self._socket = socket
         self._gate = KeyframeGate(request_keyframe)

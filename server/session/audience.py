@@ -28,6 +28,11 @@ class Audience:
         return any(output.video != "none" for output in self._outputs)
 
     @property
+    def takes_part(self) -> bool:
+        """Whether any output's caller does more than listen to events."""
+        return any(output.media for output in self._outputs)
+
+    @property
     def wants_jpeg(self) -> bool:
         """Whether any output shows JPEG pictures."""
         return any(output.video == "jpeg" for output in self._outputs)

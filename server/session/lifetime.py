@@ -35,10 +35,16 @@ class Lifetime:
         self._ends_at = math.inf
         self._warned = False
 
+    @property
+    def alone(self) -> bool:
+        """Whether nobody is attached."""
+        return self._alone_since is not None
+
     def begin(self, now: float) -> None:
-        """The session has its place: from now on its time runs."""
+        """The session has its place: from now on its time runs, and somebody should come."""
         self._ends_at = now + self._limits.max_duration_s
-        self.keep_alive(now)
+        self._alone_since = now
+        self._patience_s = self._limits.idle_timeout_s
 
     def left_s(self, now: float) -> float | None:
         """Seconds until it ends at the latest; None before it begins."""

@@ -16,10 +16,12 @@ class Output(Protocol):
 
     Attributes:
         video: what it shows; ``none`` takes events only and makes the model do nothing.
+        media: whether its caller takes part, by sound or pictures; others only listen to events.
         dropped_frames: frames it could not take in time.
     """
 
     video: Video
+    media: bool
     dropped_frames: int
 
     @property

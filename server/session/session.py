@@ -165,6 +165,7 @@ class Session:
             return
         self.place = None
         self._audience.event(events.ready())
+        self._refresh_company()
         self._refresh_watch()
 
     def hear(self, samples: NDArray[np.int16], rate: int) -> None:
@@ -194,7 +195,7 @@ class Session:
         """
         self._check_open()
         self._audience.add(output)
-        self._lifetime.accompanied()
+        self._refresh_company()
         self._refresh_watch()
 
     def detach(self, output: Output) -> None:
@@ -202,8 +203,7 @@ class Session:
         if output not in self._audience:
             return
         self._audience.remove(output)
-        if not self._audience:
-            self._lifetime.left_alone(self._clock.now())
+        self._refresh_company()
         self._refresh_watch()
 
     def tell(self, event: events.Event) -> None:
@@ -237,7 +237,7 @@ class Session:
 
     def on_lost(self, code: str, message: str) -> None:
         """Say that the worker lost this session, and end."""
-        self._audience.event(events.error(code, message))
+        self._audience.event(events.error(code, message, ours=True))
         self._retire(self, code)
 
     async def aclose(self, reason: str) -> None:
@@ -312,6 +312,14 @@ class Session:
             if not ending.in_ms:
                 return self._retire(self, ending.reason)
             self.warn(ending.reason, ending.in_ms / 1000)
+
+    def _refresh_company(self) -> None:
+        """Note whether somebody holds the session; in the queue, listening is enough."""
+        waits = self.place is not None and len(self._audience) > 0
+        if self._audience.takes_part or waits:
+            self._lifetime.accompanied()
+        elif not self._lifetime.alone:
+            self._lifetime.left_alone(self._clock.now())
 
     def _refresh_watch(self) -> None:
         """Start or rest the model as outputs come and go."""

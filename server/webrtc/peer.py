@@ -63,6 +63,7 @@ class Peer:
     """
 
     video: Video = "h264"
+    media = True
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ class Recorder:
 
     def __init__(self, clock: Clock, video: Video = "h264", *, ready: bool = True) -> None:
         self.video = video
+        self.media = True
         self.dropped_frames = 0
         self.ready = ready
         self.frames: list[tuple[float, AVFrame]] = []

@@ -60,7 +60,7 @@ def url() -> Iterator[str]:
     thread.join(30)
 
 
-@schema.parametrize()
+@schema.exclude(path="/session/{session_id}/events").parametrize()  # it never ends
 @settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -96,6 +96,7 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
         "POST /session": "201 202 400 401 404 413 415 422 503",
         "GET /session/{session_id}": "200 401 404",
         "DELETE /session/{session_id}": "204 401",
+        "GET /session/{session_id}/events": "200 401 404 409",
         "POST /session/{session_id}/keepalive": "204 401 404",
         "POST /session/{session_id}/interrupt": "202 401 404",
         "POST /session/{session_id}/offer": "200 400 401 404 409 413 415 422",

@@ -126,7 +126,7 @@ async def test_speech_that_is_pushed_while_it_waits_is_heard_later() -> None:
     async with house(queue=1) as at:
         first, _ = await at.come()
         waiting, viewer = await at.come()
-        waiting.inbox.push(speech(1.0).tobytes(), AudioFormat(48_000))
+        waiting.inbox.push(speech(1.0), AudioFormat(48_000))
         waiting.inbox.end_segment()
         await at.clock.advance(3)
         assert not viewer.frames
@@ -170,7 +170,7 @@ async def test_a_place_that_appears_by_itself_is_given_away() -> None:
 async def test_a_server_that_stops_lets_a_sentence_end_and_admits_nobody() -> None:
     async with house(queue=1, drain_s=8) as at:
         session, viewer = await at.come()
-        session.inbox.push(speech(3.0).tobytes(), AudioFormat(48_000))
+        session.inbox.push(speech(3.0), AudioFormat(48_000))
         session.inbox.end_segment()
         await at.clock.advance(1)
         drained = asyncio.create_task(at.sessions.drain())
@@ -189,7 +189,7 @@ async def test_a_server_that_stops_lets_a_sentence_end_and_admits_nobody() -> No
 async def test_a_sentence_without_end_does_not_stop_a_server_from_ending() -> None:
     async with house(drain_s=2) as at:
         session, _ = await at.come()
-        session.inbox.push(speech(20.0).tobytes(), AudioFormat(48_000))
+        session.inbox.push(speech(20.0), AudioFormat(48_000))
         await at.clock.advance(1)
         drained = asyncio.create_task(at.sessions.drain())
         await at.clock.advance(2.5)
