@@ -37,7 +37,7 @@ class AudioTaken(BaseModel):
     channels: int = Field(examples=[1])
 
 
-class SessionCreated(BaseModel):
+class SessionBegun(BaseModel):
     """First on every connection: what the session is."""
 
     type: Literal["session.created"] = "session.created"
@@ -160,7 +160,7 @@ class Pong(BaseModel):
 
 
 EVENTS: tuple[type[BaseModel], ...] = (
-    SessionCreated,
+    SessionBegun,
     SessionQueued,
     SessionReady,
     SessionUpdated,
@@ -179,7 +179,7 @@ EVENTS: tuple[type[BaseModel], ...] = (
 
 def created(session: str, spec: MediaSpec, codec: str, epoch: int) -> Event:
     """First on every connection."""
-    return SessionCreated(
+    return SessionBegun(
         session_id=session,
         video=video(spec, codec),
         audio=AudioShown(output_sample_rate=OUTPUT_RATE),

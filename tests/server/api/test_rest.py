@@ -47,6 +47,7 @@ async def test_a_session_for_an_avatar() -> None:
         assert body["media"] == {
             "offer_url": f"/session/{session_id}/offer",
             "ws_url": f"/session/{session_id}/stream",
+            "events_url": f"/session/{session_id}/events",
         }
         assert body["video"] == {"width": 256, "height": 256, "fps": 25.0, "codec": "h264"}
         assert body["audio"] == {"input_sample_rate": 16_000, "output_sample_rate": 48_000}
