@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -13,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from models.errors import LiveheadError
-from server.api import asyncapi, creation, listening, offer, session, site, stream
+from server.api import asyncapi, avatars, creation, listening, offer, session, site, stream
 from server.api.deps import Context
 from server.api.idempotency import IdempotencyKeys
 from server.api.middleware import BodyLimit, HeadAsGet
@@ -21,6 +22,7 @@ from server.api.openapi import DESCRIPTION, DescribedApp
 from server.api.remote_portrait import RemotePortraits
 from server.api.site import mount_page
 from server.assets import BundledAssets
+from server.avatars import AvatarStore
 from server.clock import Clock, SystemClock
 from server.errors import INTERNAL_CODE, PROBLEM_TYPE, headers_of, problem, status_of
 from server.session.registry import SessionRegistry
@@ -50,7 +52,9 @@ def create_app(
     """
     clock = clock or SystemClock()
     assets = assets or BundledAssets.read(draw=settings.model == "fake")
-    workers = workers or LocalWorkers(worker_config(settings, assets), settings.workers, clock)
+    avatar_store = AvatarStore(assets.avatars, settings.avatars_folder, settings.max_avatars)
+    config = worker_config(settings, assets, avatar_store.prepared)
+    workers = workers or LocalWorkers(config, settings.workers, clock)
     sessions = SessionRegistry(settings, workers, clock)
     app = DescribedApp(
         title="Livehead",
@@ -65,10 +69,11 @@ def create_app(
         workers,
         sessions,
         assets,
+        avatar_store,
         RemotePortraits(settings.max_upload_bytes),
         IdempotencyKeys(clock),
     )
-    for module in (creation, session, listening, offer, stream, asyncapi, site):
+    for module in (creation, session, listening, offer, stream, avatars, asyncapi, site):
         app.include_router(module.router)
     mount_page(app)
     _answer_errors(app)
@@ -102,7 +107,9 @@ def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
         )
 
 
-def worker_config(settings: Settings, assets: BundledAssets) -> WorkerConfig:
+def worker_config(
+    settings: Settings, assets: BundledAssets, prepared: Path | None = None
+) -> WorkerConfig:
     """What the worker processes are started with."""
     warm = assets.avatars[0].picture if assets.avatars else b""
     return WorkerConfig(
@@ -110,6 +117,7 @@ def worker_config(settings: Settings, assets: BundledAssets) -> WorkerConfig:
         max_batch=settings.max_batch,
         max_identities=settings.max_identities,
         warm_portrait=warm,
+        prepared="" if prepared is None else str(prepared),
     )
 
 

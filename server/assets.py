@@ -69,13 +69,6 @@ class BundledAssets:
             avatars = [BundledAvatar("test", "Test portrait", draw_portrait())]
         return cls(avatars, clips)
 
-    def avatar(self, avatar_id: str) -> BundledAvatar:
-        """The avatar; raises NotFound."""
-        for avatar in self.avatars:
-            if avatar.id == avatar_id:
-                return avatar
-        raise NotFound("expected the id of a bundled avatar, got another; see GET /avatars")
-
     def clip(self, clip_id: str) -> BundledClip:
         """The clip; raises NotFound."""
         for clip in self.clips:

@@ -13,6 +13,7 @@
        |- PortraitUrlError      422  the URL of a portrait gives no picture, or may not be asked
        |- UnsupportedMediaType  415  neither JSON nor a multipart form
        |- NoCapacity            503  as many sessions as there may be; says when to retry
+       |- StoreError            503  a folder of the server cannot be read or written
        |- NotReady              503  no worker is warm yet; says when to retry
        '- WorkerLost            503  the worker process ended under the request
 
@@ -138,6 +139,13 @@ class NotReady(ServerError):
     def __init__(self, *, retry_after_s: int = 5) -> None:
         message = "expected a warm worker, got none yet; try again shortly"
         super().__init__(message, retry_after_s=retry_after_s)
+
+
+class StoreError(ServerError):
+    """Raised when a folder of the server cannot be written."""
+
+    status = 503
+    default_code = "store_failed"
 
 
 class WorkerLost(ServerError):

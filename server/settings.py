@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
@@ -96,6 +98,8 @@ class Settings(BaseSettings):
             many as the workers, when they start, measure to run in real time.
         max_identities: prepared portraits that each worker keeps.
         max_upload_bytes: largest portrait.
+        avatars_dir: folder of the avatars that are added; "" is one of the user's own data folders.
+        max_avatars: most avatars that may be added.
         portrait_urls: whether portraits may be given by a URL, which the server then fetches.
         queue: callers that may wait for a place when all are taken; 0 refuses them at once.
         idle_timeout_s: a session that nobody came to for so long is closed.
@@ -123,6 +127,8 @@ class Settings(BaseSettings):
     max_sessions: NoneOrMore = 0
     max_identities: OneOrMore = 32
     max_upload_bytes: OneOrMore = 10 * MEGABYTE
+    avatars_dir: str = ""
+    max_avatars: NoneOrMore = 200
     portrait_urls: bool = True
     queue: NoneOrMore = 0
     idle_timeout_s: Seconds = 60.0
@@ -148,6 +154,14 @@ class Settings(BaseSettings):
             raise ModelOptionError("model", f"one of {', '.join(MODELS)}", options["model"])
         rest = {name: value for name, value in given.items() if name not in names}
         return {**rest, "options": read_options(options)}
+
+    @property
+    def avatars_folder(self) -> Path:
+        """Where added avatars are kept."""
+        if self.avatars_dir:
+            return Path(self.avatars_dir)
+        data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+        return Path(data) / "livehead" / "avatars"
 
     @property
     def model(self) -> str:

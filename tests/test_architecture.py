@@ -58,6 +58,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     "server": (
         ("clock", "errors", "settings"),
         ("assets", "media"),
+        ("avatars",),
         ("session",),
         ("outputs", "webrtc", "worker"),
         ("api",),

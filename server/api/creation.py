@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.datastructures import Headers
 from starlette.routing import Match
@@ -175,7 +176,7 @@ async def create(
     request: Request, response: Response, context: ContextDep, wanted: CreateSession
 ) -> SessionCreated | Response:
     """Open a session for a bundled avatar (JSON) or an uploaded portrait (form)."""
-    avatar_id = wanted.avatar_id
+    avatar_id, box = wanted.avatar_id, wanted.box
     if wanted.portrait_base64 is not None:
         portrait = wanted.portrait_base64
         if len(portrait) > context.settings.max_upload_bytes:
@@ -185,9 +186,9 @@ async def create(
             raise BadRequest(NO_URLS)
         portrait = await context.portraits.fetch(wanted.portrait_url)
     else:
-        avatar = context.assets.avatar(avatar_id or "")
-        avatar_id, portrait = avatar.id, avatar.picture
-    session_request = SessionRequest(portrait, wanted.mode, avatar_id, wanted.box, wanted.listening)
+        avatar = await to_thread.run_sync(context.avatars.get, avatar_id or "")
+        portrait, box = avatar.picture, box or avatar.box
+    session_request = SessionRequest(portrait, wanted.mode, avatar_id, box, wanted.listening)
     return await _open(request, response, context, session_request)
 
 

@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 from server.api.idempotency import IdempotencyKeys
 from server.api.remote_portrait import RemotePortraits
 from server.assets import BundledAssets
+from server.avatars import AvatarStore
 from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.workers import Workers
@@ -44,6 +45,7 @@ class Context:
     workers: Workers
     sessions: SessionRegistry
     assets: BundledAssets
+    avatars: AvatarStore
     portraits: RemotePortraits
     idempotency: IdempotencyKeys
 

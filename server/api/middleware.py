@@ -91,9 +91,7 @@ class HeadAsGet:
                 ended.set()
 
         # A stream of events would go on for ever: whatever follows the header is not waited for.
-        answer = asyncio.ensure_future(
-            self._app({**scope, "method": "GET"}, receive, without_body)
-        )
+        answer = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, without_body))
         end = asyncio.ensure_future(ended.wait())
         try:
             await asyncio.wait({answer, end}, return_when=asyncio.FIRST_COMPLETED)

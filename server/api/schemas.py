@@ -240,16 +240,38 @@ class Interrupted(BaseModel):
     generation: int
 
 
+class AvatarForm(BaseModel):
+    """A portrait to keep on the server."""
+
+    portrait: UploadFile = Field(
+        description="A PNG, JPEG or WebP picture of a person, or of several.",
+        json_schema_extra={"format": "binary", "minLength": 1},
+    )
+    name: str = Field(max_length=60, min_length=1, description="For people.")
+    box: str | None = Field(
+        default=None,
+        description=f"{BOX} Four numbers with commas between them.",
+        examples=["0.5,0,0.5,1"],
+    )
+
+
 class AvatarShown(BaseModel):
-    """A bundled portrait."""
+    """A portrait that sessions may name."""
 
     id: str
     name: str
     image_url: str
+    bundled: bool = Field(description="It comes with the server and stays.")
+
+
+class AvatarAdded(AvatarShown):
+    """A portrait that was added, and what was found in it."""
+
+    report: PortraitShown | None
 
 
 class AvatarList(BaseModel):
-    """The bundled portraits."""
+    """The portraits that sessions may name."""
 
     avatars: list[AvatarShown]
 

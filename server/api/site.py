@@ -11,7 +11,7 @@ from fastapi.staticfiles import StaticFiles
 
 from server.api.deps import ContextDep
 from server.api.openapi import problems
-from server.api.schemas import AvatarList, AvatarShown, ClipList, ClipShown, Liveness, Readiness
+from server.api.schemas import ClipList, ClipShown, Liveness, Readiness
 from server.errors import NotFound, NotReady
 
 router = APIRouter()
@@ -20,12 +20,6 @@ STATIC = Path(__file__).parents[2] / "client_demo" / "static"  # beside the serv
 REFERENCE = Path(__file__).with_name("reference.html")
 CACHED = {"Cache-Control": "public, max-age=3600"}
 UNCACHED = {"Cache-Control": "no-cache"}
-
-
-class JpegResponse(Response):
-    """A picture."""
-
-    media_type = "image/jpeg"
 
 
 class WavResponse(Response):
@@ -55,25 +49,6 @@ async def ready(context: ContextDep) -> Readiness:
         max_sessions=context.sessions.limit,
         measured_sessions=context.workers.capacity,
     )
-
-
-@router.get("/avatars")
-async def avatars(context: ContextDep) -> AvatarList:
-    """The bundled portraits."""
-    return AvatarList(
-        avatars=[
-            AvatarShown(id=avatar.id, name=avatar.name, image_url=f"/avatars/{avatar.id}.jpg")
-            for avatar in context.assets.avatars
-        ]
-    )
-
-
-@router.get(
-    "/avatars/{avatar_id}.jpg", response_class=JpegResponse, responses=_file_of(JpegResponse)
-)
-async def picture(context: ContextDep, avatar_id: str) -> JpegResponse:
-    """One portrait."""
-    return JpegResponse(context.assets.avatar(avatar_id).picture, headers=CACHED)
 
 
 @router.get("/clips")

@@ -21,7 +21,7 @@ from server.session.lifetime import Limits
 from server.session.request import SessionRequest
 from server.session.session import Session
 from server.session.waiting_room import WaitingRoom
-from server.session.workers import Workers
+from server.session.workers import IdentityHandle, Workers
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -190,10 +190,14 @@ class SessionRegistry:
         )
 
     async def _open(self, session: Session, request: SessionRequest) -> None:
-        await session.open(await self._workers.prepare(request.portrait, request.box))
+        await session.open(await self._prepare(request))
         self._sessions[session.id] = session
         count = len(self._sessions) - len(self._room)
         log.info("session %s opens: mode %s, %d open", session.short_id, session.mode, count)
+
+    async def _prepare(self, request: SessionRequest) -> IdentityHandle:
+        keep = request.avatar_id is not None  # of others' portraits nothing stays
+        return await self._workers.prepare(request.portrait, request.box, keep=keep)
 
     def _give_up(self, session: Session) -> None:
         """Forget a session; its place is free."""

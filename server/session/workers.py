@@ -144,8 +144,12 @@ class Workers(Protocol):
         """
         ...
 
-    async def prepare(self, portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
+    async def prepare(
+        self, portrait: bytes, box: FaceBox | None = None, *, keep: bool = False
+    ) -> IdentityHandle:
         """Prepare the portrait of an image file, or find it prepared; ``box`` chooses a face.
+
+        With ``keep`` it is looked for, and kept, on disk too, where the workers have a place.
 
         Raises:
             PortraitError: the picture cannot be used.

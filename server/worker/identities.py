@@ -7,21 +7,10 @@ reference, so dropping never hurts them. Knows nothing about models or pictures.
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Generic
 
 from models.generator import Identity
-
-
-def content_hash(portrait: bytes, box: Sequence[float] | None = None) -> str:
-    """SHA-256 of an image file's bytes and the box in it, hexadecimal: equal ones are prepared
-    once."""
-    digest = hashlib.sha256(portrait)
-    if box is not None:
-        digest.update(repr(tuple(float(side) for side in box)).encode())
-    return digest.hexdigest()
 
 
 class IdentityCache(Generic[Identity]):

@@ -24,6 +24,7 @@ class WorkerConfig:
         options: of the model.
         max_batch: streams that one model call may serve.
         max_identities: prepared portraits that are kept.
+        prepared: folder for prepared portraits that are kept; "" keeps none.
         warm_portrait: an image file to warm the model up with before it says WorkerReady, or empty.
     """
 
@@ -31,15 +32,18 @@ class WorkerConfig:
     max_batch: int = 4
     max_identities: int = 32
     warm_portrait: bytes = b""
+    prepared: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepare:
-    """Make an identity from an image file, of the face in a box where there is one."""
+    """Make an identity from an image file, of the face in a box where there is one; ``keep`` has it
+    looked for and kept on disk."""
 
     request_id: int
     portrait: bytes
     box: FaceBox | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,10 +146,14 @@ class LocalWorkers:
             await self._changed.wait()
         return self._spec
 
-    async def prepare(self, portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
+    async def prepare(
+        self, portrait: bytes, box: FaceBox | None = None, *, keep: bool = False
+    ) -> IdentityHandle:
         """Prepare on the warm process with the fewest sessions."""
         slot = self._least_busy()
-        answer = await self._ask(slot, lambda request_id: wire.Prepare(request_id, portrait, box))
+        answer = await self._ask(
+            slot, lambda request_id: wire.Prepare(request_id, portrait, box, keep)
+        )
         assert isinstance(answer, wire.PortraitPrepared)
         return IdentityHandle(slot.number, answer.content_hash, answer.report)
 

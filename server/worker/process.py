@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, Generic, TypeAlias
 
 import numpy as np
@@ -31,11 +32,13 @@ from models.face.report import report_of
 from models.generator import Generator, Identity, Listener, Stream
 from models.io.face_box import FaceBox
 from models.registry import load_generator
+from server.avatars import content_hash
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
-from server.worker.identities import IdentityCache, content_hash
+from server.worker.identities import IdentityCache
+from server.worker.prepared_store import PreparedStore, maker_of
 from server.worker.streams import WorkerStream, earliest_due, silent_request
 
 log = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class Worker(Generic[Identity, Stream]):
         max_batch: int = 4,
         max_identities: int = 32,
         clock: Callable[[], float] = time.monotonic,
+        store: PreparedStore[Identity] | None = None,
     ) -> None:
         self.inbox: queue.Queue[wire.Request | _Prepared[Identity]] = queue.Queue()
         self._generator = generator
@@ -68,6 +72,7 @@ class Worker(Generic[Identity, Stream]):
         self._identities = IdentityCache[Identity](max_identities)
         self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
+        self._store = store
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._preparing: dict[str, Future[Identity]] = {}
         self._capacity = Capacity(max_batch)
@@ -166,13 +171,25 @@ class Worker(Generic[Identity, Stream]):
             return
         future = self._preparing.get(name)
         if future is None:
-            future = self._preparer.submit(self._prepare_identity, message.portrait, message.box)
+            prepare = self._find_or_prepare if message.keep else self._prepare_identity
+            future = self._preparer.submit(prepare, message.portrait, message.box)
             self._preparing[name] = future
         future.add_done_callback(lambda done: self.inbox.put((message.request_id, name, done)))
 
     def _prepare_identity(self, portrait: bytes, box: FaceBox | None = None) -> Identity:
         """The identity of an image file; of the generator only what may run beside chunks."""
         return self._generator.prepare(decode_portrait(portrait), box)
+
+    def _find_or_prepare(self, portrait: bytes, box: FaceBox | None) -> Identity:
+        """The identity of an image file from disk; prepared and kept there if it is not."""
+        if self._store is None:
+            return self._prepare_identity(portrait, box)
+        name = content_hash(portrait, box)
+        identity = self._store.load(name)
+        if identity is None:
+            identity = self._prepare_identity(portrait, box)
+            self._store.save(name, identity)
+        return identity
 
     def _adopt(self, request_id: int, name: str, prepared: Future[Identity]) -> None:
         self._preparing.pop(name, None)
@@ -269,6 +286,9 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
             connection.send,
             max_batch=config.max_batch,
             max_identities=config.max_identities,
+            store=PreparedStore(Path(config.prepared), maker_of(config.options))
+            if config.prepared
+            else None,
         )
         worker.warm_up(config.warm_portrait)
     except Exception as error:

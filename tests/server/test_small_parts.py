@@ -18,9 +18,10 @@ from models.registry import load_generator
 from server import errors
 from server.app import worker_config
 from server.assets import BundledAssets, draw_portrait
+from server.avatars import content_hash
 from server.clock import SystemClock, wait_until
 from server.settings import Settings
-from server.worker.identities import IdentityCache, content_hash
+from server.worker.identities import IdentityCache
 from server.worker.messages import WorkerConfig
 from tests.support.clock import ManualClock, settle
 
@@ -131,7 +132,7 @@ def test_bundled_assets_read_its_lists(tmp_path: Path) -> None:
     assert [avatar.id for avatar in assets.avatars] == ["eve"]
     assert assets.clip("hi").text == "Hi."
     with pytest.raises(errors.NotFound):
-        assets.avatar("hi")
+        assets.clip("eve")
 
 
 def test_the_drawn_portrait_stands_in_only_when_asked_for(tmp_path: Path) -> None:
@@ -165,7 +166,7 @@ def test_workers_are_started_with_what_the_settings_say() -> None:
         max_identities=5,
     )
     config = worker_config(settings, BundledAssets([], []))
-    shared = {field.name for field in fields(WorkerConfig)} - {"warm_portrait"}
+    shared = {field.name for field in fields(WorkerConfig)} - {"warm_portrait", "prepared"}
     assert {name: getattr(config, name) for name in shared} == {
         name: getattr(settings, name) for name in shared
     }

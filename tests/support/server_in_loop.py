@@ -139,7 +139,9 @@ def bearer(session: dict[str, Any]) -> dict[str, str]:
 @asynccontextmanager
 async def serving(workers: Workers | None = None, **settings: Any) -> AsyncIterator[Caller]:
     """A server on a free port; fake workers unless given."""
-    chosen = Settings(**{"port": 0, "model": "fake", **settings})
+    chosen = Settings(
+        **{"port": 0, "model": "fake", "avatars_dir": "/dev/null/avatars", **settings}
+    )
     workers = workers or FakeWorkers(SystemClock())
     app = create_app(chosen, workers, assets=ASSETS)
     server = QuietServer(server_config(chosen, app))

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from models.errors import PortraitError
 from models.face.report import PortraitReport
 from models.io.face_box import FaceBox
+from server.avatars import content_hash
 from server.clock import Clock
 from server.errors import NotReady
 from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkCallbacks, ChunkRequest, ChunkResult, IdentityHandle
-from server.worker.identities import content_hash
 
 SPEC = MediaSpec(fps=25.0, size=(256, 256), chunk_frames=4, lookahead_frames=2, sample_rate=16_000)
 BAD_PORTRAIT = b"no face here"
@@ -98,7 +98,9 @@ class FakeWorkers:
         """Warm at once."""
         return self._spec
 
-    async def prepare(self, portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
+    async def prepare(
+        self, portrait: bytes, box: FaceBox | None = None, *, keep: bool = False
+    ) -> IdentityHandle:
         """Take anything but ``BAD_PORTRAIT``."""
         if not self.warm:
             raise NotReady()

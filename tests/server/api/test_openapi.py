@@ -40,13 +40,16 @@ schema = schemathesis.openapi.from_dict(described())
 
 
 @pytest.fixture(scope="module")
-def url() -> Iterator[str]:
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server in a thread of its own, with capacity for every request."""
     found, ended = threading.Event(), threading.Event()
     urls: list[str] = []
 
     async def serve() -> None:
-        async with serving(max_sessions=CAPACITY, max_upload_bytes=10_000) as caller:
+        folder = str(tmp_path_factory.mktemp("avatars"))
+        async with serving(
+            max_sessions=CAPACITY, max_upload_bytes=10_000, avatars_dir=folder
+        ) as caller:
             urls.append(f"http://127.0.0.1:{caller.port}")
             found.set()
             while not ended.is_set():
@@ -104,6 +107,8 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
         "GET /healthz": "200",
         "GET /readyz": "200 503",
         "GET /avatars": "200",
+        "POST /avatars": "201 400 401 409 413 415 422 503",
+        "DELETE /avatars/{avatar_id}": "204 401 404 409 503",
         "GET /avatars/{avatar_id}.jpg": "200 404",
         "GET /clips": "200",
         "GET /clips/{clip_id}.wav": "200 404",

@@ -363,7 +363,9 @@ async def test_a_caller_who_left_while_the_portrait_was_prepared_keeps_no_place(
     workers, prepared = FakeWorkers(SystemClock()), asyncio.Event()
     preparing, prepare = asyncio.Event(), workers.prepare
 
-    async def slowly(portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
+    async def slowly(
+        portrait: bytes, box: FaceBox | None = None, *, keep: bool = False
+    ) -> IdentityHandle:
         preparing.set()
         await prepared.wait()
         return await prepare(portrait, box)
@@ -404,7 +406,9 @@ async def test_offers_that_cannot_be_answered() -> None:
 async def test_a_failure_inside_shows_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
     workers = FakeWorkers(SystemClock())
 
-    async def broken(portrait: bytes, box: FaceBox | None = None) -> IdentityHandle:
+    async def broken(
+        portrait: bytes, box: FaceBox | None = None, *, keep: bool = False
+    ) -> IdentityHandle:
         raise RuntimeError("secret detail")
 
     workers.prepare = broken  # type: ignore[method-assign]

@@ -18,10 +18,10 @@ from models.errors import AudioError
 from models.fake import FakeGenerator, FakeIdentity, FakeStream
 from models.io.face_box import FaceBox
 from server.assets import draw_portrait
+from server.avatars import content_hash
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
-from server.worker.identities import content_hash
 from server.worker.process import Worker
 from tests.models.face.test_report import PERFECT
 from tests.support.workers import SPEC

@@ -1,0 +1,153 @@
+"""/avatars: lists the portraits that sessions may name, takes new ones, removes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Form, Request, Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+from models.errors import PortraitError
+from models.io.face_box import read_face_box
+from server.api.creation import NO_PORTRAIT, PORTRAIT_CODES, CreationRoute, PortraitRoute
+from server.api.deps import API_KEY, ContextDep, bearer_of, context_of
+from server.api.middleware import too_large
+from server.api.openapi import problems
+from server.api.schemas import AvatarAdded, AvatarForm, AvatarList, AvatarShown, PortraitShown
+from server.avatars import Avatar
+from server.errors import (
+    BadRequest,
+    Conflict,
+    NotFound,
+    NotReady,
+    StoreError,
+    TooLarge,
+    Unauthorised,
+    UnsupportedMediaType,
+    WorkerLost,
+)
+
+WRONG_NAME = "expected a name of 1 to 60 printable characters, got another; change the field"
+KEYLESS = {"security": [{}]}  # a server without an API key asks for none
+CACHED = {"Cache-Control": "public, max-age=3600"}
+
+
+class AvatarRoute(PortraitRoute):
+    """Takes a form from who holds the API key."""
+
+    accepts = "multipart/form-data"
+    advice = "send the portrait as a form"
+
+    def admit(self, request: Request) -> None:
+        """Raise Unauthorised before the body is read."""
+        context_of(request).sessions.check_key(bearer_of(request))
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Match every media type: no other route answers the rest."""
+        return CreationRoute.matches(self, scope)
+
+    def explain(self, errors: Sequence[Mapping[str, Any]]) -> str:
+        """Say what the field that is wrong should be."""
+        wrong = {item["loc"][-1] for item in errors}
+        return WRONG_NAME if wrong == {"name"} else super().explain(errors)
+
+
+reading = APIRouter()
+adding = APIRouter(route_class=AvatarRoute)
+
+
+@reading.get("/avatars")
+async def avatars(context: ContextDep) -> AvatarList:
+    """The portraits that sessions may name: bundled ones, then added ones."""
+    found = await to_thread.run_sync(context.avatars.all)
+    return AvatarList(avatars=[_shown(avatar) for avatar in found])
+
+
+@reading.get(
+    "/avatars/{avatar_id}.jpg",
+    response_class=Response,
+    responses={
+        200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}},
+        **problems(NotFound),
+    },
+)
+async def picture(context: ContextDep, avatar_id: str) -> Response:
+    """One portrait, in the format in which it was added."""
+    avatar = await to_thread.run_sync(context.avatars.get, avatar_id)
+    return Response(avatar.picture, media_type=avatar.media_type, headers=CACHED)
+
+
+@adding.post(
+    "/avatars",
+    status_code=201,
+    dependencies=[Depends(API_KEY)],
+    openapi_extra=KEYLESS,
+    responses=problems(
+        BadRequest,
+        Unauthorised,
+        Conflict,
+        TooLarge,
+        UnsupportedMediaType,
+        NotReady,
+        WorkerLost,
+        StoreError,
+        unprocessable=PORTRAIT_CODES,
+    ),
+)
+async def add(
+    response: Response,
+    context: ContextDep,
+    form: Annotated[AvatarForm, Form(media_type=PortraitRoute.media_type)],
+) -> AvatarAdded:
+    """Keep a portrait on the server, prepared, so that sessions for it open at once."""
+    portrait = await form.portrait.read()
+    name = " ".join(form.name.split())
+    if not portrait:
+        raise BadRequest(NO_PORTRAIT)
+    if len(portrait) > context.settings.max_upload_bytes:
+        raise too_large(context.settings.max_upload_bytes)
+    if not name.isprintable() or not name:
+        raise BadRequest(WRONG_NAME)
+    try:
+        box = read_face_box(form.box) if form.box else None
+    except PortraitError as error:
+        raise BadRequest(str(error)) from error
+    prepared = await context.workers.prepare(portrait, box, keep=True)
+    avatar = await to_thread.run_sync(context.avatars.add, name, portrait, box)
+    response.headers["Location"] = f"/avatars/{avatar.id}.jpg"
+    report = prepared.report
+    return AvatarAdded(
+        **_shown(avatar).model_dump(),
+        report=None if report is None else PortraitShown.model_validate(report.as_record()),
+    )
+
+
+@reading.delete(
+    "/avatars/{avatar_id}",
+    status_code=204,
+    response_class=Response,
+    dependencies=[Depends(API_KEY)],
+    openapi_extra=KEYLESS,
+    responses=problems(Unauthorised, NotFound, Conflict, StoreError),
+)
+async def remove(request: Request, context: ContextDep, avatar_id: str) -> None:
+    """Forget an added portrait and what was prepared of it; open sessions go on."""
+    context.sessions.check_key(bearer_of(request))
+    await to_thread.run_sync(context.avatars.remove, avatar_id)
+
+
+router = APIRouter()
+router.include_router(reading)
+router.include_router(adding)
+
+
+def _shown(avatar: Avatar) -> AvatarShown:
+    return AvatarShown(
+        id=avatar.id,
+        name=avatar.name,
+        image_url=f"/avatars/{avatar.id}.jpg",
+        bundled=avatar.bundled,
+    )
