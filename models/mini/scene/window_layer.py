@@ -31,6 +31,9 @@ CORING = 4
 """Grey levels from which a difference counts in full; below, one less."""
 UNEXPLAINED = (7.0, 20.0)
 """Mean grey levels from which the detail fades, and at which it is gone."""
+SLACK = 0.5
+"""Window pixels by which the detail may lie beside where it belongs: what edges differ by for that
+is no reason to give it up."""
 LIPS_REST = 0.5
 """Window pixels by which lips may move and keep their detail; at twice that it is gone."""
 _MASK_SIDE = 64
@@ -74,6 +77,7 @@ class WindowLayer:
         self._lips = _around(lips)
         self._cover = _faded(cover)
         self._rest_small = _small(rest)
+        self._tolerated = UNEXPLAINED[0] + SLACK * _slope(self._rest_small) * _MASK_SIDE / SIDE
         self.box = _box_of(self._cover, to_window, picture.shape[:2])
         rows, columns = self.box
         self._size = columns.stop - columns.start, rows.stop - rows.start
@@ -97,7 +101,7 @@ class WindowLayer:
         gone = cv2.resize(moved, size)
         came = gone * np.float32(-_MASK_SIDE / SIDE)
         off = np.abs(_small(window) - resample(self._rest_small, came))
-        off = np.clip((off - UNEXPLAINED[0]) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
+        off = np.clip((off - self._tolerated) / (UNEXPLAINED[1] - UNEXPLAINED[0]), 0, 1)
         far = float((np.linalg.norm(gone, axis=2) * self._lips).max())
         off = np.maximum(off, self._lips * np.clip((far - LIPS_REST) / LIPS_REST, 0, 1))
         wide = cv2.dilate(off, np.ones((3, 3), np.uint8))
@@ -185,6 +189,12 @@ def _small(window: Picture) -> Floats:
     grey = cv2.cvtColor(window, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (_MASK_SIDE, _MASK_SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(small, np.float32)
+
+
+def _slope(picture: Floats) -> Floats:
+    """The steepest slope within a pixel of each place, [H, W], levels per pixel."""
+    across, down = (cv2.Sobel(picture, cv2.CV_32F, *d, scale=1 / 8) for d in ((1, 0), (0, 1)))
+    return np.asarray(cv2.dilate(np.hypot(across, down), np.ones((3, 3), np.uint8)), np.float32)
 
 
 _RESTING = np.zeros((2, 2, 2), np.float32)
