@@ -106,6 +106,20 @@ def test_moved_skin_is_the_networks_alone(scene: PortraitScene, portrait: Portra
     assert np.abs(patch - [120, 30, 30]).max() <= 4
 
 
+def test_detail_is_kept_half_a_pixel_beside_and_given_up_further_off(
+    scene: PortraitScene, rest: Picture
+) -> None:
+    still = np.zeros((2, 2, 2), np.float32)
+
+    def given_up(aside: float) -> float:
+        matrix = np.array([[1, 0, aside], [0, 1, 0]])
+        moved = cv2.warpAffine(rest, matrix, (256, 256), borderMode=cv2.BORDER_REPLICATE)
+        return float(scene.face.unexplained(np.asarray(moved, np.uint8), still).max())
+
+    assert given_up(0.5) < 0.1
+    assert given_up(4.0) > 0.5
+
+
 def test_the_background_stands_still(
     scene: PortraitScene, portrait: Portrait, rest: Picture
 ) -> None:
