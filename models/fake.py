@@ -1,9 +1,9 @@
 """A generator without weights: frames that carry a readable frame number and the audio level.
 
-It drives the whole server in tests. The top row of each frame is 16 black or white squares, the
-frame's number in binary (most significant bit left); below it the portrait; the lower third turns
-white while that frame's own audio is louder than ``FLASH_RMS``, so that a flash on the picture and
-a beep in the sound can be compared.
+It drives the whole server in tests. The top sixteenth of each frame is 16 black or white boxes,
+the frame's number in binary (most significant bit left); below it the portrait; the lower third
+turns white while that frame's own audio is louder than ``FLASH_RMS``, so that a flash on the
+picture and a beep in the sound can be compared.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from models.options import ModelOptions
 from models.registry import ModelCard
 
 COUNTER_BITS = 16
-SQUARE = 16
+STRIP = 16
+"""The counter takes this part of a frame's height."""
 FLASH_RMS = 0.05
 
 
@@ -48,12 +49,12 @@ class FakeGenerator:
         self,
         *,
         fps: float = 25.0,
-        side: int = 256,
+        size: tuple[int, int] = (256, 256),
         chunk_frames: int = 4,
         lookahead_frames: int = 2,
     ) -> None:
         self.fps = fps
-        self.size = (side, side)
+        self.size = size
         self.chunk_frames = chunk_frames
         self.lookahead_frames = lookahead_frames
         self.sample_rate = SAMPLE_RATE
@@ -115,10 +116,10 @@ class FakeGenerator:
     def _draw(self, stream: FakeStream, level: float) -> NDArray[np.uint8]:
         frame = stream.identity.picture.copy()
         height, width = self.size
-        square_width = width // COUNTER_BITS
         for bit in range(COUNTER_BITS):
             on = stream.next_frame >> (COUNTER_BITS - 1 - bit) & 1
-            frame[:SQUARE, bit * square_width : (bit + 1) * square_width] = 255 * on
+            left, right = (width * edge // COUNTER_BITS for edge in (bit, bit + 1))
+            frame[: height // STRIP, left:right] = 255 * on
         frame[height * 2 // 3 :] = 255 if level > FLASH_RMS else 16
         stream.next_frame = (stream.next_frame + 1) % 2**COUNTER_BITS
         return frame
@@ -126,7 +127,7 @@ class FakeGenerator:
 
 def load_generator(card: ModelCard, options: ModelOptions) -> FakeGenerator:
     """The generator; nothing is loaded."""
-    return FakeGenerator()
+    return FakeGenerator(size=options.size)
 
 
 CARD = ModelCard(
@@ -137,15 +138,14 @@ CARD = ModelCard(
         {"size", "dtype", "devices", "without_reference", "emotion", "liveliness", "frames"}
     ),
 )
-"""It knows every option and follows none."""
+"""It knows every option and follows the size alone."""
 
 
 def read_counter(frame: NDArray[np.uint8]) -> int:
     """Decode the frame number that ``FakeGenerator`` drew on RGB [H, W, 3]."""
-    square_width = frame.shape[1] // COUNTER_BITS
-    scale = frame.shape[0] / 256
-    row = frame[int(SQUARE / 2 * scale), :, :].mean(-1)
+    height, width = frame.shape[:2]
+    row = frame[height // (2 * STRIP)].mean(-1)
     value = 0
     for bit in range(COUNTER_BITS):
-        value = value << 1 | int(row[bit * square_width + square_width // 2] > 127)
+        value = value << 1 | int(row[width * (2 * bit + 1) // (2 * COUNTER_BITS)] > 127)
     return value

@@ -20,7 +20,9 @@ PATIENCE_S = 60.0
 
 
 async def test_a_call_echoes_its_microphone_and_a_new_offer_replaces_it() -> None:
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
+    workers = LocalWorkers(
+        WorkerConfig(ModelOptions("fake", size=(256, 256)), warm_portrait=draw_portrait())
+    )
     async with serving(workers) as caller:
         await asyncio.wait_for(caller.workers.wait_ready(), PATIENCE_S)
         session = await caller.create(mode="echo")

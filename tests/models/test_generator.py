@@ -43,14 +43,14 @@ def test_chunks_do_not_drift(fps: float) -> None:
 
 @pytest.mark.parametrize("fps", [24.0, 30.0])
 def test_as_many_frames_are_made(fps: float) -> None:
-    generator = FakeGenerator(fps=fps, side=64)
+    generator = FakeGenerator(fps=fps, size=(64, 64))
     stream = generator.open(generator.prepare(np.zeros((64, 64, 3), np.uint8)))
     speech = np.zeros(16_001, np.float32)
     assert sum(len(frames) for frames in generate_all(generator, stream, speech)) == int(fps) + 1
 
 
 def test_a_closed_stream_makes_no_more_frames() -> None:
-    generator = FakeGenerator(side=64)
+    generator = FakeGenerator(size=(64, 64))
     identity = generator.prepare(np.zeros((64, 64, 3), np.uint8))
     closed, other = generator.open(identity), generator.open(identity)
     generator.close(closed)

@@ -144,7 +144,8 @@ def test_the_drawn_portrait_stands_in_only_when_asked_for(tmp_path: Path) -> Non
 
 
 def test_generators_are_made_by_name() -> None:
-    assert isinstance(load_generator(ModelOptions("fake")), FakeGenerator)
+    generator = load_generator(ModelOptions("fake", size=(640, 360)))
+    assert isinstance(generator, FakeGenerator) and generator.size == (640, 360)
     with pytest.raises(LiveheadError, match="mini, hallo"):
         load_generator(ModelOptions("huge"))
     with pytest.raises(LiveheadError, match="publisher"):

@@ -31,7 +31,9 @@ MEGABYTE = 1024 * 1024
 
 async def warm() -> LocalWorkers:
     """Workers for ``serving``, which starts and ends them."""
-    return LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
+    return LocalWorkers(
+        WorkerConfig(ModelOptions("fake", size=(256, 256)), warm_portrait=draw_portrait())
+    )
 
 
 class Decoder:

@@ -34,6 +34,7 @@ def running_server(
     """Run ``livehead serve`` in a context; wait until it is ready. Its log goes to ``folder``."""
     port = free_port()
     command = [sys.executable, "-m", "server.cli", "serve", "--model", model, "--port", str(port)]
+    command += ["--size", "256"] if model == "fake" else []
     log = folder / f"server-{port}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.unit
 
 def frames(count: int, side: int = 256) -> NDArray[np.uint8]:
     """``count`` counted frames [N, H, W, 3] over a coloured portrait."""
-    generator = FakeGenerator(side=side, chunk_frames=count, lookahead_frames=0)
+    generator = FakeGenerator(size=(side, side), chunk_frames=count, lookahead_frames=0)
     ramp = np.linspace(0, 255, 128)
     portrait = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 90.0), -1).astype(np.uint8)
     stream = generator.open(generator.prepare(portrait), seed=1)

@@ -154,7 +154,9 @@ async def test_a_model_that_cannot_be_started_is_reported() -> None:
 
 async def test_room_is_measured_and_kept(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "server.worker.pool")
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
+    workers = LocalWorkers(
+        WorkerConfig(ModelOptions("fake", size=(256, 256)), warm_portrait=draw_portrait())
+    )
     slot = workers._slots[0]
     slot.capacity = 1000  # as if it had been measured before a crash, beside fewer sessions
     await workers.start()
