@@ -35,6 +35,9 @@ ALIKE = 0.8
 """Of faces at least this large, as a share of the largest, the one nearest to the middle is taken,
 and one that can be used before one that cannot."""
 MIN_PRESENCE = 0.5
+MAX_DISAGREEMENT, SURE = 0.45, 0.67
+"""How far detector and landmarks may differ in where eyes and mouth are, in shares of the eyes'
+distance, if the detector's score is below the second value: most cats differ by more."""
 CERTAIN = 0.9999
 """Presence of a face that surely does not stand on its head."""
 MAX_CANDIDATES = 8
@@ -195,7 +198,7 @@ def _people(picture: NDArray[np.uint8], candidates: Sequence[Face]) -> list[tupl
     for face in candidates[:MAX_CANDIDATES]:
         landmarks = _upright_or_not(picture, face)
         duplicate = any(_same(landmarks, other) for _, other in people)
-        if landmarks.presence >= MIN_PRESENCE and not duplicate:
+        if landmarks.presence >= MIN_PRESENCE and _is_human(face, landmarks) and not duplicate:
             people.append((face, landmarks))
     return people
 
@@ -208,6 +211,19 @@ def _upright_or_not(picture: NDArray[np.uint8], face: Face) -> Landmarks:
     eyes, rest = face.points[1::-1], face.points[2:]
     turned = locate_landmarks(picture, replace(face, points=np.concatenate([eyes, rest])))
     return turned if turned.presence > landmarks.presence else landmarks
+
+
+def _is_human(face: Face, landmarks: Landmarks) -> bool:
+    """Whether the detector is sure, or sees eyes and mouth where the landmarks have them.
+
+    In a profile one eye is a guess of both; it is refused as such.
+    """
+    if face.score >= SURE or abs(landmarks.yaw) > MAX_YAW:
+        return True
+    places = np.concatenate([landmarks.eyes, landmarks.mouth[None]])
+    either_way_up = [face.points[[0, 1, 3]], face.points[[1, 0, 3]]]
+    apart = min(np.linalg.norm(places - points, axis=1).max() for points in either_way_up)
+    return bool(apart <= MAX_DISAGREEMENT * np.linalg.norm(places[1] - places[0]))
 
 
 def _same(one: Landmarks, other: Landmarks) -> bool:
@@ -247,7 +263,10 @@ def _search_box(picture: NDArray[np.uint8], box: FaceBox) -> list[Face]:
 
 def _no_face(candidates: Sequence[Face], where: str = "") -> PortraitError:
     if candidates:
-        got = "only something like one (an animal, a toy, a pattern, or a face that is covered)"
+        got = (
+            "only something like one (an animal, a toy, a pattern, or a face that is covered or"
+            " upside down)"
+        )
     else:
         got = "none"
     return PortraitError(

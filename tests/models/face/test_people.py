@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from models.errors import PortraitError
+from models.face import portrait as portraits
+from models.face.detector import detect_faces
 from models.face.portrait import Person, find_person, prepare_portrait
 from models.io.face_box import FaceBox, box_in_pixels, read_face_box
 
@@ -110,6 +114,24 @@ def test_boxes_in_pixels_and_shares() -> None:
     assert read_face_box([0.5, 0, 0.5, 1]) == (0.5, 0, 0.5, 1)
     assert box_in_pixels((0.5, 0, 0.5, 1), (640, 480)) == (320, 0, 320, 480)
     assert box_in_pixels((600, 400, 100, 100), (640, 480)) == (600, 400, 40, 80), "cut to it"
+
+
+@pytest.mark.parametrize(
+    ("score", "moved", "taken"), [(0.6, 0.6, False), (0.6, 0.3, True), (0.8, 0.6, True)]
+)
+def test_where_detector_and_landmarks_differ_is_no_human(
+    photo: Picture, monkeypatch: pytest.MonkeyPatch, score: float, moved: float, taken: bool
+) -> None:
+    """As in pictures of cats, whose eyes the landmarks miss."""
+    (face,) = detect_faces(photo)
+    points = face.points.copy()
+    points[3, 1] += moved * np.linalg.norm(points[1] - points[0])
+    doubtful = replace(face, score=score, points=points)
+    monkeypatch.setattr(portraits, "detect_faces", lambda _: [doubtful])
+    if taken:
+        assert find_person(photo).face is doubtful
+    else:
+        assert "an animal" in str(refusal(photo, None))
 
 
 def test_what_is_nearly_a_face_is_refused_kindly() -> None:
