@@ -26,6 +26,7 @@ from models.echomimic.preprocess import (
 from models.echomimic.streaming import smooth_boundary
 from models.echomimic.unet import EchoMimicDenoiser, EchoMimicUNet
 from models.echomimic.windows import EchoMimicWindows
+from models.face.report import PortraitReport
 from models.io.face_box import FaceBox
 from models.lightning.dfa import FaceTokens
 from models.lightning.sampler import Sampler
@@ -33,7 +34,7 @@ from models.nn.attention import KeyValue
 from models.options import ModelOptions
 from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
-from models.sd15.preprocess import face_tokens_of_mask, part_around
+from models.sd15.preprocess import face_tokens_of_mask, part_around, report_of_picture
 from models.sd15.reference_net import ReferenceNet
 
 CLAMP = 1.5  # of start noise, as published
@@ -49,12 +50,14 @@ class EchoMimicIdentity:
         reference_kv: keys and values of the portrait, by path of the transformer.
         face: the located face [1, C, H, W].
         face_tokens: where the face is.
+        report: what was found in the picture; None where that is not known.
     """
 
     key: str
     reference_kv: Mapping[str, KeyValue]
     face: Tensor
     face_tokens: FaceTokens
+    report: PortraitReport | None = None
 
 
 @dataclass
@@ -111,17 +114,18 @@ class EchoMimicPipeline(SD15Pipeline[EchoMimicIdentity, EchoMimicStream, EchoMim
         Raises:
             PortraitError: the picture cannot be used.
         """
-        picture = part_around(picture, box)
-        prepared = prepare_echomimic_portrait(picture, self.detector.detect(picture), self.size[0])
+        part = part_around(picture, box)
+        prepared = prepare_echomimic_portrait(part, self.detector.detect(part), self.size[0])
         latent = self.to_denoiser(self.vae.encode(prepared.pixels[None]))
         _, recorded = self.reference.read(latent)
         _, height, width = self.spec.latent
         mask = (prepared.mask[0] * 255).byte().numpy()
         return EchoMimicIdentity(
-            identity_key(picture),
+            identity_key(part),
             self.backbone.network.project_reference(recorded.features),
             self.locator(self.to_denoiser(prepared.mask[None])),
             FaceTokens(face_tokens_of_mask(mask, (height, width)).to(self.device)),
+            report_of_picture(picture, box),
         )
 
     @torch.inference_mode()

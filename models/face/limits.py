@@ -15,6 +15,8 @@ WARN_UNIT = 36.0
 WARN_SHARPNESS = 0.35
 WARN_PRESENCE = 0.9
 WARN_LIGHT = 70.0
+WARN_ASPECT = 1.12
+"""Longer over shorter side from which a face in a picture pressed into a square looks wrong."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,15 @@ class Circumstances:
         presence: how certain it is that this is a face, [0, 1].
         light: brightness of the face's lightest parts, 0 to 255.
         chosen: by a box.
+        closes_lips: whether the portrait is given closed lips.
+        aspect: width over height of what is pressed into a square; 1 where it keeps its aspect.
     """
 
     presence: float
     light: float
     chosen: bool
+    closes_lips: bool = True
+    aspect: float = 1.0
 
 
 def limits_of(report: PortraitReport, seen: Circumstances) -> tuple[PortraitLimit, ...]:
@@ -53,9 +59,18 @@ def limits_of(report: PortraitReport, seen: Circumstances) -> tuple[PortraitLimi
                 " better.",
             )
         )
+    if max(seen.aspect, 1 / seen.aspect) > WARN_ASPECT:
+        what = "wider than high" if seen.aspect > 1 else "higher than wide"
+        limits.append(
+            PortraitLimit(
+                "squeezed",
+                f"The picture is {what}; this model presses it, and the face, into a square.",
+                "Cut it to a square around head and shoulders.",
+            )
+        )
     limits += _pose(report)
     limits += _detail(report, seen)
-    if report.mouth in ("open", "smile_with_teeth"):
+    if seen.closes_lips and report.mouth in ("open", "smile_with_teeth"):
         what = "mouth is open" if report.mouth == "open" else "teeth show"
         limits.append(
             PortraitLimit(

@@ -166,9 +166,20 @@ def find_person(picture: NDArray[np.uint8], box: FaceBox | None = None) -> Perso
 
 
 def report_on(
-    picture: NDArray[np.uint8], person: Person, crop: Crop | None = None
+    picture: NDArray[np.uint8],
+    person: Person,
+    crop: Crop | None = None,
+    *,
+    aspect: float = 1.0,
 ) -> PortraitReport:
-    """What was found in a picture; ``crop`` where it is framed."""
+    """What was found in a picture.
+
+    Args:
+        picture: RGB uint8 [H, W, 3].
+        person: who was taken.
+        crop: where it is framed, and given closed lips; else it is shown as it is.
+        aspect: width over height of what is pressed into a square.
+    """
     landmarks, face = person.landmarks, person.face
     looks = look_at(picture, landmarks)
     eyes = landmarks.eyes.mean(0)
@@ -188,7 +199,13 @@ def report_on(
         beyond_picture=round(crop.missing, 3) if crop else 0.0,
         faces=person.faces,
     )
-    seen = Circumstances(landmarks.presence, looks.light, person.chosen)
+    seen = Circumstances(
+        landmarks.presence,
+        looks.light,
+        person.chosen,
+        closes_lips=crop is not None,
+        aspect=aspect,
+    )
     return replace(report, limits=limits_of(report, seen))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.audio.wav2vec2 import Wav2VecFeatures
+from models.face.report import PortraitReport
 from models.hallo.conditioning import HalloConditioning
 from models.hallo.preprocess import HalloPortrait, prepare_hallo_portrait
 from models.hallo.unet import HalloDenoiser, HalloUNet, read_chunk_reference
@@ -22,7 +23,13 @@ from models.options import ModelOptions
 from models.sd15.cfg import zeros_for_uncond
 from models.sd15.config import SD15Spec
 from models.sd15.pipeline import SD15Pipeline, SD15Stream, identity_key
-from models.sd15.preprocess import FaceEmbedder, detect_landmarks, load_face_embedder, part_around
+from models.sd15.preprocess import (
+    FaceEmbedder,
+    detect_landmarks,
+    load_face_embedder,
+    part_around,
+    report_of_picture,
+)
 from models.sd15.reference_net import ReferenceNet
 
 FACE = 1  # of the masks: background, face, lips
@@ -39,6 +46,7 @@ class HalloIdentity:
         face_kv: their keys and values of all rows, by path of the transformer.
         region: the located face [num_branches, C, H, W]; masks: [num_branches, 3, L] at each level.
         face_tokens: where the face is.
+        report: what was found in the picture; None where that is not known.
     """
 
     key: str
@@ -48,6 +56,7 @@ class HalloIdentity:
     region: Tensor
     masks: tuple[Tensor, ...]
     face_tokens: FaceTokens
+    report: PortraitReport | None = None
 
 
 class HalloPipeline(SD15Pipeline[HalloIdentity, SD15Stream[HalloIdentity], HalloConditioning]):
@@ -79,10 +88,12 @@ class HalloPipeline(SD15Pipeline[HalloIdentity, SD15Stream[HalloIdentity], Hallo
         Raises:
             PortraitError: the picture cannot be used.
         """
-        picture = part_around(picture, box)
-        prepared = prepare_hallo_portrait(picture, detect_landmarks(picture), self.size[0])
-        face = torch.from_numpy(self.embedder.embed(picture))[None]
-        return self.identity_from_tensors(identity_key(picture), prepared, face)
+        part = part_around(picture, box)
+        prepared = prepare_hallo_portrait(part, detect_landmarks(part), self.size[0])
+        face = torch.from_numpy(self.embedder.embed(part))[None]
+        identity = self.identity_from_tensors(identity_key(part), prepared, face)
+        aspect = part.shape[1] / part.shape[0]
+        return replace(identity, report=report_of_picture(picture, box, aspect=aspect))
 
     @torch.inference_mode()
     def identity_from_tensors(

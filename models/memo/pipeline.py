@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from models.audio.wav2vec2 import Wav2VecFeatures
 from models.face.landmarks import FACE_OVAL
+from models.face.report import PortraitReport
 from models.io.face_box import FaceBox
 from models.lightning.dfa import FaceTokens
 from models.memo.conditioning import MemoConditioning, labels_for_branches
@@ -32,6 +33,7 @@ from models.sd15.preprocess import (
     load_face_embedder,
     part_around,
     rectangle,
+    report_of_picture,
     resized,
 )
 
@@ -46,6 +48,7 @@ class MemoIdentity:
         faces: face embedding tokens of all branches [num_branches, M, D].
         face_kv: their keys and values of all rows, by path of the transformer.
         face_tokens: where the face is.
+        report: what was found in the picture; None where that is not known.
     """
 
     key: str
@@ -53,6 +56,7 @@ class MemoIdentity:
     faces: Tensor
     face_kv: Mapping[str, KeyValue]
     face_tokens: FaceTokens
+    report: PortraitReport | None = None
 
 
 @dataclass
@@ -107,16 +111,18 @@ class MemoPipeline(SD15Pipeline[MemoIdentity, MemoStream, MemoConditioning]):
         Raises:
             PortraitError: the picture cannot be used.
         """
-        picture = part_around(picture, box)
-        points = detect_landmarks(picture)
-        pixels = torch.from_numpy(resized(picture, self.size[0])).permute(2, 0, 1).float()
-        face = torch.from_numpy(self.embedder.embed(picture))[None]
-        mask = rectangle(points[list(FACE_OVAL)], picture.shape[:2], FACE_RATIO)
+        part = part_around(picture, box)
+        points = detect_landmarks(part)
+        pixels = torch.from_numpy(resized(part, self.size[0])).permute(2, 0, 1).float()
+        face = torch.from_numpy(self.embedder.embed(part))[None]
+        mask = rectangle(points[list(FACE_OVAL)], part.shape[:2], FACE_RATIO)
         _, height, width = self.spec.latent
         tokens = face_tokens_of_mask(mask, (height, width))
-        return self.identity_from_tensors(
-            identity_key(picture), pixels[None] / 127.5 - 1, face, tokens
+        identity = self.identity_from_tensors(
+            identity_key(part), pixels[None] / 127.5 - 1, face, tokens
         )
+        aspect = part.shape[1] / part.shape[0]
+        return replace(identity, report=report_of_picture(picture, box, aspect=aspect))
 
     @torch.inference_mode()
     def identity_from_tensors(

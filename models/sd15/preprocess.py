@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from models.errors import PortraitError
 from models.face.insightface import DETECTOR, InsightFaceEmbedder
-from models.face.portrait import find_face
+from models.face.portrait import find_face, find_person, report_on
+from models.face.report import PortraitReport
 from models.io.console import warn
 from models.io.face_box import FaceBox, part_in_box
 from models.io.image import check_picture
@@ -83,6 +85,21 @@ def detect_landmarks(picture: Pixels) -> NDArray[np.float32]:
     """
     check_picture(picture)
     return find_face(picture).points[:, :2]
+
+
+def report_of_picture(
+    picture: Pixels, box: FaceBox | None, *, aspect: float = 1.0
+) -> PortraitReport | None:
+    """What is found in RGB uint8 [H, W, 3]; None where another detector alone sees a face to take.
+
+    Args:
+        box: around the person who was chosen.
+        aspect: width over height of what is pressed into a square.
+    """
+    try:
+        return report_on(picture, find_person(picture, box), aspect=aspect)
+    except PortraitError:
+        return None
 
 
 def face_tokens_of_mask(mask: Pixels, size: tuple[int, int]) -> Tensor:

@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from models.commands.generator import load_diffusion_generator
+from models.face.report import report_of
 from models.generator import chunk_samples, frame_count, generate_all
 from models.io.image import load_image
 from models.lightning.plan import parse
@@ -115,6 +116,11 @@ def test_streams_are_repeatable_and_do_not_notice_each_other(generated: tuple[st
 def gap(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
     """Mean difference of pictures, grey levels."""
     return float(np.abs(one.astype(int) - other.astype(int)).mean())
+
+
+def test_the_portrait_is_reported_on(generated: tuple[str, Path]) -> None:
+    report = report_of(load(*generated).prepare(load_image(avatar_picture())))
+    assert report is not None and report.faces == 1 and report.limits == ()
 
 
 def test_a_known_recording_is_heard_whole(generated: tuple[str, Path]) -> None:

@@ -59,6 +59,8 @@ def test_a_perfect_picture_has_no_limits() -> None:
         ("blurred", {"sharpness": 0.2}, {}),
         ("close_crop", {"beyond_picture": 0.2}, {}),
         ("dark", {}, {"light": 40.0}),
+        ("squeezed", {}, {"aspect": 1.5}),
+        ("squeezed", {}, {"aspect": 0.75}),
         ("mouth_open", {"mouth": "open"}, {}),
         ("mouth_open", {"mouth": "smile_with_teeth"}, {}),
     ],
@@ -68,6 +70,10 @@ def test_each_limit(code: str, found: dict[str, Any], seen: dict[str, Any]) -> N
     assert limit.code == code
     assert limit.text.endswith(".") and limit.hint.endswith(".")
     assert replace(PERFECT, limits=(limit,)).warnings == (f"{limit.text} {limit.hint}",)
+
+
+def test_lips_that_stay_open_are_no_limit() -> None:
+    assert limits_of(replace(PERFECT, mouth="open"), replace(CLEAR, closes_lips=False)) == ()
 
 
 def test_who_chose_a_person_is_not_told_of_the_others() -> None:

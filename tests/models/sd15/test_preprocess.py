@@ -31,6 +31,7 @@ from models.sd15.preprocess import (
     face_tokens_of_mask,
     load_face_embedder,
     part_around,
+    report_of_picture,
 )
 
 pytestmark = pytest.mark.unit
@@ -169,6 +170,15 @@ def test_a_box_chooses_a_part_of_the_picture(photo: NDArray[np.uint8]) -> None:
     assert part_around(photo, None) is photo
     assert part_around(photo, (100, 100, 50, 60)).shape == (120, 100, 3)
     assert part_around(photo, (0, 0, 0.5, 0.5)).shape == (240, 240, 3)
+
+
+def test_a_report_is_on_the_whole_picture_and_the_person_chosen(photo: NDArray[np.uint8]) -> None:
+    both = np.concatenate([photo, photo], axis=1)
+    right = report_of_picture(both, (0.5, 0, 0.5, 1), aspect=2.0)
+    assert right is not None and right.face_box[0] > 320 and right.faces == 2
+    assert (right.width, right.height) == (640, 320)
+    assert [limit.code for limit in right.limits] == ["squeezed"], "nobody closes her lips"
+    assert report_of_picture(np.full((256, 256, 3), 127, np.uint8), None) is None
 
 
 def test_a_mask_at_the_pictures_edge_ends_there() -> None:
