@@ -39,6 +39,7 @@ export class View {
 
   #guide(state, kind) {
     if (state === "talking") return "Speaking. Interrupt stops it at once.";
+    if (kind !== "talk" && state === "listening") return "It is about to speak.";
     if (kind === "talk" && this.#muted) return "You are muted.";
     if (kind === "talk") return state === "listening" ? "Listening…" : "Say something: it says it back.";
     return kind === "file" ? "Press Say it to hear your file." : "Press Say it, or pick another clip.";

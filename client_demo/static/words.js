@@ -1,10 +1,10 @@
 /** What went wrong, in plain words. */
 
 const PORTRAIT = {
-  no_face: "There is no human face to be found in this picture. Pets and toys cannot speak here, sorry: try a person, seen from the front.",
+  no_face: "There is no human face to be found in this picture. Pets and toys cannot speak here, sorry: try a person, upright and seen from the front.",
   no_face_there: "There is no face where you pointed. Point at the middle of a face.",
-  face_too_small: "The face is too small. Crop the picture closer to it.",
-  face_turned: "The face is turned away. Use a picture taken from the front.",
+  face_too_small: "The face is too small. Use a picture taken from nearer, or the same one larger.",
+  face_turned: "The face is turned away or tilted. Use an upright picture taken from the front.",
   image_too_small: "This picture is too small. Use a larger one.",
   image_too_large: "This picture has too many pixels. Make it smaller and try again.",
   bad_image: "This picture cannot be read. Use a JPEG, PNG or WebP.",
