@@ -23,6 +23,7 @@ from models.face.landmarks import (
 from models.face.limits import Circumstances, limits_of
 from models.face.mask import face_mask
 from models.face.report import PortraitReport
+from models.face.tone import find_tone
 from models.face.window import SIDE, face_cover, face_window
 from models.io.face_box import FaceBox, box_in_pixels
 from models.io.image import check_picture
@@ -59,6 +60,7 @@ class Portrait:
         cover: where in the window skin may move, float32 [64, 64] in [0, 1].
         mouth_xy: centre of the lips as they were found, float32 [2], pixels of the picture (x, y).
         eyes_xy: centres of the picture's left and right eye, float32 [4], pixels of the picture.
+        tone: colours by brightness, uint8 [256, 3], of a face that has no others; else None.
         report: what was found in what the user gave, and what limits it.
     """
 
@@ -70,6 +72,7 @@ class Portrait:
     cover: NDArray[np.float32]
     mouth_xy: NDArray[np.float32]
     eyes_xy: NDArray[np.float32]
+    tone: NDArray[np.uint8] | None
     report: PortraitReport
 
     @property
@@ -118,15 +121,17 @@ def prepare_portrait(
     crop = frame_portrait(closed.picture, found, size)
     landmarks = move_landmarks(found, crop.to_crop)
     to_window = face_window(landmarks)
+    window = cut(closed.picture, face_window(found), SIDE, "edge")
     return Portrait(
         crop.picture,
         face_mask(picture, found, crop.to_crop, size),
         move_landmarks(closed.landmarks, crop.to_crop),
         to_window,
-        cut(closed.picture, face_window(found), SIDE, "edge"),
+        window,
         face_cover(to_window.apply(landmarks.points[:, :2])),
         landmarks.mouth,
         landmarks.eyes.reshape(4),
+        find_tone(window),
         report_on(picture, replace(person, landmarks=found), crop),
     )
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.face.landmarks import move_landmarks
 from models.face.portrait import Portrait, prepare_portrait
+from models.face.tone import in_tone
 from models.io.face_box import FaceBox
 from models.lightning.dfa import token_indices
 from models.lightning.sampler import Sampler
@@ -176,7 +177,7 @@ class MiniPipeline:
             portrait.landmarks,
             portrait.to_window,
             portrait.cover,
-            self._decode_still(latent),
+            portrait_tone(portrait, self._decode_still(latent)),
         )
         inside = move_landmarks(portrait.landmarks, portrait.to_window)
         skin = SkinMotion(inside.points, portrait.cover)
@@ -272,12 +273,18 @@ class MiniPipeline:
             identity, look = stream.identity, stream.look
             for k, window in enumerate(chunk):
                 moved = identity.skin.displacement(look.mouth[k], look.expression[k])
-                out[k] = identity.scene.draw(window, look.poses[k], moved)
+                toned = portrait_tone(identity.portrait, window)
+                out[k] = identity.scene.draw(toned, look.poses[k], moved)
         return torch.from_numpy(frames)
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
         """Initial noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
+
+
+def portrait_tone(portrait: Portrait, window: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A window RGB uint8 [H, W, 3], in the portrait's tone where that has one."""
+    return window if portrait.tone is None else in_tone(window, portrait.tone)
 
 
 def spread_excess_step(chunk: Tensor, last: Tensor | None) -> Tensor:

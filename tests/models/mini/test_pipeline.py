@@ -69,6 +69,25 @@ def test_the_resting_latent_becomes_the_portrait(
     assert (frames.numpy() == identity.portrait.picture).all()
 
 
+def test_whatever_the_network_draws_a_grey_portrait_stays_grey(
+    pipeline: MiniPipeline, photo: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grey = np.repeat(photo.mean(2, keepdims=True).astype(np.uint8), 3, 2)
+    made = pipeline.frame_decoder
+    reddened = torch.tensor([90, 0, 0], dtype=torch.uint8)
+    spread = {}
+    for name, picture in (("grey", grey), ("coloured", photo)):
+        stream = pipeline.new_stream(pipeline.encode_portrait(picture), 0)
+        still = stream.identity.portrait.picture
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "frame_decoder", lambda z: made(z).clamp(max=160) + reddened)
+            frames = pipeline.decode([stream], stream.noise).numpy().astype(int)
+        assert np.abs(frames - still).mean() > 1
+        spread[name] = np.ptp(frames, axis=-1).mean() - np.ptp(still.astype(int), axis=-1).mean()
+    assert spread["grey"] == 0
+    assert spread["coloured"] > 1
+
+
 def test_the_head_turns_after_the_network(
     pipeline: MiniPipeline, identity: MiniIdentity, monkeypatch: pytest.MonkeyPatch
 ) -> None:
