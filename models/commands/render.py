@@ -15,7 +15,7 @@ from models.errors import AudioError, LiveheadError, PortraitError
 from models.evaluation.timing import TimedGenerator
 from models.face.report import PortraitReport, report_of
 from models.generator import AnyGenerator, frame_count, generate_all
-from models.io.audio import read_original, read_speech
+from models.io.audio import STANDARD_INPUT, SoundFile
 from models.io.console import bar, emit_json, say
 from models.io.contact_sheet import (
     MouthBox,
@@ -73,7 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X,Y,W,H",
         help="around the face to take of several, in pixels or shares of the picture",
     )
-    parser.add_argument("--audio", type=Path, required=True, help="speech, any common sound file")
+    parser.add_argument(
+        "--audio",
+        type=Path,
+        required=True,
+        help="speech: any sound or video file, a pipe, or - for standard input",
+    )
     parser.add_argument("--out", type=Path, required=True, help="video to write: .mp4 or .gif")
     add_model_arguments(parser.add_argument_group("model"), MODELS)
     parser.add_argument("--seed", type=int, default=0, help="names the motion of head and eyes")
@@ -95,19 +100,15 @@ def run(args: argparse.Namespace) -> int:
     """
     _check(args)
     box = None if args.box is None else read_face_box(args.box)
-    sound, rate = read_original(args.audio)
-    picture = load_image(args.portrait or avatar_picture(args.avatar))
-    generator = make_generator(args)
-    speech = read_speech(args.audio, generator.sample_rate)
-    # Resampling may round; the original sound decides how long the video is.
-    samples = -(-len(sound) * generator.sample_rate // rate)
-    speech = np.pad(speech, (0, max(0, samples - speech.size)))[:samples]
-    frames = frame_count(generator, samples)
-    every = args.strip_every or -(-frames // STRIP_PICTURES)
-    with _writer(args, generator, sound, rate) as writer:
-        rendered = render(
-            generator, picture, speech, writer, args.seed, every if args.strip else 0, box
-        )
+    with SoundFile(args.audio) as sound:
+        picture = load_image(args.portrait or avatar_picture(args.avatar))
+        generator = make_generator(args)
+        speech = sound.speech(generator.sample_rate)
+        every = args.strip_every or -(-frame_count(generator, speech.size) // STRIP_PICTURES)
+        with _writer(args, generator, sound) as writer:
+            rendered = render(
+                generator, picture, speech, writer, args.seed, every if args.strip else 0, box
+            )
     if args.strip:
         save_image(args.strip, contact_sheet_of(rendered, generator.fps))
     _report(args, rendered, generator.fps)
@@ -192,18 +193,16 @@ def _check(args: argparse.Namespace) -> None:
         raise OutputError(f"expected --seed >= 0, got {args.seed}")
     if args.strip_every is not None and args.strip_every < 1:
         raise OutputError(f"expected --strip-every >= 1, got {args.strip_every}")
-    if not args.audio.is_file():
+    if args.audio != STANDARD_INPUT and not args.audio.exists():
         raise AudioError(f"expected a sound file, got no file at {args.audio}", code="bad_audio")
     if args.portrait and not args.portrait.is_file():
         raise PortraitError(f"expected a picture, got no file at {args.portrait}", code="bad_image")
 
 
-def _writer(
-    args: argparse.Namespace, generator: AnyGenerator, sound: NDArray[np.float32], rate: int
-) -> FrameWriter:
+def _writer(args: argparse.Namespace, generator: AnyGenerator, sound: SoundFile) -> FrameWriter:
     if args.out.suffix.lower() == ".gif":
         return GifWriter(args.out, generator.fps, width=args.gif_width)
-    return Mp4Writer(args.out, generator.size, generator.fps, sound, rate)
+    return Mp4Writer(args.out, generator.size, generator.fps, sound.pieces(), sound.rate)
 
 
 def _say_report(report: PortraitReport) -> None:

@@ -1,11 +1,26 @@
-"""Reads the sound of any common audio or video file: for the model, and as it was for muxing."""
+"""Reads the sound of any audio or video file as players play it, piece by piece.
+
+Memory holds one decoded piece, and what a caller collects: a file is decoded anew each time its
+sound is wanted. Rate, layout and codec may change inside it (joined files do); every stretch of one
+form is mixed and resampled by itself. What cannot be read twice, a pipe, is kept in a temporary
+file of at most ``MAX_PIPE_BYTES``.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from functools import cache
+from itertools import groupby, islice
 from pathlib import Path
+from types import TracebackType
+from typing import IO, NamedTuple, Self
 
 import av
 import numpy as np
@@ -13,12 +28,16 @@ import soxr
 from numpy.typing import NDArray
 
 from models.audio import SAMPLE_RATE
+from models.audio.downmix import Downmix
 from models.errors import AudioError
 
 MAX_SECONDS = 1800.0
 """Longest file that is read unless the caller says otherwise; bounds memory."""
-_DEMUXERS = "wav,w64,aiff,au,caf,mp3,aac,mov,ogg,flac,matroska"
-"""Containers that hold their own sound; playlists, which name other files, are not among them."""
+MAX_PIPE_BYTES = 2**30
+BEGINNING_FRAMES = 8
+STANDARD_INPUT = Path("-")
+NAMING = frozenset({"concat", "dash", "hls", "imf", "sdp", "vobsub", "webm_dash_manifest"})
+"""FFmpeg's formats that hold no sound but name other files, which nobody may read through them."""
 
 _log = logging.getLogger(__name__)
 
@@ -26,108 +45,272 @@ _log = logging.getLogger(__name__)
 def read_speech(
     path: Path | str, rate: int = SAMPLE_RATE, *, max_seconds: float = MAX_SECONDS
 ) -> NDArray[np.float32]:
-    """The first sound track of a file, mixed to mono and resampled.
+    """The sound of a file, mixed to mono (``models.audio.downmix``) and resampled.
 
     Args:
-        path: wav, mp3, m4a, ogg, flac, webm, mov ...; any sample rate and channel count.
+        path: wav, mp3, m4a, ogg, flac, webm, mov ..., whatever FFmpeg reads, at any sample rate and
+            channel count; a pipe; or ``-`` for standard input.
         rate: wanted sample rate, Hz.
         max_seconds: refuse what is longer.
 
     Returns:
-        float32 [N] in [-1, 1].
+        float32 [N] in [-1, 1], N the sound's duration times ``rate``, rounded up.
 
     Raises:
         AudioError: ``bad_audio`` (unreadable), ``empty_audio`` or ``audio_too_long``.
     """
-    sound, original_rate = read_original(path, max_seconds=max_seconds)
-    mono = sound.mean(1, dtype=np.float32)
-    if original_rate != rate:
-        mono = np.asarray(soxr.resample(mono, original_rate, rate), np.float32)
-    if mono.size == 0:
-        raise _empty(Path(path))
-    limited: NDArray[np.float32] = np.clip(mono, -1, 1)
-    return limited
+    with SoundFile(path, max_seconds=max_seconds) as file:
+        return file.speech(rate)
 
 
 def read_original(
     path: Path | str, *, max_seconds: float = MAX_SECONDS
 ) -> tuple[NDArray[np.float32], int]:
-    """The first sound track of a file, untouched: float32 [N, C] and its sample rate in Hz.
+    """The sound of a file as it begins: float32 [N, 1 or 2] and its sample rate in Hz.
 
     Raises:
         AudioError: ``bad_audio`` (unreadable), ``empty_audio`` or ``audio_too_long``.
     """
-    path = Path(path)
-    parts: list[NDArray[np.float32]] = []
-    rate, seconds = 0, 0.0
-    with _opened(path) as container:
-        for rate, part in _decoded(container, path):
-            parts.append(part)
-            seconds += len(part) / rate
-            if seconds > max_seconds:
+    with SoundFile(path, max_seconds=max_seconds) as file:
+        return _collected(file.pieces()).reshape(-1, file.channels), file.rate
+
+
+class _Form(NamedTuple):
+    """How a stretch of a file is sampled: Hz, and FFmpeg's names of the channels."""
+
+    rate: int
+    channels: tuple[str, ...]
+
+
+class SoundFile:
+    """A file with sound; a context manager.
+
+    Attributes:
+        rate: of the sound's beginning, Hz.
+        channels: 2 where it begins as stereo, else 1: surround sound is mixed to mono.
+    """
+
+    def __init__(self, path: Path | str, *, max_seconds: float = MAX_SECONDS) -> None:
+        """Open it and decode its beginning.
+
+        Raises:
+            AudioError: ``bad_audio`` (unreadable) or ``empty_audio``.
+        """
+        self.name = "standard input" if Path(path) == STANDARD_INPUT else Path(path).name
+        self._max_seconds = max_seconds
+        with ExitStack() as opened:
+            self._file = self._opened(Path(path), opened)
+            # The very first frame may carry the form of a file's end, where forms change inside.
+            forms = Counter(form for form, _ in islice(self._decoded(), BEGINNING_FRAMES))
+            if not forms:
+                raise self._empty()
+            form = forms.most_common(1)[0][0]
+            self.rate, self.channels = form.rate, 2 if len(form.channels) == 2 else 1
+            self._close = opened.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close.close()
+
+    def speech(self, rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
+        """All of it in mono: float32 [N] in [-1, 1], N its duration times ``rate``, rounded up.
+
+        Raises:
+            AudioError: ``bad_audio`` or ``audio_too_long``.
+        """
+        seconds = [Fraction(0)]
+        mono = _collected(self.pieces(rate, 1, seconds), lambda: math.ceil(seconds[0] * rate))
+        return np.clip(mono, -1, 1, out=mono)
+
+    def pieces(
+        self, rate: int = 0, channels: int = 0, seconds: list[Fraction] | None = None
+    ) -> Iterator[NDArray[np.float32]]:
+        """All of it from its beginning, in pieces, as one form.
+
+        Args:
+            rate: Hz; that of the beginning if 0.
+            channels: 1 or 2; those of the beginning if 0.
+            seconds: its item grows by the duration of what was read.
+
+        Yields:
+            float32 [n, channels].
+
+        Raises:
+            AudioError: ``bad_audio`` or ``audio_too_long``.
+        """
+        rate, channels = rate or self.rate, channels or self.channels
+        for form, stretch in groupby(self._bounded(seconds), lambda piece: piece[0]):
+            mixed = _mixed((sound for _, sound in stretch), form, channels)
+            yield from mixed if form.rate == rate else resampled(mixed, form.rate, rate)
+
+    def _bounded(
+        self, seconds: list[Fraction] | None
+    ) -> Iterator[tuple[_Form, NDArray[np.float32]]]:
+        """The decoded sound, if it is finite and not too long."""
+        seconds = [Fraction(0)] if seconds is None else seconds
+        for form, sound in self._decoded():
+            seconds[0] += Fraction(len(sound), form.rate)
+            if seconds[0] > self._max_seconds:
                 raise AudioError(
-                    f"expected at most {max_seconds:g} s of sound, got more in {path.name};"
+                    f"expected at most {self._max_seconds:g} s of sound, got more in {self.name};"
                     " cut the file",
                     code="audio_too_long",
                 )
-    sound = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-    if sound.size == 0:
-        raise _empty(path)
-    if not np.isfinite(sound).all():
-        raise _bad(path, "samples that are not finite")
-    return sound, rate
+            if not np.isfinite(sound).all():
+                raise self._bad("samples that are not finite")
+            yield form, sound
 
+    def _decoded(self) -> Iterator[tuple[_Form, NDArray[np.float32]]]:
+        """Forms and float32 [n, C]; damaged packets are left out and counted in the log."""
+        damaged, found = 0, False
+        with self._container() as container:
+            planar: tuple[_Form, av.AudioResampler] | None = None
+            packets = container.demux(container.streams.best("audio") or container.streams.audio[0])
+            while True:
+                try:
+                    packet = next(packets, None)
+                    frames = [] if packet is None else packet.decode()
+                except av.FFmpegError as error:
+                    if not found and not isinstance(error, av.error.InvalidDataError):
+                        raise
+                    damaged += 1
+                    continue
+                if packet is None:
+                    break
+                for frame in frames:
+                    assert isinstance(frame, av.AudioFrame)
+                    form = _form(frame)
+                    if planar is None or planar[0] != form:
+                        planar = form, av.AudioResampler("fltp", frame.layout, form.rate)
+                    for converted in planar[1].resample(frame):
+                        found = True
+                        yield form, converted.to_ndarray().astype(np.float32, copy=False).T
+        if damaged:
+            _log.warning("left out %d damaged packets of a sound file", damaged)
 
-@contextmanager
-def _opened(path: Path) -> Iterator[av.container.InputContainer]:
-    try:
-        with (
-            path.open("rb") as file,
-            av.open(file, mode="r", options={"format_whitelist": _DEMUXERS}) as container,
-        ):
-            if not container.streams.audio:
-                raise _bad(path, "a file without a sound track")
-            yield container
-    except (OSError, av.FFmpegError, ValueError) as error:  # FFmpeg's own may be of either kind
-        # Their texts hold numbers and whole paths; what a person needs is the reason alone.
-        raise _bad(path, getattr(error, "strerror", None) or type(error).__name__) from error
-
-
-def _decoded(
-    container: av.container.InputContainer, path: Path
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Pairs of rate and float32 [n, C]; damaged packets are left out and counted in the log."""
-    damaged = 0
-    planar: av.AudioResampler | None = None
-    layout = ""
-    for packet in container.demux(container.streams.audio[0]):
+    @contextmanager
+    def _container(self) -> Iterator[av.container.InputContainer]:
         try:
-            frames = packet.decode()
-        except av.error.InvalidDataError:
-            damaged += 1
-            continue
-        for frame in frames:
-            if planar is None:
-                layout = frame.layout.name
-                planar = av.AudioResampler(format="fltp", layout=layout, rate=frame.sample_rate)
-            elif frame.layout.name != layout or frame.sample_rate != planar.rate:
-                raise _bad(path, "a sample rate or channel count that changes inside the file")
-            for converted in planar.resample(frame):
-                yield frame.sample_rate, converted.to_ndarray().astype(np.float32).T
-    if damaged:
-        _log.warning("left out %d damaged packets of a sound file", damaged)
+            self._file.seek(0)
+            options = {"format_whitelist": _formats(), "protocol_whitelist": "none"}
+            with av.open(self._file, mode="r", options=options) as container:
+                if not container.streams.audio:
+                    raise self._bad("a file without a sound track")
+                yield container
+        except av.error.InvalidDataError as error:
+            raise self._bad("bytes that are damaged or no sound at all") from error
+        except av.error.ArgumentError as error:
+            raise self._bad("a playlist, or what else holds no sound of its own") from error
+        except (OSError, av.FFmpegError, ValueError) as error:  # FFmpeg's own may be either
+            # Their texts hold numbers and whole paths; what a person needs is the reason alone.
+            raise self._bad(getattr(error, "strerror", None) or type(error).__name__) from error
+
+    def _opened(self, path: Path, opened: ExitStack) -> IO[bytes]:
+        """The file, or a copy of what can be read only once."""
+        try:
+            file: IO[bytes] = sys.stdin.buffer
+            if path != STANDARD_INPUT:
+                file = opened.enter_context(path.open("rb"))
+            return file if file.seekable() else opened.enter_context(self._copied(file))
+        except OSError as error:
+            raise self._bad(error.strerror or type(error).__name__) from error
+
+    def _copied(self, pipe: IO[bytes]) -> IO[bytes]:
+        with ExitStack() as opened:
+            copy = opened.enter_context(tempfile.TemporaryFile())
+            while block := pipe.read(2**20):
+                if copy.tell() + len(block) > MAX_PIPE_BYTES:
+                    raise AudioError(
+                        f"expected at most {MAX_PIPE_BYTES} bytes from a pipe, got more from"
+                        f" {self.name}; save the sound and name the file",
+                        code="audio_too_long",
+                    )
+                copy.write(block)
+            opened.pop_all()
+        return copy
+
+    def _bad(self, got: str) -> AudioError:
+        return AudioError(
+            f"expected a readable sound file (wav, mp3, m4a, ogg, flac, webm ...), got {got}"
+            f" from {self.name}; convert it to wav and try again",
+            code="bad_audio",
+        )
+
+    def _empty(self) -> AudioError:
+        return AudioError(
+            f"expected sound, got no samples from {self.name}; send a file with speech in it",
+            code="empty_audio",
+        )
 
 
-def _bad(path: Path, got: str) -> AudioError:
-    return AudioError(
-        f"expected a readable sound file (wav, mp3, m4a, ogg, flac, webm), got {got}"
-        f" from {path.name}; convert it to wav and try again",
-        code="bad_audio",
-    )
+def resampled(
+    pieces: Iterable[NDArray[np.float32]], rate: int, wanted: int
+) -> Iterator[NDArray[np.float32]]:
+    """Pieces [n, C] at another rate, Hz; together they give what the whole sound would."""
+    stream: soxr.ResampleStream | None = None
+    last = np.zeros((0, 1), np.float32)
+    for piece in pieces:
+        if stream is None:
+            stream = soxr.ResampleStream(rate, wanted, piece.shape[1], dtype="float32")
+            last = piece[:0]
+        yield _resample(stream, piece, last=False)
+    if stream is not None:
+        yield _resample(stream, last, last=True)
 
 
-def _empty(path: Path) -> AudioError:
-    return AudioError(
-        f"expected sound, got no samples from {path.name}; send a file with speech in it",
-        code="empty_audio",
-    )
+def _resample(
+    stream: soxr.ResampleStream, piece: NDArray[np.float32], *, last: bool
+) -> NDArray[np.float32]:
+    flat = piece[:, 0] if piece.shape[1] == 1 else piece
+    sound = stream.resample_chunk(np.ascontiguousarray(flat), last=last)
+    return np.asarray(sound, np.float32).reshape(-1, piece.shape[1])
+
+
+def _mixed(
+    stretch: Iterable[NDArray[np.float32]], form: _Form, channels: int
+) -> Iterator[NDArray[np.float32]]:
+    """Sound of one form as [n, channels]: itself, or its mix in every channel."""
+    mix = Downmix(form.channels, form.rate)
+    for sound in stretch:
+        if len(form.channels) == channels:
+            yield sound
+        else:
+            yield np.repeat(mix.push(sound)[:, None], channels, 1)
+
+
+def _collected(
+    pieces: Iterable[NDArray[np.float32]], length: Callable[[], int] | None = None
+) -> NDArray[np.float32]:
+    """All values of pieces in a row, held once; ``length`` cuts or fills up with zeros."""
+    values = bytearray()
+    for piece in pieces:
+        values += np.ascontiguousarray(piece).data.cast("B") if piece.size else b""
+    if length is not None:
+        size = 4 * length()
+        del values[size:]
+        values += bytes(size - len(values))
+    return np.frombuffer(values, np.float32)
+
+
+def _form(frame: av.AudioFrame) -> _Form:
+    return _Form(frame.sample_rate, tuple(channel.name for channel in frame.layout.channels))
+
+
+@cache
+def _formats() -> str:
+    """FFmpeg's names of the formats that are files with sound of their own."""
+    devices = {"lavfi"}
+    for name in av.formats_available:
+        try:
+            if av.ContainerFormat(name, "r").no_file:
+                devices.add(name)
+        except ValueError:  # a format that is only written
+            devices.add(name)
+    return ",".join(sorted(av.formats_available - devices - NAMING))

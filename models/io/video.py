@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any, Protocol, Self
 import av
 import cv2
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 from PIL import Image
+
+from models.audio.downmix import Downmix
+from models.io.audio import resampled
 
 CRF = 18
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -67,8 +70,9 @@ class Mp4Writer:
         path: the file; its folder exists.
         size: (height, width), both even.
         fps: frames per second.
-        sound: float32 [N, C] in [-1, 1]; more than two channels are mixed to one.
-        rate: of the sound, Hz; above 48 kHz it is resampled.
+        sound: float32 [N, C], or pieces of it that are taken as they are needed; more than two
+            channels are mixed to one.
+        rate: of the sound, Hz; another than ``AAC_RATES`` is resampled.
 
     Raises:
         ValueError: the size is odd.
@@ -80,13 +84,14 @@ class Mp4Writer:
         path: Path,
         size: tuple[int, int],
         fps: float,
-        sound: NDArray[np.float32],
+        sound: NDArray[np.float32] | Iterable[NDArray[np.float32]],
         rate: int,
     ) -> None:
         if size[0] % 2 or size[1] % 2:
             raise ValueError(f"expected an even (height, width), got {size}; crop or pad the frame")
         self.size, self.fps = size, fps
-        self.sound, self.rate = to_aac_format(sound, rate)
+        pieces, self.rate = to_aac_format([sound] if isinstance(sound, np.ndarray) else sound, rate)
+        self._sound = _SoundQueue(pieces)
         self.frames = 0
         self._encoded_samples = 0
         self._file = _AtomicFile(path)
@@ -114,7 +119,7 @@ class Mp4Writer:
         return stream
 
     def _add_audio(self) -> Any:
-        channels = self.sound.shape[1]
+        channels = self._sound.channels
         layout = "stereo" if channels == 2 else "mono"
         stream = self._container.add_stream("aac", rate=self.rate, layout=layout)
         stream.bit_rate = channels * min(_MAX_BITRATE, _BITS_PER_SAMPLE * self.rate)
@@ -138,9 +143,10 @@ class Mp4Writer:
 
     def _encode_sound(self, end: int, *, flush: bool) -> None:
         """Encode the sound up to sample ``end`` in AAC frames; a shorter one only on ``flush``."""
-        end = min(end, len(self.sound))
         while self._encoded_samples < end and (flush or end - self._encoded_samples >= _AAC_FRAME):
-            piece = self.sound[self._encoded_samples : min(self._encoded_samples + _AAC_FRAME, end)]
+            piece = self._sound.take(min(_AAC_FRAME, end - self._encoded_samples))
+            if not len(piece):
+                return
             planes, layout = np.ascontiguousarray(piece.T), self._audio.layout.name
             frame = av.AudioFrame.from_ndarray(planes, format="fltp", layout=layout)
             frame.sample_rate = self.rate
@@ -223,13 +229,43 @@ class GifWriter:
         )
 
 
-def to_aac_format(sound: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], int]:
-    """Sound that AAC takes: float32 [N, 1 or 2] in [-1, 1] at one of ``AAC_RATES``."""
-    if sound.shape[1] > 2:
-        sound = sound.mean(1, keepdims=True, dtype=np.float32)
-    if rate not in AAC_RATES:
-        wanted = next((known for known in AAC_RATES if known > rate), AAC_RATES[-1])
-        sound = np.asarray(soxr.resample(sound, rate, wanted), np.float32)
-        rate = wanted
-    limited: NDArray[np.float32] = np.clip(sound, -1, 1)
-    return limited, rate
+class _SoundQueue:
+    """Pieces [n, C] of sound, taken in other pieces."""
+
+    def __init__(self, pieces: Iterator[NDArray[np.float32]]) -> None:
+        self._pieces = pieces
+        self._held = next(pieces, np.zeros((0, 1), np.float32))
+        self.channels = self._held.shape[1]
+
+    def take(self, count: int) -> NDArray[np.float32]:
+        """The next ``count`` samples [count, C], fewer at the end."""
+        held = [self._held]
+        missing = count - len(self._held)
+        while missing > 0 and (piece := next(self._pieces, None)) is not None:
+            held.append(piece)
+            missing -= len(piece)
+        sound = np.concatenate(held) if len(held) > 1 else self._held
+        self._held = sound[count:]
+        return sound[:count]
+
+
+def to_aac_format(
+    pieces: Iterable[NDArray[np.float32]], rate: int
+) -> tuple[Iterator[NDArray[np.float32]], int]:
+    """Sound that AAC takes: pieces [n, 1 or 2] in [-1, 1], and their rate, one of ``AAC_RATES``."""
+    wanted = next((known for known in AAC_RATES if known >= rate), AAC_RATES[-1])
+    narrow = _at_most_stereo(pieces, rate)
+    if wanted != rate:
+        narrow = resampled(narrow, rate, wanted)
+    return (np.clip(piece, -1, 1) for piece in narrow), wanted
+
+
+def _at_most_stereo(
+    pieces: Iterable[NDArray[np.float32]], rate: int
+) -> Iterator[NDArray[np.float32]]:
+    mix: Downmix | None = None
+    for piece in pieces:
+        if piece.shape[1] > 2:
+            mix = mix or Downmix(["FC"] * piece.shape[1], rate)
+            piece = mix.push(piece)[:, None]
+        yield piece

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -232,7 +234,21 @@ def test_unknown_avatar(tmp_path: Path, speech: Path) -> None:
 
 @pytest.mark.parametrize(("rate", "wanted"), [(8000, 8000), (11_000, 11_025), (192_000, 48_000)])
 def test_sound_becomes_playable(rate: int, wanted: int) -> None:
-    sound, got = to_aac_format(np.full((rate, 6), 2.0, np.float32), rate)
-    assert (sound.shape[1], got) == (1, wanted)
-    assert sound.max() <= 1
-    assert len(sound) == pytest.approx(wanted, abs=2)
+    sound = np.full((rate, 6), 2.0, np.float32)
+    pieces, got = to_aac_format(np.array_split(sound, 7), rate)
+    playable = np.concatenate(list(pieces))
+    assert (playable.shape[1], got) == (1, wanted)
+    assert playable.max() <= 1
+    assert len(playable) == pytest.approx(wanted, abs=2)
+
+
+def test_sound_comes_from_a_pipe(tmp_path: Path, portrait: Path, speech: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    feeder = threading.Thread(target=lambda: pipe.write_bytes(speech.read_bytes()))
+    feeder.start()
+    for name, source in (("pipe", pipe), ("file", speech)):
+        words = ("--portrait", str(portrait), "--audio", str(source))
+        render.run(options(*words, "--out", str(tmp_path / f"{name}.mp4")))
+    feeder.join()
+    assert (tmp_path / "pipe.mp4").read_bytes() == (tmp_path / "file.mp4").read_bytes()
