@@ -1,21 +1,29 @@
-"""Brings speech to one loudness and room noise to exact silence, causally, block by block.
+"""Brings speech to one loudness and steady noise to exact silence, causally, block by block.
 
-Works on blocks of 20 ms. A gate opens with the first block above its threshold and closes after
-``HOLD_BLOCKS`` blocks below it; a closed gate gives zeros. The threshold is 8 dB above the room's
-noise floor (which follows downwards fast, upwards 3 dB a second) within [-60, -45] dBFS; a fresh
-stream starts at -52 dBFS. While blocks are above the threshold a slow average of their loudness
-is kept; the gain leads that loudness to ``TARGET_DB`` within [MIN_GAIN_DB, MAX_GAIN_DB] and moves
-linearly inside each block, so there are no steps. Nothing looks ahead: a prefix of the input gives
-the same prefix of the output.
+Works on blocks of 20 ms. A constant offset beyond ``OFFSET`` is taken off first. A gate opens with
+the first block above its threshold and closes after ``HOLD_BLOCKS`` blocks below it; a closed gate
+gives zeros. The threshold is 8 dB above the room's floor (which follows downwards fast, upwards
+3 dB a second) within [-60, -45] dBFS; a fresh stream starts at -52 dBFS.
+
+**Noise is not speech**, up to -35 dBFS. A block in whose band of speech (``BAND_HZ``: without
+rumble and hum) there is little more than steady noise counts as below the threshold. The noise is
+known from half a second that was steady, which speech hardly ever is; and what begins at the start
+of a stream, or after digital silence that closed the gate, is taken for noise until it rises or
+falls. In a room whose noise is below ``NOISE_MIN_DB`` none of this changes anything.
+
+While blocks are above the threshold a slow average of their loudness is kept; the gain leads that
+loudness to ``TARGET_DB`` within [MIN_GAIN_DB, MAX_GAIN_DB] and moves linearly inside each block, so
+there are no steps. Nothing looks ahead: a prefix of the input gives the same prefix of the output.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.audio import SAMPLE_RATE
 from models.errors import AudioError
 
 BLOCK = 320
@@ -23,6 +31,9 @@ BLOCK = 320
 TARGET_DB = -23.0
 MIN_GAIN_DB = -12.0
 MAX_GAIN_DB = 20.0
+OFFSET = 0.01
+"""Of full scale; clean speech, whose short averages are not quite zero, stays as it is."""
+OFFSET_PACE = 0.05
 GATE_MIN_DB = -60.0
 GATE_MAX_DB = -45.0
 GATE_MARGIN_DB = 8.0
@@ -31,6 +42,18 @@ HOLD_BLOCKS = 20
 FLOOR_START_DB = -60.0
 FLOOR_RISE_DB = 0.06
 FLOOR_FALL = 0.3
+BAND_HZ = (150, 4000)
+SILENCE_DB = -100.0
+"""A block below is no sound of a room but what stands for none."""
+NOISE_MIN_DB = -70.0
+NOISE_MAX_DB = -31.0
+"""What is louder in its band is never taken for noise."""
+NOISE_MARGIN_DB = 6.0
+BEGINNING_BLOCKS = 2
+"""The first may begin in its midst, so the louder of both tells."""
+STEADY_BLOCKS = 25
+STEADY_DB = 2.0
+"""Standard deviation of the blocks' levels under which half a second is steady."""
 PRIOR_BLOCKS = 10
 """How many blocks of speech at the target loudness a fresh stream is assumed to have had."""
 MEMORY_BLOCKS = 100
@@ -47,9 +70,13 @@ class LevelState:
     Attributes:
         loudness: average of the square root of speech blocks' RMS amplitude.
         count: speech blocks in that average, at most ``MEMORY_BLOCKS``.
-        floor_db: the room's noise floor.
+        floor_db: the room's floor.
         quiet: blocks below the threshold since the last one above.
         gain: amplitude factor at the end of the last block; 0 when the gate is closed.
+        offset: average of the samples.
+        noise_db: what may be noise in ``BAND_HZ``.
+        levels: of the last blocks in ``BAND_HZ``, dB, since digital silence closed the gate; at
+            most ``STEADY_BLOCKS``.
     """
 
     loudness: float = 10 ** (TARGET_DB / 40)
@@ -57,6 +84,9 @@ class LevelState:
     floor_db: float = FLOOR_START_DB
     quiet: int = HOLD_BLOCKS
     gain: float = 0.0
+    offset: float = 0.0
+    noise_db: float = SILENCE_DB
+    levels: tuple[float, ...] = ()
 
 
 class LevelControl:
@@ -105,29 +135,81 @@ def _run(samples: NDArray[np.float32], state: LevelState) -> tuple[NDArray[np.fl
             code="bad_audio",
         )
     blocks = samples.astype(np.float32, copy=False).reshape(-1, BLOCK)
-    amplitudes = np.sqrt(np.square(blocks, dtype=np.float64).mean(1)).tolist()
+    means = blocks.mean(1, dtype=np.float64).tolist()
+    levels = _band_levels(blocks).tolist()
     levelled = np.zeros_like(blocks)
-    for row, amplitude in enumerate(amplitudes):
-        before = state.gain
-        state = _next(state, amplitude)
-        if before or state.gain:
-            levelled[row] = blocks[row] * _ramp(before, state.gain)
+    for row, block in enumerate(blocks):
+        before = state
+        state = _know_noise(state, levels[row], means[row])
+        new = _beyond(state.offset)
+        old = _beyond(before.offset) if before.gain else new
+        if old or new:
+            block = block - (old + (new - old) * _STEPS).astype(np.float32)
+        amplitude = float(np.sqrt(np.square(block, dtype=np.float64).mean()))
+        state = _next(state, amplitude, levels[row])
+        if before.gain or state.gain:
+            levelled[row] = block * _ramp(before.gain, state.gain)
     return np.clip(levelled, -1, 1).reshape(-1), state
 
 
-def _next(state: LevelState, amplitude: float) -> LevelState:
+def _band_levels(blocks: NDArray[np.float32]) -> NDArray[np.float64]:
+    """The level of each block [N, BLOCK] in ``BAND_HZ``, dBFS; its mean counts for nothing."""
+    centred = blocks - blocks.mean(1, keepdims=True, dtype=np.float64)
+    power = np.square(np.abs(np.fft.rfft(centred * _WINDOW, axis=1)))[:, _BAND].sum(1)
+    levels: NDArray[np.float64] = 10 * np.log10(power * _TO_MEAN_SQUARE + 1e-12)
+    return levels
+
+
+def _know_noise(state: LevelState, band_db: float, mean: float) -> LevelState:
+    """The state with the offset and the noise that a block tells of."""
+    if band_db < SILENCE_DB and state.quiet == HOLD_BLOCKS:
+        return replace(state, offset=mean, levels=())
+    pace = OFFSET_PACE if state.levels else 1.0
+    offset = state.offset + pace * (mean - state.offset)
+    levels = (*state.levels, band_db)[-STEADY_BLOCKS:]
+    step = band_db - state.noise_db
+    noise_db = state.noise_db + (FLOOR_FALL * step if step < 0 else min(step, FLOOR_RISE_DB))
+    if len(levels) <= BEGINNING_BLOCKS:
+        noise_db = max(levels)
+    elif len(levels) == STEADY_BLOCKS and float(np.std(levels)) < STEADY_DB:
+        noise_db = max(noise_db, sum(levels) / STEADY_BLOCKS)
+    return replace(state, offset=offset, levels=levels, noise_db=noise_db)
+
+
+def _is_noise(state: LevelState, band_db: float) -> bool:
+    if len(state.levels) <= BEGINNING_BLOCKS:
+        return band_db < NOISE_MAX_DB
+    if state.noise_db < NOISE_MIN_DB:
+        return band_db < SILENCE_DB
+    return band_db < min(state.noise_db + NOISE_MARGIN_DB, NOISE_MAX_DB)
+
+
+def _next(state: LevelState, amplitude: float, band_db: float) -> LevelState:
+    """The state with the floor, the loudness and the gain that a block leaves."""
     level_db = 20 * float(np.log10(amplitude)) if amplitude > 1e-6 else _DB_MIN
     step = level_db - state.floor_db
     floor_db = state.floor_db + (FLOOR_FALL * step if step < 0 else min(step, FLOOR_RISE_DB))
     threshold = min(max(GATE_MIN_DB, floor_db + GATE_MARGIN_DB), GATE_MAX_DB)
-    if level_db < threshold:
+    if level_db < threshold or _is_noise(state, band_db):
         quiet = min(state.quiet + 1, HOLD_BLOCKS)
         gain = 0.0 if quiet == HOLD_BLOCKS else state.gain
-        return LevelState(state.loudness, state.count, floor_db, quiet, gain)
+        return replace(state, floor_db=floor_db, quiet=quiet, gain=gain)
     count = min(state.count + 1, MEMORY_BLOCKS)
     loudness = state.loudness + (amplitude**0.5 - state.loudness) / count
     gain_db = min(max(TARGET_DB - 40 * float(np.log10(loudness)), MIN_GAIN_DB), MAX_GAIN_DB)
-    return LevelState(loudness, count, floor_db, 0, 10 ** (gain_db / 20))
+    return replace(
+        state,
+        loudness=loudness,
+        count=count,
+        floor_db=floor_db,
+        quiet=0,
+        gain=10 ** (gain_db / 20),
+    )
+
+
+def _beyond(offset: float) -> float:
+    """The part of an offset that is taken off."""
+    return offset - min(max(offset, -OFFSET), OFFSET)
 
 
 def _ramp(before: float, after: float) -> NDArray[np.float32]:
@@ -137,3 +219,6 @@ def _ramp(before: float, after: float) -> NDArray[np.float32]:
 
 
 _STEPS = np.arange(1, BLOCK + 1) / BLOCK
+_WINDOW = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(BLOCK) / BLOCK)
+_TO_MEAN_SQUARE = 2 / (BLOCK * float(np.square(_WINDOW).sum()))
+_BAND = slice(*(round(hz * BLOCK / SAMPLE_RATE) for hz in BAND_HZ))

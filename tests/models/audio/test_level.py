@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -39,7 +41,7 @@ def rms_db(samples: NDArray[np.float32]) -> float:
     return 10 * float(np.log10(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
 
 
-@pytest.mark.parametrize("level_db", [-40.0, -30.0, -23.0, -12.0])
+@pytest.mark.parametrize("level_db", [-28.0, -23.0, -12.0])
 def test_speech_and_tones_are_led_to_the_target(level_db: float) -> None:
     assert rms_db(level_audio(sine(level_db))[-RATE:]) == pytest.approx(-23, abs=2)
 
@@ -47,22 +49,78 @@ def test_speech_and_tones_are_led_to_the_target(level_db: float) -> None:
 def test_speech_from_a_quiet_and_a_loud_microphone_end_alike() -> None:
     quiet = level_audio(speech_like(-38))[-4 * RATE :]
     loud = level_audio(speech_like(-12))[-4 * RATE :]
-    assert abs(rms_db(quiet) - rms_db(loud)) < 4
+    assert abs(rms_db(quiet) - rms_db(loud)) < 4.5
 
 
 def test_the_gain_is_bounded() -> None:
-    quiet = sine(-44)
-    assert rms_db(level_audio(quiet)[-RATE:]) <= -44 + MAX_GAIN_DB + 0.1
+    quiet = level_audio(speech_like(-50))[-4 * RATE :]
+    assert quiet.any()
+    assert rms_db(quiet) <= rms_db(speech_like(-50)[-4 * RATE :]) + MAX_GAIN_DB + 0.1
     assert np.abs(level_audio(sine(0))).max() <= 1
 
 
-@pytest.mark.parametrize("level_db", [-90.0, -65.0, -55.0])
-def test_room_noise_becomes_exact_silence(level_db: float) -> None:
-    assert not level_audio(noise(level_db)).any()
+def fan(level_db: float, seconds: float = 4.0) -> NDArray[np.float32]:
+    """Noise without its upper half."""
+    samples = np.convolve(noise(0, seconds), np.ones(8) / 8, "same")
+    return (10 ** (level_db / 20) * samples / samples.std()).astype(np.float32)
 
 
-def test_louder_room_noise_becomes_silence_once_it_is_known() -> None:
-    assert not level_audio(noise(-48))[4 * RATE :].any()
+def hum(level_db: float, seconds: float = 4.0) -> NDArray[np.float32]:
+    """A mains hum with its harmonics."""
+    times = np.arange(round(seconds * RATE)) / RATE
+    samples = sum(np.sin(2 * np.pi * 50 * k * times + k) / k for k in range(1, 9))
+    return (10 ** (level_db / 20) * samples / np.std(samples)).astype(np.float32)
+
+
+STEADY = [noise, fan, hum]
+Sound = Callable[[float], NDArray[np.float32]]
+
+
+@pytest.mark.parametrize("before", [0, RATE, RATE + 160, RATE + 300])
+@pytest.mark.parametrize("level_db", [-90.0, -65.0, -55.0, -48.0, -38.0, -35.0])
+@pytest.mark.parametrize("kind", STEADY)
+def test_steady_noise_is_silence_from_its_first_sample(
+    kind: Sound, level_db: float, before: int
+) -> None:
+    """At the start of a stream, and after digital silence that ends anywhere in a block."""
+    begun = np.concatenate([np.zeros(before, np.float32), kind(level_db)])
+    assert not level_audio(begun).any()
+
+
+@pytest.mark.parametrize("kind", STEADY)
+def test_noise_that_begins_beside_speech_is_silence_within_a_second(kind: Sound) -> None:
+    levelled = level_audio(np.concatenate([speech_like(-20, 3.0), kind(-38)]))
+    assert not levelled[4 * RATE :].any()
+
+
+@pytest.mark.parametrize("kind", STEADY)
+def test_speech_in_noise_passes_and_the_noise_alone_does_not(kind: Sound) -> None:
+    spoken = speech_like(-20, 4.0)
+    noisy = np.concatenate([kind(-40)[: 4 * RATE], kind(-40)[: 4 * RATE] + spoken])
+    levelled = level_audio(noisy)
+    assert not levelled[: 4 * RATE].any()
+    loud = np.abs(spoken.reshape(-1, BLOCK)).mean(1) > 0.05
+    assert (np.abs(levelled[4 * RATE :].reshape(-1, BLOCK)).max(1) > 0)[loud].mean() > 0.97
+
+
+@pytest.mark.parametrize("offset", [0.1, -0.3])
+def test_a_constant_offset_is_taken_off(offset: float) -> None:
+    assert not level_audio(np.full(2 * RATE, offset, np.float32)).any()
+    begun = np.concatenate([np.zeros(RATE, np.float32), np.full(RATE, offset, np.float32)])
+    assert not level_audio(begun).any()
+    speech = speech_like(-26)
+    moved = level_audio(speech + np.float32(offset))
+    assert abs(moved[RATE:].mean()) < 0.02
+    assert np.corrcoef(moved[RATE:], level_audio(speech)[RATE:])[0, 1] > 0.97
+
+
+def test_clean_speech_in_a_quiet_room_is_neither_muted_nor_moved() -> None:
+    """Every sample that is loud enough comes through in proportion, from its first block."""
+    speech = noise(-75) + np.concatenate([np.zeros(RATE, np.float32), speech_like(-26, 7.0)])
+    levelled = level_audio(speech)
+    heard = np.abs(speech.reshape(-1, BLOCK)).mean(1) > 10 ** (-50 / 20)
+    gains = levelled.reshape(-1, BLOCK)[heard] / speech.reshape(-1, BLOCK)[heard]
+    assert 1 < gains[:, -1].min() < gains[:, -1].max() < 2.5
 
 
 def test_digital_silence_stays_silence() -> None:
@@ -70,7 +128,7 @@ def test_digital_silence_stays_silence() -> None:
 
 
 def test_the_gate_closes_only_after_a_while() -> None:
-    levelled = level_audio(np.concatenate([sine(-23, 1.0), noise(-65, 1.0)]))
+    levelled = level_audio(np.concatenate([sine(-23, 1.0), noise(-75, 1.0)]))
     assert levelled[RATE : RATE + 5 * BLOCK].any()
     assert not levelled[RATE + 20 * BLOCK :].any()
 

@@ -78,6 +78,12 @@ def test_a_gate_opens_at_once_and_closes_after_a_while() -> None:
     assert heard == [True] * (VoiceGate.HANG_FRAMES - 1) + [False] * (11 - VoiceGate.HANG_FRAMES)
 
 
+def test_a_gate_hears_no_constant_offset() -> None:
+    gate = VoiceGate()
+    assert not gate.hears(room(0.04) + np.int16(3000))
+    assert gate.hears(speech(0.04) + np.int16(3000))
+
+
 def events_of(tracker: SegmentTracker, *tags: FrameTag) -> list[tuple[str, str, int]]:
     """Events of a row of frames."""
     return [
