@@ -5,7 +5,15 @@ from __future__ import annotations
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, TypeAdapter, ValidationError
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    TypeAdapter,
+    ValidationError,
+)
 
 from server.api.bodies import explain
 from server.errors import BadRequest
@@ -32,6 +40,13 @@ class SessionUpdate(_Message):
     audio: AudioForm
 
 
+class Append(_Message):
+    """Sound as base64, for clients that send no binary messages; it may be cut at any byte too."""
+
+    type: Literal["input_audio_buffer.append"]
+    audio: Base64Bytes
+
+
 class Commit(_Message):
     """The segment ends here."""
 
@@ -56,12 +71,12 @@ class Ping(_Message):
     type: Literal["ping"]
 
 
-Message = SessionUpdate | Commit | Clear | Cancel | Ping
+Message = SessionUpdate | Append | Commit | Clear | Cancel | Ping
 
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 _TYPES = ", ".join(
-    ["session.update", "input_audio_buffer.commit", "input_audio_buffer.clear"]
-    + ["response.cancel", "ping"]
+    ["session.update", "input_audio_buffer.append", "input_audio_buffer.commit"]
+    + ["input_audio_buffer.clear", "response.cancel", "ping"]
 )
 
 

@@ -77,16 +77,21 @@ async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput)
                 source.announce(audio_format)
                 output.event(events.updated(audio_format.rate, audio_format.channels))
             else:
-                await _act(parsed, session, output)
+                await _act(parsed, session, source, output)
         except Conflict:
             return
         except LiveheadError as error:
             output.event(events.error(error.code, str(error)))
 
 
-async def _act(message: messages.Message, session: Session, output: WebSocketOutput) -> None:
-    """Do what a message says; only a commit waits for the sound before it."""
+async def _act(
+    message: messages.Message, session: Session, source: SpeechSource, output: WebSocketOutput
+) -> None:
+    """Do what a message says; only sound and a commit wait for the sound before them."""
     match message:
+        case messages.Append():
+            source.push(message.audio)
+            await session.inbox.wait_for_room()
         case messages.Commit():
             session.inbox.end_segment()
             await session.inbox.wait_for_room()

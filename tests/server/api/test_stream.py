@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from typing import Any
 
@@ -52,14 +53,20 @@ async def test_speech_comes_back_with_events_around_it() -> None:
             assert 0 < numbers["first_frame_ms"] < 5000
 
 
-async def test_messages_of_odd_sizes_are_heard_whole() -> None:
+@pytest.mark.parametrize("text", [False, True])
+async def test_messages_of_odd_sizes_are_heard_whole(text: bool) -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
             await socket.say(type="session.update", audio={"sample_rate": 48_000})
             pcm = speech(0.4).tobytes()
             for start in range(0, len(pcm), 4063):
-                await socket.send(pcm[start : start + 4063])
+                piece = pcm[start : start + 4063]
+                if text:
+                    audio = base64.b64encode(piece).decode()
+                    await socket.say(type="input_audio_buffer.append", audio=audio)
+                else:
+                    await socket.send(piece)
             await socket.say(type="input_audio_buffer.commit")
             sound = b"".join([(await socket.frame(speaking=True)).audio for _ in range(10)])
             difference = np.frombuffer(sound, np.int16).astype(int) - np.frombuffer(pcm, np.int16)
@@ -86,6 +93,9 @@ async def test_messages_of_odd_sizes_are_heard_whole() -> None:
             '{"type": "session.update", "audio": {"sample_rate": 16000, "channels": 3}}',
             "bad_request",
         ),
+        ('{"type": "input_audio_buffer.append"}', "bad_request"),
+        ('{"type": "input_audio_buffer.append", "audio": "+"}', "bad_request"),
+        ('{"type": "input_audio_buffer.append", "audio": 7}', "bad_request"),
         ("\ud7ff\u0000", "bad_json"),
     ],
 )
