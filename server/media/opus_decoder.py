@@ -9,10 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.media.av_frame import OUTPUT_RATE
+from server.media.resampler import AudioFormat, MonoInput
 
 MAX_SAMPLES = OUTPUT_RATE * 120 // 1000
 """The longest packet that Opus allows: 120 ms."""
 
+PEAK = 32767
+STEREO = 4
+"""In a packet's first byte."""
 _SILK_MS = (10.0, 20.0, 40.0, 60.0)
 _HYBRID_MS = (10.0, 20.0)
 _CELT_MS = (2.5, 5.0, 10.0, 20.0)
@@ -51,9 +55,10 @@ class OpusDecoder:
     def __init__(self) -> None:
         codec: Any = av.CodecContext.create("libopus", "r")
         codec.format = "s16"
-        codec.layout = "mono"
+        codec.layout = "stereo"  # its own mix would be a mean, in which sides may cancel
         codec.sample_rate = OUTPUT_RATE
         self._codec = codec
+        self._to_mono = MonoInput(AudioFormat(OUTPUT_RATE, 2))
         self._last_toc: int | None = None
 
     def decode(self, packet: bytes) -> NDArray[np.int16]:
@@ -69,8 +74,10 @@ class OpusDecoder:
         if not frames:
             raise ValueError("expected an Opus packet, got bytes that decode to nothing")
         self._last_toc = packet[0]
-        sound: NDArray[np.int16] = np.concatenate([frame.to_ndarray()[0] for frame in frames])
-        return sound
+        sides: NDArray[np.int16] = np.concatenate([frame.to_ndarray()[0] for frame in frames])
+        if not packet[0] & STEREO:
+            return sides[::2].copy()
+        return (np.clip(self._to_mono.push(sides), -1, 1) * PEAK).astype(np.int16)
 
     def conceal(self, samples: int) -> NDArray[np.int16]:
         """Continue the sound over a gap, int16 [samples], fading out as the gap goes on.

@@ -59,17 +59,25 @@ def test_the_gain_is_bounded() -> None:
     assert np.abs(level_audio(sine(0))).max() <= 1
 
 
+def scaled(samples: NDArray[np.floating], level_db: float) -> NDArray[np.float32]:
+    """The same sound with an RMS of ``level_db``."""
+    loud: NDArray[np.float32] = (10 ** (level_db / 20) / samples.std() * samples).astype(np.float32)
+    return loud
+
+
 def fan(level_db: float, seconds: float = 4.0) -> NDArray[np.float32]:
     """Noise without its upper half."""
     samples = np.convolve(noise(0, seconds), np.ones(8) / 8, "same")
-    return (10 ** (level_db / 20) * samples / samples.std()).astype(np.float32)
+    return scaled(samples, level_db)
 
 
 def hum(level_db: float, seconds: float = 4.0) -> NDArray[np.float32]:
     """A mains hum with its harmonics."""
     times = np.arange(round(seconds * RATE)) / RATE
-    samples = sum(np.sin(2 * np.pi * 50 * k * times + k) / k for k in range(1, 9))
-    return (10 ** (level_db / 20) * samples / np.std(samples)).astype(np.float32)
+    partials = np.arange(1, 9)[:, None]
+    return scaled(
+        (np.sin(2 * np.pi * 50 * partials * times + partials) / partials).sum(0), level_db
+    )
 
 
 STEADY = [noise, fan, hum]

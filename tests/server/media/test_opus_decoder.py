@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -81,3 +84,21 @@ def test_noise_never_breaks_the_decoder() -> None:
         except ValueError:
             assert decoder.conceal(OPUS_SAMPLES).shape == (OPUS_SAMPLES,)
     assert loudness(np.concatenate([decoder.decode(p) for p in tone_packets(5)])[-960:]) > 1000
+
+
+@pytest.mark.parametrize("right", [1, -1, 0])
+def test_stereo_is_heard_whatever_its_other_side_holds(right: int) -> None:
+    codec: Any = av.CodecContext.create("libopus", "w")
+    codec.format, codec.layout, codec.sample_rate = "s16", "stereo", 48_000
+    time = np.arange(25 * OPUS_SAMPLES) / 48_000
+    left = (10_000 * np.sin(2 * np.pi * 300 * time)).astype(np.int16)
+    sides = np.stack([left, right * left], 1).astype(np.int16).reshape(25, 1, -1)
+    packets = []
+    for piece in sides:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(piece), "s16", "stereo")
+        frame.sample_rate = 48_000
+        packets += [bytes(packet) for packet in codec.encode(frame)]
+    decoder = OpusDecoder()
+    sound = np.concatenate([decoder.decode(packet) for packet in packets])
+    assert sound.size == len(packets) * OPUS_SAMPLES
+    assert loudness(sound[4800:-960]) == pytest.approx(10_000 / 2**0.5, rel=0.05)
