@@ -171,7 +171,7 @@ class SoundFile:
         """Forms and float32 [n, C]; damaged packets are left out and counted in the log."""
         damaged, found = 0, False
         with self._container() as container:
-            planar: tuple[_Form, av.AudioResampler] | None = None
+            packed: tuple[_Form, av.AudioResampler] | None = None
             packets = container.demux(container.streams.best("audio") or container.streams.audio[0])
             while True:
                 try:
@@ -187,11 +187,13 @@ class SoundFile:
                 for frame in frames:
                     assert isinstance(frame, av.AudioFrame)
                     form = _form(frame)
-                    if planar is None or planar[0] != form:
-                        planar = form, av.AudioResampler("fltp", frame.layout, form.rate)
-                    for converted in planar[1].resample(frame):
+                    if packed is None or packed[0] != form:
+                        # Packed, since PyAV 18 reads beyond 8 or more planes and crashes.
+                        packed = form, av.AudioResampler("flt", frame.layout, form.rate)
+                    for converted in packed[1].resample(frame):
                         found = True
-                        yield form, converted.to_ndarray().astype(np.float32, copy=False).T
+                        sound = converted.to_ndarray().astype(np.float32, copy=False)
+                        yield form, sound.reshape(-1, len(form.channels))
         if damaged:
             _log.warning("left out %d damaged packets of a sound file", damaged)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import wave
 from pathlib import Path
 
 import av
@@ -92,6 +93,19 @@ def test_one_channel_of_many_is_as_loud_as_alone(tmp_path: Path, channels: int, 
     sound = np.zeros((channels, 48_000), np.float32)
     sound[live % channels] = tone(48_000, 1.0)
     speech = read_speech(write(tmp_path / "many.wav", "pcm_s16le", 48_000, sound))
+    assert np.abs(speech[4000:-400]).max() == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize("channels", [3, 4, 8, 16])
+def test_channels_without_a_known_layout_are_mixed(tmp_path: Path, channels: int) -> None:
+    sound = np.zeros((48_000, channels), np.int16)
+    sound[:, -1] = 32_767 * tone(48_000, 1.0)
+    with wave.open(str(tmp_path / "many.wav"), "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(48_000)
+        file.writeframes(sound.tobytes())
+    speech = read_speech(tmp_path / "many.wav")
     assert np.abs(speech[4000:-400]).max() == pytest.approx(0.5, abs=0.01)
 
 
