@@ -7,11 +7,15 @@ import asyncio
 import sys
 from pathlib import Path
 
-from client_demo.client import ClientSession
-from client_demo.talk import Talk, record_talk
 from models.errors import LiveheadError
 from models.io import console
-from models.io.audio import read_speech
+from models.io.command import ended_at_once, run_command
+
+with ended_at_once():
+    from client_demo.client import ClientSession
+    from client_demo.talk import Talk, record_talk
+    from models.io.audio import read_speech
+    from models.io.output import check_outputs
 
 PUSH_RATE = 48_000
 
@@ -38,6 +42,7 @@ async def talk_to_server(args: argparse.Namespace) -> Talk:
         LiveheadError: a file cannot be used, or the server refuses or vanishes.
         OSError: a file cannot be read or written.
     """
+    check_outputs([args.out], filter(None, (args.audio, args.portrait)))
     speech = read_speech(args.audio, PUSH_RATE)
     pcm = (speech * 32_767).astype("<i2").tobytes()
     portrait = args.portrait.read_bytes() if args.portrait else None
@@ -68,17 +73,16 @@ def report(talk: Talk, args: argparse.Namespace) -> None:
 def main() -> int:
     """Run the command; 0 on success, 1 with one line on standard error otherwise."""
     args = parser().parse_args()
+    return run_command(lambda: run(args))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Talk to the server, then print what it was like."""
     try:
         talk = asyncio.run(talk_to_server(args))
     except LiveheadError as error:
         console.warn(f"{error} [{error.code}]")
         return 1
-    except OSError as error:
-        console.warn(f"expected files that can be read and written, got: {error}")
-        return 1
-    except KeyboardInterrupt:
-        console.warn("stopped")
-        return 130
     report(talk, args)
     return 0
 

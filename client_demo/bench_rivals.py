@@ -19,6 +19,7 @@ from models.bench.target import BenchTarget, load_target
 from models.bench.timing import hardware
 from models.errors import LiveheadError
 from models.io import console
+from models.io.command import deaf_children
 from server.media.encoders import VideoEncoder
 
 SIDE = 512
@@ -82,7 +83,9 @@ def bench(weights: str | None, threads: int, rounds: int) -> dict[str, Any]:
 def memory_of_mini(weights: str | None, threads: int, chunks: int) -> float:
     """Peak memory of a process of its own that runs mini from sound to H.264, MB."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_run_alone, weights, threads, chunks).result() / MEGABYTE
+        with deaf_children():
+            peak = pool.submit(_run_alone, weights, threads, chunks)
+        return peak.result() / MEGABYTE
 
 
 def _run_alone(weights: str | None, threads: int, chunks: int) -> int:

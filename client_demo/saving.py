@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from client_demo.frames import ReceivedFrame
 from client_demo.rest import Format
+from models.io.output import AtomicFile, OutputError, told
 
 LAYOUT = "mono"
 
@@ -28,14 +30,18 @@ class SavedRecording:
         """Open the file; ``format`` is the session's.
 
         Raises:
-            OSError: the file cannot be written.
+            OutputError: the file cannot be written; so do ``add`` and ``close``.
         """
         self.frames = 0
         self._format = format
         self._per_frame = round(format.sample_rate / format.fps)
         self._first: int | None = None
         self._next = 0
-        self._file = av.open(str(path), "w", format="mp4", options={"movflags": "faststart"})
+        self._whole = AtomicFile(path)
+        with told(path):
+            self._file = av.open(
+                self._whole.url, "w", format="mp4", options={"movflags": "faststart"}
+            )
         self._tick = Fraction(1) / Fraction(format.fps).limit_denominator(1001)
         self._picture = self._file.add_mux_stream(
             "h264", width=format.width, height=format.height, time_base=self._tick
@@ -52,8 +58,15 @@ class SavedRecording:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish the file."""
-        self.close()
+        """Finish the file; after an error none is left."""
+        try:
+            if kind is None:
+                self.close()
+            else:
+                with suppress(OutputError), told(self._whole.path):
+                    self._file.close()
+        finally:
+            self._whole.drop()
 
     @property
     def seconds(self) -> float:
@@ -77,17 +90,21 @@ class SavedRecording:
         position = frame.index - self._first
         if position < self._next:
             return  # the same frame again
-        self._silence(position - self._next)
-        self._mux_picture(frame, position)
-        self._mux_sound(np.frombuffer(frame.pcm, "<i2"), position)
+        with told(self._whole.path):
+            self._silence(position - self._next)
+            self._mux_picture(frame, position)
+            self._mux_sound(np.frombuffer(frame.pcm, "<i2"), position)
         self._next = position + 1
         self.frames += 1
 
     def close(self) -> None:
-        """Write what is left and the index; the file is then complete."""
-        if self.frames:
-            self._file.mux(self._sound.encode(None))
-        self._file.close()
+        """Write what is left and the index; the file is then complete, or none if it is empty."""
+        with told(self._whole.path):
+            if self.frames:
+                self._file.mux(self._sound.encode(None))
+            self._file.close()
+            if self.frames:
+                self._whole.keep()
 
     def _silence(self, frames: int) -> None:
         for position in range(self._next, self._next + frames):

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from models.errors import LiveheadError
 from models.io import console
+from models.io.command import ended_at_once, run_command
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str, command: Command, given: list[str]) -> int:
     try:
-        module = importlib.import_module(command.module)
+        with ended_at_once():
+            module = importlib.import_module(command.module)
     except ModuleNotFoundError as error:
         if error.name is None or not command.module.startswith(error.name):
             console.warn(
@@ -79,12 +80,7 @@ def _run(name: str, command: Command, given: list[str]) -> int:
         return 1
     parser = argparse.ArgumentParser(prog=f"livehead {name}", description=command.summary)
     module.add_arguments(parser)
-    try:
-        status: int = module.run(parser.parse_args(given))
-    except LiveheadError as error:
-        console.warn(f"{error.code}: {error}")
-        return 1
-    return status
+    return run_command(lambda: module.run(parser.parse_args(given)))
 
 
 def _overview(given: list[str]) -> int:

@@ -84,6 +84,7 @@ LONG_RUNNING = (
 
 # What of models the server may see, and which of its modules may see more.
 SEEN_BY_SERVER = {
+    "models.io.command",
     "models.io.console",
     "models.errors",
     "models.face.report",
@@ -98,7 +99,14 @@ SEEN_BY_ONE: dict[str, set[str]] = {
 }
 # The client reads sound files, raises the same errors and knows an AV frame's header; everything
 # else crosses the wire.
-SEEN_BY_CLIENT = {"models.io.audio", "models.io.console", "models.errors", "server.media.av_frame"}
+SEEN_BY_CLIENT = {
+    "models.errors",
+    "models.io.audio",
+    "models.io.command",
+    "models.io.console",
+    "models.io.output",
+    "server.media.av_frame",
+}
 # The benches are commands above the model and the server.
 SEEN_BY_BENCH = {"models.bench", "server.media.encoders"}
 

@@ -50,6 +50,7 @@ from models.evaluation.tasks import (
 from models.generator import AnyGenerator
 from models.io.console import emit_json, say, table
 from models.io.image import load_image
+from models.io.output import whole_file
 from models.lightning.plan import StepPlan, parse
 from models.options import add_model_arguments
 from models.pipeline import DiffusionGenerator
@@ -168,7 +169,8 @@ def run(args: argparse.Namespace) -> int:
     if args.speech:
         result["speech"] = _evaluate_speech(context, _picture(args, clips), args.speech)
     if args.out:
-        (args.out / "report.json").write_text(json.dumps(result, indent=1) + "\n")
+        with whole_file(args.out / "report.json") as part:
+            part.write_text(json.dumps(result, indent=1) + "\n")
         say(f"pictures and report.json are in {args.out}")
     if args.json:
         emit_json(result)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.commands.generator import make_generator
-from models.errors import AudioError, LiveheadError, PortraitError
+from models.errors import AudioError, PortraitError
 from models.evaluation.timing import TimedGenerator
 from models.face.report import PortraitReport, report_of
 from models.generator import AnyGenerator, frame_count, generate_all
@@ -27,6 +26,7 @@ from models.io.contact_sheet import (
 )
 from models.io.face_box import FaceBox, read_face_box
 from models.io.image import load_image
+from models.io.output import OutputError, check_outputs
 from models.io.video import FrameWriter, GifWriter, Mp4Writer
 from models.options import add_model_arguments
 from models.registry import MODELS
@@ -36,13 +36,6 @@ STRIP_PICTURES = 36
 KINDS = (".mp4", ".gif")
 GIF_WIDTH = 192
 MIN_GIF_WIDTH = 16
-
-
-class OutputError(LiveheadError):
-    """Raised when the output cannot be written (``bad_output``)."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="bad_output")
 
 
 @dataclass(frozen=True)
@@ -178,13 +171,6 @@ def _check(args: argparse.Namespace) -> None:
         raise OutputError(
             f"expected --out to end with {' or '.join(KINDS)}, got {args.out.name!r}; rename it"
         )
-    for path in filter(None, (args.out, args.strip)):
-        if not path.parent.is_dir():
-            raise OutputError(f"expected an existing folder, got {path.parent}; create it first")
-        if path.is_dir():
-            raise OutputError(f"expected a file to write, got the folder {path}; add a name")
-        if not os.access(path.parent, os.W_OK):
-            raise OutputError(f"expected a folder to write to, got {path.parent}: not permitted")
     if args.strip and args.strip.suffix.lower() not in (".png", ".jpg"):
         raise OutputError(f"expected --strip to end with .png or .jpg, got {args.strip.name!r}")
     if args.gif_width < MIN_GIF_WIDTH:
@@ -197,6 +183,7 @@ def _check(args: argparse.Namespace) -> None:
         raise AudioError(f"expected a sound file, got no file at {args.audio}", code="bad_audio")
     if args.portrait and not args.portrait.is_file():
         raise PortraitError(f"expected a picture, got no file at {args.portrait}", code="bad_image")
+    check_outputs(filter(None, (args.out, args.strip)), filter(None, (args.audio, args.portrait)))
 
 
 def _writer(args: argparse.Namespace, generator: AnyGenerator, sound: SoundFile) -> FrameWriter:

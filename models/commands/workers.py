@@ -8,6 +8,7 @@ from multiprocessing.sharedctypes import Synchronized
 from typing import Any
 
 from models.io import console
+from models.io.command import deaf_children
 
 _POLL_SECONDS = 0.5
 _done: Synchronized[int] | None = None
@@ -47,8 +48,10 @@ def run_in_processes(
     context = multiprocessing.get_context("spawn")
     done = context.Value("q", 0)
     results = []
+    with deaf_children():
+        started = context.Pool(min(workers, len(calls)), _start, (done, start, settings))
     with (
-        context.Pool(min(workers, len(calls)), _start, (done, start, settings)) as pool,
+        started as pool,
         console.bar(label, total, unit) as bar,
     ):
         pending = [pool.apply_async(work, call) for call in calls]

@@ -7,18 +7,20 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 T = TypeVar("T")
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterable[T]:
     """Iterate with a progress bar on standard error."""
+    from tqdm import tqdm  # here: a command must be able to end before it is loaded
+
     return tqdm(items, desc=label, total=total, **_style())
 
 
 def bar(label: str, total: float, unit: str = "it") -> Any:
     """A progress bar to be moved by hand with ``update``; a context manager."""
+    from tqdm import tqdm
+
     return tqdm(desc=label, total=total, unit=unit, **_style())
 
 

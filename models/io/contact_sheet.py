@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.io.output import whole_file
+
 COLUMNS = 12
 CELL = 128
 """Side of a whole frame's cell, pixels; a mouth's cell is as wide and two thirds as high."""
@@ -89,8 +91,14 @@ def contact_sheet(
 
 
 def save_image(path: Path, picture: Picture) -> None:
-    """Write RGB uint8 [H, W, 3] in the format that the name ends with."""
-    Image.fromarray(picture).save(path)
+    """Write RGB uint8 [H, W, 3] in the format that the name ends with.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    Image.init()
+    with whole_file(path) as part:
+        Image.fromarray(picture).save(part, Image.EXTENSION[path.suffix.lower()])
 
 
 def _heading(labels: Sequence[str], columns: int) -> Picture:

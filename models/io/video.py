@@ -17,6 +17,7 @@ from PIL import Image
 
 from models.audio.downmix import Downmix
 from models.io.audio import resampled
+from models.io.output import AtomicFile, OutputError, told
 
 CRF = 18
 AAC_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -46,20 +47,6 @@ class FrameWriter(Protocol):
         ...
 
 
-class _AtomicFile:
-    """A file that appears under its name only when it is finished."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.part = path.with_name(path.name + ".part")
-
-    def keep(self) -> None:
-        self.part.replace(self.path)
-
-    def drop(self) -> None:
-        self.part.unlink(missing_ok=True)
-
-
 class Mp4Writer:
     """H.264 4:2:0 at constant quality, with the sound in AAC beside the frames it belongs to.
 
@@ -76,7 +63,7 @@ class Mp4Writer:
 
     Raises:
         ValueError: the size is odd.
-        OSError: the file cannot be written.
+        OutputError: the file cannot be written; so do ``write`` and the end of the context.
     """
 
     def __init__(
@@ -94,10 +81,11 @@ class Mp4Writer:
         self._sound = _SoundQueue(pieces)
         self.frames = 0
         self._encoded_samples = 0
-        self._file = _AtomicFile(path)
-        self._container: Any = av.open(
-            str(self._file.part), "w", format="mp4", options={"movflags": "+faststart"}
-        )
+        self._file = AtomicFile(path)
+        with told(path):
+            self._container: Any = av.open(
+                self._file.url, "w", format="mp4", options={"movflags": "+faststart"}
+            )
         self._video = self._add_video()
         self._audio = self._add_audio()
 
@@ -137,9 +125,10 @@ class Mp4Writer:
         picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         picture.pts = self.frames
         picture.time_base = self._video.codec_context.time_base
-        self._container.mux(self._video.encode(picture))
-        self.frames += 1
-        self._encode_sound(round(self.frames / self.fps * self.rate), flush=False)
+        with told(self._file.path):
+            self._container.mux(self._video.encode(picture))
+            self.frames += 1
+            self._encode_sound(round(self.frames / self.fps * self.rate), flush=False)
 
     def _encode_sound(self, end: int, *, flush: bool) -> None:
         """Encode the sound up to sample ``end`` in AAC frames; a shorter one only on ``flush``."""
@@ -163,13 +152,14 @@ class Mp4Writer:
     ) -> None:
         try:
             if kind is None:
-                self._encode_sound(round(self.frames / self.fps * self.rate), flush=True)
-                self._container.mux(self._video.encode(None))
-                self._container.mux(self._audio.encode(None))
-                self._container.close()
-                self._file.keep()
+                with told(self._file.path):
+                    self._encode_sound(round(self.frames / self.fps * self.rate), flush=True)
+                    self._container.mux(self._video.encode(None))
+                    self._container.mux(self._audio.encode(None))
+                    self._container.close()
+                    self._file.keep()
             else:
-                with suppress(OSError):  # the first error is the one to tell
+                with suppress(OutputError), told(self._file.path):  # the first error is told
                     self._container.close()
         finally:
             self._file.drop()
@@ -184,7 +174,7 @@ class GifWriter:
         self.fps, self.width, self.step = fps, width, step
         self.frames = 0
         self._pictures: list[Image.Image] = []
-        self._file = _AtomicFile(path)
+        self._file = AtomicFile(path)
 
     def __enter__(self) -> Self:
         return self
@@ -205,8 +195,9 @@ class GifWriter:
     ) -> None:
         try:
             if kind is None and self._pictures:
-                self._save()
-                self._file.keep()
+                with told(self._file.path):
+                    self._save()
+                    self._file.keep()
         finally:
             self._file.drop()
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
+from models.io.command import deaf_children
 from server.worker import messages as protocol
 from server.worker import process
 from server.worker.messages import Reply, Request, Stop, WorkerConfig
@@ -90,7 +91,8 @@ class WorkerLink:
             target=process.main, args=(theirs, self._config), name="livehead-worker", daemon=True
         )
         try:
-            child.start()
+            with deaf_children():
+                child.start()
         except BaseException:
             ours.close()
             raise
