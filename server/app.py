@@ -17,7 +17,7 @@ from models.errors import LiveheadError
 from server.api import asyncapi, avatars, creation, listening, offer, session, site, stream
 from server.api.deps import Context
 from server.api.idempotency import IdempotencyKeys
-from server.api.middleware import BodyLimit, HeadAsGet
+from server.api.middleware import BodyLimit, EarlyAnswer, HeadAsGet
 from server.api.openapi import DESCRIPTION, DescribedApp
 from server.api.remote_portrait import RemotePortraits
 from server.api.site import mount_page
@@ -80,6 +80,7 @@ def create_app(
     app.add_middleware(BodyLimit, upload_bytes=settings.max_upload_bytes)
     _allow_origins(app, settings.cors_origins)
     app.add_middleware(HeadAsGet)
+    app.add_middleware(EarlyAnswer)
     return app
 
 

@@ -1,4 +1,5 @@
-"""ASGI middleware: a limit on the bytes of a body, and HEAD wherever there is GET."""
+"""ASGI middleware: a limit on the bytes of a body, answers that come before a body was read to its
+end, and HEAD wherever there is GET."""
 
 from __future__ import annotations
 
@@ -12,7 +13,11 @@ from server.errors import TooLarge, headers_of
 
 JSON_BYTES = 256 * 1024  # an SDP offer with many candidates is a tenth of this
 FORM_SLACK_BYTES = 64 * 1024  # the form's own lines and its short fields
-FAR_OVER = 4
+SMALL_BYTES = 64 * 1024  # such a rest is read before the answer: the connection can stay
+DRAIN_BYTES = 2 * 1024**3
+DRAIN_S = 120.0
+IDLE_S = 5.0  # nothing comes for so long: the caller has read the answer
+EXPECT_S = 0.5  # the same for one who asked first whether to send
 
 
 def media_type(headers: Headers) -> str:
@@ -26,11 +31,7 @@ def too_large(limit: int) -> TooLarge:
 
 
 class BodyLimit:
-    """Answers 413 when a body that a route reads is over its limit.
-
-    What is somewhat over is read to its end all the same: a caller who is cut off while sending
-    never reads why. What is far over is cut off.
-    """
+    """Answers 413 when a body that a route reads is over its limit, as soon as that is known."""
 
     def __init__(self, app: ASGIApp, upload_bytes: int) -> None:
         self._app = app
@@ -53,21 +54,81 @@ class BodyLimit:
 
         async def counted() -> Message:
             nonlocal size
-            if announced.isdigit() and int(announced) > FAR_OVER * limit:
+            if announced.isdigit() and int(announced) > limit:
                 raise refusal
             message = await receive()
             size += len(message.get("body", b""))
-            if size <= limit:
-                return message
-            while message.get("more_body") and size <= FAR_OVER * limit:
-                message = await receive()
-                size += len(message.get("body", b""))
-            raise refusal
+            if size > limit:
+                raise refusal
+            return message
 
         # The one kind of exception that FastAPI lets through while it reads a body.
         error = too_large(limit)
         refusal = HTTPException(error.status, str(error), headers_of(error))
         await self._app(scope, counted, send)
+
+
+class EarlyAnswer:
+    """Reads on behind an answer that comes before its request's body was read.
+
+    A caller who is cut off while sending is told that the connection broke, and most never read the
+    answer then. **Bound**: ``DRAIN_BYTES`` in ``DRAIN_S``, with pauses up to ``IDLE_S``; what
+    is sent beyond them breaks the connection.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = _Body(Headers(scope=scope), receive)
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if body.unread and body.small:
+                    await body.drain()
+                if body.unread:
+                    headers = [pair for pair in message["headers"] if pair[0] != b"connection"]
+                    message = {**message, "headers": [*headers, (b"connection", b"close")]}
+            elif body.unread and not message.get("more_body"):
+                await send({**message, "more_body": True})
+                await body.drain()
+                message = {"type": "http.response.body", "body": b""}
+            await send(message)
+
+        await self._app(scope, body.receive, answer)
+
+
+class _Body:
+    """The body of one request, as far as it was read."""
+
+    def __init__(self, headers: Headers, receive: Receive) -> None:
+        announced = headers.get("content-length", "")
+        length = int(announced) if announced.isdigit() else 0
+        chunked = "transfer-encoding" in headers
+        self.unread = chunked or length > 0
+        self.small = not chunked and length <= SMALL_BYTES
+        self._receive = receive
+        self._idle_s = EXPECT_S if "expect" in headers else IDLE_S
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.unread = message["type"] == "http.request" and message.get("more_body", False)
+        return message
+
+    async def drain(self) -> None:
+        """Read to the end or to the bound."""
+        size = 0
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                while self.unread and size < DRAIN_BYTES:
+                    async with asyncio.timeout(self._idle_s):
+                        size += len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            return
 
 
 class HeadAsGet:

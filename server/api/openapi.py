@@ -25,7 +25,7 @@ Every error is a Problem (RFC 9457) with a stable `code`; a failure inside the s
 
 _HEADERS = {
     401: ("WWW-Authenticate", "How to authenticate: Bearer."),
-    413: ("Connection", "close: the rest of the body is not read."),
+    413: ("Connection", "close: what is sent beyond the limit is thrown away."),
     503: ("Retry-After", "Seconds after which to try again."),
 }
 

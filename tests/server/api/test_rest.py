@@ -11,6 +11,7 @@ import pytest
 
 from models.face.report import PortraitLimit
 from models.io.face_box import FaceBox
+from server.api import middleware
 from server.assets import draw_portrait
 from server.clock import SystemClock
 from server.session.workers import IdentityHandle
@@ -185,7 +186,8 @@ async def test_requests_that_are_refused(request_: dict[str, Any], status: int, 
         is_problem(await caller.http.post("/session", **request_), status, code)
 
 
-async def test_an_upload_without_length_is_cut_off_at_the_limit() -> None:
+async def test_an_endless_upload_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "DRAIN_BYTES", 1_000_000)
     sent = 0
 
     async def endless() -> Any:
