@@ -6,7 +6,6 @@ import io
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -77,13 +76,13 @@ def deaf_children() -> Iterator[None]:
 @contextmanager
 def _handled(handlers: dict[signal.Signals, _Handler]) -> Iterator[None]:
     """Handle signals so for a while, but for those that whoever started us has switched off."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     before = {number: signal.getsignal(number) for number in handlers}
     changed = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
-    for number in changed:
-        signal.signal(number, handlers[number])
+    try:
+        for number in changed:
+            signal.signal(number, handlers[number])
+    except ValueError:  # not the main thread, which alone gets signals
+        changed = []
     try:
         yield
     finally:
