@@ -19,6 +19,7 @@ from models.options import add_model_arguments
 from models.registry import MODELS
 from server.api.deps import Context
 from server.app import create_app, wait_ready
+from server.outputs.thin_buffers import ThinWebSocket
 from server.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -95,6 +96,7 @@ def server_config(settings: Settings, app: FastAPI, **options: Any) -> uvicorn.C
         port=settings.port,
         log_config=None,
         access_log=False,
+        ws=ThinWebSocket,
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_ping_interval=None,
         ws_per_message_deflate=False,

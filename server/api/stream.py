@@ -15,6 +15,7 @@ from server.api.creation import INPUT_RATE
 from server.api.deps import context_of, token_of
 from server.errors import BadRequest, Conflict, Unauthorised
 from server.media.resampler import AudioFormat
+from server.outputs.thin_buffers import room_of
 from server.outputs.websocket import WebSocketOutput
 from server.session import events
 from server.session.inbox import SpeechSource
@@ -37,7 +38,7 @@ async def stream(socket: WebSocket, session_id: str) -> None:
     try:
         session = context_of(socket).sessions.find(session_id, token_of(socket))
         video = _video_of(socket)
-        output = WebSocketOutput(socket, video, session.request_keyframe)
+        output = WebSocketOutput(socket, video, session.request_keyframe, room_of(socket))
         session.send_hello(output, video)
         session.attach(output)
     except LiveheadError as error:

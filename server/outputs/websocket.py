@@ -1,6 +1,6 @@
 """A WebSocket as output: frames as binary messages, events as text, in the order they happened.
 
-**Bound**: ``MAX_FRAMES`` frames (two seconds at 25 fps) and ``MAX_EVENTS`` events. **Drop rule**: a
+**Bound**: ``MAX_FRAMES`` frames (0.4 s at 25 fps) and ``MAX_EVENTS`` events. **Drop rule**: a
 slow reader that fills the queue loses every queued frame, picture and sound, and goes on at
 the next keyframe: what arrives is late by little rather than complete. An interrupt drops queued
 frames likewise. Events are never dropped; a reader that leaves more unread is disconnected.
@@ -12,7 +12,7 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -22,7 +22,7 @@ from server.session.output import KeyframeGate, Video
 
 log = logging.getLogger(__name__)
 
-MAX_FRAMES = 50
+MAX_FRAMES = 10
 MAX_EVENTS = 256
 CLOSE_GRACE_S = 1.0
 NORMAL_CLOSURE = 1000
@@ -33,10 +33,15 @@ class WebSocketOutput:
     """One accepted socket. Implements ``Output``; sends in a task, from ``start`` to ``aclose``."""
 
     def __init__(
-        self, socket: WebSocket, video: Video, request_keyframe: Callable[[], None]
+        self,
+        socket: WebSocket,
+        video: Video,
+        request_keyframe: Callable[[], None],
+        wait_for_room: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.video = video
         self.media = True
+        self._wait_for_room = wait_for_room
         self.dropped_frames = 0
         self._socket = socket
         self._gate = KeyframeGate(request_keyframe)
@@ -124,6 +129,10 @@ class WebSocketOutput:
     async def _send_queued(self) -> bool:
         """Send what is queued; whether there may be more."""
         while self._queue:
+            if self._wait_for_room is not None:
+                await self._wait_for_room()  # what is queued may be dropped meanwhile
+                if not self._queue:
+                    break
             item = self._queue.popleft()
             if isinstance(item, str):
                 await self._socket.send_text(item)

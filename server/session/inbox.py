@@ -2,7 +2,8 @@
 
 The sockets are read on meanwhile, so that ``response.cancel`` overtakes the sound sent before it.
 
-**Bound**: ``MAX_BYTES`` per session, over all its sockets, and one message of each; at the bound
+**Bound**: ``MAX_AHEAD_S`` of speech per session, whatever its format, over all its sockets, and one
+message of each (at most 115 MB, of 96 kHz stereo; 10 MB of 16 kHz); at the bound
 ``wait_for_room`` waits, so a socket that pushed is not read any more and its sender must wait; one
 that only sends ``response.cancel`` is read. **Drop rule**: nothing is dropped but by ``clear`` (an
 interrupt or a cleared input), which drops everything. Long messages are handed on in slices, so the
@@ -27,8 +28,8 @@ from server.errors import Conflict
 from server.media.resampler import AudioFormat
 from server.session.producer import Producer
 
-MAX_BYTES = 8 * 1024 * 1024  # 4 min of 16 kHz speech
-PIECE_BYTES = 256  # what a piece costs beside its sound, so that segment ends are bounded too
+MAX_AHEAD_S = 300.0
+PIECE_S = 0.005  # what a piece costs beside its sound, so that segment ends are bounded too
 SAMPLE_BYTES = 2
 SLICE_S = 1.0
 
@@ -42,8 +43,9 @@ class _Piece:
     next: int = 0
 
     @property
-    def cost(self) -> int:
-        return self.samples.nbytes + PIECE_BYTES
+    def cost(self) -> float:
+        rate = self.format.rate * self.format.channels if self.format else 1
+        return len(self.samples) / rate + PIECE_S
 
 
 class SpeechSource:
@@ -86,7 +88,7 @@ class SpeechInbox:
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
         self._pieces: deque[_Piece] = deque()
-        self._bytes = 0
+        self._ahead_s = 0.0
         self._closed = False
         self.borders = 0
         self._filled = asyncio.Event()
@@ -113,7 +115,7 @@ class SpeechInbox:
         """Drop everything that was not cut into chunks yet, here and in the scheduler."""
         self.borders += 1
         self._pieces.clear()
-        self._bytes = 0
+        self._ahead_s = 0.0
         self._producer.drop_speech()
         self._taken.set()
 
@@ -121,12 +123,12 @@ class SpeechInbox:
         """Take nothing more and drop what is queued: the session ends."""
         self._closed = True
         self._pieces.clear()
-        self._bytes = 0
+        self._ahead_s = 0.0
         self._taken.set()
 
     async def wait_for_room(self) -> None:
         """Return when one more message may be pushed."""
-        while self._bytes >= MAX_BYTES:
+        while self._ahead_s >= MAX_AHEAD_S:
             self._taken.clear()
             await self._taken.wait()
 
@@ -148,7 +150,7 @@ class SpeechInbox:
                 continue  # it may have been dropped meanwhile
             if self._hand_on(piece):
                 self._pieces.popleft()
-                self._bytes -= piece.cost
+                self._ahead_s = self._ahead_s - piece.cost if self._pieces else 0.0
                 self._taken.set()
             await asyncio.sleep(0)  # many small pieces must not stop other sessions
 
@@ -167,5 +169,5 @@ class SpeechInbox:
         if self._closed:
             raise Conflict("expected an open session, got one that ends; create another")
         self._pieces.append(piece)
-        self._bytes += piece.cost
+        self._ahead_s += piece.cost
         self._filled.set()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.errors import AudioError
 from server.errors import Conflict
 from server.media.resampler import AudioFormat
-from server.session.inbox import MAX_BYTES, SpeechSource
+from server.session.inbox import MAX_AHEAD_S, PIECE_S, SpeechInbox, SpeechSource
 from tests.support.clock import settle
 from tests.support.scene import in_background, scene
 from tests.support.sound import speech
@@ -53,7 +53,7 @@ async def test_an_interrupt_drops_sound_and_commits_that_came_before_it() -> Non
 
 
 @pytest.mark.parametrize("pcm", [SECOND, None])
-async def test_it_is_bounded_in_bytes_however_small_the_pieces_are(
+async def test_it_is_bounded_in_seconds_however_small_the_pieces_are(
     pcm: NDArray[np.int16] | None,
 ) -> None:
     async with scene() as act:
@@ -62,15 +62,15 @@ async def test_it_is_bounded_in_bytes_however_small_the_pieces_are(
             inbox.push(SECOND, MONO)
         await settle()
         pushed = 0
-        while pushed < 50_000:
+        while pushed < 100_000:
             room = asyncio.create_task(inbox.wait_for_room())
             await asyncio.sleep(0)
             if not room.done():
                 break
             inbox.push(pcm, MONO) if pcm is not None else inbox.end_segment()
             pushed += 1
-        size = 0 if pcm is None else pcm.nbytes
-        assert 0 < pushed * (size + 256) <= MAX_BYTES + size
+        seconds = 0.0 if pcm is None else len(pcm) / MONO.rate
+        assert MAX_AHEAD_S <= pushed * (seconds + PIECE_S) + 1 <= MAX_AHEAD_S + seconds + 2
         act.session.interrupt()
         await asyncio.wait_for(room, 20)
 
