@@ -31,7 +31,7 @@ from server.errors import (
 )
 
 WRONG_NAME = "expected a name of 1 to 60 printable characters, got another; change the field"
-KEYLESS = {"security": [{}]}  # a server without an API key asks for none
+KEYLESS: dict[str, Any] = {"security": [{}]}  # a server without an API key asks for none
 CACHED = {"Cache-Control": "public, max-age=3600"}
 
 

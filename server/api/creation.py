@@ -16,6 +16,7 @@ from models.errors import PortraitError
 from models.io.face_box import FORM as BOX_FORM
 from models.io.face_box import read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
+from server.api.control import INPUT_RATE
 from server.api.deps import API_KEY, Context, ContextDep, bearer_of, context_of
 from server.api.idempotency import read_key
 from server.api.middleware import media_type, too_large
@@ -45,7 +46,6 @@ from server.session import events
 from server.session.request import SessionRequest
 from server.session.session import Session
 
-INPUT_RATE = 16_000
 QUEUED = 202
 MAX_FIELDS = 8
 LOCATION = {

@@ -19,15 +19,26 @@ from server.api.bodies import explain
 from server.errors import BadRequest
 from server.media.resampler import MAX_CHANNELS, MAX_RATE, MIN_RATE
 
+MAX_EVENT_ID = 512
+
 
 class _Message(BaseModel):
     """Fields that we do not know are ignored, so that clients may be newer than the server."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    event_id: str | None = Field(
+        default=None,
+        max_length=MAX_EVENT_ID,
+        description="The caller's own name for this message; an error that it costs tells it.",
+        examples=["event_12"],
+    )
 
-class AudioForm(_Message):
+
+class AudioForm(BaseModel):
     """The form of the sound that follows."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     sample_rate: Annotated[StrictInt, Field(ge=MIN_RATE, le=MAX_RATE, examples=[24_000])]
     channels: Annotated[StrictInt, Field(ge=1, le=MAX_CHANNELS)] = 1
@@ -60,9 +71,9 @@ class Clear(_Message):
 
 
 class Cancel(_Message):
-    """Stop speaking now."""
+    """Stop speaking now: drop what is queued and what plays; both names mean the same."""
 
-    type: Literal["response.cancel"]
+    type: Literal["response.cancel", "output_audio_buffer.clear"]
 
 
 class Ping(_Message):
@@ -76,32 +87,49 @@ Message = SessionUpdate | Append | Commit | Clear | Cancel | Ping
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 _TYPES = ", ".join(
     ["session.update", "input_audio_buffer.append", "input_audio_buffer.commit"]
-    + ["input_audio_buffer.clear", "response.cancel", "ping"]
+    + ["input_audio_buffer.clear", "response.cancel", "output_audio_buffer.clear", "ping"]
 )
+
+
+class BadMessage(BadRequest):
+    """Raised when a message cannot be understood.
+
+    Attributes:
+        event_id: the caller's own name for it, where it had one.
+    """
+
+    def __init__(self, message: str, *, code: str | None = None, event_id: str | None = None):
+        super().__init__(message, code=code)
+        self.event_id = event_id
 
 
 def read_message(text: str) -> Message:
     """One message from its text.
 
     Raises:
-        BadRequest: not a JSON object (``bad_json``), an unknown ``type`` (``unknown_type``), or a
+        BadMessage: not a JSON object (``bad_json``), an unknown ``type`` (``unknown_type``), or a
             wrong field (``bad_request``).
     """
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BadRequest(
+        raise BadMessage(
             "expected JSON text, got something else; send sound as binary messages",
             code="bad_json",
         ) from error
     if not isinstance(value, dict):
-        raise BadRequest("expected a JSON object with a type, got another value", code="bad_json")
+        raise BadMessage("expected a JSON object with a type, got another value", code="bad_json")
     try:
         return _ADAPTER.validate_python(value)
     except ValidationError as error:
+        event_id = value.get("event_id")
+        if not isinstance(event_id, str) or len(event_id) > MAX_EVENT_ID:
+            event_id = None
         kinds = {item["type"] for item in error.errors(include_url=False, include_input=False)}
         if kinds & {"union_tag_invalid", "union_tag_not_found"}:
-            raise BadRequest(
-                f"expected a type among {_TYPES}; got another", code="unknown_type"
+            raise BadMessage(
+                f"expected a type among {_TYPES}; got another",
+                code="unknown_type",
+                event_id=event_id,
             ) from error
-        raise BadRequest(explain(error.errors())) from error
+        raise BadMessage(explain(error.errors()), event_id=event_id) from error

@@ -10,15 +10,12 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from models.errors import LiveheadError
-from server.api import messages
-from server.api.creation import INPUT_RATE
+from server.api.control import Control
 from server.api.deps import context_of, token_of
 from server.errors import BadRequest, Conflict, Unauthorised
-from server.media.resampler import AudioFormat
 from server.outputs.thin_buffers import room_of
 from server.outputs.websocket import WebSocketOutput
 from server.session import events
-from server.session.inbox import SpeechSource
 from server.session.output import Video
 from server.session.session import Session
 
@@ -57,11 +54,8 @@ async def stream(socket: WebSocket, session_id: str) -> None:
 
 
 async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput) -> None:
-    """Take messages until the socket ends, then wait until its speech is handed on.
-
-    A bad message costs its sender an error event.
-    """
-    source = SpeechSource(session.inbox, AudioFormat(INPUT_RATE))
+    """Take messages until the socket ends, then wait until its speech is handed on."""
+    control = Control(session, output.event)
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -69,39 +63,11 @@ async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput)
             return
         try:
             if (data := message.get("bytes")) is not None:
-                source.push(data)
-                await session.inbox.wait_for_room()
-                continue
-            parsed = messages.read_message(message.get("text") or "")
-            if isinstance(parsed, messages.SessionUpdate):
-                audio_format = AudioFormat(parsed.audio.sample_rate, parsed.audio.channels)
-                source.announce(audio_format)
-                output.event(events.updated(audio_format.rate, audio_format.channels))
+                await control.take_sound(data)
             else:
-                await _act(parsed, session, source, output)
+                await control.take_message(message.get("text") or "")
         except Conflict:
             return
-        except LiveheadError as error:
-            output.event(events.error(error.code, str(error)))
-
-
-async def _act(
-    message: messages.Message, session: Session, source: SpeechSource, output: WebSocketOutput
-) -> None:
-    """Do what a message says; only sound and a commit wait for the sound before them."""
-    match message:
-        case messages.Append():
-            source.push(message.audio)
-            await session.inbox.wait_for_room()
-        case messages.Commit():
-            session.inbox.end_segment()
-            await session.inbox.wait_for_room()
-        case messages.Clear():
-            session.inbox.clear()
-        case messages.Cancel():
-            session.interrupt()
-        case messages.Ping():
-            output.event(events.pong())
 
 
 def _video_of(socket: WebSocket) -> Video:

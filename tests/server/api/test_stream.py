@@ -358,3 +358,30 @@ async def test_nothing_secret_is_logged(caplog: pytest.LogCaptureFixture) -> Non
     assert session["token"] not in caplog.text
     assert "private words" not in caplog.text
     assert session["session_id"][5:11] in caplog.text
+
+
+async def test_an_error_names_the_message_that_cost_it() -> None:
+    async with serving() as caller, caller.stream(await caller.create()) as socket:
+        await socket.say(type="dance", event_id="event_7")
+        error = (await socket.event("error"))["error"]
+        assert (error["code"], error["event_id"]) == ("unknown_type", "event_7")
+        assert error["type"] == "invalid_request_error"
+        await socket.say(type="session.update", audio={"sample_rate": 1}, event_id="event_8")
+        assert (await socket.event("error"))["error"]["event_id"] == "event_8"
+        await socket.say(type="dance", event_id=["no", "text"])
+        assert "event_id" not in (await socket.event("error"))["error"]
+
+
+async def test_a_client_of_another_protocol_speaks_and_clears_in_its_own_words() -> None:
+    async with serving() as caller, caller.stream(await caller.create()) as socket:
+        await socket.say(type="session.update", audio={"sample_rate": 24_000})
+        pcm = base64.b64encode(speech(5.0, rate=24_000).tobytes()).decode()
+        for start in range(0, len(pcm), 4000):
+            part = pcm[start : start + 4000]
+            await socket.say(type="input_audio_buffer.append", audio=part, event_id="e")
+        await socket.say(type="input_audio_buffer.commit")
+        started = await socket.event("output_audio_buffer.started")
+        await socket.say(type="output_audio_buffer.clear")
+        cleared = await socket.event("output_audio_buffer.cleared")
+        assert cleared["segment_id"] == started["segment_id"]
+        assert cleared["playback_position_ms"] < 4000

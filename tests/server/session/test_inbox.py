@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.errors import AudioError
 from server.errors import Conflict
 from server.media.resampler import AudioFormat
-from server.session.inbox import MAX_AHEAD_S, PIECE_S, SpeechInbox, SpeechSource
+from server.session.inbox import MAX_AHEAD_S, PIECE_S, SpeechSource
 from tests.support.clock import settle
 from tests.support.scene import in_background, scene
 from tests.support.sound import speech
