@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from models.face.cuts import Slit, at_edge
 from models.face.geometry import Similarity
+from models.face.mouth_colours import mouth_colours
 from models.face.texture import MARGIN, SIDE, Floats
 from models.puppets.draw import EDGES, Layer, Painter, grid_faces
-from models.puppets.inside import dental_arch, mouth_colours, shown_edge, tongue_texture
+from models.puppets.inside import dental_arch, shown_edge, tongue_texture
 from models.puppets.photo import Photo
 from models.puppets.skin import JAW, Skin
 from models.puppets.teeth import tinted_row
