@@ -22,6 +22,7 @@ from models.face.landmarks import (
 )
 from models.face.limits import Circumstances, limits_of
 from models.face.mask import face_mask
+from models.face.mouth_colours import MouthColours, read_mouth_colours
 from models.face.report import PortraitReport
 from models.face.tone import find_tone
 from models.face.window import SIDE, face_cover, face_window
@@ -61,6 +62,7 @@ class Portrait:
         mouth_xy: centre of the lips as they were found, float32 [2], pixels of the picture (x, y).
         eyes_xy: centres of the picture's left and right eye, float32 [4], pixels of the picture.
         tone: colours by brightness, uint8 [256, 3], of a face that has no others; else None.
+        mouth_colours: behind the lips; of its own teeth, where the given picture shows some.
         report: what was found in what the user gave, and what limits it.
     """
 
@@ -73,6 +75,7 @@ class Portrait:
     mouth_xy: NDArray[np.float32]
     eyes_xy: NDArray[np.float32]
     tone: NDArray[np.uint8] | None
+    mouth_colours: MouthColours
     report: PortraitReport
 
     @property
@@ -132,6 +135,7 @@ def prepare_portrait(
         landmarks.mouth,
         landmarks.eyes.reshape(4),
         find_tone(window),
+        read_mouth_colours(picture, found),
         report_on(picture, replace(person, landmarks=found), crop),
     )
 

@@ -33,6 +33,7 @@ from models.mini.life.life import LIVELINESS, Life
 from models.mini.mouth import BlendshapeRegressor, opening_gains
 from models.mini.prior import Prior, geometry_planes, sigma_map
 from models.mini.scene.head_warp import BODY_SIZE, POSE
+from models.mini.scene.mouth_gamut import MouthGamut
 from models.mini.scene.scene import PortraitScene
 from models.mini.scene.skin_motion import SkinMotion
 from models.mini.unet import MiniUNet
@@ -54,6 +55,7 @@ class MiniIdentity:
         reference: reference features of the window.
         scene: draws frames: the portrait with another window and another pose.
         skin: how face units move its skin.
+        gamut: which colours the inside of its mouth can have.
     """
 
     key: str
@@ -61,6 +63,7 @@ class MiniIdentity:
     reference: Reference
     scene: PortraitScene
     skin: SkinMotion
+    gamut: MouthGamut
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ class MiniPipeline:
         )
         inside = move_landmarks(portrait.landmarks, portrait.to_window)
         skin = SkinMotion(inside.points, portrait.cover)
-        return MiniIdentity(key, portrait, reference, scene, skin)
+        gamut = MouthGamut(portrait.mouth_colours, inside.points)
+        return MiniIdentity(key, portrait, reference, scene, skin, gamut)
 
     def _decode_still(self, latent: Tensor) -> NDArray[np.uint8]:
         """What the frame decoder makes of one latent [1, C, H, W]: RGB uint8 [8H, 8W, 3]."""
@@ -274,7 +278,8 @@ class MiniPipeline:
             for k, window in enumerate(chunk):
                 moved = identity.skin.displacement(look.mouth[k], look.expression[k])
                 toned = portrait_tone(identity.portrait, window)
-                out[k] = identity.scene.draw(toned, look.poses[k], moved)
+                coloured = identity.gamut.limit(toned, look.mouth[k])
+                out[k] = identity.scene.draw(coloured, look.poses[k], moved)
         return torch.from_numpy(frames)
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
