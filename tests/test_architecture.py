@@ -86,6 +86,7 @@ LONG_RUNNING = (
 SEEN_BY_SERVER = {
     "models.io.command",
     "models.io.console",
+    "models.audio.downmix",
     "models.errors",
     "models.face.report",
     "models.fake",
@@ -100,6 +101,7 @@ SEEN_BY_ONE: dict[str, set[str]] = {
 # The client reads sound files, raises the same errors and knows an AV frame's header; everything
 # else crosses the wire.
 SEEN_BY_CLIENT = {
+    "models.audio.downmix",
     "models.errors",
     "models.io.audio",
     "models.io.command",

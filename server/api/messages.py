@@ -55,7 +55,7 @@ class Append(_Message):
     """Sound as base64, for clients that send no binary messages; it may be cut at any byte too."""
 
     type: Literal["input_audio_buffer.append"]
-    audio: Base64Bytes
+    audio: Base64Bytes = Field(examples=["AAABAAIA"])
 
 
 class Commit(_Message):
