@@ -51,11 +51,11 @@ void main() {
   float corner = smoothstep(0., .26, min(t, 1. - t)), wide = smoothstep(0., 9., gap);
   vec3 c; float cover = 1.;
   if (kind == 0) {
-    c = cavity * mix(1., .6, smoothstep(0., 7., min(up, down))) * mix(.8, 1., corner);
+    c = mix(rim * .45, cavity * mix(1., .6, smoothstep(0., 7., min(up, down))), corner);
   } else {
     vec4 p = texture(picture, uv_);
     float lit = mix(.70, 1., smoothstep(0., 3.0, up)) * mix(.78, 1., smoothstep(0., 2.4, down));
-    lit *= mix(.45, 1., corner) * mix(.92, 1., wide);
+    lit *= mix(.55, 1., corner) * mix(.92, 1., wide);
     lit *= more_.z;
     vec3 warm = cavity / max(max(cavity.r, max(cavity.g, cavity.b)), .01);
     c = p.rgb * lit * mix(mix(vec3(1), warm, .4), vec3(1), smoothstep(.2, .9, lit));
@@ -63,7 +63,7 @@ void main() {
   }
   // The lips' inner sides turn away from the light before they end.
   float band = mix(.5, 1.3, wide);
-  float fall = mix(.35, 1., corner);
+  float fall = mix(.7, 1., corner);
   c = mix(rim * .46 * fall, c, smoothstep(-.2, band, up));
   c = mix(rim * .60 * fall, c, smoothstep(-.2, band, down));
   colour = vec4(c, cover);

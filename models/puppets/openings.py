@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.cuts import Slit, at_edge
-from models.face.geometry import Similarity
+from models.face.geometry import Similarity, ease
 from models.face.mouth_colours import mouth_colours
 from models.face.texture import MARGIN, SIDE, Floats
 from models.puppets.draw import EDGES, Layer, Painter, grid_faces
@@ -24,6 +24,10 @@ JAW_FOLLOWS_LIP = 1.17
 """The lower teeth go down nearly as far as the lip before them."""
 UPPER_SHOWN, LOWER_SHOWN = 3.4, 0.2
 """How far below the lips' line the upper teeth end and the lower ones begin, millimetres."""
+ROW_REACH = 0.9
+"""Share of the way to the lips' corners that the rows of teeth are to reach."""
+FRONT_TEETH, MOST_REACH = 8.0, 10.0
+"""Half the width of the teeth that stay, and the most that a side is widened by, millimetres."""
 EYEBALL = 13.0
 """Radius, millimetres."""
 _TONGUE_OUT = ARKIT_BLENDSHAPES.index("tongueOut")
@@ -131,8 +135,11 @@ class Openings:
         return _Part(layer, points.reshape(-1, 3), self._painter.picture(picture))
 
     def _make_cavity(self, depth: float) -> _Part:
-        x, y = np.meshgrid(np.linspace(-30, 30, 3), np.linspace(-30, 60, 3))
-        wall = np.stack([x, y, np.full_like(x, depth + 20.0)], -1)
+        back = depth + 20.0
+        aside = abs(float(self._photo.turn[0, 2])) * back  # a turned head shows it beside the lips
+        half = 1.15 * self._mouth.half / self._photo.scale + aside
+        x, y = np.meshgrid(np.linspace(-half, half, 3), np.linspace(-20, 60, 3))
+        wall = np.stack([x, y, np.full_like(x, back)], -1)
         return self._make_part(wall, np.zeros((*x.shape, 2)), np.zeros((2, 2, 4), np.uint8))
 
     def _make_tongue(self, depth: float) -> _Part:
@@ -157,9 +164,24 @@ class Openings:
             uv = np.stack(np.broadcast_arrays(u, np.array([[0.0], [1.0]])), -1)
             place = np.array([0.0, ends[lower], depth + (2.0 if lower else 0.0)])
             picture = tinted_row(lower, colours.tooth, colours.gum, blur)
-            return self._make_part(strip + place, uv, picture, 0.84 if lower else 1.0)
+            return self._make_part(
+                self._reach_corners(strip + place), uv, picture, 0.84 if lower else 1.0
+            )
 
         return row(True), row(False)
+
+    def _reach_corners(self, strip: Floats) -> Floats:
+        """A row of teeth [2, columns, 3] whose side teeth are wider where it ends in sight."""
+        seen = self._mouth.local(
+            (self._anchor + self._photo.scale * strip @ self._photo.turn.T)[..., :2]
+        )
+        out = strip.copy()
+        for side, end in ((-1.0, seen[..., 0].min()), (1.0, seen[..., 0].max())):
+            lacks = (ROW_REACH * self._mouth.half - side * end) / self._photo.scale
+            x = side * strip[..., 0]
+            share = ease((x - FRONT_TEETH) / (x.max() - FRONT_TEETH))
+            out[..., 0] += side * share * np.clip(lacks, 0.0, MOST_REACH)
+        return out
 
     def _make_eye(self, eye: Slit) -> _Eye:
         x = np.linspace(-eye.half - 2, eye.half + 2, 15)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from models.dataset.clip_files import write_audio
 from models.dataset.clips import FRAME_SAMPLES, load_clip
 from models.face.geometry import cut
-from models.face.landmarks import Landmarks, steady_landmarks
+from models.face.landmarks import INNER_LIPS, Landmarks, steady_landmarks
 from models.face.portrait import find_face
+from models.face.texture import LUMA
 from models.face.window import MIDDLE, SIDE, face_window
 from models.io.image import load_image
 from models.mini.motion import HEAD, MOTION, MOUTH_UNITS
@@ -106,6 +108,14 @@ def test_parted_lips_close_at_rest() -> None:
     shown = cut(picture, window, SIDE, "edge")
     apart, together = opening_of(shown), opening(pose(parted))
     assert together < 0.05 < apart
+
+
+def test_a_turned_smile_is_not_black_at_its_corners() -> None:
+    frame = pose(make_puppet("pia"), jawOpen=0.3, mouthSmile=0.4, mouthUpperUp=0.3)
+    upper, lower = (frame.marks[list(lip)] for lip in INNER_LIPS)
+    outline = np.round(np.concatenate([upper, lower[::-1]])).astype(np.int32)
+    inside = cv2.fillPoly(np.zeros((SIDE, SIDE), np.uint8), [outline], (1,)) > 0
+    assert (frame.rgb[inside] @ LUMA).min() > 8
 
 
 def test_writes_a_clip_that_can_be_read(tmp_path: Path, closed: Puppet) -> None:
