@@ -31,13 +31,19 @@ void main() {
 }
 """.replace("HALF", f"{SIDE / 2:.1f}")
 _SKIN = """#version 330
-in vec2 uv_; in vec4 more_; out vec4 colour;  // more: how closed the lips are here, brightness
+in vec2 uv_; in vec4 more_; out vec4 colour;  // more: lips closed here, brightness, lids closed
 uniform sampler2D picture; uniform sampler2D parted;
 void main() {
   colour = mix(texture(parted, uv_), texture(picture, uv_), more_.x);
   colour.rgb *= more_.y;
 }
 """
+_CLOSING = _SKIN.replace("sampler2D parted;", "sampler2D parted; uniform sampler2D lids;").replace(
+    "  colour.rgb *=",
+    """  vec4 lid = texture(lids, uv_);
+  colour.rgb = mix(colour.rgb, lid.rgb, lid.a * more_.z);
+  colour.rgb *=""",
+)
 _INSIDE = """#version 330
 in vec2 uv_; in vec4 more_; out vec4 colour;  // more: place in the mouth's frame, light, opacity
 uniform sampler2D picture; uniform sampler2D edges;
@@ -74,6 +80,9 @@ void main() {
 class Painter:
     """Shaders and the picture they draw to, shared by all puppets of a process.
 
+    Attributes:
+        skin, closing, inside: shaders of skin, of skin while the lids close, of mouths.
+
     Raises:
         RuntimeError: no OpenGL 3.3 context without a screen (EGL) can be made.
     """
@@ -82,7 +91,9 @@ class Painter:
         self.context: Any = create_headless_context()
         self.skin: Any = self.context.program(_VERTEX, _SKIN)
         self.inside: Any = self.context.program(_VERTEX, _INSIDE)
+        self.closing: Any = self.context.program(_VERTEX, _CLOSING)
         self.skin["picture"], self.skin["parted"] = 0, 1
+        self.closing["picture"], self.closing["parted"], self.closing["lids"] = 0, 1, 2
         self.inside["picture"], self.inside["edges"] = 0, 1
         size = (DRAWN, DRAWN)
         self._target = self.context.framebuffer(

@@ -15,14 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.face.cuts import at_edge, lid_slits, mouth_slit
+from models.face.geometry import ease
 from models.face.landmarks import Landmarks
 from models.face.texture import MARGIN, SIDE, Floats
 from models.face.window import face_window
 from models.mini.motion import MOTION, MOUTH_UNITS
 from models.puppets.draw import Layer, shared_painter
+from models.puppets.lids import lid_texture
 from models.puppets.openings import Openings
 from models.puppets.photo import read_photo
 from models.puppets.relief import Relief
+from models.puppets.rims import trace_rims
 from models.puppets.skin import JAW, build_skin
 from models.puppets.template import load_template
 from models.puppets.textures import skin_textures
@@ -34,7 +37,10 @@ STICKY = 0.5
 """Gap in pixels that lips lose to each other."""
 CORNER = 0.18
 """Share of half the mouth's width in which lips part less, towards the corner."""
+LIDS_SHOWN = 0.5
+"""Share of a blink at which lids show all of their own skin."""
 _CLOSE = ARKIT_BLENDSHAPES.index("mouthClose")
+_BLINK = MOTION.index("blink")
 _GAZE = [MOTION.index("gaze_yaw"), MOTION.index("gaze_pitch")]
 
 
@@ -61,7 +67,7 @@ class Puppet:
     Args:
         picture: RGB uint8 [H, W, 3].
         landmarks: of the face in it.
-        glasses: the person wears some; their rims are spared when the lids close.
+        glasses: the person wears some; their rims stay where they are.
 
     Attributes:
         mouth, eyes: the slits, crop pixels.
@@ -79,7 +85,8 @@ class Puppet:
         in_crop = Landmarks(photo.marks.astype(np.float32), landmarks.presence)
         self._window, self._eyeballs = face_window(in_crop), in_crop.eyes
         self.mouth, self.eyes = mouth_slit(photo), lid_slits(photo)
-        self._skin = build_skin(photo, template, self.mouth, self.eyes, glasses)
+        rims = trace_rims(photo, self.eyes) if glasses else None
+        self._skin = build_skin(photo, template, self.mouth, self.eyes, rims)
         self._relief = Relief(photo, self._skin, self.mouth, self.eyes)
         ends = (1 - np.abs(self.mouth.x) / self.mouth.half) / CORNER
         self._ends = np.clip(ends, 0, 1) ** 0.7
@@ -87,8 +94,10 @@ class Puppet:
             photo, template, self.mouth, self.eyes, self._window, self._painter
         )
         uv = (self._skin.rest[:, :2] + MARGIN) / (SIDE + 2 * MARGIN)
-        self._layer = Layer(self._painter, self._painter.skin, self._skin.faces, uv)
-        textures = skin_textures(photo, self.mouth, self.eyes)
+        shaders = self._painter.skin, self._painter.closing
+        self._layers = [Layer(self._painter, shader, self._skin.faces, uv) for shader in shaders]
+        touching, parted = skin_textures(photo, self.mouth, self.eyes)
+        textures = touching, parted, lid_texture(photo, self.eyes, rims)
         self._pictures = [self._painter.picture(texture) for texture in textures]
         self.neutral = self.frame(np.zeros(len(MOUTH_UNITS)), np.zeros(len(MOTION))).rgb
 
@@ -105,13 +114,16 @@ class Puppet:
         gaze = np.asarray(motion)[_GAZE]
         self._openings.draw(skin, points, drive, gaze, self._pictures[1])
         painter.solid()
-        rows = self._layer.rows
+        closed = float(ease(np.asarray(motion[_BLINK] / LIDS_SHOWN)))
+        layer = self._layers[int(closed > 0)]
+        rows = layer.rows
         rows[:, :2] = self._window.apply(points[:, :2])
         rows[:, 4] = 1.0 - np.clip(skin.near @ (1.0 - np.exp(-((gap / DARK_SEAM) ** 2))), 0, 1)
         rows[:, 5] = self._relief(points)
+        rows[:, 6] = closed
         for unit, picture in enumerate(self._pictures):
             picture.use(unit)
-        self._layer.draw()
+        layer.draw()
         return self._with_truth(painter.end(), points)
 
     def _with_truth(self, rgb: NDArray[np.uint8], points: Floats) -> Frame:

@@ -17,6 +17,7 @@ from models.face.geometry import ease
 from models.face.landmarks import FACE_OVAL
 from models.face.texture import MARGIN, SIDE, Floats
 from models.puppets.photo import Photo
+from models.puppets.rims import Rim, loose, room_at
 from models.puppets.template import Template
 from models.synth.blendshapes import ARKIT_BLENDSHAPES
 
@@ -27,6 +28,8 @@ OUTLINE_SMOOTHING = 24
 """Rounds of smoothing at the face's outline, where depth and motion would else show folds."""
 LID_SHARE = 0.90
 """Of a closing eye's way, the upper lid's part."""
+LEAST_ROOM = 2.0
+"""Crop pixels beyond a lid's edge that follow it even where a rim lies nearer."""
 JAW = ARKIT_BLENDSHAPES.index("jawOpen")
 BLINKS = ARKIT_BLENDSHAPES.index("eyeBlinkRight"), ARKIT_BLENDSHAPES.index("eyeBlinkLeft")
 """Of the picture's left and right eye."""
@@ -63,10 +66,17 @@ class Skin:
 
 
 def build_skin(
-    photo: Photo, template: Template, mouth: Slit, eyes: tuple[Slit, Slit], glasses: bool
+    photo: Photo,
+    template: Template,
+    mouth: Slit,
+    eyes: tuple[Slit, Slit],
+    rims: tuple[Rim, Rim] | None,
 ) -> Skin:
-    """Lay the mesh and read the blendshapes' displacements off the template."""
-    plane, faces, pairs = _triangulate(photo, mouth, eyes)
+    """Lay the mesh and read the blendshapes' displacements off the template.
+
+    Where ``rims`` of glasses lie nothing moves.
+    """
+    plane, faces, pairs = _triangulate(photo, mouth, eyes, rims)
     side = _sides(plane, mouth, pairs)
     moves = _moves(photo, template, mouth, plane, side)
     average = _neighbour_average(faces, len(plane))
@@ -77,8 +87,9 @@ def build_skin(
         values += share * (average @ values - values)
     moves = values[:, :-1].reshape(len(plane), -1, 3).transpose(1, 0, 2).copy()
     moves[_LOOKS] = 0.0  # the eyes' own grids look about
-    for unit, eye, brow in zip(BLINKS, eyes, BROWS, strict=True):
-        moves[unit] = _blink(photo, eye, brow, plane, glasses)
+    moves *= loose(plane, rims)[:, None]
+    for k, (unit, eye, brow) in enumerate(zip(BLINKS, eyes, BROWS, strict=True)):
+        moves[unit] = _blink(photo, eye, brow, plane, rims and rims[k])
     rest = np.column_stack([plane, values[:, -1]])
     pull, near = _followers(mouth, plane, side)
     base = _closing(photo, mouth, plane, side)
@@ -97,7 +108,13 @@ def _carriers(marks: Floats, plane: Floats, side: Floats, skin: Ints) -> Ints:
     return out
 
 
-def _spacing(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit], places: Floats) -> Floats:
+def _spacing(
+    photo: Photo,
+    mouth: Slit,
+    eyes: tuple[Slit, Slit],
+    rims: tuple[Rim, Rim] | None,
+    places: Floats,
+) -> Floats:
     """Wanted distance between points, pixels."""
     oval = photo.marks[list(FACE_OVAL), :2].astype(np.float32)
     q = mouth.local(places)
@@ -109,22 +126,25 @@ def _spacing(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit], places: Floats)
     for eye in eyes:
         e = eye.local(places)
         out[(np.abs(e[:, 0]) < eye.half + 6) & (e[:, 1] > -18) & (e[:, 1] < 12)] = 2.0
+    out[(far < 0) & (loose(places, rims) < 1)] = 2.0
     return out
 
 
-def _triangulate(photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit]) -> tuple[Floats, Ints, Ints]:
+def _triangulate(
+    photo: Photo, mouth: Slit, eyes: tuple[Slit, Slit], rims: tuple[Rim, Rim] | None
+) -> tuple[Floats, Ints, Ints]:
     """Points [V, 2], dense at lips and lids, triangles [F, 3] and ``Skin.pairs``."""
     grid = np.stack(np.meshgrid(*[np.arange(-MARGIN, SIDE + MARGIN + 1, 2.0)] * 2), -1).reshape(
         -1, 2
     )
-    wanted = _spacing(photo, mouth, eyes, grid)
+    wanted = _spacing(photo, mouth, eyes, rims, grid)
     keep = (grid % wanted[:, None] == 0).all(1)
     grid, wanted = grid[keep], wanted[keep]
-    rims = []
+    edges = []
     for slit in (mouth, *eyes):
         up, low = slit.edges()
-        rims.append(up if not slit.parted else np.concatenate([up, low[1:-1]]))
-    fixed = np.concatenate(rims)
+        edges.append(up if not slit.parted else np.concatenate([up, low[1:-1]]))
+    fixed = np.concatenate(edges)
     far, _ = cKDTree(fixed).query(grid)
     points = np.concatenate([fixed, grid[far > np.minimum(0.75 * wanted, 1.4)]])
     triangles = Delaunay(points).simplices.astype(np.int64)
@@ -215,20 +235,25 @@ def _to_template(photo: Photo, template: Template, mouth: Slit, places: Floats) 
     return np.asarray(warp(places))
 
 
-def _blink(photo: Photo, eye: Slit, brow: tuple[int, ...], plane: Floats, glasses: bool) -> Floats:
+def _blink(
+    photo: Photo, eye: Slit, brow: tuple[int, ...], plane: Floats, rim: Rim | None
+) -> Floats:
     """Displacements [V, 3] of a blink: the upper lid comes down, the skin up to the brow follows.
 
-    The rims of glasses, which lie on that skin, are mostly spared.
+    It follows no farther than to the rim of glasses.
     """
     out = np.zeros((len(plane), 3))
     q = eye.local(plane)
     high, low = np.interp(q[:, 0], eye.x, eye.upper), np.interp(q[:, 0], eye.x, eye.lower)
     gap = np.interp(q[:, 0], eye.x, eye.lower - eye.upper, 0.0, 0.0)
     crest = float(eye.local(photo.marks[list(brow), :2])[:, 1].mean())
-    room = np.maximum(0.8 * (high - crest), 6.0)
-    room = np.minimum(room, 8.0) if glasses else room
-    above = 1 - ease(np.clip((high - q[:, 1]) / room, 0, 1) ** 0.8)
-    under = 1 - ease((q[:, 1] - low) / 9.0)
+    over, below = np.maximum(0.8 * (high - crest), 6.0), np.full(len(q), 9.0)
+    if rim is not None:
+        up, down = room_at(rim, eye, q[:, 0])
+        over = np.clip(high + up, LEAST_ROOM, over)
+        below = np.clip(down - low, LEAST_ROOM, below)
+    above = 1 - ease(np.clip((high - q[:, 1]) / over, 0, 1) ** 0.8)
+    under = 1 - ease((q[:, 1] - low) / below)
     upper = q[:, 1] < (high + low) / 2
     down = np.where(upper, LID_SHARE * gap * above, -(1 - LID_SHARE) * gap * under)
     near = (np.abs(q[:, 1]) < 40) & (np.abs(q[:, 0]) < eye.half)

@@ -1,0 +1,139 @@
+"""Finds the rims of glasses around both eyes: what lies there stays where it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.spatial import cKDTree
+
+from models.face.cuts import Slit
+from models.face.geometry import ease
+from models.face.texture import LUMA, FaceTexture, Floats, sample
+
+RAYS = 120
+"""From the middle of an eye."""
+STEP = 0.5
+"""Between places on a ray, crop pixels."""
+NEAREST, FARTHEST = 3.0, 0.62
+"""Where a rim may lie: crop pixels outside the lids; from the eye's middle, as a share of the
+distance between the eyes."""
+WIDTHS = (1.5, 3.0, 5.0, 7.5)
+"""Half the widths of rims, crop pixels."""
+
+
+CONTRAST = 0.08
+"""Least log brightness of a rim against both sides."""
+ROOM = 4.0
+"""How far from a rim skin moves in full, crop pixels."""
+_BEND, _LEAP = 0.05, 3
+"""Price of a bend, and the largest step from ray to ray, in ``STEP``."""
+_BRIDGE = 50
+"""Degrees of a rim, up from the nose, that the bridge may start from."""
+
+
+@dataclass(frozen=True)
+class Rim:
+    """A closed line around an eye.
+
+    Attributes:
+        points: [RAYS, 2], crop pixels, clockwise from the side that x points to.
+        half: half its width, crop pixels, [RAYS].
+        seen: whether it stands out, bool [RAYS].
+    """
+
+    points: Floats
+    half: Floats
+    seen: NDArray[np.bool_]
+
+
+def trace_rims(face: FaceTexture, eyes: tuple[Slit, Slit]) -> tuple[Rim, Rim]:
+    """The strongest closed lines around the picture's left and right eye."""
+    apart = float(np.linalg.norm(eyes[1].origin - eyes[0].origin))
+    left, right = (_trace(face, eye, apart) for eye in eyes)
+    return left, right
+
+
+def loose(places: Floats, rims: tuple[Rim, Rim] | None) -> Floats:
+    """How freely skin at places [N, 2] moves, [N]: 0 under the rims and their bridge."""
+    out = np.ones(len(places))
+    if rims is None:
+        return out
+    for rim in rims:
+        ends = np.roll(rim.points, -1, 0)
+        points = np.concatenate([rim.points, (rim.points + ends) / 2])
+        seen, half = np.tile(rim.seen, 2), np.tile(rim.half, 2)
+        if seen.any():
+            off, k = cKDTree(points[seen]).query(places)
+            out = np.minimum(out, ease((off - half[seen][k]) / ROOM))
+    turn = round(_BRIDGE / 360 * RAYS)
+    left, right = rims
+    side = RAYS // 2
+    nose = np.concatenate([left.points[[-turn, 0]], right.points[[side, side + turn]]])
+    hull = cv2.convexHull(nose.astype(np.float32))
+    inner = [cv2.pointPolygonTest(hull, (float(x), float(y)), True) for x, y in places]
+    return np.asarray(np.minimum(out, ease(-np.array(inner) / ROOM)))
+
+
+def room_at(rim: Rim, eye: Slit, x: Floats) -> tuple[Floats, Floats]:
+    """How far up and down from the eye's middle line a rim begins, at x [N] of the eye's frame."""
+    q = eye.local(rim.points)
+    out = []
+    for way in (-1.0, 1.0):
+        use = (q[:, 1] * way > 0) & rim.seen
+        if use.sum() < 2:
+            out.append(np.full(len(x), np.inf))
+            continue
+        order = np.flatnonzero(use)[np.argsort(q[use, 0])]
+        at, y = q[order, 0], q[order, 1] * way - rim.half[order]
+        out.append(np.interp(x, at, y))
+    return out[0], out[1]
+
+
+def _trace(face: FaceTexture, eye: Slit, apart: float) -> Rim:
+    angle = np.arange(RAYS) * 2 * np.pi / RAYS
+    way = np.column_stack([np.cos(angle), np.sin(angle)])
+    edges = np.concatenate([eye.upper, eye.lower])
+    outline = np.column_stack([np.tile(eye.x, 2), edges])
+    first = (outline @ way.T).max(0) + NEAREST
+    radii = np.arange(first.min(), FARTHEST * apart, STEP)
+    places = eye.world(way[:, None] * radii[:, None])
+    soft = np.asarray(cv2.GaussianBlur(face.texture[..., :3], (0, 0), 1.0), np.uint8)
+    light = np.log(sample(soft, places).astype(np.float64) @ LUMA / 255 + 0.08)
+    columns = np.arange(len(radii))
+    ridges = []
+    for width in WIDTHS:
+        k = round(width / STEP)
+        inner = light - light[:, np.maximum(columns - k, 0)]
+        outer = light - light[:, np.minimum(columns + k, len(radii) - 1)]
+        ridge = np.minimum(np.abs(inner), np.abs(outer))
+        ridges.append(np.where(inner * outer > 0, ridge, 0.0))
+    best = np.max(ridges, 0)
+    cost = np.where(radii < first[:, None], 0.2, -np.minimum(ridges, 0.5).mean(0))
+    path = (np.arange(RAYS), _closed_path(cost))
+    full = np.stack(ridges) > 0.7 * best
+    half = 0.8 * np.array(WIDTHS)[full.argmax(0)[path]]
+    radius = gaussian_filter1d(radii[path[1]], 1.0, mode="wrap")
+    half = gaussian_filter1d(maximum_filter1d(half, 3, mode="wrap"), 1.0, mode="wrap")
+    return Rim(eye.world(way * radius[:, None]), half, best[path] > CONTRAST)
+
+
+def _closed_path(cost: Floats) -> NDArray[np.int64]:
+    """The cheapest smooth line through cost [N, R] that ends where it begins, [N]."""
+    count = cost.shape[1]
+    steps = np.arange(-_LEAP, _LEAP + 1)
+    total, back = cost[0], []
+    for row in np.concatenate([cost, cost, cost])[1:]:
+        wide = np.pad(total, _LEAP, constant_values=np.inf)
+        ways = sliding_window_view(wide, count) + (_BEND * steps**2)[:, None]
+        pick = ways.argmin(0)
+        back.append(np.arange(count) + steps[pick])
+        total = ways.min(0) + row
+    path = [int(total.argmin())]
+    for row in reversed(back):
+        path.append(int(row[path[-1]]))
+    return np.array(path[::-1])[len(cost) : 2 * len(cost)]
