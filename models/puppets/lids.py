@@ -28,6 +28,8 @@ SPREAD = 3.0
 """How far skin is continued, crop pixels (the sigma of a Gaussian)."""
 SHADOW, DEEPEST = 0.4, 0.5
 """Of the brow's shadow above an open eye, what stays on a closed lid; the deepest, as a log."""
+BRIGHTEST = 0.8
+"""Quantile of the brightness just below the eye that no lid exceeds: it may lie in a shadow."""
 OWN_HUE = 0.2
 """Of a lid's hue, what the nearest skin gives; the skin below the eye gives the rest."""
 EDGE_SHADE = 0.1
@@ -116,13 +118,15 @@ def _measure(
     edge = eye.local(photo.marks[list(brow), :2])
     edge = edge[np.argsort(edge[:, 0])]
     high = np.interp(x, eye.x, eye.upper)
+    inner = eye.half - np.abs(x)
+    on_lid = (1 - ease((high - y - 2.0) / 2.0)) * ease(inner / 3.0)  # too near to be a rim
     return _Places(
         local=q / eye.half,
         above=high - y,
         under=y - np.interp(x, eye.x, eye.lower),
         room=np.maximum(high - np.interp(x, edge[:, 0], edge[:, 1]), 4.0),
-        inner=eye.half - np.abs(x),
-        free=loose(places.reshape(-1, 2), rims).reshape(x.shape),
+        inner=inner,
+        free=np.maximum(loose(places.reshape(-1, 2), rims).reshape(x.shape), on_lid),
     )
 
 
@@ -133,7 +137,9 @@ def _continue_skin(rgb: Floats, places: _Places) -> tuple[Floats, Floats]:
     around = (above > 1.5) & (above < 0.8 * places.room)
     around |= (under > 2.5) & (np.abs(places.local[..., 1]) < 1.25)
     around &= (np.abs(places.local[..., 0]) < 1.25) & (places.free > 0.5)
-    level = _skin_level(light, places.local, around)
+    close = (places.inner > 0) & (places.free > 0.5) & (under > 2.5) & (under < 0.6 * places.room)
+    bound = float(np.quantile(light[close], BRIGHTEST)) if close.any() else 0.0
+    level = np.minimum(_skin_level(light, places.local, around), bound)
     off = light - level
     share = ease((off - DARK[0]) / (DARK[1] - DARK[0])) * (1 - ease((off - GLARE) / 0.3)) * around
     plain = rgb[share > 0.7] if (share > 0.7).any() else rgb[around]
@@ -144,8 +150,9 @@ def _continue_skin(rgb: Floats, places: _Places) -> tuple[Floats, Floats]:
     )
     skin = (near + _DOUBT * hue * np.exp(level)[..., None]) / (known + _DOUBT)
     bright = skin @ LUMA + _LEAST
-    lack = (shadow / np.maximum(seen, 1e-3))[..., 0] - np.log(bright)
-    lit = bright * np.exp(SHADOW * np.clip(lack, -DEEPEST, 0.0) * (seen[..., 0] > 1e-3))
+    top = np.minimum(bright, np.exp(bound))
+    lack = (shadow / np.maximum(seen, 1e-3))[..., 0] - np.log(top)
+    lit = top * np.exp(SHADOW * np.clip(lack, -DEEPEST, 0.0) * (seen[..., 0] > 1e-3))
     own = skin / bright[..., None]
     skin = (OWN_HUE * own + (1 - OWN_HUE) * hue) * lit[..., None]
     return share * rgb + (1 - share) * skin, hue

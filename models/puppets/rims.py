@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+from scipy.ndimage import gaussian_filter1d, maximum_filter, maximum_filter1d
 from scipy.spatial import cKDTree
 
 from models.face.cuts import Slit
@@ -25,13 +25,18 @@ distance between the eyes."""
 WIDTHS = (1.5, 3.0, 5.0, 7.5)
 """Half the widths of rims, crop pixels."""
 
-
+ALIKE, UNLIKE = 0.5, 2.0
+"""What the other eye's rim adds, as a share, and how much the two may differ, crop pixels."""
+SMALLEST = 0.75
+"""Least size of a rim, as a share of the other one's."""
 CONTRAST = 0.08
 """Least log brightness of a rim against both sides."""
 ROOM = 4.0
 """How far from a rim skin moves in full, crop pixels."""
 _BEND, _LEAP = 0.05, 3
 """Price of a bend, and the largest step from ray to ray, in ``STEP``."""
+_ANGLES = np.arange(RAYS) * 2 * np.pi / RAYS
+_WAYS = np.column_stack([np.cos(_ANGLES), np.sin(_ANGLES)])
 _BRIDGE = 50
 """Degrees of a rim, up from the nose, that the bridge may start from."""
 
@@ -54,7 +59,22 @@ class Rim:
 def trace_rims(face: FaceTexture, eyes: tuple[Slit, Slit]) -> tuple[Rim, Rim]:
     """The strongest closed lines around the picture's left and right eye."""
     apart = float(np.linalg.norm(eyes[1].origin - eyes[0].origin))
-    left, right = (_trace(face, eye, apart) for eye in eyes)
+    radii = np.arange(NEAREST, FARTHEST * apart, STEP)
+    ridges = [_ridges(face, eye, radii) for eye in eyes]
+    gains = [np.minimum(ridge, 0.5).mean(0) for ridge in ridges]
+    mirror = (RAYS // 2 - np.arange(RAYS)) % RAYS
+    paths = []
+    for eye, gain, other in zip(eyes, gains, gains[::-1], strict=True):
+        alike = maximum_filter(other[mirror], (3, round(2 * UNLIKE / STEP) + 1))
+        edges = np.concatenate([eye.upper, eye.lower])
+        lids = (np.column_stack([np.tile(eye.x, 2), edges]) @ _WAYS.T).max(0) + NEAREST
+        cost = np.where(radii < lids[:, None], 0.2, -gain - ALIKE * alike)
+        paths.append(_closed_path(cost))
+    sizes = [float(radii[path].mean()) for path in paths]
+    small = int(np.argmin(sizes))
+    if sizes[small] < SMALLEST * max(sizes):  # a fold around a lid is no rim
+        paths[small] = paths[1 - small][mirror]
+    left, right = (_rim(eyes[k], radii, ridges[k], paths[k]) for k in (0, 1))
     return left, right
 
 
@@ -94,32 +114,30 @@ def room_at(rim: Rim, eye: Slit, x: Floats) -> tuple[Floats, Floats]:
     return out[0], out[1]
 
 
-def _trace(face: FaceTexture, eye: Slit, apart: float) -> Rim:
-    angle = np.arange(RAYS) * 2 * np.pi / RAYS
-    way = np.column_stack([np.cos(angle), np.sin(angle)])
-    edges = np.concatenate([eye.upper, eye.lower])
-    outline = np.column_stack([np.tile(eye.x, 2), edges])
-    first = (outline @ way.T).max(0) + NEAREST
-    radii = np.arange(first.min(), FARTHEST * apart, STEP)
-    places = eye.world(way[:, None] * radii[:, None])
+def _ridges(face: FaceTexture, eye: Slit, radii: Floats) -> Floats:
+    """How much places on the rays stand out against both sides, for each width, [W, RAYS, R]."""
     soft = np.asarray(cv2.GaussianBlur(face.texture[..., :3], (0, 0), 1.0), np.uint8)
-    light = np.log(sample(soft, places).astype(np.float64) @ LUMA / 255 + 0.08)
+    colours = sample(soft, eye.world(_WAYS[:, None] * radii[:, None])).astype(np.float64)
+    light = np.log(colours @ LUMA / 255 + 0.08)
     columns = np.arange(len(radii))
-    ridges = []
+    out = []
     for width in WIDTHS:
         k = round(width / STEP)
         inner = light - light[:, np.maximum(columns - k, 0)]
         outer = light - light[:, np.minimum(columns + k, len(radii) - 1)]
         ridge = np.minimum(np.abs(inner), np.abs(outer))
-        ridges.append(np.where(inner * outer > 0, ridge, 0.0))
-    best = np.max(ridges, 0)
-    cost = np.where(radii < first[:, None], 0.2, -np.minimum(ridges, 0.5).mean(0))
-    path = (np.arange(RAYS), _closed_path(cost))
-    full = np.stack(ridges) > 0.7 * best
-    half = 0.8 * np.array(WIDTHS)[full.argmax(0)[path]]
-    radius = gaussian_filter1d(radii[path[1]], 1.0, mode="wrap")
+        out.append(np.where(inner * outer > 0, ridge, 0.0))
+    return np.stack(out)
+
+
+def _rim(eye: Slit, radii: Floats, ridges: Floats, path: NDArray[np.int64]) -> Rim:
+    """The rim that ``path`` [RAYS] marks among the radii."""
+    along = ridges[:, np.arange(RAYS), path]
+    best = along.max(0)
+    half = 0.8 * np.array(WIDTHS)[(along > 0.7 * best).argmax(0)]
+    radius = gaussian_filter1d(radii[path], 1.0, mode="wrap")
     half = gaussian_filter1d(maximum_filter1d(half, 3, mode="wrap"), 1.0, mode="wrap")
-    return Rim(eye.world(way * radius[:, None]), half, best[path] > CONTRAST)
+    return Rim(eye.world(_WAYS * radius[:, None]), half, best > CONTRAST)
 
 
 def _closed_path(cost: Floats) -> NDArray[np.int64]:
