@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-TRAINING: tuple[str, ...] = tuple(
+from models.synth.agent_sentences import AGENT
+
+TRAINING: tuple[str, ...] = AGENT + tuple(
     line.strip()
     for line in """
 The baker put a warm loaf of bread on our table.
