@@ -10,6 +10,7 @@ import numpy as np
 
 from models.commands.workers import count, parse_part, run_in_processes
 from models.dataset.clips import FPS, Split, is_finished
+from models.dataset.recordings import is_recorded
 from models.errors import LiveheadError, PortraitError
 from models.io.console import say
 from models.puppets.clip_writer import PhotoClipPlan, clip_folder, write_clip
@@ -17,7 +18,6 @@ from models.puppets.portraits import PortraitFile, find_portrait, list_portraits
 from models.puppets.speech_pool import (
     SECONDS,
     Recording,
-    is_recorded,
     plan_recordings,
     recording_folder,
     write_recording,

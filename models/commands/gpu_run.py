@@ -19,12 +19,12 @@ from models.commands import train
 from models.commands.data_photos import draw_clip, plan_clips, report_refused
 from models.commands.workers import run_in_processes
 from models.dataset.clips import is_finished, list_clips
+from models.dataset.recordings import FIRST_HELD_OUT
 from models.errors import LiveheadError
 from models.io.console import emit_json, say
 from models.mini.audio import AudioEncoder
 from models.puppets.clip_writer import PhotoClipPlan, clip_folder
 from models.puppets.portraits import list_portraits
-from models.puppets.speech_pool import FIRST_HELD_OUT
 from models.training.pack import unpack_recordings
 from models.training.speech_features import encode_clip_speech
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.dataset.clip_files import write_audio
 from models.dataset.clips import FPS, Split
+from models.dataset.recordings import FIRST_HELD_OUT
 from models.synth.articulation import blendshape_track
 from models.synth.sentences import HELD_OUT, TRAINING
 from models.synth.speech_file import write_speech
@@ -27,8 +28,6 @@ VOICES = tuple(
     for voice in (VOICES_FEMALE[k : k + 1] + VOICES_MALE[k : k + 1])
 )
 """Voices of training, women's and men's in turn."""
-FIRST_HELD_OUT = 900
-"""Number of the first held-out recording."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,6 @@ def plan_recordings(count: int, split: Split) -> list[Recording]:
 def recording_folder(pool: Path, recording: Recording) -> Path:
     """Folder of a recording inside ``pool``."""
     return pool / f"{recording.number:03d}"
-
-
-def is_recorded(folder: Path) -> bool:
-    """Whether ``mouth.npy``, the file written last, is there."""
-    return (folder / "mouth.npy").is_file()
 
 
 def write_recording(text_to_speech: TextToSpeech, recording: Recording, pool: Path) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from models.dataset.clip_files import write_audio
 from models.dataset.clips import read_audio
+from models.dataset.recordings import list_recordings
 from models.errors import LiveheadError
 from models.io.image import load_image
 from models.puppets.portraits import PortraitFile
@@ -55,13 +56,7 @@ def pack_recordings(pool: Path, pack: Path) -> int:
     """
     folder = pack / "speech"
     folder.mkdir(parents=True, exist_ok=True)
-    recordings = sorted(path.parent for path in pool.glob("*/mouth.npy"))
-    if not recordings:
-        raise LiveheadError(
-            f"expected recordings (NNN/mouth.npy) in {pool}, found none; name the folder speech/"
-            " that `livehead data photos` made in its --out",
-            code="bad_option",
-        )
+    recordings = list_recordings(pool)
     for recording in recordings:
         content = io.BytesIO()
         np.savez(

@@ -13,6 +13,7 @@ import torch
 
 from models.commands import gpu_train
 from models.dataset.clip_files import write_audio
+from models.dataset.recordings import FIRST_HELD_OUT
 from models.mini.checkpoint import load_mini_networks
 from models.mini.motion import MOUTH_UNITS
 from tests.support.puppet import babble, openings
@@ -23,7 +24,7 @@ pytest.importorskip("efficientnet_lite_pytorch", reason="training needs the extr
 
 from models.puppets.draw import shared_painter  # noqa: E402
 from models.puppets.portraits import PortraitFile  # noqa: E402
-from models.puppets.speech_pool import FIRST_HELD_OUT, SECONDS  # noqa: E402
+from models.puppets.speech_pool import SECONDS  # noqa: E402
 from models.synth import headless  # noqa: E402
 from models.training.pack import pack_perceptual, pack_portraits, pack_recordings  # noqa: E402
 
