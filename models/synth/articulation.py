@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
+from models.audio import SAMPLE_RATE
 from models.dataset.clips import BILABIALS, PHONEME_DELAY
 from models.mini.motion import MOUTH_UNITS
 
@@ -106,6 +107,18 @@ def blendshape_track(
     track = _close_lips(track, lips)
     track[np.abs(track).max(1) < 0.012] = 0.0
     return np.clip(track, 0.0, 1.0).astype(np.float32)
+
+
+def loudness(audio: NDArray[np.float32], frames: int, fps: float) -> NDArray[np.float32]:
+    """Smoothed loudness of each frame, float32 [frames], about 1 at its loudest."""
+    step = SAMPLE_RATE / fps
+    edges = (np.arange(frames + 1) * step).astype(int)
+    total = np.concatenate([[0.0], np.cumsum(np.abs(audio, dtype=np.float64))])
+    mean = (total[edges[1:]] - total[edges[:-1]]) / np.maximum(np.diff(edges), 1)
+    smooth = gaussian_filter1d(mean, 1.2)
+    top = max(float(np.quantile(smooth, 0.98)), 1e-6)
+    out: NDArray[np.float32] = np.clip(smooth / top, 0.0, 1.2).astype(np.float32)
+    return out
 
 
 def _blend(

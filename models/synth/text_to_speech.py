@@ -15,11 +15,10 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 from scipy.signal import resample_poly
 
 from models.audio import SAMPLE_RATE
-from models.synth.articulation import Phoneme
+from models.synth.articulation import Phoneme, loudness
 from models.synth.assets import Assets, AssetsError
 
 MODEL_SAMPLE_RATE = 24_000
@@ -199,18 +198,6 @@ class TextToSpeech:
 def _pause(rng: np.random.Generator) -> float:
     long = float(rng.random()) < 0.2
     return float(rng.uniform(1.0, 1.5) if long else rng.uniform(0.2, 0.5))
-
-
-def loudness(audio: NDArray[np.float32], frames: int, fps: float) -> NDArray[np.float32]:
-    """Smoothed loudness of each frame, float32 [frames], about 1 at its loudest."""
-    step = SAMPLE_RATE / fps
-    edges = (np.arange(frames + 1) * step).astype(int)
-    total = np.concatenate([[0.0], np.cumsum(np.abs(audio, dtype=np.float64))])
-    mean = (total[edges[1:]] - total[edges[:-1]]) / np.maximum(np.diff(edges), 1)
-    smooth = gaussian_filter1d(mean, 1.2)
-    top = max(float(np.quantile(smooth, 0.98)), 1e-6)
-    out: NDArray[np.float32] = np.clip(smooth / top, 0.0, 1.2).astype(np.float32)
-    return out
 
 
 def phonemise(text: str, language: str) -> str:
