@@ -1,4 +1,4 @@
-"""``livehead train codec | mini | export``: from synthetic clips to a weights folder."""
+"""``livehead train codec | mini | reader | export``: from clips and speech to a weights folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models.dataset.clips import Split, list_clips
 from models.errors import LiveheadError
@@ -22,6 +23,8 @@ from models.training import speech_features
 from models.training.autoencoder import train_autoencoder
 from models.training.denoiser import train_denoiser
 from models.training.latents import encode_all
+from models.training.mouth_reader import STEPS, judge_reader, train_reader
+from models.training.pool_speech import encode_pool
 from models.training.run import InitFrom
 
 TRAININGS = (
@@ -75,6 +78,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                 default=speech_features.STEPS,
                 help="steps of training for the mouth reader of a fold",
             )
+    reader = what.add_parser("reader", help="train the mouth reader alone, on a pool of speech")
+    reader.add_argument(
+        "--speech", type=Path, required=True, help="speech/ inside a folder of `livehead data`"
+    )
+    reader.add_argument("--out", type=Path, required=True, help="folder of this training")
+    reader.add_argument("--steps", type=int, default=STEPS, help="steps of training")
+    reader.add_argument("--threads", type=int, default=os.cpu_count())
+    reader.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    reader.add_argument(
+        "--start",
+        type=Path,
+        metavar="WEIGHTS",
+        help="normalise features as this weights folder does, for its denoiser; without it as the"
+        " reader of `train mini` in --out does, if there is one",
+    )
     export = what.add_parser("export", help="write a weights folder from trained parts")
     export.add_argument("--out", type=Path, required=True, help="folder of the training")
     export.add_argument("--weights", type=Path, required=True, help="weights folder to write")
@@ -85,13 +103,16 @@ def run(args: argparse.Namespace) -> int:
     """Run one sub-command; it keeps its files in OUT/codec and OUT/mini."""
     if args.what == "export":
         return _export(args)
-    if args.threads < 1 or not args.minutes > 0:
+    length = "steps" if args.what == "reader" else "minutes"
+    if args.threads < 1 or not getattr(args, length) > 0:
         raise LiveheadError(
-            "expected at least one thread and some minutes, got"
-            f" --threads {args.threads} --minutes {args.minutes}",
+            f"expected at least one thread and some {length}, got"
+            f" --threads {args.threads} --{length} {getattr(args, length)}",
             code="bad_option",
         )
     torch.set_num_threads(args.threads)
+    if args.what == "reader":
+        return _train_reader(args)
     return _train_autoencoder(args) if args.what == "codec" else train_mini(args)
 
 
@@ -227,6 +248,29 @@ def _copy_autoencoder(weights: Path, out: Path) -> None:
     """Copy a weights folder's autoencoder to where a trained one would be."""
     out.mkdir(parents=True, exist_ok=True)
     torch.save(load_mini_networks(weights).codec.state_dict(), out / "ema.pt")
+
+
+def _train_reader(args: argparse.Namespace) -> int:
+    device, cache = _device(args), args.out / "pool"
+    keep = _normalisation(args.start, args.out)
+    held_out, heard = (encode_pool(args.speech, s, cache) for s in ("held_out", "train"))
+    regressor = train_reader(heard, steps=args.steps, keep=keep, device=device)
+    torch.save(regressor.state_dict(), args.out / "reader.pt")
+    say("mouth units heard in held-out speech:")
+    emit_json(judge_reader(regressor, held_out))
+    return 0
+
+
+def _normalisation(start: Path | None, out: Path) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation of speech features that the denoiser was trained with, if there is one."""
+    if start is None and not (out / "reader.pt").exists():
+        return None
+    state = (
+        _load_artifact(out, "reader.pt")
+        if start is None
+        else load_mini_networks(start).reader.state_dict()
+    )
+    return state["mean"], state["std"]
 
 
 def _export(args: argparse.Namespace) -> int:

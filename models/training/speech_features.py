@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from models.training.run import CPU, load_or_compute
 VERSION_OFFSETS = (0, 2)
 """First frame of version 0 (as recorded) and of version 1 (through another microphone)."""
 FOLDS = 5
+BATCH = 256
 STEPS = 1600
 """Of training for the regressor of a fold."""
 FINAL = 6
@@ -149,32 +150,55 @@ def _encode(
 def train_regressor(
     recordings: Sequence[RawFeatures], *, steps: int, seed: int, device: torch.device
 ) -> BlendshapeRegressor:
-    """Train a blendshape regressor: squared error in units of each blendshape's deviation.
-
-    Returns:
-        It, on the CPU wherever it was trained.
-    """
+    """Train a blendshape regressor on clips; it is on the CPU wherever it was trained."""
     torch.manual_seed(seed)
     features = torch.cat([r.features.flatten(0, 2) for r in recordings])
     targets = torch.cat([r.targets().flatten(0, 2) for r in recordings])
     regressor = BlendshapeRegressor()
-    sample = features[torch.randperm(len(features))[:20_000]].float().flatten(0, 1)
-    regressor.mean.copy_(sample.mean(0))
-    regressor.std.copy_(sample.std(0) + 1e-3)
-    scale = (targets.std(0) + 0.02).to(device)
-    regressor, features, targets = regressor.to(device), features.to(device), targets.to(device)
-    optimizer = torch.optim.AdamW(regressor.parameters(), 1e-3, weight_decay=0.05)
+    mean, std = normalisation(features.flatten(0, 1))
+    regressor.mean.copy_(mean)
+    regressor.std.copy_(std)
+    features, targets = features.to(device), targets.to(device)
+
+    def draw(count: int) -> tuple[Tensor, Tensor]:
+        indices = torch.randint(0, len(features), (count,)).to(device)
+        return regressor.normalise(features[indices].float()), targets[indices]
+
+    fit(regressor.to(device), draw, targets.std(0), steps=steps)
+    return regressor.cpu().eval()
+
+
+def normalisation(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [D] of raw features [N, D], of a sample of them."""
+    sample = features[torch.randperm(len(features))[:140_000]].float()
+    return sample.mean(0), sample.std(0) + 1e-3
+
+
+def fit(
+    regressor: BlendshapeRegressor,
+    draw: Callable[[int], tuple[Tensor, Tensor]],
+    spread: Tensor,
+    *,
+    steps: int,
+) -> None:
+    """Train by the squared error in units of each blendshape's deviation.
+
+    Args:
+        draw: so many frames: normalised features [B, W, D] and the truth [B, U].
+        spread: deviation of each blendshape, [U].
+    """
+    optimizer = torch.optim.AdamW(regressor.parameters(), 1e-3, weight_decay=0.05, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps, 1e-5)
     regressor.train()
     for _ in progress(range(steps), "mouth reader"):
-        indices = torch.randint(0, len(features), (256,)).to(device)
-        prediction = regressor(regressor.normalise(features[indices].float()))
-        loss = (((prediction - targets[indices]) / scale) ** 2).mean()
+        features, truth = draw(BATCH)
+        with torch.autocast(spread.device.type, torch.bfloat16):
+            prediction = regressor(features)
+        loss = (((prediction.float() - truth) / (spread + 0.02)) ** 2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         schedule.step()
-    return regressor.cpu().eval()
 
 
 @torch.no_grad()
@@ -200,7 +224,7 @@ def predict_blendshapes(
     as in use.
 
     Args:
-        steps: of training for the regressor of a fold; the final one takes twice as many.
+        steps: of training for the regressor of a fold; the final one takes ``FINAL`` times as many.
         device: trains the regressors.
 
     Returns:
@@ -240,8 +264,14 @@ def correlation_report(
     """Correlation of predicted and true blendshapes over all held-out chunks, by name."""
     if not speech:
         return {}
-    prediction = torch.cat([s.predicted.flatten(0, 2) for s in speech])
-    true = torch.cat([r.targets().flatten(0, 2) for r in truth.values()])
+    return correlations(
+        torch.cat([s.predicted.flatten(0, 2) for s in speech]),
+        torch.cat([r.targets().flatten(0, 2) for r in truth.values()]),
+    )
+
+
+def correlations(prediction: Tensor, true: Tensor) -> dict[str, float]:
+    """Correlation of blendshapes [N, U] with the truth, by name; those that move."""
     report = {}
     for k, name in enumerate(MOUTH_UNITS):
         if true[:, k].std() > 1e-4:
