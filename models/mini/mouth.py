@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from models.mini.motion import MOUTH_UNITS, OPENING_UNITS
 
+CHANNEL_DROPOUT = 0.15
+
 
 class BlendshapeRegressor(nn.Module):
     """Speech features around a frame -> mouth blendshapes (``MOUTH_UNITS``).
@@ -22,17 +24,17 @@ class BlendshapeRegressor(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, features: int = 288, window: int = 7, width: int = 256) -> None:
+    def __init__(self, features: int = 288, window: int = 7, width: int = 512) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("std", torch.ones(features))
         self.net = nn.Sequential(
-            nn.Dropout(0.1),
             nn.Linear(features * window, width),
             nn.SiLU(),
-            nn.Dropout(0.2),
+            nn.Dropout(0.3),
             nn.Linear(width, width // 2),
             nn.SiLU(),
+            nn.Dropout(0.1),
             nn.Linear(width // 2, len(MOUTH_UNITS)),
         )
 
@@ -42,6 +44,9 @@ class BlendshapeRegressor(nn.Module):
 
     def forward(self, normalised: Tensor) -> Tensor:
         """Normalised features [..., W, D] -> mouth blendshapes [..., U], not clamped."""
+        if self.training:  # the same channels are missing at all W positions
+            kept = torch.rand_like(normalised[..., :1, :]) >= CHANNEL_DROPOUT
+            normalised = normalised * (kept / (1 - CHANNEL_DROPOUT))
         units: Tensor = self.net(normalised.flatten(-2))
         return units
 

@@ -25,6 +25,9 @@ VERSION_OFFSETS = (0, 2)
 """First frame of version 0 (as recorded) and of version 1 (through another microphone)."""
 FOLDS = 5
 BATCH = 256
+PRESS = MOUTH_UNITS.index("mouthPress")
+CLOSING = 0.3
+"""Lips that close for p, b or m press more than this."""
 STEPS = 1600
 """Of training for the regressor of a fold."""
 FINAL = 6
@@ -183,6 +186,8 @@ def fit(
 ) -> None:
     """Train by the squared error in units of each blendshape's deviation.
 
+    Frames in which lips close for p, b or m count twice: they are few, and an open mouth is seen.
+
     Args:
         draw: so many frames: normalised features [B, W, D] and the truth [B, U].
         spread: deviation of each blendshape, [U].
@@ -194,7 +199,9 @@ def fit(
         features, truth = draw(BATCH)
         with torch.autocast(spread.device.type, torch.bfloat16):
             prediction = regressor(features)
-        loss = (((prediction.float() - truth) / (spread + 0.02)) ** 2).mean()
+        weight = 1 + (truth[:, PRESS, None] > CLOSING).float()
+        error = ((prediction.float() - truth) / (spread + 0.02)) ** 2
+        loss = (weight * error).mean() / weight.mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -57,7 +57,7 @@ class Told(nn.Module):
 
 
 def judged(change: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    reader = BlendshapeRegressor()
+    reader = BlendshapeRegressor().eval()
     reader.net = Told(change)  # type: ignore[assignment]
     heard = speech(40, 5)
     features = heard.features.float().clamp(-5, 5)  # a fresh reader clips at 6
