@@ -14,7 +14,7 @@ from models.mini.mouth import BlendshapeRegressor
 from models.training.pool_speech import HeardSpeech, frame_windows
 from models.training.speech_features import correlations, fit, normalisation
 
-STEPS = 10_000
+STEPS = 8_000
 CLOSED_SHARE = 0.25
 """A jaw counts as closed up to this opening, in deviations of the truth."""
 
