@@ -177,9 +177,7 @@ class SoundFile:
                 try:
                     packet = next(packets, None)
                     frames = [] if packet is None else packet.decode()
-                except av.FFmpegError as error:
-                    if not found and not isinstance(error, av.error.InvalidDataError):
-                        raise
+                except av.FFmpegError:
                     damaged += 1
                     continue
                 if packet is None:
@@ -194,6 +192,10 @@ class SoundFile:
                         found = True
                         sound = converted.to_ndarray().astype(np.float32, copy=False)
                         yield form, sound.reshape(-1, len(form.channels))
+        if damaged and not found:
+            raise self._bad(
+                "a sound track that is damaged or of a kind that FFmpeg does not decode"
+            )
         if damaged:
             _log.warning("left out %d damaged packets of a sound file", damaged)
 

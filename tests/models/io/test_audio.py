@@ -258,3 +258,16 @@ def test_damaged_packets_are_left_out(tmp_path: Path) -> None:
     data[4000:6000] = bytes(2000)
     path.write_bytes(data)
     assert read_speech(path).size > 16_000
+
+
+def test_a_track_of_damaged_packets_alone_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "tone.flac", "flac", 44_100, np.stack([tone(44_100)]))
+    data = bytearray(path.read_bytes())
+    first = data.index(b"\xff\xf8")
+    noise = np.random.default_rng(0).integers(0, 255, len(data) - first - 2, np.uint8)
+    data[first + 2 :] = noise.tobytes()
+    path.write_bytes(data)
+    with pytest.raises(AudioError) as caught:
+        read_speech(path)
+    assert caught.value.code in ("bad_audio", "empty_audio")
+    assert "Errno" not in str(caught.value)
