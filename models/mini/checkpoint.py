@@ -1,8 +1,8 @@
 """The folder of ``mini``'s weights: what is in it, how it is written, and strict loading.
 
 codec.safetensors   the autoencoder: latents <-> pixels (float16)
-unet.safetensors    the denoiser (bfloat16)
-reader.safetensors  the regressor: speech features -> mouth blendshapes (float16)
+unet.safetensors    the denoiser (int8, packed.py)
+reader.safetensors  the regressor: speech features -> mouth blendshapes (int8)
 mini.json           sha256 of the three, the step plan, how they were trained; of a person's own
                     also the gain of the mouth
 """
@@ -28,6 +28,7 @@ from models.mini.audio import AudioEncoder
 from models.mini.autoencoder import Autoencoder
 from models.mini.config import MINI
 from models.mini.mouth import BlendshapeRegressor
+from models.mini.packed import pack, unpack
 from models.mini.pipeline import MiniIdentity, MiniPipeline, MiniStream
 from models.mini.unet import MiniUNet
 from models.options import SIZE, ModelOptions
@@ -139,8 +140,8 @@ def save_mini(
     folder.mkdir(parents=True, exist_ok=True)
     sums = {}
     for name, state in states.items():
-        kind = torch.bfloat16 if name == "unet" else torch.float16
-        data = save({key: value.to(kind).contiguous() for key, value in state.items()})
+        stored = {key: v.half() for key, v in state.items()} if name == "codec" else pack(state)
+        data = save({key: value.contiguous() for key, value in stored.items()})
         (folder / f"{name}.safetensors").write_bytes(data)
         sums[name] = sha256(data).hexdigest()
     record: dict[str, Any] = {
@@ -205,7 +206,7 @@ def _fill(network: nn.Module, path: Path, expected_sum: str) -> None:
             code="bad_weights",
         )
     try:
-        state = {key: value.float() for key, value in load(data).items()}
+        state = unpack(load(data))
     except SafetensorError as error:
         raise WeightsError(
             f"{path} is not a safetensors file: {error}", code="bad_weights"
