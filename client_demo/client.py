@@ -63,7 +63,7 @@ class ClientSession:
         Args:
             url: of the server, such as ``http://localhost:8000``.
             avatar_id: a bundled avatar; the first one when neither this nor ``portrait`` is given.
-            portrait: an encoded picture (JPEG, PNG or WebP) with a face.
+            portrait: an encoded picture (JPEG, PNG, WebP, AVIF or HEIC) with a face.
             box: around the face to take of several: x, y, width, height in pixels, or in shares of
                 the picture if none is over 1.
             mode: ``speak`` for pushed speech; in ``echo`` pushed sound is a live microphone.

@@ -169,6 +169,8 @@ def media_type(picture: bytes) -> str:
         return "image/jpeg"
     if picture[:4] == b"RIFF" and picture[8:12] == b"WEBP":
         return "image/webp"
+    if picture[4:8] == b"ftyp":
+        return "image/avif" if picture[8:12] in (b"avif", b"avis") else "image/heic"
     return "application/octet-stream"
 
 

@@ -25,7 +25,7 @@ from models.io.contact_sheet import (
     thumbnail,
 )
 from models.io.face_box import FaceBox, read_face_box
-from models.io.image import load_image
+from models.io.image import Picture, read_picture
 from models.io.output import OutputError, check_outputs
 from models.io.video import FrameWriter, GifWriter, Mp4Writer
 from models.options import add_model_arguments
@@ -60,7 +60,9 @@ class Rendered:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     who = parser.add_mutually_exclusive_group()
     who.add_argument("--avatar", metavar="ID", help="bundled avatar (default: the first one)")
-    who.add_argument("--portrait", type=Path, metavar="PICTURE", help="PNG, JPEG or WebP of a face")
+    who.add_argument(
+        "--portrait", type=Path, metavar="PICTURE", help="JPEG, PNG, WebP, AVIF or HEIC"
+    )
     parser.add_argument(
         "--box",
         metavar="X,Y,W,H",
@@ -94,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     box = None if args.box is None else read_face_box(args.box)
     with SoundFile(args.audio) as sound:
-        picture = load_image(args.portrait or avatar_picture(args.avatar))
+        picture = read_picture(args.portrait or avatar_picture(args.avatar))
         generator = make_generator(args)
         speech = sound.speech(generator.sample_rate)
         every = args.strip_every or -(-frame_count(generator, speech.size) // STRIP_PICTURES)
@@ -110,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
 def render(
     generator: AnyGenerator,
-    picture: NDArray[np.uint8],
+    picture: Picture,
     speech: NDArray[np.float32],
     writer: FrameWriter,
     seed: int = 0,
@@ -121,18 +123,18 @@ def render(
 
     Args:
         generator: makes the frames.
-        picture: RGB uint8 [H, W, 3] with a face.
+        picture: with a face.
         speech: float32 [N] mono at the generator's rate.
         writer: receives the frames; the last one may be partly silent.
         seed: of the procedural motion.
         sample_every: keep every such frame for a contact sheet; none if 0.
-        box: around the face to take of several.
+        box: around the face to take of several, in pixels of the picture's file.
 
     Raises:
         PortraitError: the picture cannot be used.
     """
     timed = TimedGenerator(generator)
-    identity = timed.prepare(picture, box)
+    identity = timed.prepare(picture.pixels, picture.box(box))
     stream = timed.open(identity, seed=seed, speech=speech)
     sampled: dict[int, NDArray[np.uint8]] = {}
     written = 0
@@ -145,7 +147,9 @@ def render(
                 written += 1
             progress.update(len(chunk))
     mouth_box = mouth_box_of(identity, generator.size)
-    return Rendered(written, timed.watch.seconds, sampled, mouth_box, report_of(identity))
+    return Rendered(
+        written, timed.watch.seconds, sampled, mouth_box, report_of(identity, picture.reduction)
+    )
 
 
 def contact_sheet_of(rendered: Rendered, fps: float) -> NDArray[np.uint8]:

@@ -5,7 +5,7 @@ Plain values alone, so that a report can travel between processes and become JSO
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 MouthState = Literal["closed", "parted", "open", "smile_with_teeth"]
@@ -69,6 +69,17 @@ class PortraitReport:
         """The limits and what to do about them, for a person."""
         return tuple(f"{limit.text} {limit.hint}" for limit in self.limits)
 
+    def in_file_pixels(self, reduction: float) -> PortraitReport:
+        """The same of a file whose picture was reduced before it was looked at."""
+        left, top, width, height = (round(reduction * side, 1) for side in self.face_box)
+        return replace(
+            self,
+            width=round(reduction * self.width),
+            height=round(reduction * self.height),
+            face_box=(left, top, width, height),
+            eye_mouth_px=round(reduction * self.eye_mouth_px, 1),
+        )
+
     def as_record(self) -> dict[str, Any]:
         """As one JSON object."""
         record = asdict(self)
@@ -77,8 +88,11 @@ class PortraitReport:
         return record
 
 
-def report_of(identity: object) -> PortraitReport | None:
-    """The report of what a generator prepared; None where it keeps none."""
+def report_of(identity: object, reduction: float = 1.0) -> PortraitReport | None:
+    """The report of what a generator prepared, in pixels of the file, of which ``reduction`` made
+    one; None where it keeps none."""
     portrait = getattr(identity, "portrait", identity)
     report = getattr(portrait, "report", None)
-    return report if isinstance(report, PortraitReport) else None
+    if not isinstance(report, PortraitReport):
+        return None
+    return report if reduction == 1 else report.in_file_pixels(reduction)

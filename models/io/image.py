@@ -1,9 +1,11 @@
-"""Decodes a picture file to plain RGB, upright, without trusting it."""
+"""Decodes a picture file to sRGB, upright and not larger than useful, without trusting it."""
 
 from __future__ import annotations
 
 import io
 import struct
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +13,59 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from models.errors import PortraitError
+from models.io.colour import keep_info, plain, to_srgb
+from models.io.face_box import FaceBox
 
-MAX_PIXELS = 40_000_000
+MAX_PIXELS = 120_000_000
+DECODED_PIXELS = 32_000_000
+"""Pictures beyond it are decoded at a half or a quarter of their size."""
 MIN_SIDE = 64
-FORMATS = ("PNG", "JPEG", "WEBP")
-_GREY = (128, 128, 128, 255)
+FORMATS = ["PNG", "JPEG", "WEBP", "AVIF"]
+with suppress(ImportError):  # an installation without its wheel refuses HEIC
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    FORMATS.append("HEIF")
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded picture.
+
+    Attributes:
+        pixels: RGB uint8 [H, W, 3], sRGB.
+        reduction: how many pixels of the file one of these is wide.
+    """
+
+    pixels: NDArray[np.uint8]
+    reduction: float = 1.0
+
+    def box(self, box: FaceBox | None) -> FaceBox | None:
+        """A box in pixels of the file in pixels of this; shares stay shares."""
+        if box is None or max(box) <= 1:
+            return box
+        left, top, width, height = (side / self.reduction for side in box)
+        return left, top, width, height
+
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, KeyError, OverflowError, RuntimeError)
 
 
 def load_image(source: bytes | Path | str) -> NDArray[np.uint8]:
-    """Read a PNG, JPEG or WebP picture.
+    """The pixels of ``read_picture``, RGB uint8 [H, W, 3]; raises as it does."""
+    return read_picture(source).pixels
+
+
+def read_picture(source: bytes | Path | str) -> Picture:
+    """Read a PNG, JPEG, WebP, AVIF or HEIC picture.
 
     Args:
         source: the file's content or its path.
 
     Returns:
-        RGB uint8 [H, W, 3], turned as its EXIF orientation says; what is transparent lies on grey;
-        of an animation the first picture.
+        The picture, turned as its EXIF orientation says; what is transparent lies on grey; of an
+        animation the first picture.
 
     Raises:
         PortraitError: ``bad_image`` (unreadable or another format), ``image_too_large`` (beyond
@@ -36,15 +75,29 @@ def load_image(source: bytes | Path | str) -> NDArray[np.uint8]:
         content = source if isinstance(source, bytes) else Path(source).read_bytes()
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             _check_size(image.size)
-            return _rgb(_upright(image))
+            width = max(image.size)
+            pixels = np.array(to_srgb(_upright(_reduced(image))), np.uint8)
+            return Picture(pixels, width / max(pixels.shape))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large("more") from error
-    except (OSError, SyntaxError, ValueError, EOFError, KeyError, OverflowError) as error:
+    except _UNREADABLE as error:
         raise PortraitError(
-            f"expected a PNG, JPEG or WebP picture, got a file that cannot be decoded"
+            f"expected a PNG, JPEG, WebP, AVIF or HEIC picture, got a file that cannot be decoded"
             f" ({type(error).__name__}); save the picture again as PNG or JPEG",
             code="bad_image",
         ) from error
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """Decoded with at most ``DECODED_PIXELS``; JPEG is never decoded at its full size."""
+    reduction, pixels = 1, image.width * image.height
+    while pixels / reduction**2 > DECODED_PIXELS:
+        reduction *= 2
+    wanted = -(-image.width // reduction)
+    image.draft(image.mode, (image.width // reduction, image.height // reduction))
+    image = plain(image)
+    rest = round(image.width / wanted)
+    return keep_info(image.reduce(rest), image) if rest > 1 else image
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -88,13 +141,3 @@ def _too_large(got: str) -> PortraitError:
         " send a smaller picture (1024 pixels are plenty)",
         code="image_too_large",
     )
-
-
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I"):  # 16-bit grey; Pillow would clip it
-        grey = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, _GREY), image)
-    return np.array(image.convert("RGB"), np.uint8)

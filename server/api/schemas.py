@@ -87,7 +87,7 @@ class PortraitForm(BaseModel):
     """A session for an uploaded portrait."""
 
     portrait: UploadFile = Field(
-        description="A PNG, JPEG or WebP picture of a person, or of several.",
+        description="A JPEG, PNG, WebP, AVIF or HEIC picture of a person, or of several.",
         json_schema_extra={"format": "binary", "minLength": 1},
     )
     mode: Mode = Field(default="speak", description="As in the JSON body.")

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic, TypeAlias
@@ -28,9 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
-from models.face.report import report_of
+from models.face.report import PortraitReport, report_of
 from models.generator import Generator, Identity, Listener, Stream
 from models.io.face_box import FaceBox
+from models.io.image import read_picture
 from models.registry import load_generator
 from server.avatars import content_hash
 from server.media.spec import MediaSpec
@@ -43,7 +45,16 @@ from server.worker.streams import WorkerStream, earliest_due, silent_request
 
 log = logging.getLogger(__name__)
 
-_Prepared: TypeAlias = "tuple[int, str, Future[Identity]]"
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[Identity]):
+    """An identity, and what was found in its portrait, in pixels of the portrait's file."""
+
+    identity: Identity
+    report: PortraitReport | None
+
+
+_Prepared: TypeAlias = "tuple[int, str, Future[Known[Identity]]]"
 """A request, the content hash of its portrait, and the identity to come."""
 
 
@@ -62,19 +73,19 @@ class Worker(Generic[Identity, Stream]):
         max_batch: int = 4,
         max_identities: int = 32,
         clock: Callable[[], float] = time.monotonic,
-        store: PreparedStore[Identity] | None = None,
+        store: PreparedStore[tuple[Identity, PortraitReport | None]] | None = None,
     ) -> None:
         self.inbox: queue.Queue[wire.Request | _Prepared[Identity]] = queue.Queue()
         self._generator = generator
         self._spec = MediaSpec.of(generator)
         self._send = send
         self._max_batch = max_batch
-        self._identities = IdentityCache[Identity](max_identities)
+        self._identities = IdentityCache[Known[Identity]](max_identities)
         self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
         self._store = store
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._preparing: dict[str, Future[Identity]] = {}
+        self._preparing: dict[str, Future[Known[Identity]]] = {}
         self._capacity = Capacity(max_batch)
         self._running = True
 
@@ -85,11 +96,11 @@ class Worker(Generic[Identity, Stream]):
         """
         if not portrait:
             return
-        identity = self._prepare_identity(portrait)
-        self._identities.put(content_hash(portrait), identity)
+        known = self._prepare_identity(portrait)
+        self._identities.put(content_hash(portrait), known)
         chunk_s = self._spec.chunk_frames * self._spec.frame_s
         self._capacity = measure_capacity(
-            lambda n: self._silent_batch(identity, n), chunk_s, self._max_batch, self._clock
+            lambda n: self._silent_batch(known.identity, n), chunk_s, self._max_batch, self._clock
         )
 
     def _silent_batch(self, identity: Identity, n: int) -> Callable[[], None]:
@@ -165,9 +176,9 @@ class Worker(Generic[Identity, Stream]):
 
     def _prepare(self, message: wire.Prepare) -> None:
         name = content_hash(message.portrait, message.box)
-        identity = self._identities.get(name)
-        if identity is not None:
-            self._send(wire.PortraitPrepared(message.request_id, name, report_of(identity)))
+        known = self._identities.get(name)
+        if known is not None:
+            self._send(wire.PortraitPrepared(message.request_id, name, known.report))
             return
         future = self._preparing.get(name)
         if future is None:
@@ -176,36 +187,39 @@ class Worker(Generic[Identity, Stream]):
             self._preparing[name] = future
         future.add_done_callback(lambda done: self.inbox.put((message.request_id, name, done)))
 
-    def _prepare_identity(self, portrait: bytes, box: FaceBox | None = None) -> Identity:
+    def _prepare_identity(self, portrait: bytes, box: FaceBox | None = None) -> Known[Identity]:
         """The identity of an image file; of the generator only what may run beside chunks."""
-        return self._generator.prepare(decode_portrait(portrait), box)
+        picture = read_picture(portrait)
+        identity = self._generator.prepare(picture.pixels, picture.box(box))
+        return Known(identity, report_of(identity, picture.reduction))
 
-    def _find_or_prepare(self, portrait: bytes, box: FaceBox | None) -> Identity:
+    def _find_or_prepare(self, portrait: bytes, box: FaceBox | None) -> Known[Identity]:
         """The identity of an image file from disk; prepared and kept there if it is not."""
         if self._store is None:
             return self._prepare_identity(portrait, box)
         name = content_hash(portrait, box)
-        identity = self._store.load(name)
-        if identity is None:
-            identity = self._prepare_identity(portrait, box)
-            self._store.save(name, identity)
-        return identity
+        kept = self._store.load(name)
+        if kept is not None:
+            return Known(*kept)
+        known = self._prepare_identity(portrait, box)
+        self._store.save(name, (known.identity, known.report))
+        return known
 
-    def _adopt(self, request_id: int, name: str, prepared: Future[Identity]) -> None:
+    def _adopt(self, request_id: int, name: str, prepared: Future[Known[Identity]]) -> None:
         self._preparing.pop(name, None)
-        identity = prepared.result()
+        known = prepared.result()
         if self._identities.get(name) is None:
-            self._identities.put(name, identity)
-        self._send(wire.PortraitPrepared(request_id, name, report_of(identity)))
+            self._identities.put(name, known)
+        self._send(wire.PortraitPrepared(request_id, name, known.report))
 
     def _open(self, message: wire.Open) -> None:
-        identity = self._identities.get(message.content_hash)
-        if identity is None:
+        known = self._identities.get(message.content_hash)
+        if known is None:
             raise LiveheadError(
                 "expected a prepared portrait, got one that is no longer kept; prepare it again",
                 code="unknown_identity",
             )
-        stream = self._generator.open(identity, seed=message.seed)
+        stream = self._generator.open(known.identity, seed=message.seed)
         self._streams[message.session] = WorkerStream(self._spec, stream)
         self._send(wire.Opened(message.request_id))
 
@@ -266,14 +280,6 @@ class Worker(Generic[Identity, Stream]):
             code = error.code if isinstance(error, LiveheadError) else "generator_failed"
             self._send(wire.StreamFailed(name, code, "the model failed on this session"))
             return [None]
-
-
-def decode_portrait(portrait: bytes) -> NDArray[np.uint8]:
-    """RGB uint8 [H, W, 3] from an image file; raises PortraitError."""
-    from models.io.image import load_image
-
-    picture: NDArray[np.uint8] = load_image(portrait)
-    return picture
 
 
 def main(connection: Connection, config: wire.WorkerConfig) -> None:

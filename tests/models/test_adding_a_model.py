@@ -12,6 +12,7 @@ import pytest
 
 from models.errors import LiveheadError
 from models.generator import Generator, chunk_samples
+from models.io.image import load_image
 from models.options import ModelOptions, add_model_arguments
 from models.pipeline import DiffusionGenerator
 from models.registry import MODELS, find_card, load_generator
@@ -20,7 +21,7 @@ from server.assets import draw_portrait
 from server.cli import main
 from server.settings import Settings
 from server.worker.messages import WorkerConfig
-from server.worker.process import Worker, decode_portrait
+from server.worker.process import Worker
 from tests.support.toy_model.config import CARD
 
 pytestmark = pytest.mark.unit
@@ -58,7 +59,7 @@ def test_chunks_are_batched_and_light_steps_come_near_full_ones() -> None:
     frames = {}
     for plan in ("4", "4:0,2", "4:0,2+parallel"):
         generator = load_generator(ModelOptions("toy", plan=plan))
-        identity = generator.prepare(decode_portrait(draw_portrait()))
+        identity = generator.prepare(load_image(draw_portrait()))
         streams = [generator.open(identity, seed=k) for k in range(2)]
         random = np.random.default_rng(0)
         audio = [random.standard_normal(chunk_samples(generator)).astype(np.float32) * 0.1] * 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from models.face.limits import Circumstances, limits_of
 from models.face.portrait import prepare_portrait
 from models.face.report import PortraitReport, report_of
+from models.io.image import load_image
 from server.assets import draw_portrait
-from server.worker.process import decode_portrait
 
 pytestmark = pytest.mark.unit
 
@@ -121,7 +122,7 @@ def test_glasses_with_a_dark_bar_across_the_nose(photo: Picture) -> None:
 
 
 def test_a_clear_drawing_is_taken() -> None:
-    report = prepare_portrait(decode_portrait(draw_portrait(300))).report
+    report = prepare_portrait(load_image(draw_portrait(300))).report
     assert report.faces == 1
 
 
@@ -129,3 +130,13 @@ def test_the_report_of_an_identity(photo: Picture) -> None:
     portrait = prepare_portrait(photo)
     assert report_of(portrait) is portrait.report
     assert report_of(object()) is None
+
+
+def test_a_reduced_picture_is_told_in_pixels_of_its_file() -> None:
+    portrait = SimpleNamespace(portrait=SimpleNamespace(report=PERFECT))
+    told = report_of(portrait, 2.0)
+    assert told is not None
+    assert (told.width, told.height) == (2 * PERFECT.width, 2 * PERFECT.height)
+    assert told.face_box == tuple(2 * side for side in PERFECT.face_box)
+    assert told.eye_mouth_px == 2 * PERFECT.eye_mouth_px
+    assert (told.yaw, told.sharpness) == (PERFECT.yaw, PERFECT.sharpness)

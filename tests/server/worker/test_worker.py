@@ -344,7 +344,7 @@ def test_a_box_beside_the_picture_is_refused(rig: Rig) -> None:
 def test_the_report_comes_with_the_identity_prepared_or_kept(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.worker.process.report_of", lambda identity: PERFECT)
+    monkeypatch.setattr("server.worker.process.report_of", lambda identity, reduction: PERFECT)
     for request_id in (3, 4):
         rig.tell(wire.Prepare(request_id, draw_portrait(200)))
         assert rig.next().report == PERFECT
