@@ -109,11 +109,18 @@ def server_config(settings: Settings, app: FastAPI, **options: Any) -> uvicorn.C
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; its connections send at once, and end when the peer is long gone.
 
+    ``::`` takes IPv4 as well.
+
     Raises:
         OSError: the address is taken or not ours.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+    host = host.strip("[]")
+    found = {item[0] for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)}
+    family = socket.AF_INET if socket.AF_INET in found else socket.AF_INET6
+    both = host == "::" and socket.has_dualstack_ipv6()
+    listener = socket.create_server(
+        (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+    )
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no frame waits for others
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; accepted sockets inherit what is set here
@@ -155,7 +162,8 @@ async def _announce(server: Server, settings: Settings, app: FastAPI) -> None:
         raise
     while not server.started:
         await asyncio.sleep(0.01)
-    shown = "localhost" if settings.host in WILDCARDS else settings.host
+    host = settings.host.strip("[]")
+    shown = "localhost" if host in WILDCARDS else f"[{host}]" if ":" in host else host
     context: Context = app.state.context
     limit, measured = context.sessions.limit, context.workers.capacity
     if limit > measured:

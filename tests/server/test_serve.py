@@ -69,3 +69,18 @@ def test_connections_send_at_once_and_notice_a_peer_that_is_gone() -> None:
             assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
             assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 10_000
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
+@pytest.mark.parametrize("host", ["::", "[::]"])
+def test_every_address_means_both_kinds(host: str) -> None:
+    with listen(host, 0) as listener:
+        port = listener.getsockname()[1]
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), timeout=10).close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0"])
+def test_names_and_addresses_of_the_older_kind(host: str) -> None:
+    with listen(host, 0) as listener:
+        socket.create_connection(("127.0.0.1", listener.getsockname()[1]), timeout=10).close()
