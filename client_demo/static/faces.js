@@ -1,6 +1,6 @@
 /** The gallery: bundled avatars, and a picture of one's own. */
 
-import { Problem, listAvatars } from "./session.js";
+import { Problem, address, listAvatars } from "./session.js";
 
 const LONGEST_SIDE = 1600;
 
@@ -26,7 +26,7 @@ export class Faces {
     tile.innerHTML = '<input type="radio" name="face"><img alt="" loading="lazy"><span></span>';
     const [input, image, caption] = tile.children;
     input.value = id;
-    image.src = imageUrl;
+    image.src = address(imageUrl);
     caption.textContent = name;
     input.dataset.image = image.src;
     input.onchange = () => {

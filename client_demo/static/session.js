@@ -10,7 +10,7 @@ export class Problem extends Error {
 
 const END_TIMEOUT_MS = 3000; // a server that does not answer by then is gone, and the session with it
 
-const address = (path) => new URL(path.replace(/^\//, ""), document.baseURI);
+export const address = (path) => new URL(path.replace(/^\//, ""), document.baseURI);
 
 async function request(path, options = {}) {
   let response;

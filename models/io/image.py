@@ -22,7 +22,7 @@ DECODED_PIXELS = 32_000_000
 MIN_SIDE = 64
 FORMATS = ["PNG", "JPEG", "WEBP", "AVIF"]
 with suppress(ImportError):  # an installation without its wheel refuses HEIC
-    from pillow_heif import register_heif_opener
+    from pi_heif import register_heif_opener
 
     register_heif_opener()
     FORMATS.append("HEIF")

@@ -117,7 +117,7 @@ async def add(
         raise BadRequest(str(error)) from error
     prepared = await context.workers.prepare(portrait, box, keep=True)
     avatar = await to_thread.run_sync(context.avatars.add, name, portrait, box)
-    response.headers["Location"] = f"/avatars/{avatar.id}.jpg"
+    response.headers["Location"] = f"avatars/{avatar.id}.jpg"  # also below a proxy's path
     report = prepared.report
     return AvatarAdded(
         **_shown(avatar).model_dump(),

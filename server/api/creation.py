@@ -50,7 +50,7 @@ QUEUED = 202
 MAX_FIELDS = 8
 LOCATION = {
     "Location": {
-        "description": "The path of the session.",
+        "description": "The session, relative to the request's address.",
         "required": True,
         "schema": {"type": "string"},
     }
@@ -217,7 +217,7 @@ async def _open(
         return Response(status_code=CALLER_GONE)
     if session.place is not None:
         response.status_code = QUEUED
-    response.headers["Location"] = f"/session/{session.id}"
+    response.headers["Location"] = f"session/{session.id}"  # also below a proxy's path
     response.headers["Cache-Control"] = "no-store"
     return _described(session, context)
 

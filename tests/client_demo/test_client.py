@@ -161,6 +161,13 @@ def test_the_command_fails_with_one_line(tmp_path: Path, speech: Path) -> None:
     assert missing.returncode == 1 and "[bad_audio]" in missing.stderr
 
 
+def test_what_is_said_is_not_overwritten(speech: Path) -> None:
+    before = speech.read_bytes()
+    result = run("--url", f"http://localhost:{free_port()}", "--audio", speech, "--out", speech)
+    assert result.returncode == 1 and "[bad_output]" in result.stderr
+    assert speech.read_bytes() == before
+
+
 def test_an_unknown_avatar_is_refused(server: RunningServer, speech: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
     result = run("--url", server.url, "--avatar", "nobody", "--audio", speech, "--out", out)

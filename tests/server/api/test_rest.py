@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import asdict, replace
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -43,7 +44,8 @@ async def test_a_session_for_an_avatar() -> None:
         assert answer.status_code == 201
         body = answer.json()
         session_id = body["session_id"]
-        assert answer.headers["location"] == f"/session/{session_id}"
+        below = urljoin("http://localhost/a/path/session", answer.headers["location"])
+        assert below == f"http://localhost/a/path/session/{session_id}"
         assert answer.headers["cache-control"] == "no-store"
         assert body["media"] == {
             "offer_url": f"/session/{session_id}/offer",
