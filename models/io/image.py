@@ -17,7 +17,7 @@ from models.io.colour import keep_info, plain, to_srgb
 from models.io.face_box import FaceBox
 
 MAX_PIXELS = 120_000_000
-DECODED_PIXELS = 32_000_000
+DECODED_PIXELS = 16_000_000
 """Pictures beyond it are decoded at a half or a quarter of their size."""
 MIN_SIDE = 64
 FORMATS = ["PNG", "JPEG", "WEBP", "AVIF"]
