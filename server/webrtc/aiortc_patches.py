@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import Any
 
 import aioice.ice
-from aiortc import RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
+from aiortc import RTCIceCandidate, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.exceptions import InvalidStateError
 
 TESTED = {"aiortc": "1.16", "aioice": "0.13"}
@@ -102,6 +102,15 @@ def tap_receiver(receiver: RTCRtpReceiver, callback: Callable[[Any], None] | Non
     """
     private: Any = receiver
     private._RTCRtpReceiver__jitter_buffer = _Tap(callback)
+
+
+async def add_candidate(connection: RTCPeerConnection, candidate: RTCIceCandidate) -> None:
+    """Add a candidate of the one transport, whichever section it names.
+
+    aiortc drops those of bundled sections, and callers number sections that it never saw.
+    """
+    transport: Any = connection.getTransceivers()[0].receiver.transport
+    await transport.transport.addRemoteCandidate(candidate)
 
 
 def watch_traffic(connection: RTCPeerConnection, callback: Callable[[], None]) -> None:

@@ -183,7 +183,7 @@ class Peer:
         parsed.sdpMid, parsed.sdpMLineIndex = sdp_mid, sdp_mline_index
         self._candidates += 1
         if self.state is not PeerState.CLOSED:
-            await self._connection.addIceCandidate(parsed)
+            await patches.add_candidate(self._connection, parsed)
 
     async def aclose(self) -> None:
         """End the call and wait until nothing of it is left; calling it again is harmless."""
@@ -221,22 +221,21 @@ class Peer:
         patches.answer_as_dtls_server(connection)
         with patches.loopback_candidates(loopback):
             await connection.setLocalDescription(await connection.createAnswer())
-        self.answer_sdp = connection.localDescription.sdp
+        self.answer_sdp = offer.answer(connection.localDescription.sdp)
 
     def _add_sections(self, offer: ParsedOffer, with_microphone: bool) -> int | None:
         """Make one transceiver per section, in order; the index of the microphone."""
         unsent = {"video", "audio"}
         microphone_index: int | None = None
         for index, section in enumerate(offer.sections):
-            sends = section.may_send and section.kind in unsent
+            sends = section.may_send and section.usable and section.kind in unsent
             receives = with_microphone and microphone_index is None and section.may_receive
-            receives = receives and section.kind == "audio"
+            receives = receives and section.usable and section.kind == "audio"
             direction = ("inactive", "sendonly", "recvonly", "sendrecv")[sends + 2 * receives]
             track = self._sender.track(section.kind) if sends else section.kind
             transceiver = self._connection.addTransceiver(track, direction)
-            if section.kind == "audio" or sends:
-                wanted = _preferences(section.kind)
-                transceiver.setCodecPreferences(wanted)
+            if section.usable:
+                transceiver.setCodecPreferences(_preferences(section.kind))
             if sends:
                 unsent.discard(section.kind)
             if receives:

@@ -7,6 +7,7 @@ import pytest
 
 from server.errors import OfferError
 from server.webrtc.offer import Section, is_hidden_candidate, read_offer
+from server.webrtc.sections import cut, join
 
 pytestmark = pytest.mark.unit
 
@@ -42,6 +43,14 @@ a=rtpmap:111 opus/48000/2
 a=fmtp:111 minptime=10;useinbandfec=1
 a=rtpmap:0 PCMU/8000
 """
+CHANNEL = f"""m=application 9 UDP/DTLS/SCTP webrtc-datachannel
+{TRANSPORT}a=mid:d
+a=sctp-port:5000
+"""
+TEXT = f"""m=text 9 UDP/TLS/RTP/SAVPF 98
+{TRANSPORT}a=mid:t
+a=rtpmap:98 t140/1000
+"""
 OFFER = (SESSION + VIDEO + AUDIO).replace("\n", "\r\n")
 HIDDEN = "candidate:1 1 udp 2113937151 495000cd-7dc9-4fb5-b96b-c81e031d91b4.local 47393 typ host"
 PLAIN = "candidate:2 1 udp 2113937151 192.0.2.7 47393 typ host"
@@ -53,8 +62,8 @@ def test_sections_are_read_from_the_answerers_side() -> None:
 
 
 def test_hidden_candidates_and_the_end_of_candidates_are_stripped() -> None:
-    audio = f"{AUDIO}a={HIDDEN}\na={PLAIN}\na=end-of-candidates\n"
-    cleaned = read_offer(SESSION + VIDEO + audio).sdp
+    video = f"{VIDEO}a={HIDDEN}\na={PLAIN}\na=end-of-candidates\n"
+    cleaned = read_offer(SESSION + video + AUDIO).sdp
     assert HIDDEN not in cleaned and PLAIN in cleaned and "end-of-candidates" not in cleaned
     assert is_hidden_candidate(HIDDEN) and not is_hidden_candidate(PLAIN)
 
@@ -87,15 +96,69 @@ def test_video_without_usable_h264_is_named(change: tuple[str, str]) -> None:
         (OFFER.replace("a=rtcp-mux\r\n", ""), "rtcp-mux"),
         (OFFER.replace("a=ice-pwd:0123456789abcdef01234567\r\n", ""), "ICE"),
         (OFFER.replace("a=setup:actpass\r\n", ""), "setup"),
-        (OFFER.replace("opus/48000", "speex/16000"), "Opus"),
-        (OFFER.replace("m=audio", "m=text"), "got 'text'"),
+        (OFFER.replace("a=mid:1", "a=mid:0"), "one twice"),
+        (OFFER.replace("a=mid:1\r\n", ""), "BUNDLE"),
         (SESSION + VIDEO * 9, "1..8"),
+        (OFFER.replace("m=video 9", "m=video 0"), "video section that receives"),
     ],
 )
 def test_what_cannot_be_answered_is_refused_with_words(offer: str, words: str) -> None:
     with pytest.raises(OfferError, match=words) as caught:
         read_offer(offer)
     assert caught.value.code == "bad_offer"
+
+
+def test_the_answer_comes_back_in_the_callers_order_with_the_rest_refused() -> None:
+    session = SESSION.replace("BUNDLE 0 1", "BUNDLE d 1 0")
+    dead = "m=audio 0 UDP/TLS/RTP/SAVPF 0\na=mid:gone\na=inactive\n"
+    offer = read_offer(session + CHANNEL + dead + AUDIO + TEXT + VIDEO)
+    assert [section.kind for section in offer.sections] == ["audio", "video"]
+    asked_session, asked = cut(offer.sdp)
+    assert [part.mid for part in asked] == ["1", "0", "d"], "media leads"
+    assert asked_session.value("a=group:") == "BUNDLE 1 0 d"
+    answer = join([*asked_session.lines, *(line for part in asked for line in part.lines)])
+    answer_session, answered = cut(offer.answer(answer))
+    assert [part.mid for part in answered] == ["d", "gone", "1", "t", "0"]
+    assert [part.is_dead for part in answered] == [False, True, False, True, False]
+    assert answered[1].direction == "inactive"
+    assert answer_session.value("a=group:") == "BUNDLE d 1 0", "the caller's leader leads"
+
+
+def test_every_section_gets_the_leaders_transport() -> None:
+    bare = TRANSPORT.replace("ufrag:abcd", "ufrag:other") + f"a={HIDDEN}\n"
+    video = VIDEO.replace(TRANSPORT, "c=IN IP4 0.0.0.0\na=rtcp-mux\na=bundle-only\n")
+    video = video.replace("m=video 9", "m=video 0")
+    audio = AUDIO + f"a={PLAIN}\n"
+    channel = CHANNEL.replace(TRANSPORT, bare)
+    session = SESSION.replace("BUNDLE 0 1", "BUNDLE 1 0 d")
+    for text in (session + channel + video + audio, session + video + audio + channel):
+        _, media = cut(read_offer(text).sdp)
+        assert [part.value("a=ice-ufrag:") for part in media] == ["abcd"] * 3
+        assert all(part.all("a=candidate:") == (f"a={PLAIN}",) for part in media)
+        assert all(part.media[1] == "9" for part in media)
+
+
+def test_what_stands_in_the_session_part_holds_for_every_section() -> None:
+    moved = [
+        line for line in TRANSPORT.splitlines() if line.startswith(("a=ice", "a=finger", "a=setup"))
+    ]
+    rest = TRANSPORT
+    for line in moved:
+        rest = rest.replace(f"{line}\n", "")
+    session = SESSION + "\n".join([*moved, "a=recvonly"]) + "\n"
+    video, audio = (text.replace(TRANSPORT, rest) for text in (VIDEO, AUDIO))
+    offer = read_offer(session + video.replace("a=recvonly\n", "") + audio)
+    assert offer.sections == (Section("video", True, False), Section("audio", True, True))
+    assert offer.sdp.count("a=fingerprint") == 2
+
+
+def test_a_caller_without_opus_still_gets_pictures() -> None:
+    spoken = read_offer(OFFER.replace("opus/48000/2", "G726/8000"))
+    assert spoken.sections[1] == Section("audio", True, True, usable=False), "PCMU is known"
+    mute = read_offer(OFFER.replace("opus/48000/2", "G726/8000").replace("PCMU", "G728"))
+    assert [section.kind for section in mute.sections] == ["video"]
+    _, answered = cut(mute.answer(mute.sdp))
+    assert [part.is_dead for part in answered] == [False, True]
 
 
 def test_damaged_offers_never_raise_anything_else() -> None:

@@ -14,7 +14,8 @@ import pytest
 from server.errors import OfferError
 from server.webrtc import aiortc_patches
 from server.webrtc.peer import Peer, PeerState, next_state
-from tests.support.calls import FPS, Call, Client, FrameSource, ToneTrack, until
+from server.webrtc.sections import Lines, cut, join
+from tests.support.calls import FPS, Call, Client, FrameSource, ToneTrack, pace, until
 
 pytestmark = pytest.mark.unit
 
@@ -176,6 +177,36 @@ async def test_trickled_candidates_connect_and_bad_ones_are_named() -> None:
     await until(lambda: peer.connected)
     await peer.aclose()
     await peer.add_candidate(trickled[0], "0", 0)
+    await client.close()
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1), (1, 2, 0)])
+async def test_a_call_stands_whatever_leads_it_and_whatever_is_dead(order: tuple[int, ...]) -> None:
+    client, source = Client(), FrameSource()
+    client.connection.createDataChannel("events")
+    session, media = cut(await client.offer())
+    dead = Lines(("m=video 0 UDP/TLS/RTP/SAVPF 96", "a=mid:gone", "a=inactive"))
+    moved = [*(media[index] for index in order[:2]), dead, media[order[2]]]
+    bundle = " ".join(part.mid or "" for part in moved if part is not dead)
+    lines = [*session.without("a=group:"), f"a=group:BUNDLE {bundle}"]
+    peer = await Peer.answer(
+        join([*lines, *(line for part in moved for line in part.lines)]),
+        fps=FPS,
+        on_microphone=None,
+        on_keyframe_request=source.want_keyframe,
+        on_closed=ignore,
+        loopback=True,
+    )
+    answer_session, answered = cut(peer.answer_sdp)
+    assert answered[2].is_dead and answer_session.value("a=group:") == f"BUNDLE {bundle}"
+    by_mid = {part.mid: part.lines for part in answered}
+    ordered = [line for part in media for line in by_mid[part.mid]]  # as aiortc's client numbers
+    group = [f"a=group:BUNDLE {' '.join(part.mid or '' for part in media)}"]
+    await client.accept(join([*answer_session.without("a=group:"), *group, *ordered]))
+    pacer = asyncio.ensure_future(pace(source, peer.send))
+    await until(lambda: len(client.counters) > 5 and client.samples > 0)
+    pacer.cancel()
+    await peer.aclose()
     await client.close()
 
 
