@@ -4,7 +4,7 @@
     |- PortraitError ...        422, the code says why
     '- ServerError              base; carries the HTTP status
        |- BadRequest            400  the request is not what the route takes
-       |- OfferError            400  bad_offer, 422 no_h264: the SDP offer cannot be answered
+       |- OfferError            400  bad_offer, 422 no_codec: the SDP offer cannot be answered
        |- Unauthorised          401  the token or the API key is missing or wrong
        |- NotFound              404  no such session, avatar or clip
        |- Conflict              409  the session is in a state that cannot do this
@@ -64,7 +64,7 @@ class BadRequest(ServerError):
 
 
 class OfferError(ServerError):
-    """Raised when an SDP offer cannot be answered (``bad_offer``, ``no_h264``)."""
+    """Raised when an SDP offer cannot be answered (``bad_offer``, ``no_codec``)."""
 
     status = 400
     default_code = "bad_offer"
@@ -156,7 +156,7 @@ class WorkerLost(ServerError):
 
 
 UNPROCESSABLE = 422
-_STATUS_OF_CODE = {"no_h264": UNPROCESSABLE, "unknown_identity": 503}
+_STATUS_OF_CODE = {"no_codec": UNPROCESSABLE, "unknown_identity": 503}
 
 
 def status_of(error: LiveheadError) -> int:

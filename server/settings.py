@@ -75,6 +75,7 @@ def _from_text(cast: Callable[[str], Any]) -> BeforeValidator:
 Port = Annotated[int, _expect(lambda port: 0 <= port <= 65_535, "between 0 and 65535")]
 NoneOrMore = Annotated[int, _expect(lambda count: count >= 0, "0 or more")]
 OneOrMore = Annotated[int, _expect(lambda count: count >= 1, "1 or more")]
+Bitrate = Annotated[int, _expect(lambda rate: rate >= 10_000, "10000 bit/s or more")]
 Seconds = Annotated[float, _expect(lambda seconds: seconds > 0, "more than 0 seconds")]
 CommaList = Annotated[tuple[str, ...], NoDecode, _from_text(split_list)]
 IceServers = Annotated[
@@ -112,6 +113,9 @@ class Settings(BaseSettings):
         cors_origins: origins of pages that may call the API, comma separated; ``*`` for all.
         ice_servers: STUN and TURN servers for calls, a JSON list of {"urls", "username",
             "credential"}; callers receive them.
+        bitrate_start: bit/s of a call's pictures at first; they follow the caller's link.
+        bitrate_floor: bit/s that they do not fall below.
+        bitrate_cap: bit/s that they never exceed; 0 takes what suits their size.
         log_level: of the server's own log lines.
     """
 
@@ -140,6 +144,9 @@ class Settings(BaseSettings):
     api_key: SecretStr = Field(default=SecretStr(""), repr=False)
     cors_origins: CommaList = ()
     ice_servers: IceServers = Field(default=(), repr=False)
+    bitrate_start: Bitrate = 400_000
+    bitrate_floor: Bitrate = 100_000
+    bitrate_cap: NoneOrMore = 0
     log_level: Annotated[str, _one_of(LOG_LEVELS)] = "info"
 
     @model_validator(mode="before")

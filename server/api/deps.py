@@ -13,10 +13,12 @@ from server.api.idempotency import IdempotencyKeys
 from server.api.remote_portrait import RemotePortraits
 from server.assets import BundledAssets
 from server.avatars import AvatarStore
+from server.media.encoders import usual_bitrate
 from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.workers import Workers
 from server.settings import Settings
+from server.webrtc.link_rate import Rates
 
 API_KEY = HTTPBearer(
     scheme_name="ApiKey",
@@ -48,6 +50,12 @@ class Context:
     avatars: AvatarStore
     portraits: RemotePortraits
     idempotency: IdempotencyKeys
+
+    def rates(self, size: tuple[int, int]) -> Rates:
+        """Bit/s of pictures of (height, width), as set."""
+        settings = self.settings
+        cap = settings.bitrate_cap or usual_bitrate(size)
+        return Rates(settings.bitrate_start, settings.bitrate_floor, cap)
 
 
 def context_of(connection: HTTPConnection) -> Context:

@@ -48,7 +48,7 @@ router = APIRouter(route_class=OfferRoute, dependencies=TOKEN_REQUIRED)
 
 @router.post(
     "/session/{session_id}/offer",
-    responses=problems(*REFUSALS, unprocessable=["no_h264"]),
+    responses=problems(*REFUSALS, unprocessable=["no_codec"]),
 )
 async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> SessionAnswer:
     """Answer an offer; a session has one call, a new one replaces the old."""
@@ -65,6 +65,7 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
     peer = await Peer.answer(
         offer.sdp,
         fps=session.spec.fps,
+        rates=context.rates(session.spec.size),
         on_microphone=partial(hear, session) if session.live else None,
         on_keyframe_request=session.request_keyframe,
         on_closed=ended,

@@ -20,13 +20,15 @@ class AVFrame:
     Attributes:
         epoch: the session's epoch when the audio was cut; frames of older ones are dropped.
         index: frame number on the session's media clock; media time is ``index / fps``.
-        keyframe: whether ``video`` can be decoded without earlier frames.
+        keyframe: whether ``video`` and ``vp8`` can be decoded without earlier frames.
         speaking: whether the slice holds speech that an app queued (not idle silence).
-        video: one H.264 access unit, Annex-B, parameter sets before each keyframe.
+        video: one H.264 access unit, Annex-B, parameter sets before each keyframe; empty when
+            nobody watched it.
         opus: Opus packets of 20 ms at 48 kHz that are complete with the slice; where a frame is
             not a multiple of 20 ms the rest of its sound is in the next frame's first packet.
         pcm: the same slice as s16le mono at ``OUTPUT_RATE``.
         jpeg: the same frame as JPEG when a caller asked for it, else empty.
+        vp8: the same frame as VP8 when a caller watched it, else empty.
     """
 
     epoch: int
@@ -37,6 +39,11 @@ class AVFrame:
     opus: tuple[bytes, ...]
     pcm: bytes
     jpeg: bytes = b""
+    vp8: bytes = b""
+
+    def picture(self, codec: str) -> bytes:
+        """The picture as ``h264``, ``vp8`` or ``jpeg``; empty where it was not encoded so."""
+        return {"h264": self.video, "vp8": self.vp8, "jpeg": self.jpeg}[codec]
 
 
 def pack(frame: AVFrame, *, jpeg: bool = False) -> bytes:

@@ -1,9 +1,9 @@
-"""Turns frames and sound into what travels: H.264 access units, Opus packets and JPEG pictures."""
+"""Turns frames and sound into what travels: H.264 or VP8 frames, Opus packets, JPEG pictures."""
 
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
+from typing import Any, Literal
 
 import av
 import cv2
@@ -16,38 +16,78 @@ from server.media.av_frame import OUTPUT_RATE
 OPUS_SAMPLES = 960
 """Samples in one Opus packet: 20 ms at ``OUTPUT_RATE``."""
 
+VideoCodec = Literal["h264", "vp8"]
+VIDEO_CODECS: tuple[VideoCodec, ...] = ("h264", "vp8")
+"""The better one first."""
+
 _GOP_SECONDS = 2.0
-_QUALITY_CRF = 20
+_H264_CRF, _VP8_CRF = 20, 16
 _BITRATE, _BITRATE_PIXELS = 600_000, 512 * 512
 """Ceiling in bit/s up to so many pixels; in proportion to them beyond."""
+_LOWER, _HIGHER = 0.9, 1.1
+"""A new ceiling counts beyond these: each change costs a keyframe."""
 _LEVELS = ((3_600, "31"), (8_192, "40"), (36_864, "51"))
 """Macroblocks of a frame that a level of H.264 allows (its table A-1)."""
+_VP8_OPTIONS = {
+    "deadline": "realtime",
+    "cpu-used": "-8",  # fast for a picture of this size; beyond it pictures suffer
+    "lag-in-frames": "0",
+    "auto-alt-ref": "0",
+    "crf": str(_VP8_CRF),
+}
 _OPUS_BITRATE = 32_000
 _OPUS_EXPECTED_LOSS_PERCENT = 5
 
 
+def usual_bitrate(size: tuple[int, int]) -> int:
+    """The ceiling in bit/s that suits (height, width)."""
+    return round(_BITRATE * max(1.0, size[0] * size[1] / _BITRATE_PIXELS))
+
+
 class VideoEncoder:
-    """H.264 constrained baseline for one session: one access unit per frame, no delay.
+    """H.264 constrained baseline or VP8 for one session: one packet per frame, no delay.
 
     Constant quality capped at ``bitrate``: a resting face costs far less than the cap. A keyframe
     comes first, then every two seconds (browsers ask for one only after seconds of freeze), and
-    whenever it is forced. Every keyframe carries its parameter sets. One thread: many sessions
-    share a core.
+    whenever it is forced. Every keyframe of H.264 carries its parameter sets. One thread: many
+    sessions share a core.
     """
 
-    def __init__(self, size: tuple[int, int], fps: float, bitrate: int | None = None) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        fps: float,
+        bitrate: int | None = None,
+        codec: VideoCodec = "h264",
+    ) -> None:
         """``size`` is (height, width), both even; ``bitrate`` the ceiling in bit/s, else what
         suits the size."""
         height, width = size
         if bitrate is None:
-            bitrate = round(_BITRATE * max(1.0, height * width / _BITRATE_PIXELS))
+            bitrate = usual_bitrate(size)
         if height <= 0 or width <= 0 or height % 2 or width % 2:
             raise ValueError(f"expected an even (height, width), got {size}; crop or pad the frame")
         if fps <= 0 or bitrate <= 0:
             raise ValueError(f"expected positive fps and bitrate, got {fps} and {bitrate}")
         self.size = (height, width)
+        self.gop_frames = max(1, round(_GOP_SECONDS * fps))
+        self._fps = fps
+        self._name = codec
+        self._bitrate = self._wanted_bitrate = bitrate
         self._next_pts = 0
-        self._codec: Any = _open_x264(height, width, fps, bitrate)
+        self._last_keyframe = 0
+        self._codec: Any = self._open()
+
+    @property
+    def wants_keyframe(self) -> bool:
+        """Whether the next frame is a keyframe: the first, the periodic, or for fewer bits."""
+        since = self._next_pts - self._last_keyframe
+        shrinks = self._wanted_bitrate < _LOWER * self._bitrate
+        return self._next_pts == 0 or since >= self.gop_frames or shrinks
+
+    def limit(self, bitrate: int) -> None:
+        """Change the ceiling, bit/s: a lower one at once, a higher one at the next keyframe."""
+        self._wanted_bitrate = bitrate
 
     def encode(
         self, frame: NDArray[np.uint8], *, force_keyframe: bool = False
@@ -55,7 +95,7 @@ class VideoEncoder:
         """Encode RGB uint8 [H, W, 3].
 
         Returns:
-            The frame's access unit (Annex-B) and whether it is a keyframe.
+            The frame's access unit (Annex-B) or VP8 frame, and whether it is a keyframe.
 
         Raises:
             ValueError: the frame has another shape or type than announced.
@@ -68,6 +108,12 @@ class VideoEncoder:
                 f"expected uint8 {(*self.size, 3)}, got {frame.dtype} {frame.shape};"
                 " resize the frame to the size that the encoder was made for"
             )
+        force_keyframe = force_keyframe or self.wants_keyframe
+        if force_keyframe:
+            self._last_keyframe = self._next_pts
+            if not _LOWER * self._bitrate <= self._wanted_bitrate <= _HIGHER * self._bitrate:
+                self._bitrate = self._wanted_bitrate
+                self._codec = self._open()  # neither encoder takes it while it runs
         planes: Any = cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2YUV_I420)
         picture = av.VideoFrame.from_ndarray(planes, format="yuv420p")
         picture.pts = self._next_pts
@@ -81,6 +127,25 @@ class VideoEncoder:
     def close(self) -> None:
         """Release the encoder; calling it again does nothing."""
         self._codec = None
+
+    def _open(self) -> Any:
+        """FFmpeg's encoder at the present ceiling."""
+        codec: Any = av.CodecContext.create("libx264" if self._name == "h264" else "libvpx", "w")
+        rate = Fraction(self._fps).limit_denominator(1001)
+        codec.height, codec.width = self.size
+        codec.pix_fmt = "yuv420p"
+        codec.framerate = rate
+        codec.time_base = 1 / rate
+        codec.gop_size = self.gop_frames
+        codec.thread_count = 1
+        if self._name == "h264":
+            codec.max_b_frames = 0
+            codec.bit_rate = 0  # quality decides; the ceiling below bounds it
+            codec.options = _x264_options(*self.size, self._bitrate)
+        else:
+            codec.bit_rate = self._bitrate
+            codec.options = _VP8_OPTIONS | _ceiling(self._bitrate)
+        return codec
 
 
 class OpusEncoder:
@@ -155,31 +220,23 @@ def encode_jpeg(frame: NDArray[np.uint8], quality: int = 80) -> bytes:
     return data.tobytes()
 
 
-def _open_x264(height: int, width: int, fps: float, bitrate: int) -> Any:
-    codec: Any = av.CodecContext.create("libx264", "w")
-    rate = Fraction(fps).limit_denominator(1001)
+def _x264_options(height: int, width: int, bitrate: int) -> dict[str, str]:
     macroblocks = -(-height // 16) * -(-width // 16)
-    codec.height, codec.width = height, width
-    codec.pix_fmt = "yuv420p"
-    codec.framerate = rate
-    codec.time_base = 1 / rate
-    codec.bit_rate = 0  # quality decides; the ceiling below bounds it
-    codec.gop_size = max(1, round(_GOP_SECONDS * fps))
-    codec.max_b_frames = 0
-    codec.thread_count = 1
-    codec.options = {
+    return {
         "preset": "ultrafast",
         "tune": "zerolatency",
         "profile": "baseline",
         "level": next(level for most, level in _LEVELS if macroblocks <= most),
         "forced-idr": "1",
-        "crf": str(_QUALITY_CRF),
-        "maxrate": str(bitrate),
-        "bufsize": str(bitrate // 2),
+        "crf": str(_H264_CRF),
         # cv2 converts to BT.601 limited range; declared, so that no player guesses
         "colorspace": "smpte170m",
         "color_primaries": "smpte170m",
         "color_trc": "smpte170m",
         "color_range": "tv",
+        **_ceiling(bitrate),
     }
-    return codec
+
+
+def _ceiling(bitrate: int) -> dict[str, str]:
+    return {"maxrate": str(bitrate), "bufsize": str(bitrate // 2)}

@@ -20,6 +20,7 @@ class EventStream:
 
     video: Video = "none"
     media = False
+    bitrate = 0
     ready = False
     dropped_frames = 0
 

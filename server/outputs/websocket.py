@@ -41,6 +41,7 @@ class WebSocketOutput:
     ) -> None:
         self.video = video
         self.media = True
+        self.bitrate = 0
         self._wait_for_room = wait_for_room
         self.dropped_frames = 0
         self._socket = socket

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from server.media.av_frame import AVFrame
+from server.media.encoders import VIDEO_CODECS, VideoCodec
 from server.session.events import Event
 from server.session.output import Output
 
@@ -36,6 +37,20 @@ class Audience:
     def wants_jpeg(self) -> bool:
         """Whether any output shows JPEG pictures."""
         return any(output.video == "jpeg" for output in self._outputs)
+
+    @property
+    def codecs(self) -> dict[VideoCodec, int]:
+        """The codecs of moving pictures that are watched, each with its ceiling in bit/s.
+
+        The slowest link decides; 0 leaves it to the encoder.
+        """
+        links = {
+            codec: [output.bitrate for output in self._outputs if output.video == codec]
+            for codec in VIDEO_CODECS
+        }
+        return {
+            codec: min(filter(None, rates), default=0) for codec, rates in links.items() if rates
+        }
 
     @property
     def ready(self) -> bool:

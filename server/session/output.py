@@ -9,20 +9,30 @@ from server.media.av_frame import AVFrame
 from server.session.events import Event
 
 Video = Literal["h264", "jpeg", "none"]
+"""What a WebSocket may show."""
+Shown = Video | Literal["vp8"]
 
 
 class Output(Protocol):
     """Somebody attached to a session. ``send`` and ``event`` never wait.
 
     Attributes:
-        video: what it shows; ``none`` takes events only and makes the model do nothing.
         media: whether its caller takes part, by sound or pictures; others only listen to events.
         dropped_frames: frames it could not take in time.
     """
 
-    video: Video
     media: bool
     dropped_frames: int
+
+    @property
+    def video(self) -> Shown:
+        """What it shows; ``none`` takes events only and makes the model do nothing."""
+        ...
+
+    @property
+    def bitrate(self) -> int:
+        """Bit/s that pictures may take on its link; 0 where it does not know."""
+        ...
 
     @property
     def ready(self) -> bool:
@@ -49,16 +59,19 @@ class Output(Protocol):
 class KeyframeGate:
     """Closed until a keyframe passes; asks for one while it is closed."""
 
-    def __init__(self, request_keyframe: Callable[[], None]) -> None:
+    def __init__(self, request_keyframe: Callable[[], None], codec: Shown = "h264") -> None:
         self._request_keyframe = request_keyframe
+        self._codec = codec
         self._open = False
 
     def passes(self, frame: AVFrame) -> bool:
         """Whether the frame can be decoded; asks for a keyframe when it cannot."""
-        if not self._open:
+        if not frame.picture(self._codec):  # nobody watched this codec when it was made
+            self._open = False
+        elif not self._open:
             self._open = frame.keyframe
-            if not self._open:
-                self._request_keyframe()
+        if not self._open:
+            self._request_keyframe()
         return self._open
 
     def close(self) -> None:

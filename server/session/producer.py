@@ -228,6 +228,7 @@ class Producer:
             keyframe=chunk.starts or self._fresh_picture,
             jpeg=self._audience.wants_jpeg,
             slack_s=0.0 if chunk.starts else slack_s,
+            codecs=self._audience.codecs,
             caller_speaks=self._caller is not None and self._caller.speaks(now),
         )
         self._requested[self._sequence] = _Requested(now, chunk.tags, chunk.starts)

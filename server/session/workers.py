@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from models.face.report import PortraitReport
 from models.io.face_box import FaceBox
 from server.media.av_frame import AVFrame
+from server.media.encoders import VideoCodec
 from server.media.spec import MediaSpec
 
 
@@ -39,6 +41,7 @@ class ChunkRequest:
         jpeg: an output shows JPEG pictures.
         slack_s: seconds until the first frame is due; the earliest due goes first.
         caller_speaks: the caller does while this is cut, and the portrait is to listen.
+        codecs: to encode the pictures with, each with its ceiling in bit/s, 0 for the usual one.
     """
 
     epoch: int
@@ -51,6 +54,7 @@ class ChunkRequest:
     jpeg: bool
     slack_s: float
     caller_speaks: bool = False
+    codecs: Mapping[VideoCodec, int] = field(default_factory=lambda: {"h264": 0})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 import aioice.ice
 from aiortc import RTCIceCandidate, RTCPeerConnection, RTCRtpReceiver, RTCRtpSender
 from aiortc.exceptions import InvalidStateError
+from aiortc.rtp import RTCP_PSFB_APP, RtcpPsfbPacket, RtcpRrPacket, RtcpSrPacket, unpack_remb_fci
 
 TESTED = {"aiortc": "1.16", "aioice": "0.13"}
 MAX_INBOUND_DATAGRAMS = 512
@@ -80,6 +81,32 @@ def on_keyframe_wanted(sender: RTCRtpSender, callback: Callable[[], None]) -> No
     """Call back on PLI and FIR; aiortc keeps them from tracks that give encoded packets."""
     private: Any = sender
     private._send_keyframe = callback
+
+
+def on_feedback(
+    sender: RTCRtpSender,
+    on_estimate: Callable[[float], None],
+    on_loss: Callable[[float], None],
+) -> None:
+    """Call back on REMB (bit/s) and on reports of loss (0..1); aiortc drops both for packets."""
+    private: Any = sender
+    handle = private._handle_rtcp_packet
+
+    async def handle_and_tell(packet: Any) -> None:
+        if isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for report in packet.reports:
+                if report.ssrc == private._ssrc:
+                    on_loss(report.fraction_lost / 256)
+        elif isinstance(packet, RtcpPsfbPacket) and packet.fmt == RTCP_PSFB_APP:
+            try:
+                bitrate, ssrcs = unpack_remb_fci(packet.fci)
+            except ValueError:
+                return
+            if private._ssrc in ssrcs:
+                on_estimate(bitrate)
+        await handle(packet)
+
+    private._handle_rtcp_packet = handle_and_tell
 
 
 class _Tap:

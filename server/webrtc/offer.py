@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aiortc import sdp
 from aiortc.codecs import CODECS, is_rtx
@@ -19,6 +19,7 @@ from aiortc.rtcpeerconnection import find_common_codecs
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
 from server.errors import OfferError
+from server.media.encoders import VIDEO_CODECS, VideoCodec
 from server.webrtc.sections import DIRECTIONS, TRANSPORT, Lines, cut, join, refusal
 
 MAX_OFFER_CHARACTERS = 65_536
@@ -26,6 +27,8 @@ MAX_SECTIONS = 8
 MAX_DEAD_SECTIONS = 64
 CHANNEL = "application"
 KINDS = ("video", "audio", CHANNEL)
+
+Codec = VideoCodec | Literal["opus", ""]
 
 _BASELINE = (sdp.H264Profile.PROFILE_CONSTRAINED_BASELINE, sdp.H264Profile.PROFILE_BASELINE)
 
@@ -35,14 +38,15 @@ class Section:
     """One section as the answerer sees it.
 
     Attributes:
-        usable: its codecs hold one that we send or take; else it can only be inactive.
+        codec: the best that we send or take, ``h264``, ``vp8`` or ``opus``; with "" the section
+            can only be inactive.
         known: it shares a codec with us, used or not; else it can only be refused.
     """
 
     kind: str
     may_send: bool
     may_receive: bool
-    usable: bool = True
+    codec: Codec = ""
     known: bool = True
 
 
@@ -61,6 +65,14 @@ class ParsedOffer:
     _kept: tuple[int, ...]
     _bundle: tuple[str, ...]
 
+    @property
+    def video(self) -> VideoCodec | None:
+        """The codec of the pictures to send, or None where none can be sent."""
+        for section in self.sections:
+            if section.may_send and section.codec in VIDEO_CODECS:
+                return section.codec
+        return None
+
     def answer(self, text: str) -> str:
         """The answer to ``sdp`` as the answer to what the caller sent."""
         session, media = cut(text)
@@ -68,6 +80,7 @@ class ParsedOffer:
         mids = {self._given[index].mid for index in self._kept}
         bundle = [mid for mid in self._bundle if mid in mids]
         lines = [*session.without("a=group:")]
+        answered = {index: _with_rescue_copies(part) for index, part in answered.items()}
         if bundle:
             lines.append(f"a=group:BUNDLE {' '.join(bundle)}")
         for index, section in enumerate(self._given):
@@ -75,12 +88,15 @@ class ParsedOffer:
         return join(lines)
 
 
-def read_offer(text: str) -> ParsedOffer:
+def read_offer(text: str, *, source: bool = False) -> ParsedOffer:
     """Check an offer and keep what can be used.
 
+    Args:
+        source: the caller is to send sound and gets nothing; else it is to receive pictures.
+
     Raises:
-        OfferError: ``bad_offer`` when it is no usable SDP, ``no_h264`` when its video cannot be
-            H.264 baseline with packetization mode 1.
+        OfferError: ``bad_offer`` when it is no usable SDP, ``no_codec`` when what it is for cannot
+            be: H.264 baseline with packetization mode 1 or VP8, or Opus of a source.
     """
     if len(text) > MAX_OFFER_CHARACTERS:
         raise OfferError(f"expected at most {MAX_OFFER_CHARACTERS} characters, got {len(text)}")
@@ -96,7 +112,10 @@ def read_offer(text: str) -> ParsedOffer:
         for index, section in enumerate(given)
         if not section.is_dead and section.media[0] in KINDS
     }
-    _check_video(list(read.values()), alive)
+    if source:
+        _check_sound(list(read.values()))
+    else:
+        _check_video(list(read.values()), alive)
     media = [index for index, one in read.items() if one.known and one.kind != CHANNEL]
     channels = [index for index, one in read.items() if one.known and one.kind == CHANNEL]
     kept = (*media, *channels[:1])
@@ -107,6 +126,17 @@ def read_offer(text: str) -> ParsedOffer:
     body = [line for index in kept for line in _rewritten(session, given[index], transport)]
     sections = tuple(read[index] for index in media)
     return ParsedOffer(join([*head, *body]), sections, tuple(given), kept, bundle)
+
+
+def _with_rescue_copies(section: Lines) -> Lines:
+    """Ask for Opus that carries a copy of the packet before, which aiortc leaves out."""
+    lines = []
+    for line in section.lines:
+        lines.append(line)
+        number, _, codec = line.removeprefix("a=rtpmap:").partition(" ")
+        if codec.lower() == "opus/48000/2":
+            lines.append(f"a=fmtp:{number} minptime=10;useinbandfec=1")
+    return Lines(tuple(lines))
 
 
 def is_hidden_candidate(line: str) -> bool:
@@ -192,7 +222,7 @@ def _read(session: Lines, section: Lines, transport: tuple[str, ...]) -> Section
         media.kind,
         may_send=media.direction in ("recvonly", "sendrecv"),
         may_receive=media.direction in ("sendonly", "sendrecv"),
-        usable=any(_is_opus(codec) or _is_h264_baseline(codec) for codec in codecs),
+        codec=_best(codecs),
         known=not all(map(is_rtx, find_common_codecs(CODECS[media.kind], codecs))),
     )
 
@@ -205,20 +235,33 @@ def _check_video(sections: Sequence[Section], alive: Sequence[Lines]) -> None:
             "expected a video section that receives, got none;"
             " call pc.addTransceiver('video', {direction: 'recvonly'}) before createOffer"
         )
-    if not any(section.usable for section in videos):
+    if not any(section.codec for section in videos):
         maps = [line for section in alive for line in section.all("a=rtpmap:")]
         names = {
             name.split("/")[0] for line in maps for name in line.split()[1:] if "/90000" in name
         }
         raise OfferError(
-            "expected H.264 baseline with packetization-mode=1 among the video codecs,"
+            "expected H.264 baseline with packetization-mode=1 or VP8 among the video codecs,"
             f" got {sorted(names)}; use the WebSocket instead",
-            code="no_h264",
+            code="no_codec",
         )
 
 
-def _is_opus(codec: RTCRtpCodecParameters) -> bool:
-    return codec.mimeType.lower() == "audio/opus"
+def _check_sound(sections: Sequence[Section]) -> None:
+    """Refuse an offer that sends no sound we can take."""
+    sounds = [section for section in sections if section.kind == "audio" and section.may_receive]
+    if not sounds:
+        raise OfferError("expected an audio section that sends, got none; add a microphone's track")
+    if not any(section.codec for section in sounds):
+        raise OfferError("expected Opus among the audio codecs; offer it", code="no_codec")
+
+
+def _best(codecs: Sequence[RTCRtpCodecParameters]) -> Codec:
+    """The best of a section's codecs that we use, or ""."""
+    if any(map(_is_h264_baseline, codecs)):
+        return "h264"
+    names = {codec.mimeType.lower() for codec in codecs}
+    return "opus" if "audio/opus" in names else "vp8" if "video/vp8" in names else ""
 
 
 def _is_h264_baseline(codec: RTCRtpCodecParameters) -> bool:

@@ -20,11 +20,13 @@ from aiortc import (
 
 from server.errors import OfferError
 from server.media.av_frame import AVFrame
+from server.media.encoders import VideoCodec
 from server.session.events import Event
-from server.session.output import KeyframeGate, Video
+from server.session.output import KeyframeGate, Shown
 from server.webrtc import aiortc_patches as patches
+from server.webrtc.link_rate import LinkRate, Rates
 from server.webrtc.microphone import Microphone, OnSound
-from server.webrtc.offer import ParsedOffer, is_hidden_candidate, read_offer
+from server.webrtc.offer import Codec, ParsedOffer, is_hidden_candidate, read_offer
 from server.webrtc.sending import AVFrameSender
 
 MAX_TRICKLED_CANDIDATES = 64
@@ -62,26 +64,29 @@ class Peer:
     it lives on one event loop: call it there, and be called back there, synchronously.
     """
 
-    video: Video = "h264"
     media = True
 
     def __init__(
         self,
         *,
         fps: float,
+        video: VideoCodec | None,
+        rates: Rates,
         on_keyframe_request: Callable[[], None],
         on_closed: Callable[[str], None],
         ice_servers: Sequence[Mapping[str, Any]],
     ) -> None:
         """Private: use ``answer``."""
         self.answer_sdp = ""
+        self.video: Shown = video or "none"
         self.state = PeerState.CONNECTING
         self.microphone: Microphone | None = None
         self.dropped_frames = 0
         self._loop = asyncio.get_running_loop()
         self._on_closed = on_closed
-        self._gate = KeyframeGate(on_keyframe_request)
-        self._sender = AVFrameSender(fps, on_keyframe_request)
+        self._gate = KeyframeGate(on_keyframe_request, self.video)
+        self._sender = AVFrameSender(fps, on_keyframe_request, video or "h264")
+        self._link = LinkRate(rates)
         self._connection = RTCPeerConnection(
             RTCConfiguration(
                 iceServers=[RTCIceServer(**server) for server in ice_servers],
@@ -102,6 +107,8 @@ class Peer:
         offer_sdp: str,
         *,
         fps: float,
+        rates: Rates | None = None,
+        source: bool = False,
         on_microphone: OnSound | None,
         on_keyframe_request: Callable[[], None],
         on_closed: Callable[[str], None],
@@ -113,8 +120,10 @@ class Peer:
         """Answer an offer; the call connects in the background.
 
         Args:
-            offer_sdp: the caller's offer; must take H.264 video, may take and give Opus audio.
+            offer_sdp: the caller's offer; must take H.264 or VP8, may take and give Opus.
             fps: frames per second of what ``send`` will get.
+            rates: of the pictures; they follow the caller's link between floor and cap.
+            source: the caller gives Opus and is sent nothing.
             on_microphone: gets int16 [N], mono, and 48000, in order; None refuses the microphone.
             on_keyframe_request: the next frame should be a keyframe: on connecting, after losses.
             on_closed: called with a ``CloseReason`` once if the call ends other than by ``aclose``.
@@ -124,11 +133,13 @@ class Peer:
             loopback: also offer 127.0.0.1, for a caller on the server's own machine.
 
         Raises:
-            OfferError: ``bad_offer`` or ``no_h264``.
+            OfferError: ``bad_offer`` or ``no_codec``.
         """
-        offer = read_offer(offer_sdp)
+        offer = read_offer(offer_sdp, source=source)
         peer = cls(
             fps=fps,
+            video=None if source else offer.video,
+            rates=rates or Rates(),
             on_keyframe_request=on_keyframe_request,
             on_closed=on_closed,
             ice_servers=ice_servers,
@@ -145,16 +156,23 @@ class Peer:
 
     @property
     def ready(self) -> bool:
-        """Whether the call is connected."""
-        return self.connected
+        """Whether the call is connected and shows pictures."""
+        return self.connected and self.video != "none"
+
+    @property
+    def bitrate(self) -> int:
+        """Bit/s that pictures may take on the caller's link."""
+        return self._link.bitrate
 
     def send(self, frame: AVFrame) -> None:
         """Send a frame that is due now; never waits.
 
         Frames before the call is connected, and then before the first keyframe, are dropped.
         """
-        if self.connected and self._gate.passes(frame):
-            self._sender.send(frame, self._loop.time())
+        if self.video != "none" and self.connected and self._gate.passes(frame):
+            now = self._loop.time()
+            self._link.on_sent(len(frame.picture(self.video)), now)
+            self._sender.send(frame, now)
 
     def event(self, event: Event) -> None:
         """Do nothing: calls carry no events."""
@@ -225,24 +243,32 @@ class Peer:
 
     def _add_sections(self, offer: ParsedOffer, with_microphone: bool) -> int | None:
         """Make one transceiver per section, in order; the index of the microphone."""
-        unsent = {"video", "audio"}
+        unsent = set() if self.video == "none" else {"video", "audio"}
         microphone_index: int | None = None
         for index, section in enumerate(offer.sections):
-            sends = section.may_send and section.usable and section.kind in unsent
+            wanted = section.codec in (self.video, "opus")
+            sends = section.may_send and wanted and section.kind in unsent
             receives = with_microphone and microphone_index is None and section.may_receive
-            receives = receives and section.usable and section.kind == "audio"
+            receives = receives and section.codec == "opus"
             direction = ("inactive", "sendonly", "recvonly", "sendrecv")[sends + 2 * receives]
             track = self._sender.track(section.kind) if sends else section.kind
             transceiver = self._connection.addTransceiver(track, direction)
-            if section.usable:
-                transceiver.setCodecPreferences(_preferences(section.kind))
+            if section.codec:
+                transceiver.setCodecPreferences(_preferences(section.kind, section.codec))
             if sends:
                 unsent.discard(section.kind)
             if receives:
                 microphone_index = index
             if sends and section.kind == "video":
                 patches.on_keyframe_wanted(transceiver.sender, self._sender.request_keyframe)
+                patches.on_feedback(transceiver.sender, self._on_estimate, self._on_loss)
         return microphone_index
+
+    def _on_estimate(self, bitrate: float) -> None:
+        self._link.on_estimate(bitrate, self._loop.time())
+
+    def _on_loss(self, fraction: float) -> None:
+        self._link.on_loss(fraction, self._loop.time())
 
     def _on_traffic(self) -> None:
         self._last_traffic = self._loop.time()
@@ -294,11 +320,9 @@ class Peer:
         await asyncio.gather(*waiting, return_exceptions=True)
 
 
-def _preferences(kind: str) -> list[Any]:
-    """The codecs to agree on, best first: H.264 constrained baseline with repair, or Opus."""
+def _preferences(kind: str, codec: Codec) -> list[Any]:
+    """The codecs to agree on, best first: one, H.264 constrained baseline first, with repair."""
     offered = RTCRtpSender.getCapabilities(kind).codecs
-    if kind == "audio":
-        return [codec for codec in offered if codec.mimeType.lower() == "audio/opus"]
-    h264 = [codec for codec in offered if codec.mimeType.lower() == "video/h264"]
-    h264.sort(key=lambda codec: str(codec.parameters.get("profile-level-id")) != "42e01f")
-    return [*h264, *(codec for codec in offered if codec.mimeType.lower() == "video/rtx")]
+    chosen = [one for one in offered if one.mimeType.lower() == f"{kind}/{codec}"]
+    chosen.sort(key=lambda one: str(one.parameters.get("profile-level-id")) != "42e01f")
+    return [*chosen, *(one for one in offered if one.mimeType.lower() == "video/rtx")]

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from server.media.av_frame import OUTPUT_RATE, AVFrame
-from server.media.encoders import OPUS_SAMPLES
+from server.media.encoders import OPUS_SAMPLES, VideoCodec
 from server.webrtc.tracks import PacketTrack
 
 VIDEO_RATE = 90_000
@@ -31,9 +31,12 @@ class AVFrameSender:
     adds up to one, time stamps skip it, so that sound stays within 20 ms of its picture.
     """
 
-    def __init__(self, fps: float, on_keyframe_request: Callable[[], None]) -> None:
+    def __init__(
+        self, fps: float, on_keyframe_request: Callable[[], None], codec: VideoCodec = "h264"
+    ) -> None:
         """``fps`` is the media clock of the frames."""
         self._fps = fps
+        self._codec = codec
         self._on_keyframe_request = on_keyframe_request
         self._video = PacketTrack("video", VIDEO_RATE, VIDEO_CAPACITY)
         self._audio = PacketTrack("audio", OUTPUT_RATE, AUDIO_CAPACITY)
@@ -103,11 +106,12 @@ class AVFrameSender:
             return
         self._needs_keyframe = False
         timestamp = round(frame.index * VIDEO_RATE / self._fps)
-        if not self._video.put(timestamp, frame.video, now):
+        picture = frame.picture(self._codec)
+        if not self._video.put(timestamp, picture, now):
             dropped = self._video.drop_all()
             logger.warning("%d pictures dropped: the network does not take them in time", dropped)
             self._needs_keyframe = not frame.keyframe
             if frame.keyframe:
-                self._video.put(timestamp, frame.video, now)
+                self._video.put(timestamp, picture, now)
             else:
                 self.request_keyframe()

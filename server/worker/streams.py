@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from models.generator import Stream
 from server.media.av_frame import AVFrame
-from server.media.encoders import OpusPacketiser, VideoEncoder, encode_jpeg
+from server.media.encoders import OpusPacketiser, encode_jpeg
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest
+from server.worker.pictures import PictureEncoders
 
 MAX_REQUESTS = 4
 
@@ -31,7 +32,7 @@ class WorkerStream(Generic[Stream]):
         self.epoch = 0
         self._spec = spec
         self._requests: deque[tuple[float, ChunkRequest]] = deque(maxlen=MAX_REQUESTS)
-        self._video = VideoEncoder(spec.size, spec.fps)
+        self._pictures = PictureEncoders(spec.size, spec.fps)
         self._opus = OpusPacketiser()
         self._keyframe = False
 
@@ -70,9 +71,10 @@ class WorkerStream(Generic[Stream]):
         frames = []
         if request.keyframe:  # nothing that was played before leads up to this chunk
             self._opus.restart()
+        self._pictures.choose(request.codecs)
         for k, picture in enumerate(pictures):
             forced = self._keyframe or (request.keyframe and k == 0)
-            video, keyframe = self._video.encode(picture, force_keyframe=forced)
+            video, keyframe = self._pictures.encode(picture, force_keyframe=forced)
             self._keyframe = False
             frames.append(
                 AVFrame(
@@ -80,10 +82,11 @@ class WorkerStream(Generic[Stream]):
                     index=request.first_index + k,
                     keyframe=keyframe,
                     speaking=request.speaking[k],
-                    video=video,
+                    video=video.get("h264", b""),
                     opus=self._opus.push(sound[k]),
                     pcm=sound[k].tobytes(),
                     jpeg=encode_jpeg(picture) if request.jpeg else b"",
+                    vp8=video.get("vp8", b""),
                 )
             )
         return tuple(frames)
@@ -91,7 +94,7 @@ class WorkerStream(Generic[Stream]):
     def close(self) -> None:
         """Release the encoders."""
         self._requests.clear()
-        self._video.close()
+        self._pictures.close()
 
 
 def earliest_due(streams: Sequence[WorkerStream[Stream]], limit: int) -> list[WorkerStream[Stream]]:

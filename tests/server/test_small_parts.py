@@ -71,7 +71,7 @@ def test_every_error_has_a_status_and_a_stable_code() -> None:
         errors.BadRequest("x"): (400, "bad_request"),
         errors.BadRequest("x", code="bad_json"): (400, "bad_json"),
         errors.OfferError("x"): (400, "bad_offer"),
-        errors.OfferError("x", code="no_h264"): (422, "no_h264"),
+        errors.OfferError("x", code="no_codec"): (422, "no_codec"),
         errors.Unauthorised("x"): (401, "unauthorised"),
         errors.NotFound("x"): (404, "not_found"),
         errors.Conflict("x"): (409, "conflict"),

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from models.fake import FakeGenerator, read_counter
 from server.media.av_frame import AVFrame
-from server.media.encoders import OpusEncoder, VideoEncoder
+from server.media.encoders import OpusEncoder, VideoCodec, VideoEncoder
 from server.webrtc import aiortc_patches
 from server.webrtc.peer import Peer
 
@@ -42,11 +42,12 @@ def beep(index: int) -> NDArray[np.int16]:
 class FrameSource:
     """Makes frames with counted pictures, and beeps with a flash of the picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: VideoCodec = "h264") -> None:
+        self.codec = codec
         self.generator = FakeGenerator(chunk_frames=1, lookahead_frames=0)
         portrait = np.full((128, 128, 3), 96, np.uint8)
         self.stream = self.generator.open(self.generator.prepare(portrait))
-        self.video = VideoEncoder(self.generator.size, FPS)
+        self.video = VideoEncoder(self.generator.size, FPS, codec=codec)
         self.opus = OpusEncoder()
         self.index = 0
         self.keyframe_wanted = False
@@ -65,7 +66,8 @@ class FrameSource:
         video, keyframe = self.video.encode(frame, force_keyframe=self.keyframe_wanted)
         self.keyframe_wanted = False
         packets = tuple(self.opus.encode(piece) for piece in pcm.reshape(-1, 960))
-        av_frame = AVFrame(0, self.index, keyframe, False, video, packets, pcm.tobytes())
+        h264, vp8 = (video, b"") if self.codec == "h264" else (b"", video)
+        av_frame = AVFrame(0, self.index, keyframe, False, h264, packets, pcm.tobytes(), vp8=vp8)
         self.index += 1
         return av_frame
 
@@ -159,9 +161,14 @@ class Client:
 class Call:
     """A connected Peer and Client with a pacer, for ``async with``."""
 
-    def __init__(self, microphone: MediaStreamTrack | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        microphone: MediaStreamTrack | None = None,
+        codec: VideoCodec = "h264",
+        **options: Any,
+    ) -> None:
         self.client = Client(microphone)
-        self.source = FrameSource()
+        self.source = FrameSource(codec)
         self.heard: list[NDArray[np.int16]] = []
         self.closed: list[str] = []
         self.options = options
@@ -171,6 +178,8 @@ class Call:
 
     async def __aenter__(self) -> Call:
         offer = await self.client.offer()
+        if self.source.codec == "vp8":
+            offer = offer.replace("H264/90000", "H265/90000")
         self.peer = await Peer.answer(
             offer,
             fps=FPS,

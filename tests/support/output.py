@@ -8,15 +8,16 @@ from numpy.typing import NDArray
 from server.clock import Clock
 from server.media.av_frame import AVFrame
 from server.session.events import Event
-from server.session.output import Video
+from server.session.output import Shown
 
 
 class Recorder:
     """Implements ``Output``."""
 
-    def __init__(self, clock: Clock, video: Video = "h264", *, ready: bool = True) -> None:
+    def __init__(self, clock: Clock, video: Shown = "h264", *, ready: bool = True) -> None:
         self.video = video
         self.media = True
+        self.bitrate = 0
         self.dropped_frames = 0
         self.ready = ready
         self.frames: list[tuple[float, AVFrame]] = []

@@ -168,6 +168,7 @@ class FakeWorkers:
                     opus=(b"opus", b"opus"),
                     pcm=piece.tobytes(),
                     jpeg=b"jpeg " + picture if request.jpeg else b"",
+                    vp8=picture if "vp8" in request.codecs else b"",
                 )
             )
         return tuple(frames)

@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from models.fake import FakeGenerator, read_counter
 from server.media.encoders import (
     OPUS_SAMPLES,
+    VIDEO_CODECS,
     OpusEncoder,
     OpusPacketiser,
+    VideoCodec,
     VideoEncoder,
     encode_jpeg,
 )
@@ -78,15 +80,56 @@ def test_forced_keyframe_decodes_alone() -> None:
     assert keyframe and read_counter(seen) == 9
 
 
-def test_bitrate_has_a_ceiling_even_for_noise() -> None:
-    encoder = VideoEncoder((256, 256), 25.0, bitrate=400_000)
+def test_vp8_decodes_at_once_and_in_order() -> None:
+    encoder = VideoEncoder((256, 256), 25.0, codec="vp8")
+    decoder = av.CodecContext.create("vp8", "r")
+    for number, frame in enumerate(frames(60), start=1):
+        packet, keyframe = encoder.encode(frame, force_keyframe=number == 5)
+        assert keyframe == (number in (1, 5, 55))
+        assert keyframe == (packet[0] & 1 == 0), "the bit that depacketisers look at"
+        (picture,) = decoder.decode(av.Packet(packet))
+        seen: Any = picture.to_ndarray(format="rgb24")
+        assert read_counter(seen) == number
+        assert np.abs(seen.astype(int) - frame).mean() < 8
+
+
+def noise(count: int) -> list[NDArray[np.uint8]]:
+    """Pictures that cost more than any ceiling."""
     random = np.random.default_rng(0)
-    noise = random.integers(0, 256, (100, 64, 64, 3), np.uint8)
-    total = sum(
-        len(encoder.encode(cv2.resize(one, (256, 256), interpolation=cv2.INTER_CUBIC))[0])
-        for one in noise
-    )
+    small = random.integers(0, 256, (count, 8, 8, 3), np.uint8)
+    large = [cv2.resize(one, (256, 256), interpolation=cv2.INTER_CUBIC) for one in small]
+    return [one.astype(np.uint8) for one in large]
+
+
+@pytest.mark.parametrize("codec", VIDEO_CODECS)
+def test_bitrate_has_a_ceiling_even_for_noise(codec: VideoCodec) -> None:
+    encoder = VideoEncoder((256, 256), 25.0, 400_000, codec)
+    total = sum(len(encoder.encode(one)[0]) for one in noise(100))
     assert total * 8 / 4 < 600_000
+
+
+@pytest.mark.parametrize("codec", VIDEO_CODECS)
+def test_a_lower_ceiling_holds_at_once_and_a_higher_one_from_the_next_keyframe(
+    codec: VideoCodec,
+) -> None:
+    encoder = VideoEncoder((256, 256), 25.0, 400_000, codec)
+    pictures = noise(50)
+
+    def bits(count: int) -> tuple[int, list[int]]:
+        encoded = [encoder.encode(pictures[k % 50]) for k in range(count)]
+        size = 8 * sum(len(packet) for packet, _ in encoded)
+        return size, [k for k, (_, keyframe) in enumerate(encoded) if keyframe]
+
+    before, _ = bits(40)
+    encoder.limit(380_000)
+    assert bits(9)[1] == [], "too little to pay a keyframe for"
+    encoder.limit(150_000)
+    lower, keyframes = bits(50)
+    assert keyframes == [0] and lower / 50 < 0.7 * before / 40
+    encoder.limit(400_000)
+    higher, keyframes = bits(50)
+    assert keyframes == [0], "the periodic one, with which it counts"
+    assert higher > 1.4 * lower
 
 
 def test_video_encoder_refuses_what_does_not_fit() -> None:

@@ -12,7 +12,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from server.media.av_frame import AVFrame
 from server.outputs.websocket import MAX_EVENTS, MAX_FRAMES, TOO_SLOW, WebSocketOutput
 from server.session.audience import Audience
-from server.session.output import KeyframeGate
+from server.session.output import KeyframeGate, Shown
+from server.webrtc.link_rate import Rates
 from server.webrtc.peer import Peer, PeerState
 from server.webrtc.sending import AVFrameSender
 from tests.support.clock import ManualClock, settle
@@ -205,9 +206,25 @@ class Telephone:
         self.ended = True
 
 
+def test_each_watched_codec_is_encoded_for_its_slowest_link() -> None:
+    clock, audience = ManualClock(), Audience()
+    assert audience.codecs == {}
+    viewers: list[tuple[Shown, int]] = [
+        *(("jpeg", 0), ("h264", 0)),
+        *(("vp8", 300_000), ("vp8", 200_000)),
+    ]
+    for codec, bitrate in viewers:
+        viewer = Recorder(clock, codec)
+        viewer.bitrate = bitrate
+        audience.add(viewer)
+    assert audience.codecs == {"h264": 0, "vp8": 200_000}
+
+
 async def test_a_call_gets_frames_from_the_keyframe_after_it_connected() -> None:
     telephone, asked = Telephone(), []
     output = Peer(
+        video="h264",
+        rates=Rates(),
         fps=25.0,
         on_keyframe_request=lambda: asked.append(1),
         on_closed=lambda _: None,

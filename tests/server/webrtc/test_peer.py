@@ -10,9 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    pack_remb_fci,
+)
 
 from server.errors import OfferError
 from server.webrtc import aiortc_patches
+from server.webrtc.link_rate import FALL_EVERY_S, Rates
 from server.webrtc.peer import Peer, PeerState, next_state
 from server.webrtc.sections import Lines, cut, join
 from tests.support.calls import FPS, Call, Client, FrameSource, ToneTrack, pace, until
@@ -24,6 +32,10 @@ def ignore(*_: object) -> None:
     """For callbacks nobody asks about."""
 
 
+async def ignore_later(*_: object) -> None:
+    """The same for what is awaited."""
+
+
 async def test_every_frame_arrives_once_with_the_sound() -> None:
     async with Call() as call:
         await until(lambda: len(call.client.counters) >= 60)
@@ -32,6 +44,54 @@ async def test_every_frame_arrives_once_with_the_sound() -> None:
         assert call.client.samples / 48_000 == pytest.approx(len(counters) / FPS, abs=1.0)
         assert call.source.keyframe_requests == 1, "asked once, when the call stood"
         assert call.peer.connected and call.closed == []
+
+
+async def test_a_caller_without_h264_gets_vp8() -> None:
+    async with Call(codec="vp8") as call:
+        await until(lambda: len(call.client.counters) >= 10)
+        counters = call.client.counters
+        assert counters == list(range(counters[0], counters[0] + len(counters)))
+        assert call.peer.video == "vp8" and "VP8/90000" in call.peer.answer_sdp
+        assert "H26" not in call.peer.answer_sdp.split("m=audio")[0]
+
+
+async def test_the_bitrate_follows_what_the_caller_reports() -> None:
+    async with Call(rates=Rates(start=300_000, floor=1_000, cap=600_000)) as call:
+        sender = call.peer._connection.getSenders()[0]
+        receiver = call.client.connection.getReceivers()[0]
+        setattr(receiver, "_send_rtcp", ignore_later)  # noqa: B010 - what it measures on this machine is not the test's
+        await until(lambda: len(call.client.counters) > 25)
+        assert call.peer.bitrate == 300_000
+        fci = pack_remb_fci(4_000, [sender._ssrc])
+        estimate = RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=fci)
+        await receiver.transport._send_rtp(bytes(estimate))
+        await until(lambda: call.peer.bitrate == 4_000)
+        report = RtcpReceiverInfo(sender._ssrc, 128, 0, 0, 0, 0, 0)
+        await asyncio.sleep(FALL_EVERY_S)
+        await receiver.transport._send_rtp(bytes(RtcpRrPacket(ssrc=1, reports=[report])))
+        await until(lambda: call.peer.bitrate == 3_000)
+
+
+async def test_lost_pictures_are_sent_again() -> None:
+    async with Call() as call:
+        await until(lambda: len(call.client.counters) > 5)
+        transport = call.client.connection.getTransceivers()[0].receiver.transport
+        handle, lost = transport._handle_rtp_data, set[int]()
+        ssrc = call.peer._connection.getSenders()[0]._ssrc
+
+        async def lose(data: bytes, arrival_time_ms: int) -> None:
+            number = int.from_bytes(data[2:4], "big")
+            if int.from_bytes(data[8:12], "big") == ssrc and number % 40 == 0:
+                lost.add(number)
+                return
+            await handle(data, arrival_time_ms=arrival_time_ms)
+
+        setattr(transport, "_handle_rtp_data", lose)  # noqa: B010
+        seen = len(call.client.counters)
+        await until(lambda: len(lost) >= 2)
+        await until(lambda: len(call.client.counters) > seen + 40)
+        counters = call.client.counters
+        assert counters == list(range(counters[0], counters[0] + len(counters)))
 
 
 async def test_the_microphone_arrives_as_mono_tone() -> None:
@@ -75,7 +135,8 @@ async def test_the_answer_is_what_was_decided() -> None:
         await peer.aclose()
     await client.close()
     assert "a=setup:passive" in answers[False] and "a=setup:active" not in answers[False]
-    assert "VP8" not in answers[False] and "H264/90000" in answers[False]
+    assert "VP8" not in answers[False], "H.264 is enough"
+    assert "H264/90000" in answers[False]
     assert answers[False].index("42e01f") < answers[False].index("42001f")
     assert "PCMU" not in answers[False] and "opus/48000/2" in answers[False]
     assert " 127.0.0.1 " not in answers[False] and " 127.0.0.1 " in answers[True]
