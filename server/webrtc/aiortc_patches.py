@@ -67,7 +67,7 @@ def loopback_candidates(wanted: bool) -> Iterator[None]:
 
 
 def answer_as_dtls_server(connection: RTCPeerConnection) -> None:
-    """Answer ``a=setup:passive`` unless the offer insists on that part itself.
+    """Answer ``a=setup:passive``; the offer must leave that part to us.
 
     aiortc answers as DTLS client, and then refuses peers with RSA certificates (GStreamer).
     """

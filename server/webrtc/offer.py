@@ -73,6 +73,10 @@ class ParsedOffer:
                 return section.codec
         return None
 
+    def value(self, start: str) -> str:
+        """What the line of the transport says that begins with ``start``; else nothing."""
+        return cut(self.sdp)[1][0].value(start) or ""
+
     def answer(self, text: str) -> str:
         """The answer to ``sdp`` as the answer to what the caller sent."""
         session, media = cut(text)

@@ -78,6 +78,7 @@ class Peer:
     ) -> None:
         """Private: use ``answer``."""
         self.answer_sdp = ""
+        self.remote_ufrag = ""
         self.video: Shown = video or "none"
         self.state = PeerState.CONNECTING
         self.microphone: Microphone | None = None
@@ -144,6 +145,7 @@ class Peer:
             on_closed=on_closed,
             ice_servers=ice_servers,
         )
+        peer.remote_ufrag = offer.value("a=ice-ufrag:")
         watching = peer._watch_over(connect_timeout_s, media_timeout_s)
         peer._watch = asyncio.create_task(watching, name="webrtc-watch")
         await peer._negotiate_or_close(offer, on_microphone, loopback)
@@ -236,7 +238,8 @@ class Peer:
                 self.microphone = Microphone(on_microphone)
                 on_packet = self.microphone.receive
             patches.tap_receiver(transceiver.receiver, on_packet)
-        patches.answer_as_dtls_server(connection)
+        if offer.value("a=setup:") != "passive":
+            patches.answer_as_dtls_server(connection)
         with patches.loopback_candidates(loopback):
             await connection.setLocalDescription(await connection.createAnswer())
         self.answer_sdp = offer.answer(connection.localDescription.sdp)

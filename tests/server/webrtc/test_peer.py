@@ -143,6 +143,21 @@ async def test_the_answer_is_what_was_decided() -> None:
     assert " typ srflx" not in answers[True], "no server outside is asked for our address"
 
 
+@pytest.mark.parametrize(("offered", "answered"), [("active", "passive"), ("passive", "active")])
+async def test_the_part_in_dtls_that_is_left_to_us_is_taken(offered: str, answered: str) -> None:
+    client = Client()
+    peer = await Peer.answer(
+        (await client.offer()).replace("setup:actpass", f"setup:{offered}"),
+        fps=FPS,
+        on_microphone=None,
+        on_keyframe_request=ignore,
+        on_closed=ignore,
+    )
+    assert f"a=setup:{answered}" in peer.answer_sdp
+    await peer.aclose()
+    await client.close()
+
+
 async def test_a_lost_picture_report_asks_for_a_keyframe() -> None:
     async with Call() as call:
         await until(lambda: len(call.client.counters) > 10)
