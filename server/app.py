@@ -14,7 +14,17 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from models.errors import LiveheadError
-from server.api import asyncapi, avatars, creation, listening, offer, session, site, stream
+from server.api import (
+    asyncapi,
+    avatars,
+    creation,
+    listening,
+    offer,
+    session,
+    site,
+    stream,
+    whip_whep,
+)
 from server.api.deps import Context
 from server.api.idempotency import IdempotencyKeys
 from server.api.middleware import BodyLimit, EarlyAnswer, HeadAsGet
@@ -73,8 +83,10 @@ def create_app(
         RemotePortraits(settings.max_upload_bytes),
         IdempotencyKeys(clock),
     )
-    for module in (creation, session, listening, offer, stream, avatars, asyncapi, site):
-        app.include_router(module.router)
+    modules = (creation, session, listening, offer, stream, avatars, asyncapi, site)
+    routers = (module.router for module in modules)
+    for router in (*routers, whip_whep.routes("whip"), whip_whep.routes("whep")):
+        app.include_router(router)
     mount_page(app)
     _answer_errors(app)
     app.add_middleware(BodyLimit, upload_bytes=settings.max_upload_bytes)
@@ -103,8 +115,8 @@ def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
             CORSMiddleware,
             allow_origins=list(origins),
             allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-            expose_headers=["Location", "Retry-After", "Idempotency-Replayed"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
+            expose_headers=["ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After"],
         )
 
 

@@ -8,6 +8,8 @@
        |- Unauthorised          401  the token or the API key is missing or wrong
        |- NotFound              404  no such session, avatar or clip
        |- Conflict              409  the session is in a state that cannot do this
+       |- PreconditionFailed    412  If-Match names another version
+       |- PreconditionRequired  428  If-Match is missing
        |- TooLarge              413  the upload is over the limit
        |- KeyReused             422  an Idempotency-Key came with another request before
        |- PortraitUrlError      422  the URL of a portrait gives no picture, or may not be asked
@@ -64,7 +66,7 @@ class BadRequest(ServerError):
 
 
 class OfferError(ServerError):
-    """Raised when an SDP offer cannot be answered (``bad_offer``, ``no_codec``)."""
+    """Raised when SDP cannot be answered (``bad_offer``, ``no_codec``, ``no_ice_restart``)."""
 
     status = 400
     default_code = "bad_offer"
@@ -89,6 +91,20 @@ class Conflict(ServerError):
 
     status = 409
     default_code = "conflict"
+
+
+class PreconditionFailed(ServerError):
+    """Raised when If-Match names another version."""
+
+    status = 412
+    default_code = "precondition_failed"
+
+
+class PreconditionRequired(ServerError):
+    """Raised when If-Match is missing."""
+
+    status = 428
+    default_code = "precondition_required"
 
 
 class TooLarge(ServerError):
@@ -156,7 +172,11 @@ class WorkerLost(ServerError):
 
 
 UNPROCESSABLE = 422
-_STATUS_OF_CODE = {"no_codec": UNPROCESSABLE, "unknown_identity": 503}
+_STATUS_OF_CODE = {
+    "no_codec": UNPROCESSABLE,
+    "no_ice_restart": UNPROCESSABLE,
+    "unknown_identity": 503,
+}
 
 
 def status_of(error: LiveheadError) -> int:

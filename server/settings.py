@@ -113,6 +113,7 @@ class Settings(BaseSettings):
         cors_origins: origins of pages that may call the API, comma separated; ``*`` for all.
         ice_servers: STUN and TURN servers for calls, a JSON list of {"urls", "username",
             "credential"}; callers receive them.
+        max_viewers: of one session by WHEP.
         bitrate_start: bit/s of a call's pictures at first; they follow the caller's link.
         bitrate_floor: bit/s that they do not fall below.
         bitrate_cap: bit/s that they never exceed; 0 takes what suits their size.
@@ -144,6 +145,7 @@ class Settings(BaseSettings):
     api_key: SecretStr = Field(default=SecretStr(""), repr=False)
     cors_origins: CommaList = ()
     ice_servers: IceServers = Field(default=(), repr=False)
+    max_viewers: NoneOrMore = 16
     bitrate_start: Bitrate = 400_000
     bitrate_floor: Bitrate = 100_000
     bitrate_cap: NoneOrMore = 0

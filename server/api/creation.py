@@ -234,6 +234,8 @@ def _described(session: Session, context: Context) -> SessionCreated:
         expires_at=_iso(session.expires_in_s),
         media=MediaUrls(
             offer_url=f"/session/{session.id}/offer",
+            whip_url=f"/session/{session.id}/whip",
+            whep_url=f"/session/{session.id}/whep",
             ws_url=f"/session/{session.id}/stream",
             events_url=f"/session/{session.id}/events",
         ),

@@ -125,6 +125,8 @@ class MediaUrls(BaseModel):
     """Where a session's sound and pictures are exchanged."""
 
     offer_url: str = Field(description="For a WebRTC call.")
+    whip_url: str = Field(description="For WHIP: a publisher's sound, in mode echo.")
+    whep_url: str = Field(description="For WHEP: any number of viewers.")
     ws_url: str = Field(description="For a WebSocket; add ?token= and video=h264, jpeg or none.")
     events_url: str = Field(description="For server-sent events; add ?token= or the header.")
 

@@ -49,6 +49,7 @@ class Session:
     Attributes:
         place: in the queue, where it waits for one of the server's places; 1 is the next.
         call: the last WebRTC call, attached or ended; candidates may still arrive for it.
+        guests: publishers and viewers by WHIP and WHEP, under their paths; None is one to come.
         caller: whom the portrait listens to; None where it does not.
         report: what was found in the portrait, where the model tells; known once it is open.
     """
@@ -90,6 +91,7 @@ class Session:
         self.inbox = SpeechInbox(self._producer)
         self.place: int | None = None
         self.call: Output | None = None
+        self.guests: dict[str, Output | None] = {}
         self.report: PortraitReport | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = asyncio.Event()
@@ -113,6 +115,11 @@ class Session:
     def epoch(self) -> int:
         """Raised by every interrupt; frames of older epochs are dropped."""
         return self._producer.epoch
+
+    @property
+    def outputs(self) -> Audience:
+        """Who is attached."""
+        return self._audience
 
     @property
     def short_id(self) -> str:

@@ -49,6 +49,8 @@ async def test_a_session_for_an_avatar() -> None:
         assert answer.headers["cache-control"] == "no-store"
         assert body["media"] == {
             "offer_url": f"/session/{session_id}/offer",
+            "whip_url": f"/session/{session_id}/whip",
+            "whep_url": f"/session/{session_id}/whep",
             "ws_url": f"/session/{session_id}/stream",
             "events_url": f"/session/{session_id}/events",
         }
