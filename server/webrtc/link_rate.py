@@ -2,8 +2,8 @@
 
 Callers report loss (RTCP receiver reports) and, as browsers do, an estimate (REMB). An estimate
 grows to 1.5 times what arrives and no further, and a resting face sends little; so a low one says
-nothing unless less is estimated than is sent, and no more than before. What is reported to go well
-raises the rate step by step, as congestion control for WebRTC does (draft-ietf-rmcat-gcc).
+nothing unless less is estimated than is sent, and less than before or again. What is reported to go
+well raises the rate step by step, as congestion control for WebRTC does (draft-ietf-rmcat-gcc).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-WINDOW_S = 1.0
+WINDOW_S = 2.0  # a keyframe is in each
 LOSSY, CLEAN = 0.10, 0.02
 """Loss above the first lowers the rate, below the second raises it."""
 GROWTH = 1.08
@@ -19,7 +19,10 @@ GROW_EVERY_S = 0.5
 FALL_EVERY_S = 0.5
 HOLD_S = 2.0
 """After a fall the rate rests so long: what filled the link on its way must drain."""
-OVERUSED, RISING = 0.95, 1.02
+OVERUSED = 0.95
+FALLING, RISING = 0.97, 1.02
+PATIENCE = 2
+"""So many estimates in a row below what is sent, if they do not fall, before they are believed."""
 MARGIN = 0.85
 
 
@@ -40,6 +43,7 @@ class LinkRate:
         self._rate = float(min(max(rates.start, self._floor), self._cap))
         self._sent: deque[tuple[float, int]] = deque()  # bounded by WINDOW_S: see on_sent
         self._estimate: float | None = None
+        self._doubts = 0
         self._grown_at = self._fallen_at = float("-inf")
 
     @property
@@ -56,11 +60,13 @@ class LinkRate:
     def on_estimate(self, bitrate: float, now: float) -> None:
         """The caller estimates that its link takes ``bitrate`` bit/s."""
         before, self._estimate = self._estimate, bitrate
-        rises = before is not None and bitrate > RISING * before
-        if not rises and bitrate < OVERUSED * self._sent_rate(now):
-            self._fall(bitrate, now)
-        else:
+        if bitrate >= OVERUSED * self._sent_rate(now) or (before and bitrate > RISING * before):
+            self._doubts = 0
             self._grow(now, at_least=min(MARGIN * bitrate, self._cap))
+            return
+        self._doubts += 1
+        if self._doubts >= PATIENCE or (before and bitrate < FALLING * before):
+            self._fall(bitrate, now)
 
     def on_loss(self, fraction: float, now: float) -> None:
         """The caller missed this fraction (0..1) of the packets since it last reported."""

@@ -75,6 +75,14 @@ def test_a_resting_face_does_not_lower_it() -> None:
     assert min(link.run(30)) >= RATES.start
 
 
+def test_an_estimate_of_what_little_arrived_before_speech_is_not_believed_at_once() -> None:
+    rate = LinkRate(RATES)
+    for second, (sent, estimate) in enumerate([(77, 70), (110, 75), (104, 95), (90, 95)]):
+        rate.on_sent(sent * 1000 * 2 // 8, 3.0 * second)  # one window after the other
+        rate.on_estimate(estimate * 1000, 3.0 * second)
+        assert rate.bitrate >= RATES.start
+
+
 def test_loss_without_estimates_lowers_it_to_the_floor_and_none_raises_it() -> None:
     rate = LinkRate(RATES)
     for second in range(40):

@@ -20,7 +20,7 @@ from aiortc.rtp import (
 
 from server.errors import OfferError
 from server.webrtc import aiortc_patches
-from server.webrtc.link_rate import FALL_EVERY_S, Rates
+from server.webrtc.link_rate import FALL_EVERY_S, PATIENCE, Rates
 from server.webrtc.peer import Peer, PeerState, next_state
 from server.webrtc.sections import Lines, cut, join
 from tests.support.calls import FPS, Call, Client, FrameSource, ToneTrack, pace, until
@@ -64,7 +64,8 @@ async def test_the_bitrate_follows_what_the_caller_reports() -> None:
         assert call.peer.bitrate == 300_000
         fci = pack_remb_fci(4_000, [sender._ssrc])
         estimate = RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=1, media_ssrc=0, fci=fci)
-        await receiver.transport._send_rtp(bytes(estimate))
+        for _ in range(PATIENCE):
+            await receiver.transport._send_rtp(bytes(estimate))
         await until(lambda: call.peer.bitrate == 4_000)
         report = RtcpReceiverInfo(sender._ssrc, 128, 0, 0, 0, 0, 0)
         await asyncio.sleep(FALL_EVERY_S)
