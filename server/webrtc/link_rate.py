@@ -71,7 +71,8 @@ class LinkRate:
     def on_loss(self, fraction: float, now: float) -> None:
         """The caller missed this fraction (0..1) of the packets since it last reported."""
         if fraction > LOSSY:
-            self._fall(self._rate * (1 - fraction / 2), now)
+            sent = self._sent_rate(now) or self._rate  # a ceiling above what is sent is none
+            self._fall(min(self._rate, sent) * (1 - fraction / 2), now)
         elif fraction < CLEAN:
             self._grow(now)
 

@@ -93,6 +93,13 @@ def test_loss_without_estimates_lowers_it_to_the_floor_and_none_raises_it() -> N
     assert rate.bitrate == RATES.cap
 
 
+def test_loss_lowers_what_is_sent_not_a_ceiling_far_above() -> None:
+    rate = LinkRate(RATES)
+    rate.on_sent(200_000 * 2 // 8, 1.0)
+    rate.on_loss(0.4, 1.5)
+    assert rate.bitrate == pytest.approx(160_000)
+
+
 def test_a_little_loss_changes_nothing_and_bursts_of_reports_count_once() -> None:
     rate = LinkRate(RATES)
     rate.on_loss(0.05, 1.0)
