@@ -161,6 +161,19 @@ def watch_traffic(connection: RTCPeerConnection, callback: Callable[[], None]) -
     agent.data_received, agent.request_received = on_data, on_request
 
 
+async def end_consent(connection: RTCPeerConnection) -> None:
+    """End the consent checks of a closed connection.
+
+    aioice starts them where ICE came to stand just as it was closed, and they last for 30 s.
+    """
+    for transceiver in connection.getTransceivers():
+        ice: Any = transceiver.receiver.transport.transport
+        task: asyncio.Task[None] | None = ice._connection._query_consent_task
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
 def own_connecting(connection: RTCPeerConnection) -> set[asyncio.Task[None]]:
     """Collect the tasks in which a connection connects, so that its owner can await their end.
 

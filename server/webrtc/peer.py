@@ -321,6 +321,7 @@ class Peer:
         self._sender.stop()
         waiting.extend(self._connecting)
         await asyncio.gather(*waiting, return_exceptions=True)
+        await patches.end_consent(self._connection)
 
 
 def _preferences(kind: str, codec: Codec) -> list[Any]:

@@ -230,6 +230,30 @@ async def test_closing_while_connecting_leaves_nothing(caplog: pytest.LogCapture
     assert "never retrieved" not in caplog.text
 
 
+async def test_closing_at_the_moment_of_connecting_leaves_no_consent_checks() -> None:
+    for turn in range(20):
+        client = Client()
+        connecting = aiortc_patches.own_connecting(client.connection)
+        peer = await Peer.answer(
+            await client.offer(),
+            fps=FPS,
+            on_microphone=None,
+            on_keyframe_request=ignore,
+            on_closed=ignore,
+            loopback=True,
+        )
+        accepting = asyncio.create_task(client.accept(peer.answer_sdp))
+        await asyncio.sleep(0.002 * turn)
+        await peer.aclose()
+        agent = peer._connection.getTransceivers()[0].receiver.transport.transport._connection
+        task = agent._query_consent_task
+        assert task is None or task.done()
+        await accepting
+        await client.close()
+        await asyncio.gather(*connecting, return_exceptions=True)
+        await aiortc_patches.end_consent(client.connection)
+
+
 async def test_trickled_candidates_connect_and_bad_ones_are_named() -> None:
     client, source = Client(), FrameSource()
     lines = (await client.offer()).splitlines()
