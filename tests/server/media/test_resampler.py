@@ -115,4 +115,4 @@ def test_refuses_half_a_sample_frame_and_other_types() -> None:
     with pytest.raises(AudioError, match="multiple of 2"):
         stereo.push(np.zeros(3, np.int16))
     with pytest.raises(AudioError, match="int16"):
-        stereo.push(np.zeros(4, np.float32))  # type: ignore[arg-type]
+        stereo.push(np.zeros(4, np.float32))

@@ -13,12 +13,12 @@ import torch
 
 from models.fake import FakeGenerator
 from models.generator import chunk_samples
+from models.io.image import load_image
 from models.lightning.plan import parse
 from models.options import ModelOptions
 from models.registry import load_generator
 from server.assets import BundledAssets, draw_portrait
 from server.worker.prepared_store import DIGEST, PreparedStore, maker_of
-from server.worker.process import decode_portrait
 from tests.support.random_mini import random_mini
 
 pytestmark = pytest.mark.unit
@@ -33,7 +33,7 @@ def test_a_prepared_portrait_makes_the_same_frames_when_it_is_read_back(tmp_path
     weights = random_mini(tmp_path / "weights", parse("2:0"))
     generator = load_generator(ModelOptions(weights=str(weights), size=(256, 256)))
     ada = BundledAssets.read().avatars[0].picture
-    identity = generator.prepare(decode_portrait(ada))
+    identity = generator.prepare(load_image(ada))
     store: PreparedStore[Any] = PreparedStore(folder(tmp_path), "mini")
     assert store.load("ada") is None
     store.save("ada", identity)
@@ -62,7 +62,7 @@ def test_a_damaged_one_is_prepared_again(tmp_path: Path, damage: str) -> None:
     if damage == "foreign":
         store.save("ada", Foreign(f"touch {tmp_path}/ran"))
     else:
-        store.save("ada", FakeGenerator().prepare(decode_portrait(draw_portrait())))
+        store.save("ada", FakeGenerator().prepare(load_image(draw_portrait())))
     path = folder(tmp_path) / "fake" / "ada"
     data = path.read_bytes()
     if damage == "cut":
