@@ -8,7 +8,7 @@ knows nothing about sockets, encoders or clocks. ``FakeGenerator`` (``models/fak
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
@@ -28,6 +28,24 @@ class Listener(Protocol):
     def listen(self, caller_speaks: bool) -> None:
         """Take whether the caller speaks during the chunks that follow, until the next call."""
         ...
+
+
+STAGES = ("features", "denoise", "decode")
+"""What a call of ``generate`` does in turn: audio features and conditioning; latents; pictures."""
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A generator that says when each stage of ``generate`` has ended; others need not.
+
+    It reads no clock for that: whoever sets ``on_stage`` may. On a device that runs behind the
+    program a stage ends when its work was handed over, and the last one waits for all.
+
+    Attributes:
+        on_stage: called with each of ``STAGES`` in turn.
+    """
+
+    on_stage: Callable[[str], object]
 
 
 class ChunkFormat(Protocol):

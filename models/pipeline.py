@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -84,7 +84,7 @@ AnyPipeline: TypeAlias = Pipeline[Any, Any, Any]
 
 
 class DiffusionGenerator(Generic[Identity, State]):
-    """Implements ``models.generator.Generator`` with any ``Pipeline``."""
+    """Implements ``models.generator.Generator`` with any ``Pipeline``, and ``Staged``."""
 
     def __init__(
         self,
@@ -102,6 +102,7 @@ class DiffusionGenerator(Generic[Identity, State]):
         self.lookahead_frames = spec.lookahead_frames
         self.sample_rate = SAMPLE_RATE
         self.replicas = tuple(replicas)
+        self.on_stage: Callable[[str], object] = lambda stage: None
         self._sampler = Sampler(spec.schedule, plan, replicas=replicas)
 
     def prepare(self, portrait: NDArray[np.uint8], box: FaceBox | None = None) -> Identity:
@@ -125,8 +126,12 @@ class DiffusionGenerator(Generic[Identity, State]):
             pipeline.prepare_conditioning(stream, samples)
             for stream, samples in zip(streams, audio, strict=True)
         ]
+        self.on_stage("features")
         latents = pipeline.sample(self._sampler, streams, conditions)
-        return list(pipeline.decode(streams, latents).cpu().numpy())
+        self.on_stage("denoise")
+        pictures = list(pipeline.decode(streams, latents).cpu().numpy())
+        self.on_stage("decode")
+        return pictures
 
     def close(self, stream: State) -> None:
         """Release the stream's tensors; see ``Generator.close``."""

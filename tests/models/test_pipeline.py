@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.generator import Generator, chunk_samples
+from models.generator import STAGES, Generator, Staged, chunk_samples
 from models.io.face_box import FaceBox
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
@@ -75,6 +75,23 @@ def test_streams_are_generated_in_one_batch(generator: DiffusionGenerator[int, T
     assert dark.shape == bright.shape == (2, 4, 4, 3)
     assert (dark == 10).all() and (bright == 32).all()
     assert generator.generate([], []) == []
+
+
+def test_it_says_when_each_stage_has_ended(
+    generator: DiffusionGenerator[int, ToyStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(generator, Staged)
+    told: list[str] = []
+    decode = generator.pipeline.decode
+    monkeypatch.setattr(
+        generator.pipeline, "decode", lambda *given: (told.append("decoding"), decode(*given))[1]
+    )
+    generator.on_stage = told.append
+    stream = generator.open(1)
+    generator.generate([stream], [np.zeros(chunk_samples(generator), np.float32)])
+    assert told == [*STAGES[:2], "decoding", STAGES[2]]
+    generator.generate([], [])
+    assert len(told) == 4
 
 
 def test_closing_releases_the_stream_alone(generator: DiffusionGenerator[int, ToyStream]) -> None:
