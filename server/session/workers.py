@@ -66,6 +66,8 @@ class ChunkResult:
         encode_s: seconds from there until this chunk was encoded, after those before it in the
             batch.
         batch: streams that the model call served.
+        stages_s: seconds of the model call's stages (``models.generator.STAGES``), where the model
+            tells.
     """
 
     session: str
@@ -75,6 +77,7 @@ class ChunkResult:
     model_s: float
     encode_s: float
     batch: int
+    stages_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def spent_s(self) -> float:
@@ -129,6 +132,11 @@ class Workers(Protocol):
     @property
     def ready(self) -> bool:
         """Whether a session could be opened now."""
+        ...
+
+    @property
+    def warm_count(self) -> int:
+        """Workers that are warm."""
         ...
 
     @property

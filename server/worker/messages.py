@@ -25,6 +25,7 @@ class WorkerConfig:
         max_batch: streams that one model call may serve.
         max_identities: prepared portraits that are kept.
         prepared: folder for prepared portraits that are kept; "" keeps none.
+        log: the form of log lines, text or json.
         warm_portrait: an image file to warm the model up with before it says WorkerReady, or empty.
     """
 
@@ -33,6 +34,7 @@ class WorkerConfig:
     max_identities: int = 32
     warm_portrait: bytes = b""
     prepared: str = ""
+    log: str = "text"
 
 
 @dataclass(frozen=True, slots=True)

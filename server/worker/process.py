@@ -30,17 +30,19 @@ from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
 from models.face.report import PortraitReport, report_of
-from models.generator import Generator, Identity, Listener, Stream
+from models.generator import Generator, Identity, Listener, Staged, Stream
 from models.io.face_box import FaceBox
 from models.io.image import read_picture
 from models.registry import load_generator
 from server.avatars import content_hash
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
+from server.telemetry import logs
 from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
 from server.worker.identities import IdentityCache
 from server.worker.prepared_store import PreparedStore, maker_of
+from server.worker.stage_timer import StageTimer
 from server.worker.streams import WorkerStream, earliest_due, silent_request
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,9 @@ class Worker(Generic[Identity, Stream]):
         self._identities = IdentityCache[Known[Identity]](max_identities)
         self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
+        self._timer = StageTimer(clock)
+        if isinstance(generator, Staged):
+            generator.on_stage = self._timer.stage
         self._store = store
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._preparing: dict[str, Future[Known[Identity]]] = {}
@@ -238,6 +243,7 @@ class Worker(Generic[Identity, Stream]):
             if isinstance(stream.stream, Listener):
                 stream.stream.listen(request.caller_speaks)
         began = self._clock()
+        self._timer.start()
         chunks = self._generate(batch)
         model_s = self._clock() - began
         self._take_messages(wait=False)
@@ -259,6 +265,7 @@ class Worker(Generic[Identity, Stream]):
                     model_s=model_s,
                     encode_s=encode_s,
                     batch=len(batch),
+                    stages_s=self._timer.spent,
                 )
             )
 
@@ -285,7 +292,7 @@ class Worker(Generic[Identity, Stream]):
 def main(connection: Connection, config: wire.WorkerConfig) -> None:
     """Entry of the spawned process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s worker %(message)s")
+    logs.set_up(config.log, "%(levelname)s worker %(message)s")
     try:
         worker = Worker(
             load_generator(config.options),

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from models.errors import AudioError
 from models.fake import FakeGenerator, FakeIdentity, FakeStream
+from models.generator import STAGES
 from models.io.face_box import FaceBox
 from server.assets import draw_portrait
 from server.avatars import content_hash
@@ -165,6 +166,46 @@ def test_a_stream_that_listens_is_told_before_each_chunk() -> None:
     worker.inbox.put(wire.Stop())
     thread.join(10)
     assert streams[0].told == [True, False]
+
+
+class _InStages(Bench):
+    """Says that a stage has ended, and lets time pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.on_stage: Callable[[str], object] = lambda stage: None
+
+    def generate(
+        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.uint8]]:
+        """Spend 1, 2 and 4 s on the stages."""
+        pictures = super().generate(streams, audio)
+        for seconds, stage in zip((1, 2, 4), STAGES, strict=True):
+            self.now += seconds
+            self.on_stage(stage)
+        return pictures
+
+
+def test_the_stages_of_a_model_that_tells_them_are_timed_by_the_worker() -> None:
+    generator = _InStages()
+    rig = Rig(clock=lambda: generator.now, generator=generator)
+    rig.thread.start()
+    assert isinstance(rig.next(), wire.WorkerReady)
+    rig.open("a")
+    for sequence in range(2):  # the second is not the sum of both
+        rig.tell(wire.Submit("a", request(sequence)))
+        chunk = rig.next()
+        assert chunk.stages_s == {"features": 1, "denoise": 2, "decode": 4}
+        assert chunk.model_s == 7
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
+
+
+def test_a_model_that_tells_no_stages_has_none(rig: Rig) -> None:
+    rig.open("a")
+    rig.tell(wire.Submit("a", request()))
+    assert rig.next().stages_s == {}
 
 
 def test_the_spec_is_the_generators() -> None:
