@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from server.api import (
     avatars,
     creation,
     listening,
+    metrics,
     offer,
     session,
     site,
@@ -36,8 +38,11 @@ from server.avatars import AvatarStore
 from server.clock import Clock, SystemClock
 from server.errors import INTERNAL_CODE, PROBLEM_TYPE, headers_of, problem, status_of
 from server.session.registry import SessionRegistry
+from server.session.state import State
 from server.session.workers import Workers
 from server.settings import Settings
+from server.telemetry.spans import load_spans
+from server.telemetry.telemetry import Telemetry
 from server.worker.messages import WorkerConfig
 from server.worker.pool import LocalWorkers
 
@@ -51,6 +56,7 @@ def create_app(
     workers: Workers | None = None,
     clock: Clock | None = None,
     assets: BundledAssets | None = None,
+    telemetry: Telemetry | None = None,
 ) -> FastAPI:
     """The server as an ASGI application; its lifespan starts and ends the workers.
 
@@ -59,13 +65,20 @@ def create_app(
         workers: what generates frames; processes of this machine when None.
         clock: what sessions live by; the machine's when None.
         assets: avatars and clips; the bundled ones when None.
+        telemetry: what the server tells of itself; as the settings say when None.
+
+    Raises:
+        SettingsError: a setting needs a package that is not installed.
     """
     clock = clock or SystemClock()
+    telemetry = telemetry or Telemetry(spans=load_spans(settings.traces))
     assets = assets or BundledAssets.read(draw=settings.model == "fake")
     avatar_store = AvatarStore(assets.avatars, settings.avatars_folder, settings.max_avatars)
     config = worker_config(settings, assets, avatar_store.prepared)
-    workers = workers or LocalWorkers(config, settings.workers, clock)
-    sessions = SessionRegistry(settings, workers, clock)
+    restarted = telemetry.instruments.worker_restarts.inc
+    workers = workers or LocalWorkers(config, settings.workers, clock, on_restart=restarted)
+    sessions = SessionRegistry(settings, workers, clock, telemetry)
+    _watch(telemetry, sessions, workers)
     app = DescribedApp(
         title="Livehead",
         version="0.1.0",
@@ -82,8 +95,9 @@ def create_app(
         avatar_store,
         RemotePortraits(settings.max_upload_bytes),
         IdempotencyKeys(clock),
+        telemetry,
     )
-    modules = (creation, session, listening, offer, stream, avatars, asyncapi, site)
+    modules = (creation, session, listening, offer, stream, avatars, asyncapi, site, metrics)
     routers = (module.router for module in modules)
     for router in (*routers, whip_whep.routes("whip"), whip_whep.routes("whep")):
         app.include_router(router)
@@ -106,6 +120,19 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     finally:
         await context.sessions.aclose()
         await context.workers.aclose()
+        await asyncio.to_thread(context.telemetry.spans.close)
+
+
+def _watch(telemetry: Telemetry, sessions: SessionRegistry, workers: Workers) -> None:
+    """Have the gauges read the running parts."""
+    telemetry.instruments.watch(
+        states=sessions.states,
+        state_names=tuple(state.value for state in State),
+        room=lambda: sessions.free,
+        limit=lambda: sessions.limit,
+        waiting=lambda: sessions.waiting,
+        warm=lambda: workers.warm_count,
+    )
 
 
 def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
@@ -130,6 +157,7 @@ def worker_config(
         max_batch=settings.max_batch,
         max_identities=settings.max_identities,
         warm_portrait=warm,
+        log=settings.log,
         prepared="" if prepared is None else str(prepared),
     )
 

@@ -21,6 +21,7 @@ from server.api.deps import Context
 from server.app import create_app, wait_ready
 from server.outputs.thin_buffers import ThinWebSocket
 from server.settings import Settings, SettingsError
+from server.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -48,18 +49,21 @@ def run(args: argparse.Namespace) -> int:
     except SettingsError as error:
         console.warn(str(error))
         return 2
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log)
     log.info("settings: %s", settings.shown())
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again at its end
     try:
         return asyncio.run(serve(settings, create_app(settings)))
+    except SettingsError as error:
+        console.warn(str(error))
+        return 2
     except KeyboardInterrupt:
         return 0
 
 
-def set_up_logging(level: str) -> None:
+def set_up_logging(level: str, form: str = "text") -> None:
     """Our lines at ``level``; of the HTTP server warnings only: its lines hold tokens."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
+    logs.set_up(form, "%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("server").setLevel(level.upper())
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 

@@ -30,7 +30,8 @@ from models.registry import MODELS
 
 PREFIX = "LIVEHEAD_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
-SECRETS = frozenset({"api_key", "ice_servers"})
+LOG_FORMS = ("text", "json")
+SECRETS = frozenset({"api_key", "ice_servers", "metrics_key"})
 MEGABYTE = 1024 * 1024
 
 
@@ -118,6 +119,11 @@ class Settings(BaseSettings):
         bitrate_floor: bit/s that they do not fall below.
         bitrate_cap: bit/s that they never exceed; 0 takes what suits their size.
         log_level: of the server's own log lines.
+        log: their form: text, or json with one object a line.
+        metrics: whether ``/metrics`` is served, to anyone unless there is a metrics_key.
+        metrics_key: when set, whoever reads ``/metrics`` must present it as a Bearer token.
+        traces: whether spans go to the OTLP endpoint of OpenTelemetry's own variables; needs the
+            extra ``otel``.
     """
 
     model_config = SettingsConfigDict(
@@ -150,6 +156,10 @@ class Settings(BaseSettings):
     bitrate_floor: Bitrate = 100_000
     bitrate_cap: NoneOrMore = 0
     log_level: Annotated[str, _one_of(LOG_LEVELS)] = "info"
+    log: Annotated[str, _one_of(LOG_FORMS)] = "text"
+    metrics: bool = True
+    metrics_key: SecretStr = Field(default=SecretStr(""), repr=False)
+    traces: bool = False
 
     @model_validator(mode="before")
     @classmethod

@@ -57,7 +57,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "server": (
         ("clock", "errors", "settings"),
-        ("assets", "media"),
+        ("assets", "media", "telemetry"),
         ("avatars",),
         ("session",),
         ("outputs", "webrtc", "worker"),

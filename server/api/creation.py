@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.routing import Match
 from starlette.types import Scope
 
-from models.errors import PortraitError
+from models.errors import LiveheadError, PortraitError
 from models.io.face_box import FORM as BOX_FORM
 from models.io.face_box import read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
@@ -32,6 +33,7 @@ from server.api.schemas import (
     VideoFormat,
 )
 from server.errors import (
+    INTERNAL_CODE,
     BadRequest,
     NoCapacity,
     NotFound,
@@ -66,7 +68,7 @@ PORTRAIT_CODES = (
 
 
 class CreationRoute(BodyRoute):
-    """Refuses callers without the API key, then callers beyond the capacity."""
+    """Refuses callers without the API key, then callers beyond the capacity; counts refusals."""
 
     accepts = "application/json or multipart/form-data"
     advice = "send an avatar_id as JSON or a portrait as a form"
@@ -76,6 +78,22 @@ class CreationRoute(BodyRoute):
         sessions = context_of(request).sessions
         sessions.check_key(bearer_of(request))
         sessions.check_capacity()
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler; what it raises is counted."""
+        handle = super().get_route_handler()
+
+        async def counted(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:
+                code = error.code if isinstance(error, LiveheadError) else INTERNAL_CODE
+                if isinstance(error, HTTPException) and error.status_code == TooLarge.status:
+                    code = TooLarge.default_code
+                context_of(request).telemetry.instruments.refused.labels(code).inc()
+                raise
+
+        return counted
 
 
 class PortraitRoute(CreationRoute):

@@ -18,6 +18,7 @@ from server.session.registry import SessionRegistry
 from server.session.session import Session
 from server.session.workers import Workers
 from server.settings import Settings
+from server.telemetry.telemetry import Telemetry
 from server.webrtc.link_rate import Rates
 
 API_KEY = HTTPBearer(
@@ -50,6 +51,7 @@ class Context:
     avatars: AvatarStore
     portraits: RemotePortraits
     idempotency: IdempotencyKeys
+    telemetry: Telemetry
 
     def rates(self, size: tuple[int, int]) -> Rates:
         """Bit/s of pictures of (height, width), as set."""

@@ -57,21 +57,25 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
     gone = asyncio.Event()
 
     def ended(reason: str) -> None:
-        log.info("session %s: the call ended: %s", session.short_id, reason)
+        told = {"session": session.short_id, "reason": reason}
+        log.info("session %s: the call ended: %s", session.short_id, reason, extra=told)
         gone.set()
         if peer is not None:
             session.detach(peer)
 
-    peer = await Peer.answer(
-        offer.sdp,
-        fps=session.spec.fps,
-        rates=context.rates(session.spec.size),
-        on_microphone=partial(hear, session) if session.live else None,
-        on_keyframe_request=session.request_keyframe,
-        on_closed=ended,
-        ice_servers=context.settings.ice_servers_in_clear(),
-        loopback=context.settings.host in LOOPBACK,
-    )
+    told = context.telemetry
+    with told.spans.span("session.offer", session.trace.root, session=session.short_id):
+        peer = await Peer.answer(
+            offer.sdp,
+            fps=session.spec.fps,
+            rates=context.rates(session.spec.size),
+            on_microphone=partial(hear, session) if session.live else None,
+            on_keyframe_request=session.request_keyframe,
+            on_closed=ended,
+            ice_servers=context.settings.ice_servers_in_clear(),
+            loopback=context.settings.host in LOOPBACK,
+            on_sent=told.instruments.sent,
+        )
     try:
         await replace_call(session, peer)
         if gone.is_set():
@@ -110,4 +114,5 @@ def hear(session: Session, samples: NDArray[np.int16], rate: int) -> None:
     try:
         session.hear(samples, rate)
     except Conflict:
-        log.debug("session %s: late microphone sound", session.short_id)
+        told = {"session": session.short_id}
+        log.debug("session %s: late microphone sound", session.short_id, extra=told)

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from server.api.deps import ContextDep
 from server.api.openapi import problems
 from server.api.schemas import ClipList, ClipShown, Liveness, Readiness
-from server.errors import NotFound, NotReady
+from server.errors import NoCapacity, NotFound, NotReady
 
 router = APIRouter()
 
@@ -39,9 +39,10 @@ async def alive() -> Liveness:
     return Liveness()
 
 
-@router.get("/readyz", responses=problems(NotReady))
+@router.get("/readyz", responses=problems(NotReady, NoCapacity))
 async def ready(context: ContextDep) -> Readiness:
-    """A worker is warm, and how many sessions there are and may be; 503 until then."""
+    """A worker is warm, and how many sessions there are and may be; 503 before, and at the end."""
+    context.sessions.check_goes_on()
     if not context.workers.ready:
         raise NotReady(retry_after_s=2)
     return Readiness(

@@ -35,7 +35,13 @@ async def stream(socket: WebSocket, session_id: str) -> None:
     try:
         session = context_of(socket).sessions.find(session_id, token_of(socket))
         video = _video_of(socket)
-        output = WebSocketOutput(socket, video, session.request_keyframe, room_of(socket))
+        output = WebSocketOutput(
+            socket,
+            video,
+            session.request_keyframe,
+            room_of(socket),
+            context_of(socket).telemetry.instruments.sent,
+        )
         session.send_hello(output, video)
         session.attach(output)
     except LiveheadError as error:
@@ -43,14 +49,14 @@ async def stream(socket: WebSocket, session_id: str) -> None:
         return
     output.start()
     receiver = asyncio.create_task(_receive(socket, session, output), name="websocket-receiver")
-    sent = asyncio.create_task(output.wait_closed(), name="websocket-watch")
+    watch = asyncio.create_task(output.wait_closed(), name="websocket-watch")
     try:
-        await asyncio.wait({receiver, sent}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({receiver, watch}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         session.detach(output)
         receiver.cancel()
         await output.aclose()
-        await asyncio.gather(receiver, sent, return_exceptions=True)
+        await asyncio.gather(receiver, watch, return_exceptions=True)
 
 
 async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput) -> None:

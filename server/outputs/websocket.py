@@ -38,7 +38,10 @@ class WebSocketOutput:
         video: Video,
         request_keyframe: Callable[[], None],
         wait_for_room: Callable[[], Awaitable[None]] | None = None,
+        on_sent: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """``on_sent`` gets the seconds that each frame took from ``send`` to the socket."""
+        self._on_sent = on_sent
         self.video = video
         self.media = True
         self.bitrate = 0
@@ -46,7 +49,7 @@ class WebSocketOutput:
         self.dropped_frames = 0
         self._socket = socket
         self._gate = KeyframeGate(request_keyframe)
-        self._queue: deque[AVFrame | str] = deque()
+        self._queue: deque[tuple[float, AVFrame] | str] = deque()
         self._queued_frames = 0
         self._wake = asyncio.Event()
         self._closing = False
@@ -74,7 +77,7 @@ class WebSocketOutput:
                 self._gate.close()
                 self.dropped_frames += 1
                 return
-        self._queue.append(frame)
+        self._queue.append((asyncio.get_running_loop().time(), frame))
         self._queued_frames += 1
         self._wake.set()
 
@@ -139,7 +142,9 @@ class WebSocketOutput:
                 await self._socket.send_text(item)
             else:
                 self._queued_frames -= 1
-                await self._socket.send_bytes(pack(item, jpeg=self.video == "jpeg"))
+                queued_at, frame = item
+                await self._socket.send_bytes(pack(frame, jpeg=self.video == "jpeg"))
+                self._on_sent(asyncio.get_running_loop().time() - queued_at)
         return not self._closing
 
     def _finish(self) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from server.clock import Clock
@@ -35,10 +35,11 @@ CATCH_UP_FRAMES = 2
 
 @dataclass(frozen=True, slots=True)
 class QueuedFrame:
-    """A frame and which speech it carries."""
+    """A frame and which speech it carries; ``came_at`` of a chunk's first is when that arrived."""
 
     frame: AVFrame
     tag: FrameTag
+    came_at: float | None = None
 
     @property
     def idle(self) -> bool:
@@ -54,8 +55,15 @@ class Pacer:
     """
 
     def __init__(
-        self, clock: Clock, frame_s: float, audience: Audience, status: SessionStatus
+        self,
+        clock: Clock,
+        frame_s: float,
+        audience: Audience,
+        status: SessionStatus,
+        on_waited: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """``on_waited`` gets the seconds that each chunk waited for its time."""
+        self._on_waited = on_waited
         self._clock = clock
         self._frame_s = frame_s
         self._audience = audience
@@ -147,6 +155,8 @@ class Pacer:
 
     def _play_next(self) -> None:
         item = self._queue.popleft()
+        if item.came_at is not None:
+            self._on_waited(self._clock.now() - item.came_at)
         self._status.play(item.tag)
         self._audience.send(dataclasses.replace(item.frame, index=self.played_frames))
         self.played_frames += 1

@@ -28,6 +28,7 @@ from server.session.metrics import ChunkMetrics, SessionMetrics, short_id
 from server.session.pacer import Pacer, QueuedFrame
 from server.session.scheduler import ChunkScheduler, Cut
 from server.session.state import SessionStatus
+from server.session.trace import SessionTrace
 from server.session.workers import ChunkRequest, ChunkResult, WorkerStreamHandle
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Producer:
         status: SessionStatus,
         metrics: SessionMetrics,
         caller: Caller | None = None,
+        trace: SessionTrace | None = None,
     ) -> None:
         """``caller``: whom the portrait listens to."""
         self._spec = spec
@@ -71,6 +73,7 @@ class Producer:
         self._status = status
         self._metrics = metrics
         self._caller = caller
+        self._trace = trace or SessionTrace()
         self._stream: WorkerStreamHandle | None = None
         self._wake = pacer.frame_played  # and set by everything else that may change the next cut
         self._room = asyncio.Event()
@@ -181,6 +184,7 @@ class Producer:
         self._answers_s.append(now - asked.at)
         self._record(chunk, asked, now)
         items = [QueuedFrame(*pair) for pair in zip(chunk.frames, asked.tags, strict=True)]
+        items[0] = replace(items[0], came_at=now)
         keep = LIVE_CUSHION if self._scheduler.live else 0
         self._pacer.add(items, starts=asked.starts, keep=keep)
         self._wake.set()
@@ -218,6 +222,7 @@ class Producer:
         slack_s = self._buffered_s(now)
         chunk = self._scheduler.take(cut, now)
         self._room.set()
+        self._metrics.cut(chunk.tags, now, starts=chunk.starts or self._scheduler.live)
         request = ChunkRequest(
             epoch=self.epoch,
             sequence=self._sequence,
@@ -248,6 +253,10 @@ class Producer:
             batch=chunk.batch,
             slack_ms=1000 * self._pacer.buffered_s(now),
             epoch=chunk.epoch,
+            **{f"{stage}_ms": 1000 * spent_s for stage, spent_s in chunk.stages_s.items()},
         )
         self._metrics.add(metrics)
-        log.debug("chunk session=%s %s", short_id(chunk.session), metrics)
+        self._trace.chunk(asked.tags, metrics, now - asked.at)
+        if log.isEnabledFor(logging.DEBUG):
+            told = {"session": short_id(chunk.session), **metrics.values()}
+            log.debug("chunk session=%s %s", told["session"], metrics, extra=told)

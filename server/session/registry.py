@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any
 
@@ -20,9 +21,11 @@ from server.session import events
 from server.session.lifetime import Limits
 from server.session.request import SessionRequest
 from server.session.session import Session
+from server.session.state import State
 from server.session.waiting_room import WaitingRoom
 from server.session.workers import IdentityHandle, Workers
 from server.settings import Settings
+from server.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +37,15 @@ DRAIN_TICK_S = 0.1
 class SessionRegistry:
     """The sessions of one server."""
 
-    def __init__(self, settings: Settings, workers: Workers, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        workers: Workers,
+        clock: Clock,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._settings = settings
+        self._telemetry = telemetry or Telemetry()
         self._workers = workers
         self._clock = clock
         self._sessions: dict[str, Session] = {}  # open ones and those that wait
@@ -53,6 +63,17 @@ class SessionRegistry:
     def waiting(self) -> int:
         """Callers that wait for a place."""
         return len(self._room)
+
+    @property
+    def free(self) -> int:
+        """Places that nobody has."""
+        return max(0, self.limit - len(self._places))
+
+    def states(self) -> Counter[str]:
+        """How many sessions are in which state; those that are being opened are new."""
+        found = Counter(session.state.value for session in self._sessions.values())
+        found[State.NEW.value] += len(self._places - self._sessions.keys())
+        return found
 
     @property
     def stopped(self) -> bool:
@@ -75,34 +96,49 @@ class SessionRegistry:
         """
         self.check_capacity()
         session = self._new(request)
+        spans = self._telemetry.spans
+        with spans.span("session.create", session=session.short_id, mode=request.mode) as span:
+            session.trace.root = span
+            await self._admit(session, request)
+        self._telemetry.instruments.created.inc()
+        return session
+
+    async def _admit(self, session: Session, request: SessionRequest) -> None:
+        """Open the session, or let it wait."""
         if self._full:
             self._sessions[session.id] = session
             self._room.enter(session, request)
             if self._watcher is None or self._watcher.done():
                 self._watcher = self._start(self._watch_queue(), "queue")
-            log.info("session %s waits: %d in the queue", session.short_id, len(self._room))
-            return session
+            told = {"session": session.short_id, "waiting": len(self._room)}
+            log.info(
+                "session %s waits: %d in the queue", session.short_id, len(self._room), extra=told
+            )
+            return
         self._places.add(session.id)
         try:
             await self._open(session, request)
         except BaseException:
             self._give_up(session)
             raise
-        return session
 
     def check_capacity(self) -> None:
         """Refuse when nothing is warm (NotReady), or all is taken or ends (NoCapacity)."""
-        if self._stopped:
-            raise NoCapacity(
-                "expected a server that goes on, got one that shuts down; try again later",
-                code="shutting_down",
-                retry_after_s=RETRY_AFTER_S,
-            )
+        self.check_goes_on()
         if not self._workers.ready:
             raise NotReady()
         if self._full and self._room.full:
             raise NoCapacity(
                 f"expected one of {self.limit} places to be free, got none; try again later",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+    def check_goes_on(self) -> None:
+        """Refuse (NoCapacity, ``shutting_down``) when the server ends."""
+        if self._stopped:
+            raise NoCapacity(
+                "expected a server that goes on, got one that shuts down; try again later",
+                code="shutting_down",
                 retry_after_s=RETRY_AFTER_S,
             )
 
@@ -187,13 +223,25 @@ class SessionRegistry:
                 settings.closing_warning_s,
             ),
             listening=request.listening and settings.listening,
+            telemetry=self._telemetry,
         )
 
     async def _open(self, session: Session, request: SessionRequest) -> None:
-        await session.open(await self._prepare(request))
+        with self._telemetry.spans.span(
+            "session.prepare", session.trace.root, session=session.short_id
+        ):
+            identity = await self._prepare(request)
+        await session.open(identity)
         self._sessions[session.id] = session
         count = len(self._sessions) - len(self._room)
-        log.info("session %s opens: mode %s, %d open", session.short_id, session.mode, count)
+        told = {"session": session.short_id, "mode": session.mode, "open": count}
+        log.info(
+            "session %s opens: mode %s, %d open",
+            session.short_id,
+            session.mode,
+            count,
+            extra=told,
+        )
 
     async def _prepare(self, request: SessionRequest) -> IdentityHandle:
         keep = request.avatar_id is not None  # of others' portraits nothing stays
@@ -219,7 +267,8 @@ class SessionRegistry:
             session.tell(events.error(error.code, str(error)))
             self._retire(session, error.code)
         except Exception:
-            log.exception("session %s could not open", session.short_id)
+            told = {"session": session.short_id}
+            log.exception("session %s could not open", session.short_id, extra=told)
             self._retire(session, INTERNAL_CODE)
 
     async def _watch_queue(self) -> None:

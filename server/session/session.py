@@ -14,6 +14,7 @@ import hmac
 import logging
 import secrets
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ from server.session.producer import Producer
 from server.session.request import LOOPBACK, Mode
 from server.session.scheduler import ChunkScheduler
 from server.session.state import SessionStatus, State
+from server.session.trace import SessionTrace
 from server.session.workers import ChunkResult, IdentityHandle, Workers
+from server.telemetry.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,7 @@ class Session:
         guests: publishers and viewers by WHIP and WHEP, under their paths; None is one to come.
         caller: whom the portrait listens to; None where it does not.
         report: what was found in the portrait, where the model tells; known once it is open.
+        trace: tells its spans.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Session:
         avatar_id: str | None = None,
         limits: Limits | None = None,
         listening: bool = True,
+        telemetry: Telemetry | None = None,
     ) -> None:
         """``retire(session, reason)`` is called when the session must end by itself."""
         self.id = f"sess_{secrets.token_urlsafe(12)}"
@@ -72,12 +77,17 @@ class Session:
         self.mode, self.avatar_id, self.spec = mode, avatar_id, spec
         self._workers, self._clock, self._retire = workers, clock, retire
         self._lifetime = Lifetime(limits or Limits(), clock.now())
-        self._metrics = SessionMetrics(live=self.live)
+        self._telemetry = telemetry = telemetry or Telemetry()
+        self.trace = SessionTrace(telemetry.spans, self.id)
+        self._metrics = SessionMetrics(live=self.live, instruments=telemetry.instruments)
         self._audience = Audience()
         self.caller = Caller() if listening else None
         self._scheduler = ChunkScheduler(spec, live=self.live)
-        self._status = SessionStatus(self._scheduler, self._audience, self._metrics, clock)
-        self._pacer = Pacer(clock, spec.frame_s, self._audience, self._status)
+        self._status = SessionStatus(
+            self._scheduler, self._audience, self._metrics, clock, self.trace
+        )
+        paced = partial(telemetry.instruments.spent, "pace")
+        self._pacer = Pacer(clock, spec.frame_s, self._audience, self._status, paced)
         self._producer = Producer(
             spec,
             clock,
@@ -87,6 +97,7 @@ class Session:
             self._status,
             self._metrics,
             self.caller,
+            self.trace,
         )
         self.inbox = SpeechInbox(self._producer)
         self.place: int | None = None
@@ -189,6 +200,7 @@ class Session:
         self.inbox.clear()
         self._pacer.clear()
         epoch = self._producer.interrupt()
+        self._telemetry.instruments.interrupts.inc()
         self._audience.clear()
         self._status.clear()
         self._status.refresh()
@@ -252,7 +264,9 @@ class Session:
         if self._status.ended:
             await self._closed.wait()
             return
-        log.info("session %s closes: %s", self.short_id, reason)
+        told = {"session": self.short_id, "reason": reason}
+        log.info("session %s closes: %s", self.short_id, reason, extra=told)
+        self._telemetry.instruments.ended.labels(reason).inc()
         self._status.clear()
         self._audience.event(events.closed(reason))
         self._status.move(State.CLOSING)
@@ -264,6 +278,7 @@ class Session:
             self._producer.close()
             await self._audience.aclose()
         finally:
+            self._count()
             self._status.move(State.CLOSED)
             self._closed.set()
 
@@ -304,13 +319,17 @@ class Session:
     def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._status.ended or (cause := task.exception()) is None:
             return
-        log.error("session %s: %s failed", self.short_id, task.get_name(), exc_info=cause)
+        told = {"session": self.short_id}
+        log.error(
+            "session %s: %s failed", self.short_id, task.get_name(), exc_info=cause, extra=told
+        )
         self._retire(self, "internal")
 
     async def _supervise(self) -> None:
         """Once a second: tell the numbers, and end what lives too long or alone."""
         while True:
             await self._clock.sleep(TICK_S)
+            self._count()
             if self.place is None:
                 self._audience.event(events.metrics(self.snapshot()))
             ending = self._lifetime.check(self._clock.now())
@@ -319,6 +338,11 @@ class Session:
             if not ending.in_ms:
                 return self._retire(self, ending.reason)
             self.warn(ending.reason, ending.in_ms / 1000)
+
+    def _count(self) -> None:
+        """Tell the server's counters how far this session's went."""
+        dropped = self._audience.dropped_frames
+        self._metrics.count(self._pacer.played_frames, self._pacer.late_frames, dropped)
 
     def _refresh_company(self) -> None:
         """Note whether somebody holds the session; in the queue, listening is enough."""

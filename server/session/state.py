@@ -11,6 +11,7 @@ from server.session.incoming import FrameTag
 from server.session.metrics import SessionMetrics
 from server.session.scheduler import ChunkScheduler
 from server.session.segments import SegmentTracker
+from server.session.trace import SessionTrace
 
 
 class State(Enum):
@@ -57,13 +58,19 @@ class SessionStatus:
     """The state and the segment that plays; tells the audience what changes."""
 
     def __init__(
-        self, scheduler: ChunkScheduler, audience: Audience, metrics: SessionMetrics, clock: Clock
+        self,
+        scheduler: ChunkScheduler,
+        audience: Audience,
+        metrics: SessionMetrics,
+        clock: Clock,
+        trace: SessionTrace | None = None,
     ) -> None:
         self.state = State.NEW
         self._scheduler = scheduler
         self._audience = audience
         self._metrics = metrics
         self._clock = clock
+        self._trace = trace or SessionTrace()
         self._tracker = SegmentTracker()
 
     @property
@@ -89,12 +96,15 @@ class SessionStatus:
         for name, segment, position_ms in self._tracker.play(tag):
             if name == "started":
                 self._metrics.started(self._clock.now(), segment.asked_at)
+            else:
+                self._trace.segment(segment, self._clock.now(), name, position_ms)
             self._audience.event(events.playback(name, segment.name, position_ms))
         self.refresh()
 
     def clear(self) -> None:
         """Announce that the segment that plays, if one does, goes no further."""
         for name, segment, position_ms in self._tracker.end("cleared"):
+            self._trace.segment(segment, self._clock.now(), name, position_ms)
             self._audience.event(events.playback(name, segment.name, position_ms))
 
     def refresh(self) -> None:

@@ -75,6 +75,7 @@ class Peer:
         on_keyframe_request: Callable[[], None],
         on_closed: Callable[[str], None],
         ice_servers: Sequence[Mapping[str, Any]],
+        on_sent: Callable[[float, float | None], None] = lambda *_: None,
     ) -> None:
         """Private: use ``answer``."""
         self.answer_sdp = ""
@@ -86,7 +87,7 @@ class Peer:
         self._loop = asyncio.get_running_loop()
         self._on_closed = on_closed
         self._gate = KeyframeGate(on_keyframe_request, self.video)
-        self._sender = AVFrameSender(fps, on_keyframe_request, video or "h264")
+        self._sender = AVFrameSender(fps, on_keyframe_request, video or "h264", on_sent)
         self._link = LinkRate(rates)
         self._connection = RTCPeerConnection(
             RTCConfiguration(
@@ -117,6 +118,7 @@ class Peer:
         media_timeout_s: float = 9.0,
         ice_servers: Sequence[Mapping[str, Any]] = (),
         loopback: bool = False,
+        on_sent: Callable[[float, float | None], None] = lambda *_: None,
     ) -> Peer:
         """Answer an offer; the call connects in the background.
 
@@ -132,6 +134,7 @@ class Peer:
             media_timeout_s: silence on the wire (no media, reports or consent checks) that ends it.
             ice_servers: of mappings with ``urls`` and maybe ``username`` and ``credential``.
             loopback: also offer 127.0.0.1, for a caller on the server's own machine.
+            on_sent: see ``AVFrameSender``.
 
         Raises:
             OfferError: ``bad_offer`` or ``no_codec``.
@@ -144,6 +147,7 @@ class Peer:
             on_keyframe_request=on_keyframe_request,
             on_closed=on_closed,
             ice_servers=ice_servers,
+            on_sent=on_sent,
         )
         peer.remote_ufrag = offer.value("a=ice-ufrag:")
         watching = peer._watch_over(connect_timeout_s, media_timeout_s)

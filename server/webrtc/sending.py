@@ -32,14 +32,24 @@ class AVFrameSender:
     """
 
     def __init__(
-        self, fps: float, on_keyframe_request: Callable[[], None], codec: VideoCodec = "h264"
+        self,
+        fps: float,
+        on_keyframe_request: Callable[[], None],
+        codec: VideoCodec = "h264",
+        on_sent: Callable[[float, float | None], None] = lambda *_: None,
     ) -> None:
-        """``fps`` is the media clock of the frames."""
+        """``fps`` is the media clock of the frames.
+
+        ``on_sent`` gets, for each picture that leaves, the seconds since it was due, and how many
+        more these are than those of the last packet of sound; None without sound.
+        """
+        self._on_sent = on_sent
+        self._sound_late_s: float | None = None
         self._fps = fps
         self._codec = codec
         self._on_keyframe_request = on_keyframe_request
-        self._video = PacketTrack("video", VIDEO_RATE, VIDEO_CAPACITY)
-        self._audio = PacketTrack("audio", OUTPUT_RATE, AUDIO_CAPACITY)
+        self._video = PacketTrack("video", VIDEO_RATE, VIDEO_CAPACITY, self._on_picture_sent)
+        self._audio = PacketTrack("audio", OUTPUT_RATE, AUDIO_CAPACITY, self._on_sound_sent)
         self._has_audio = False
         self._needs_keyframe = True
         self._last_index = -1
@@ -90,6 +100,13 @@ class AVFrameSender:
         """End both tracks."""
         self._video.stop()
         self._audio.stop()
+
+    def _on_sound_sent(self, late_s: float) -> None:
+        self._sound_late_s = late_s
+
+    def _on_picture_sent(self, late_s: float) -> None:
+        sound = self._sound_late_s
+        self._on_sent(late_s, None if sound is None else late_s - sound)
 
     def _send_sound(self, packets: tuple[bytes, ...], now: float) -> None:
         for k, packet in enumerate(packets):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
@@ -19,9 +20,17 @@ class PacketTrack(MediaStreamTrack):
     ``put`` says no, and the owner calls ``drop_all`` or ``drop_oldest``.
     """
 
-    def __init__(self, kind: str, clock_rate: int, capacity: int) -> None:
-        """``clock_rate`` in Hz is the unit of ``put``'s timestamps."""
+    def __init__(
+        self,
+        kind: str,
+        clock_rate: int,
+        capacity: int,
+        on_sent: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """``clock_rate`` in Hz is the unit of ``put``'s timestamps; ``on_sent`` gets the seconds
+        by which each packet leaves after it was due."""
         super().__init__()
+        self._on_sent = on_sent
         self.kind = kind
         self._time_base = Fraction(1, clock_rate)
         self._capacity = capacity
@@ -59,6 +68,7 @@ class PacketTrack(MediaStreamTrack):
         early = due - asyncio.get_running_loop().time()
         if early > 0:
             await asyncio.sleep(early)
+        self._on_sent(asyncio.get_running_loop().time() - due)
         packet: av.Packet[Any] = av.Packet(payload)
         packet.pts = timestamp
         packet.time_base = self._time_base

@@ -98,8 +98,11 @@ class LocalWorkers:
         count: int = 1,
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
+        on_restart: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_restart`` is called for each process that takes the place of another."""
         self._config = config
+        self._on_restart = on_restart
         self._clock = clock or SystemClock()
         self._timeouts = timeouts or Timeouts()
         self._slots = [WorkerSlot(number) for number in range(count)]
@@ -118,6 +121,11 @@ class LocalWorkers:
     def ready(self) -> bool:
         """Whether any process is warm."""
         return any(slot.warm for slot in self._slots)
+
+    @property
+    def warm_count(self) -> int:
+        """Processes that are warm."""
+        return sum(slot.warm for slot in self._slots)
 
     @property
     def capacity(self) -> int:
@@ -222,6 +230,7 @@ class LocalWorkers:
             finally:
                 self._on_end(slot)
                 await asyncio.shield(link.aclose())
+            self._on_restart()
             await self._clock.sleep(slot.pause_s)
             slot.pause_s = min(LONGEST_PAUSE_S, slot.pause_s * 2)
 

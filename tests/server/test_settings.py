@@ -55,6 +55,8 @@ def test_the_command_line_wins_where_it_says_something() -> None:
         ("LISTENING", "sometimes", "true or false"),
         ("LIVELINESS", "much", "a number"),
         ("LOG_LEVEL", "loud", "one of debug"),
+        ("LOG", "xml", "one of text, json"),
+        ("METRICS", "perhaps", "true or false"),
         ("ICE_SERVERS", "{}", "a JSON list"),
         ("ICE_SERVERS", '[{"url": "x"}]', "a JSON list"),
         ("ICE_SERVERS", '[{"urls": 5}]', "a JSON list"),
@@ -69,10 +71,10 @@ def test_wrong_values_are_named(name: str, value: str, expected: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     turn = ({"urls": "turn:t.example", "credential": "hush"},)
-    settings = Settings.read({}, api_key="sesame", ice_servers=turn)
+    settings = Settings.read({}, api_key="sesame", ice_servers=turn, metrics_key="meter")
     for shown in (settings.shown(), repr(settings)):
-        assert "sesame" not in shown and "hush" not in shown
-    assert "api_key=set" in settings.shown()
+        assert "sesame" not in shown and "hush" not in shown and "meter" not in shown
+    assert "api_key=set" in settings.shown() and "metrics_key=set" in settings.shown()
     assert "hush" not in f"{settings.ice_servers} {settings.model_dump()} {settings.api_key}"
     assert settings.ice_servers_in_clear() == list(turn)
     with pytest.raises(SettingsError) as refused:

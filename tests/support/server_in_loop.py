@@ -21,6 +21,7 @@ from server.media.av_frame import HEADER, MAGIC
 from server.serve import Server, server_config
 from server.session.workers import Workers
 from server.settings import Settings
+from server.telemetry.telemetry import Telemetry
 from tests.support.workers import FakeWorkers
 
 ASSETS = BundledAssets(
@@ -137,13 +138,15 @@ def bearer(session: dict[str, Any]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def serving(workers: Workers | None = None, **settings: Any) -> AsyncIterator[Caller]:
+async def serving(
+    workers: Workers | None = None, *, telemetry: Telemetry | None = None, **settings: Any
+) -> AsyncIterator[Caller]:
     """A server on a free port; fake workers unless given."""
     chosen = Settings(
         **{"port": 0, "model": "fake", "avatars_dir": "/dev/null/avatars", **settings}
     )
     workers = workers or FakeWorkers(SystemClock())
-    app = create_app(chosen, workers, assets=ASSETS)
+    app = create_app(chosen, workers, assets=ASSETS, telemetry=telemetry)
     server = QuietServer(server_config(chosen, app))
     task = asyncio.create_task(server.serve(), name="server-under-test")
     while not server.started:

@@ -86,6 +86,11 @@ class FakeWorkers:
         return self.warm
 
     @property
+    def warm_count(self) -> int:
+        """One, when warm."""
+        return int(self.warm)
+
+    @property
     def capacity(self) -> int:
         """What the test says that was measured."""
         return self.measured if self.warm else 0

@@ -110,6 +110,7 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
         "POST /avatars": "201 400 401 409 413 415 422 503",
         "DELETE /avatars/{avatar_id}": "204 401 404 409 503",
         "GET /avatars/{avatar_id}.jpg": "200 404",
+        "GET /metrics": "200 401 404",
         "GET /clips": "200",
         "GET /clips/{clip_id}.wav": "200 404",
     }
