@@ -100,7 +100,7 @@ class SessionRegistry:
         with spans.span("session.create", session=session.short_id, mode=request.mode) as span:
             session.trace.root = span
             await self._admit(session, request)
-        self._telemetry.instruments.created.inc()
+        self._telemetry.instruments.accepted.inc()
         return session
 
     async def _admit(self, session: Session, request: SessionRequest) -> None:

@@ -25,9 +25,9 @@ class Instruments:
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        self.created = Counter(
-            "livehead_sessions_created_total",
-            "Sessions that were created, at once or into the queue.",
+        self.accepted = Counter(
+            "livehead_sessions_accepted_total",
+            "Sessions that were created, with a place or in the queue.",
             registry=registry,
         )
         self.refused = Counter(

@@ -47,7 +47,7 @@ async def test_sessions_places_and_ends_are_counted() -> None:
         told = await read(caller)
         assert told["livehead_sessions"]["ready"] == 1
         assert told["livehead_room_sessions"][""] == 1 and told["livehead_limit_sessions"][""] == 2
-        assert told["livehead_sessions_created_total"][""] == 2
+        assert told["livehead_sessions_accepted_total"][""] == 2
         assert told["livehead_sessions_refused_total"] == {"no_capacity": 1, "not_found": 1}
         assert told["livehead_sessions_ended_total"] == {"deleted": 1}
         assert told["livehead_interrupts_total"][""] == 1
@@ -85,8 +85,8 @@ async def test_speech_passes_through_every_stage() -> None:
 async def test_two_applications_share_nothing() -> None:
     async with serving() as one, serving() as other:
         await one.create()
-        assert (await read(one))["livehead_sessions_created_total"][""] == 1
-        assert (await read(other))["livehead_sessions_created_total"][""] == 0
+        assert (await read(one))["livehead_sessions_accepted_total"][""] == 1
+        assert (await read(other))["livehead_sessions_accepted_total"][""] == 0
 
 
 async def test_a_key_guards_the_metrics_where_one_is_set() -> None:
