@@ -43,6 +43,22 @@ async def take(track: PacketTrack, count: int) -> list[tuple[int, bytes]]:
     return [(packet.pts or 0, bytes(packet)) for packet in packets]
 
 
+async def test_it_tells_how_late_each_picture_leaves_and_how_much_later_than_its_sound() -> None:
+    told: list[tuple[float, float | None]] = []
+    sender = AVFrameSender(25.0, nothing, lambda late_s, skew_s: told.append((late_s, skew_s)))
+    video, audio = sender.track("video"), sender.track("audio")
+    sender.send(frame(0, keyframe=True, packets=1), now() - 0.3)
+    await take(video, 1)
+    (late_s, skew_s), *_ = told
+    assert 0.3 <= late_s < 5 and skew_s is None  # no sound has left yet
+    await take(audio, 1)
+    sender.send(frame(1, packets=1), now() - 0.1)
+    await take(video, 1)
+    late_s, skew_s = told[-1]
+    assert 0.1 <= late_s < 5 and skew_s is not None and -5 < skew_s <= late_s - 0.3
+    assert len(told) == 2
+
+
 async def test_time_stamps_come_from_the_media_clock() -> None:
     sender, video, audio = make()
     for index in (10, 11):

@@ -84,6 +84,8 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
         await workers.open("c", IdentityHandle(0, "unknown"), Basket())
 
     (pid,) = workers.pids
+    restarts: list[int] = []
+    workers._on_restart = lambda: restarts.append(pid)
     asking = asyncio.create_task(workers.prepare(draw_portrait(300)))
     os.kill(pid, signal.SIGKILL)
     for basket in baskets.values():
@@ -96,6 +98,7 @@ async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
     streams["a"].submit(request(1))
     await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
     assert workers.pids != [pid]
+    assert workers.warm_count == 1 and restarts == [pid]
 
     basket = Basket()
     stream = await workers.open("d", await workers.prepare(draw_portrait()), basket)
