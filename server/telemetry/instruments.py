@@ -7,6 +7,7 @@ codes, reasons and stages are few.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -99,7 +100,7 @@ class Instruments:
             "livehead_sessions", "Sessions by their state.", ["state"], registry=self.registry
         )
         for name in state_names:
-            by_state.labels(name).set_function(lambda name=name: states().get(name, 0))
+            by_state.labels(name).set_function(partial(_count_of, states, name))
         for metric, text, read in (
             ("livehead_room_sessions", "Places that are free.", room),
             ("livehead_limit_sessions", "Places in all; 0 while no worker is warm.", limit),
@@ -117,3 +118,7 @@ class Instruments:
         self.spent("send", wait_s)
         if skew_s is not None:
             self.skew.observe(abs(skew_s))
+
+
+def _count_of(states: Callable[[], Mapping[str, int]], name: str) -> float:
+    return states().get(name, 0)

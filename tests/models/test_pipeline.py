@@ -83,9 +83,12 @@ def test_it_says_when_each_stage_has_ended(
     assert isinstance(generator, Staged)
     told: list[str] = []
     decode = generator.pipeline.decode
-    monkeypatch.setattr(
-        generator.pipeline, "decode", lambda *given: (told.append("decoding"), decode(*given))[1]
-    )
+
+    def decoding(streams: Sequence[ToyStream], latents: Tensor) -> Tensor:
+        told.append("decoding")
+        return decode(streams, latents)
+
+    monkeypatch.setattr(generator.pipeline, "decode", decoding)
     generator.on_stage = told.append
     stream = generator.open(1)
     generator.generate([stream], [np.zeros(chunk_samples(generator), np.float32)])
