@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.routing import Match
 from starlette.types import Scope
@@ -62,7 +62,7 @@ adding = APIRouter(route_class=AvatarRoute)
 @reading.get("/avatars")
 async def avatars(context: ContextDep) -> AvatarList:
     """The portraits that sessions may name: bundled ones, then added ones."""
-    found = await to_thread.run_sync(context.avatars.all)
+    found = await asyncio.to_thread(context.avatars.all)
     return AvatarList(avatars=[_shown(avatar) for avatar in found])
 
 
@@ -76,7 +76,7 @@ async def avatars(context: ContextDep) -> AvatarList:
 )
 async def picture(context: ContextDep, avatar_id: str) -> Response:
     """One portrait, in the format in which it was added."""
-    avatar = await to_thread.run_sync(context.avatars.get, avatar_id)
+    avatar = await asyncio.to_thread(context.avatars.get, avatar_id)
     return Response(avatar.picture, media_type=avatar.media_type, headers=CACHED)
 
 
@@ -116,7 +116,7 @@ async def add(
     except PortraitError as error:
         raise BadRequest(str(error)) from error
     prepared = await context.workers.prepare(portrait, box, keep=True)
-    avatar = await to_thread.run_sync(context.avatars.add, name, portrait, box)
+    avatar = await asyncio.to_thread(context.avatars.add, name, portrait, box)
     response.headers["Location"] = f"avatars/{avatar.id}.jpg"  # also below a proxy's path
     report = prepared.report
     return AvatarAdded(
@@ -136,7 +136,7 @@ async def add(
 async def remove(request: Request, context: ContextDep, avatar_id: str) -> None:
     """Forget an added portrait and what was prepared of it; open sessions go on."""
     context.sessions.check_key(bearer_of(request))
-    await to_thread.run_sync(context.avatars.remove, avatar_id)
+    await asyncio.to_thread(context.avatars.remove, avatar_id)
 
 
 router = APIRouter()

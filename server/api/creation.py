@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -204,7 +204,7 @@ async def create(
             raise BadRequest(NO_URLS)
         portrait = await context.portraits.fetch(wanted.portrait_url)
     else:
-        avatar = await to_thread.run_sync(context.avatars.get, avatar_id or "")
+        avatar = await asyncio.to_thread(context.avatars.get, avatar_id or "")
         portrait, box = avatar.picture, box or avatar.box
     session_request = SessionRequest(portrait, wanted.mode, avatar_id, box, wanted.listening)
     return await _open(request, response, context, session_request)

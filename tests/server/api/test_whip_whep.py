@@ -10,6 +10,7 @@ import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
+from server.webrtc.aiortc_patches import end_consent
 from tests.support.calls import Client, ToneTrack, until
 from tests.support.server_in_loop import Caller, bearer, serving
 
@@ -71,6 +72,7 @@ async def publisher() -> AsyncIterator[Publisher]:
         yield one
     finally:
         await one.connection.close()
+        await end_consent(one.connection)
 
 
 @asynccontextmanager

@@ -45,7 +45,9 @@ async def take(track: PacketTrack, count: int) -> list[tuple[int, bytes]]:
 
 async def test_it_tells_how_late_each_picture_leaves_and_how_much_later_than_its_sound() -> None:
     told: list[tuple[float, float | None]] = []
-    sender = AVFrameSender(25.0, nothing, lambda late_s, skew_s: told.append((late_s, skew_s)))
+    sender = AVFrameSender(
+        25.0, nothing, on_sent=lambda late_s, skew_s: told.append((late_s, skew_s))
+    )
     video, audio = sender.track("video"), sender.track("audio")
     sender.send(frame(0, keyframe=True, packets=1), now() - 0.3)
     await take(video, 1)
