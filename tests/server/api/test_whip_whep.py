@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,7 +11,7 @@ import httpx
 import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from server.webrtc.aiortc_patches import end_consent
+from server.webrtc.aiortc_patches import end_consent, own_connecting
 from tests.support.calls import Client, ToneTrack, until
 from tests.support.server_in_loop import Caller, bearer, serving
 
@@ -48,6 +49,7 @@ class Publisher:
 
     def __init__(self) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.connecting = own_connecting(self.connection)
         self.connection.addTransceiver(ToneTrack(), "sendonly")
 
     async def publish(self, caller: Caller, session: dict[str, Any]) -> httpx.Response:
@@ -72,6 +74,7 @@ async def publisher() -> AsyncIterator[Publisher]:
         yield one
     finally:
         await one.connection.close()
+        await asyncio.gather(*one.connecting, return_exceptions=True)
         await end_consent(one.connection)
 
 

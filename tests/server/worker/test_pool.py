@@ -30,6 +30,7 @@ from tests.support.workers import SPEC
 pytestmark = pytest.mark.unit
 
 PATIENCE_S = 60.0
+FAKE = ModelOptions("fake", size=SPEC.size)
 
 
 class Basket:
@@ -54,7 +55,7 @@ class Basket:
 
 @pytest.fixture
 async def workers() -> AsyncIterator[LocalWorkers]:
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake", size=SPEC.size)))
+    workers = LocalWorkers(WorkerConfig(FAKE))
     await workers.start()
     await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
     yield workers
@@ -115,7 +116,7 @@ from server.worker.pool import LocalWorkers
 from server.worker.messages import WorkerConfig
 
 async def main():
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake", size=SPEC.size)))
+    workers = LocalWorkers(WorkerConfig(ModelOptions("fake")))
     await workers.start()
     await workers.wait_ready()
     print(*workers.pids, flush=True)
@@ -170,7 +171,7 @@ async def test_room_is_measured_and_kept(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixture) -> None:
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake", size=SPEC.size)))
+    workers = LocalWorkers(WorkerConfig(FAKE))
     workers._receive(workers._slots[0], WorkerReady(SPEC, 1, alone_s=0.3))
     assert [(r.levelname, "takes 300 ms" in r.message) for r in caplog.records] == [
         ("WARNING", True)
@@ -178,7 +179,7 @@ def test_a_model_that_is_too_slow_is_said_loudly(caplog: pytest.LogCaptureFixtur
 
 
 async def test_callers_who_come_together_are_spread_over_the_workers() -> None:
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake", size=SPEC.size)), count=2)
+    workers = LocalWorkers(WorkerConfig(FAKE), count=2)
     for slot in workers._slots:
         workers._receive(slot, WorkerReady(SPEC, 1))
     assert workers.capacity == 2
@@ -201,7 +202,7 @@ async def replaced(workers: LocalWorkers, clock: ManualClock, pid: int) -> None:
 async def test_a_hung_worker_is_killed_and_replaced(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
     timeouts = Timeouts(unmeasured_s=0)  # this one measures nothing
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake", size=SPEC.size)), clock=clock, timeouts=timeouts)
+    workers = LocalWorkers(WorkerConfig(FAKE), clock=clock, timeouts=timeouts)
     await workers.start()
     try:
         await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
@@ -245,7 +246,7 @@ async def test_a_process_that_cannot_be_started_is_said_and_tried_again(
         raise OSError("no memory")
 
     monkeypatch.setattr(multiprocessing.get_context("spawn").Process, "start", fail)
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake", size=SPEC.size)), clock=clock)
+    workers = LocalWorkers(WorkerConfig(FAKE), clock=clock)
     await workers.start()
     async with asyncio.timeout(PATIENCE_S):
         while tries < 3:
@@ -258,7 +259,9 @@ async def test_a_process_that_cannot_be_started_is_said_and_tried_again(
 
 async def test_a_link_that_never_started_closes_in_peace(monkeypatch: pytest.MonkeyPatch) -> None:
     link = WorkerLink(
-        WorkerConfig(ModelOptions("fake", size=SPEC.size)), on_message=lambda _: None, on_end=lambda: None
+        WorkerConfig(FAKE),
+        on_message=lambda _: None,
+        on_end=lambda: None,
     )
     await link.aclose()
 
@@ -274,7 +277,7 @@ async def test_a_link_that_never_started_closes_in_peace(monkeypatch: pytest.Mon
 
 
 async def test_closing_before_anything_is_warm() -> None:
-    workers = LocalWorkers(WorkerConfig(ModelOptions("fake", size=SPEC.size)), count=2)
+    workers = LocalWorkers(WorkerConfig(FAKE), count=2)
     await workers.start()
     await workers.aclose()
     assert workers.pids == [] and not workers.ready
