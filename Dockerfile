@@ -1,7 +1,11 @@
 # Livehead in a container: what scripts/serve runs, from the same lock, as a user without rights.
 #
 #   docker build --tag livehead .
-#   docker run --rm --publish 8000:8000 livehead
+#   docker run --rm --publish 8000:8000 --env LIVEHEAD_API_KEY=... livehead
+#
+# In a container it listens beyond loopback, which it refuses without a key. For this machine alone:
+#
+#   docker run --rm --publish 127.0.0.1:8000:8000 --env LIVEHEAD_ALLOW_ANYONE=true livehead
 #
 # PIP_EXTRA_INDEX_URL may name PyTorch's CPU index; without it, pip's default build is taken, which
 # may be the one for CUDA and several gigabytes larger.

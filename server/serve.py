@@ -29,6 +29,10 @@ GRACE_S = 5
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024  # 8 min of 16 kHz speech in one WebSocket message
 GONE_S = 10  # a peer that acknowledges nothing for so long is gone
 BACKLOG = 256
+OPEN_TO_ALL = (
+    "expected a key for a server that others can reach, got --host {host} and none: set"
+    " LIVEHEAD_API_KEY, or LIVEHEAD_ALLOW_ANYONE=true to let anyone in, or listen on 127.0.0.1"
+)
 WILDCARDS = frozenset({"0.0.0.0", "::", "127.0.0.1", "::1"})
 
 
@@ -48,6 +52,9 @@ def run(args: argparse.Namespace) -> int:
         settings = Settings.read(os.environ, **vars(args))
     except SettingsError as error:
         console.warn(str(error))
+        return 2
+    if not (settings.local or settings.asks_for_key or settings.allow_anyone):
+        console.warn(OPEN_TO_ALL.format(host=settings.host))
         return 2
     set_up_logging(settings.log_level, settings.log)
     log.info("settings: %s", settings.shown())

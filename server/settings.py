@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -31,7 +32,8 @@ from models.registry import MODELS
 PREFIX = "LIVEHEAD_"
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMS = ("text", "json")
-SECRETS = frozenset({"api_key", "ice_servers", "metrics_key"})
+SECRETS = frozenset({"admin_key", "api_key", "ice_servers", "metrics_key", "turn_secret"})
+TURN_SCHEMES = ("turn:", "turns:")
 MEGABYTE = 1024 * 1024
 
 
@@ -79,6 +81,10 @@ OneOrMore = Annotated[int, _expect(lambda count: count >= 1, "1 or more")]
 Bitrate = Annotated[int, _expect(lambda rate: rate >= 10_000, "10000 bit/s or more")]
 Seconds = Annotated[float, _expect(lambda seconds: seconds > 0, "more than 0 seconds")]
 CommaList = Annotated[tuple[str, ...], NoDecode, _from_text(split_list)]
+TurnUrls = Annotated[
+    CommaList,
+    _expect(lambda urls: all(url.startswith(TURN_SCHEMES) for url in urls), "turn: or turns: URLs"),
+]
 IceServers = Annotated[
     tuple[Annotated[dict[str, Any], BeforeValidator(_ice_server)], ...],
     NoDecode,
@@ -111,6 +117,13 @@ class Settings(BaseSettings):
         drain_s: a server that is told to stop lets what is being spoken go on for so long.
         listening: portraits nod to a caller whose microphone they hear; a session may say no.
         api_key: when set, whoever creates a session must present it as a Bearer token.
+        api_keys_file: JSON file of more such keys, hashed, each with a name and limits of its own
+            (``livehead key add``); read at the start.
+        admin_key: opens /admin, which is not there without it or a key of the file that may.
+        allow_anyone: listen beyond this machine without any key.
+        peer_requests_per_minute: of each address that has no key; 0 for any number. This machine's
+            own addresses are not counted.
+        peer_max_sessions: sessions at once of each such address; 0 for any number.
         cors_origins: origins of pages that may call the API, comma separated; ``*`` for all.
         ice_servers: STUN and TURN servers for calls, a JSON list of {"urls", "username",
             "credential"}; callers receive them.
@@ -118,6 +131,10 @@ class Settings(BaseSettings):
         bitrate_start: bit/s of a call's pictures at first; they follow the caller's link.
         bitrate_floor: bit/s that they do not fall below.
         bitrate_cap: bit/s that they never exceed; 0 takes what suits their size.
+        turn_urls: TURN servers that take short-lived credentials (coturn's ``use-auth-secret``),
+            comma separated, such as ``turn:turn.example:3478``.
+        turn_secret: what those servers were given as ``static-auth-secret``.
+        turn_ttl_s: how long such a credential opens new calls.
         log_level: of the server's own log lines.
         log: their form: text, or json with one object a line.
         metrics: whether ``/metrics`` is served, to anyone unless there is a metrics_key.
@@ -149,12 +166,20 @@ class Settings(BaseSettings):
     drain_s: Annotated[float, _expect(lambda seconds: seconds >= 0, ">= 0")] = 8.0
     listening: bool = True
     api_key: SecretStr = Field(default=SecretStr(""), repr=False)
+    api_keys_file: str = ""
+    admin_key: SecretStr = Field(default=SecretStr(""), repr=False)
+    allow_anyone: bool = False
+    peer_requests_per_minute: NoneOrMore = 120
+    peer_max_sessions: NoneOrMore = 32
     cors_origins: CommaList = ()
     ice_servers: IceServers = Field(default=(), repr=False)
     max_viewers: NoneOrMore = 16
     bitrate_start: Bitrate = 400_000
     bitrate_floor: Bitrate = 100_000
     bitrate_cap: NoneOrMore = 0
+    turn_urls: TurnUrls = ()
+    turn_secret: SecretStr = Field(default=SecretStr(""), repr=False)
+    turn_ttl_s: OneOrMore = 3600
     log_level: Annotated[str, _one_of(LOG_LEVELS)] = "info"
     log: Annotated[str, _one_of(LOG_FORMS)] = "text"
     metrics: bool = True
@@ -173,6 +198,25 @@ class Settings(BaseSettings):
             raise ModelOptionError("model", f"one of {', '.join(MODELS)}", options["model"])
         rest = {name: value for name, value in given.items() if name not in names}
         return {**rest, "options": read_options(options)}
+
+    @model_validator(mode="after")
+    def _turn_is_whole(self) -> Self:
+        if bool(self.turn_urls) != bool(self.turn_secret.get_secret_value()):
+            raise ValueError("TURN_URLS and TURN_SECRET together, got one of them")
+        return self
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine reaches the address that is listened on."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def asks_for_key(self) -> bool:
+        """Whether opening a session needs a key."""
+        return bool(self.api_key.get_secret_value() or self.api_keys_file)
 
     @property
     def avatars_folder(self) -> Path:
@@ -252,6 +296,8 @@ class Settings(BaseSettings):
 def _explain(error: ValidationError) -> str:
     """The first wrong setting: its variable, what was expected, what it was."""
     wrong = error.errors(include_url=False)[0]
+    if not wrong["loc"]:  # two settings that do not fit each other
+        return f"expected {wrong['msg'].removeprefix('Value error, ')}; change a setting"
     name, kind = str(wrong["loc"][0]), wrong["type"]
     if name == "ice_servers":
         expected = "a JSON list of objects with urls"

@@ -161,7 +161,8 @@ def test_compose_service_is_locked_down_and_watched() -> None:
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["ports"] == ["8000:8000"]
+    assert service["ports"] == ["127.0.0.1:8000:8000"], "it runs without a key: this machine alone"
+    assert service["environment"]["LIVEHEAD_ALLOW_ANYONE"] == "true"
     probe = service["healthcheck"]["test"][-1]
     assert "http://127.0.0.1:8000/healthz" in probe
     assert probe in dockerfile(), "the image and the service ask the same question"

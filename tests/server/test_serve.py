@@ -62,6 +62,26 @@ def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> No
     assert f"cannot listen on 127.0.0.1:{port}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "box.example"])
+def test_nobody_is_let_in_from_elsewhere_without_a_key(
+    host: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["serve", "--model", "fake", "--host", host]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert host in line and "LIVEHEAD_API_KEY" in line and "LIVEHEAD_ALLOW_ANYONE=true" in line
+
+
+async def test_told_so_it_lets_anyone_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVEHEAD_ALLOW_ANYONE", "true")
+    process = await start("--host", "0.0.0.0")
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), PATIENCE_S)).decode()
+    assert "Livehead is ready" in line
+    process.terminate()
+    await asyncio.wait_for(process.communicate(), PATIENCE_S)
+    assert process.returncode == 0
+
+
 def test_connections_send_at_once_and_notice_a_peer_that_is_gone() -> None:
     with listen("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
         accepted, _ = listener.accept()

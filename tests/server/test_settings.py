@@ -58,6 +58,10 @@ def test_the_command_line_wins_where_it_says_something() -> None:
         ("LOG", "xml", "one of text, json"),
         ("METRICS", "perhaps", "true or false"),
         ("ICE_SERVERS", "{}", "a JSON list"),
+        ("TURN_URLS", "turn.example", "turn: or turns: URLs"),
+        ("TURN_TTL_S", "0", "1 or more"),
+        ("PEER_MAX_SESSIONS", "-1", "0 or more"),
+        ("ALLOW_ANYONE", "perhaps", "true or false"),
         ("ICE_SERVERS", '[{"url": "x"}]', "a JSON list"),
         ("ICE_SERVERS", '[{"urls": 5}]', "a JSON list"),
     ],
@@ -71,10 +75,20 @@ def test_wrong_values_are_named(name: str, value: str, expected: str) -> None:
 
 def test_secrets_are_not_shown() -> None:
     turn = ({"urls": "turn:t.example", "credential": "hush"},)
-    settings = Settings.read({}, api_key="sesame", ice_servers=turn, metrics_key="meter")
+    settings = Settings.read(
+        {},
+        api_key="sesame",
+        admin_key="sesame",
+        turn_urls=("turn:t.example",),
+        turn_secret="hush",
+        ice_servers=turn,
+        metrics_key="meter",
+    )
     for shown in (settings.shown(), repr(settings)):
         assert "sesame" not in shown and "hush" not in shown and "meter" not in shown
-    assert "api_key=set" in settings.shown() and "metrics_key=set" in settings.shown()
+    assert "api_key=set" in settings.shown() and "turn_secret=set" in settings.shown()
+    assert "metrics_key=set" in settings.shown()
+    assert "turn_secret=unset" in Settings.read({}).shown()
     assert "hush" not in f"{settings.ice_servers} {settings.model_dump()} {settings.api_key}"
     assert settings.ice_servers_in_clear() == list(turn)
     with pytest.raises(SettingsError) as refused:
@@ -83,6 +97,24 @@ def test_secrets_are_not_shown() -> None:
     with pytest.raises(SettingsError) as refused:
         Settings.read({"LIVEHEAD_ICE_SERVERS": '[{"url": "x", "credential": "hush"}]'})
     assert "hush" not in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_turn_needs_its_servers_and_their_secret() -> None:
+    settings = {"LIVEHEAD_TURN_URLS": "turn:t.example", "LIVEHEAD_TURN_SECRET": "hush"}
+    assert Settings.read(settings).turn_urls == ("turn:t.example",)
+    for name in settings:
+        with pytest.raises(SettingsError, match="TURN_URLS and TURN_SECRET together") as refused:
+            Settings.read({name: settings[name]})
+        assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("localhost", True)]
+    + [("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("box.example", False)],
+)
+def test_only_loopback_is_this_machine(host: str, local: bool) -> None:
+    assert Settings.read({"LIVEHEAD_HOST": host}).local is local
 
 
 def test_settings_are_frozen_and_see_the_environment_in_read_alone(
