@@ -27,6 +27,7 @@ from server.api import (
     stream,
     whip_whep,
 )
+from server.api.access import Access
 from server.api.deps import Context
 from server.api.idempotency import IdempotencyKeys
 from server.api.middleware import BodyLimit, EarlyAnswer, HeadAsGet
@@ -37,6 +38,7 @@ from server.assets import BundledAssets
 from server.avatars import AvatarStore
 from server.clock import Clock, SystemClock
 from server.errors import INTERNAL_CODE, PROBLEM_TYPE, headers_of, problem, status_of
+from server.keys import read_keys
 from server.session.registry import SessionRegistry
 from server.session.state import State
 from server.session.workers import Workers
@@ -69,6 +71,7 @@ def create_app(
 
     Raises:
         SettingsError: a setting needs a package that is not installed.
+        KeyFileError: the file of API keys cannot be used.
     """
     clock = clock or SystemClock()
     telemetry = telemetry or Telemetry(spans=load_spans(settings.traces))
@@ -77,6 +80,7 @@ def create_app(
     config = worker_config(settings, assets, avatar_store.prepared)
     restarted = telemetry.instruments.worker_restarts.inc
     workers = workers or LocalWorkers(config, settings.workers, clock, on_restart=restarted)
+    keys = read_keys(Path(settings.api_keys_file)) if settings.api_keys_file else {}
     sessions = SessionRegistry(settings, workers, clock, telemetry)
     _watch(telemetry, sessions, workers)
     app = DescribedApp(
@@ -89,6 +93,7 @@ def create_app(
     )
     app.state.context = Context(
         settings,
+        Access(settings, keys, clock),
         workers,
         sessions,
         assets,

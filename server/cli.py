@@ -23,6 +23,11 @@ class Command:
 
 COMMANDS = {
     "serve": Command("server.serve", "run the server"),
+    "key": Command(
+        "server.key_command",
+        "make an API key",
+        {"add": Command("server.key_command", "make an API key")},
+    ),
     "render": Command("models.commands.render", "make a video from a portrait and speech"),
     "bench": Command(
         "client_demo.bench_model",

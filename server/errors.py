@@ -13,6 +13,8 @@
        |- TooLarge              413  the upload is over the limit
        |- KeyReused             422  an Idempotency-Key came with another request before
        |- PortraitUrlError      422  the URL of a portrait gives no picture, or may not be asked
+       |- RateLimited           429  too many requests of one key or address; says when to retry
+       |- TooManySessions       429  as many sessions as one key or address may have
        |- UnsupportedMediaType  415  neither JSON nor a multipart form
        |- NoCapacity            503  as many sessions as there may be; says when to retry
        |- StoreError            503  a folder of the server cannot be read or written
@@ -119,6 +121,20 @@ class UnsupportedMediaType(ServerError):
 
     status = 415
     default_code = "unsupported_media_type"
+
+
+class RateLimited(ServerError):
+    """Raised when a key or an address asks too often."""
+
+    status = 429
+    default_code = "rate_limited"
+
+
+class TooManySessions(ServerError):
+    """Raised when a key or an address has as many sessions as it may have."""
+
+    status = 429
+    default_code = "too_many_sessions"
 
 
 class KeyReused(ServerError):

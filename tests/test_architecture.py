@@ -57,13 +57,13 @@ LAYERS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "server": (
         ("clock", "errors", "settings"),
-        ("assets", "media", "telemetry"),
+        ("assets", "keys", "media", "telemetry", "turn"),
         ("avatars",),
         ("session",),
         ("outputs", "webrtc", "worker"),
         ("api",),
         ("app",),
-        ("serve",),
+        ("key_command", "serve"),
         ("cli",),
     ),
 }

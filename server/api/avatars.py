@@ -13,7 +13,7 @@ from starlette.types import Scope
 from models.errors import PortraitError
 from models.io.face_box import read_face_box
 from server.api.creation import NO_PORTRAIT, PORTRAIT_CODES, CreationRoute, PortraitRoute
-from server.api.deps import API_KEY, ContextDep, bearer_of, context_of
+from server.api.deps import API_KEY, ContextDep, context_of
 from server.api.middleware import too_large
 from server.api.openapi import problems
 from server.api.schemas import AvatarAdded, AvatarForm, AvatarList, AvatarShown, PortraitShown
@@ -23,6 +23,7 @@ from server.errors import (
     Conflict,
     NotFound,
     NotReady,
+    RateLimited,
     StoreError,
     TooLarge,
     Unauthorised,
@@ -41,9 +42,9 @@ class AvatarRoute(PortraitRoute):
     accepts = "multipart/form-data"
     advice = "send the portrait as a form"
 
-    def admit(self, request: Request) -> None:
-        """Raise Unauthorised before the body is read."""
-        context_of(request).sessions.check_key(bearer_of(request))
+    async def admit(self, request: Request) -> None:
+        """Raise Unauthorised or RateLimited before the body is read."""
+        await context_of(request).access.admit(request)
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Match every media type: no other route answers the rest."""
@@ -91,6 +92,7 @@ async def picture(context: ContextDep, avatar_id: str) -> Response:
         Conflict,
         TooLarge,
         UnsupportedMediaType,
+        RateLimited,
         NotReady,
         WorkerLost,
         StoreError,
@@ -131,11 +133,11 @@ async def add(
     response_class=Response,
     dependencies=[Depends(API_KEY)],
     openapi_extra=KEYLESS,
-    responses=problems(Unauthorised, NotFound, Conflict, StoreError),
+    responses=problems(Unauthorised, NotFound, Conflict, RateLimited, StoreError),
 )
 async def remove(request: Request, context: ContextDep, avatar_id: str) -> None:
     """Forget an added portrait and what was prepared of it; open sessions go on."""
-    context.sessions.check_key(bearer_of(request))
+    await context.access.admit(request)
     await asyncio.to_thread(context.avatars.remove, avatar_id)
 
 

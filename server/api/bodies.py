@@ -45,7 +45,7 @@ class BodyRoute(APIRoute):
     advice: ClassVar[str] = "send a JSON object"
     unreadable: ClassVar[str] = NOT_JSON
 
-    def admit(self, request: Request) -> None:
+    async def admit(self, request: Request) -> None:
         """Raise what this caller is answered, whatever the body holds."""
 
     async def parse(self, request: Request) -> None:
@@ -63,7 +63,7 @@ class BodyRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def checked(request: Request) -> Response:
-            self.admit(request)
+            await self.admit(request)
             given = media_type(request.headers)
             if given != self.media_type:
                 raise UnsupportedMediaType(

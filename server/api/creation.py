@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -18,7 +20,7 @@ from models.io.face_box import FORM as BOX_FORM
 from models.io.face_box import read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
 from server.api.control import INPUT_RATE
-from server.api.deps import API_KEY, Context, ContextDep, bearer_of, context_of
+from server.api.deps import API_KEY, Context, ContextDep, context_of
 from server.api.idempotency import read_key
 from server.api.middleware import media_type, too_large
 from server.api.openapi import problems, second_body
@@ -38,7 +40,9 @@ from server.errors import (
     NoCapacity,
     NotFound,
     NotReady,
+    RateLimited,
     TooLarge,
+    TooManySessions,
     Unauthorised,
     UnsupportedMediaType,
     WorkerLost,
@@ -47,6 +51,7 @@ from server.media.av_frame import OUTPUT_RATE
 from server.session import events
 from server.session.request import SessionRequest
 from server.session.session import Session
+from server.turn import ice_servers_for
 
 QUEUED = 202
 MAX_FIELDS = 8
@@ -73,11 +78,13 @@ class CreationRoute(BodyRoute):
     accepts = "application/json or multipart/form-data"
     advice = "send an avatar_id as JSON or a portrait as a form"
 
-    def admit(self, request: Request) -> None:
-        """Raise Unauthorised, NotReady or NoCapacity before the body is read."""
-        sessions = context_of(request).sessions
-        sessions.check_key(bearer_of(request))
-        sessions.check_capacity()
+    async def admit(self, request: Request) -> None:
+        """Raise Unauthorised, RateLimited, NotReady, NoCapacity or TooManySessions before the body
+        is read; what may be a repetition is not refused for its session's own place."""
+        context = context_of(request)
+        request.state.owner = await context.access.admit(request)
+        if "idempotency-key" not in request.headers:
+            context.sessions.check_capacity(request.state.owner)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler; what it raises is counted."""
@@ -179,6 +186,8 @@ async def create_from_portrait(
             NotFound,
             TooLarge,
             UnsupportedMediaType,
+            RateLimited,
+            TooManySessions,
             NoCapacity,
             NotReady,
             WorkerLost,
@@ -223,11 +232,12 @@ async def _open(
     request: Request, response: Response, context: Context, wanted: SessionRequest
 ) -> SessionCreated | Response:
     key = read_key(request.headers.get("idempotency-key"))
+    wanted = replace(wanted, owner=request.state.owner)
     if key is None:
         session = await context.sessions.create(wanted)
     else:  # in the name of who asks: another caller's key is another key
         session, replayed = await context.idempotency.once(
-            f"{bearer_of(request)} {key}", wanted, lambda: context.sessions.create(wanted)
+            f"{wanted.owner.name} {key}", wanted, lambda: context.sessions.create(wanted)
         )
         response.headers["Idempotency-Replayed"] = str(replayed).lower()
     if key is None and await request.is_disconnected():  # nobody would know of the session
@@ -257,7 +267,10 @@ def _described(session: Session, context: Context) -> SessionCreated:
             ws_url=f"/session/{session.id}/stream",
             events_url=f"/session/{session.id}/events",
         ),
-        ice_servers=[IceServer(**server) for server in context.settings.ice_servers_in_clear()],
+        ice_servers=[
+            IceServer(**server)
+            for server in ice_servers_for(context.settings, session.id, time.time())
+        ],
         video=VideoFormat(**events.video(session.spec, "h264").model_dump()),
         audio=AudioRates(input_sample_rate=INPUT_RATE, output_sample_rate=OUTPUT_RATE),
         report=None if report is None else PortraitShown.model_validate(report.as_record()),

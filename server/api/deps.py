@@ -9,6 +9,7 @@ from fastapi import Depends, Path
 from fastapi.security import APIKeyQuery, HTTPBearer
 from starlette.requests import HTTPConnection
 
+from server.api.access import Access, bearer_of
 from server.api.idempotency import IdempotencyKeys
 from server.api.remote_portrait import RemotePortraits
 from server.assets import BundledAssets
@@ -45,6 +46,7 @@ class Context:
     """The components of one application."""
 
     settings: Settings
+    access: Access
     workers: Workers
     sessions: SessionRegistry
     assets: BundledAssets
@@ -64,12 +66,6 @@ def context_of(connection: HTTPConnection) -> Context:
     """The components behind the request or socket."""
     context: Context = connection.app.state.context
     return context
-
-
-def bearer_of(connection: HTTPConnection) -> str | None:
-    """The Bearer token of the header, or None."""
-    kind, _, token = connection.headers.get("authorization", "").partition(" ")
-    return token.strip() or None if kind.lower() == "bearer" else None
 
 
 def token_of(connection: HTTPConnection) -> str | None:

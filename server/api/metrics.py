@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from server.api.deps import ContextDep, bearer_of
+from server.api.access import bearer_of
+from server.api.deps import ContextDep
 from server.api.openapi import problems
 from server.errors import NotFound, Unauthorised
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from functools import partial
 
 import numpy as np
@@ -11,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from server.api.bodies import BodyRoute
-from server.api.deps import TOKEN_REQUIRED, ContextDep, SessionDep, find_session
+from server.api.deps import TOKEN_REQUIRED, ContextDep, SessionDep, context_of, find_session
 from server.api.openapi import problems
 from server.api.schemas import Candidate, Offer, SessionAnswer
 from server.errors import (
@@ -19,11 +20,13 @@ from server.errors import (
     Conflict,
     NotFound,
     OfferError,
+    RateLimited,
     TooLarge,
     Unauthorised,
     UnsupportedMediaType,
 )
 from server.session.session import Session
+from server.turn import ice_servers_for
 from server.webrtc.peer import Peer
 
 log = logging.getLogger(__name__)
@@ -38,9 +41,11 @@ REFUSALS = (
 class OfferRoute(BodyRoute):
     """Refuses callers without the session's token before the body is read."""
 
-    def admit(self, request: Request) -> None:
-        """Raise NotFound or Unauthorised."""
-        find_session(request, request.path_params["session_id"])
+    async def admit(self, request: Request) -> None:
+        """Raise NotFound, Unauthorised or RateLimited."""
+        session = find_session(request, request.path_params["session_id"])
+        if request.method == "POST":
+            context_of(request).access.count(session.owner)
 
 
 router = APIRouter(route_class=OfferRoute, dependencies=TOKEN_REQUIRED)
@@ -48,7 +53,7 @@ router = APIRouter(route_class=OfferRoute, dependencies=TOKEN_REQUIRED)
 
 @router.post(
     "/session/{session_id}/offer",
-    responses=problems(*REFUSALS, unprocessable=["no_codec"]),
+    responses=problems(*REFUSALS, RateLimited, unprocessable=["no_codec"]),
 )
 async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> SessionAnswer:
     """Answer an offer; a session has one call, a new one replaces the old."""
@@ -72,7 +77,7 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
             on_microphone=partial(hear, session) if session.live else None,
             on_keyframe_request=session.request_keyframe,
             on_closed=ended,
-            ice_servers=context.settings.ice_servers_in_clear(),
+            ice_servers=ice_servers_for(context.settings, session.id, time.time()),
             loopback=context.settings.host in LOOPBACK,
             on_sent=told.instruments.sent,
         )

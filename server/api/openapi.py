@@ -26,6 +26,7 @@ Every error is a Problem (RFC 9457) with a stable `code`; a failure inside the s
 _HEADERS = {
     401: ("WWW-Authenticate", "How to authenticate: Bearer."),
     413: ("Connection", "close: what is sent beyond the limit is thrown away."),
+    429: ("Retry-After", "Seconds after which to try again."),
     503: ("Retry-After", "Seconds after which to try again."),
 }
 

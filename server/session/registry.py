@@ -8,7 +8,6 @@ refused at once otherwise; the open sessions do not notice.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
 from collections import Counter
 from collections.abc import Coroutine
@@ -16,10 +15,17 @@ from typing import Any
 
 from models.errors import LiveheadError
 from server.clock import Clock
-from server.errors import INTERNAL_CODE, NoCapacity, NotFound, NotReady, Unauthorised
+from server.errors import (
+    INTERNAL_CODE,
+    NoCapacity,
+    NotFound,
+    NotReady,
+    TooManySessions,
+    Unauthorised,
+)
 from server.session import events
 from server.session.lifetime import Limits
-from server.session.request import SessionRequest
+from server.session.request import NOBODY, Owner, SessionRequest
 from server.session.session import Session
 from server.session.state import State
 from server.session.waiting_room import WaitingRoom
@@ -50,6 +56,7 @@ class SessionRegistry:
         self._clock = clock
         self._sessions: dict[str, Session] = {}  # open ones and those that wait
         self._places: set[str] = set()  # ids of open sessions and of those that are being opened
+        self._owners: dict[str, str] = {}  # names of who opened them, and of who opens one now
         self._room = WaitingRoom(settings.queue)
         self._watcher: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -90,12 +97,14 @@ class SessionRegistry:
 
         Raises:
             NoCapacity: the limit is reached and nobody else may wait, or the server ends.
+            TooManySessions: the caller has as many as it may.
             NotReady: no warm worker.
             PortraitError: the picture cannot be used.
             WorkerLost: the worker ended meanwhile.
         """
-        self.check_capacity()
+        self.check_capacity(request.owner)
         session = self._new(request)
+        self._owners[session.id] = request.owner.name
         spans = self._telemetry.spans
         with spans.span("session.create", session=session.short_id, mode=request.mode) as span:
             session.trace.root = span
@@ -122,14 +131,22 @@ class SessionRegistry:
             self._give_up(session)
             raise
 
-    def check_capacity(self) -> None:
-        """Refuse when nothing is warm (NotReady), or all is taken or ends (NoCapacity)."""
+    def check_capacity(self, owner: Owner = NOBODY) -> None:
+        """Refuse when nothing is warm (NotReady), all is taken or ends (NoCapacity), or the caller
+        has as many sessions as it may (TooManySessions)."""
         self.check_goes_on()
         if not self._workers.ready:
             raise NotReady()
         if self._full and self._room.full:
             raise NoCapacity(
                 f"expected one of {self.limit} places to be free, got none; try again later",
+                retry_after_s=RETRY_AFTER_S,
+            )
+
+        mine = sum(name == owner.name for name in self._owners.values())
+        if owner.max_sessions and mine >= owner.max_sessions:
+            raise TooManySessions(
+                f"expected at most {owner.max_sessions} sessions at once, got one more; end one",
                 retry_after_s=RETRY_AFTER_S,
             )
 
@@ -158,18 +175,6 @@ class SessionRegistry:
                 " POST /session as a Bearer token"
             )
         return session
-
-    def check_key(self, key: str | None) -> None:
-        """Let only holders of the API key create sessions, when one is set.
-
-        Raises:
-            Unauthorised: the key is missing or wrong.
-        """
-        expected = self._settings.api_key.get_secret_value()
-        if expected and not hmac.compare_digest((key or "").encode(), expected.encode()):
-            raise Unauthorised(
-                "expected the server's API key, got none or a wrong one; send it as a Bearer token"
-            )
 
     async def close(self, session: Session, reason: str) -> None:
         """End a session and remove it; whoever waits longest gets its place."""
@@ -216,6 +221,7 @@ class SessionRegistry:
             self._retire,
             mode=request.mode,
             avatar_id=request.avatar_id,
+            owner=request.owner,
             limits=Limits(
                 settings.idle_timeout_s,
                 settings.resume_s,
@@ -250,6 +256,7 @@ class SessionRegistry:
     def _give_up(self, session: Session) -> None:
         """Forget a session; its place is free."""
         self._sessions.pop(session.id, None)
+        self._owners.pop(session.id, None)
         self._places.discard(session.id)
         self._move_up()
 

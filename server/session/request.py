@@ -12,6 +12,19 @@ LOOPBACK: Mode = "echo"  # the microphone's sound is spoken; the word is the API
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """Who opens sessions, a key's holder or an address, and how many of them and of such requests
+    a minute they may; 0 is any number."""
+
+    name: str = ""
+    max_sessions: int = 0
+    requests_per_minute: int = 0
+
+
+NOBODY = Owner()
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRequest:
     """What ``POST /session`` asks for.
 
@@ -21,6 +34,7 @@ class SessionRequest:
         avatar_id: where the portrait is one of the server's.
         box: chooses a face in the portrait.
         listening: the portrait nods to its caller, where the settings let it.
+        owner: who asks.
     """
 
     portrait: bytes
@@ -28,3 +42,4 @@ class SessionRequest:
     avatar_id: str | None = None
     box: FaceBox | None = None
     listening: bool = True
+    owner: Owner = NOBODY

@@ -34,7 +34,7 @@ from server.session.metrics import SessionMetrics, short_id
 from server.session.output import Output
 from server.session.pacer import Pacer
 from server.session.producer import Producer
-from server.session.request import LOOPBACK, Mode
+from server.session.request import LOOPBACK, NOBODY, Mode, Owner
 from server.session.scheduler import ChunkScheduler
 from server.session.state import SessionStatus, State
 from server.session.trace import SessionTrace
@@ -67,6 +67,7 @@ class Session:
         *,
         mode: Mode = "speak",
         avatar_id: str | None = None,
+        owner: Owner = NOBODY,
         limits: Limits | None = None,
         listening: bool = True,
         telemetry: Telemetry | None = None,
@@ -74,7 +75,7 @@ class Session:
         """``retire(session, reason)`` is called when the session must end by itself."""
         self.id = f"sess_{secrets.token_urlsafe(12)}"
         self.token = secrets.token_urlsafe(32)
-        self.mode, self.avatar_id, self.spec = mode, avatar_id, spec
+        self.mode, self.avatar_id, self.owner, self.spec = mode, avatar_id, owner, spec
         self._workers, self._clock, self._retire = workers, clock, retire
         self._lifetime = Lifetime(limits or Limits(), clock.now())
         self._telemetry = telemetry = telemetry or Telemetry()

@@ -76,6 +76,8 @@ def test_every_error_has_a_status_and_a_stable_code() -> None:
         errors.NotFound("x"): (404, "not_found"),
         errors.Conflict("x"): (409, "conflict"),
         errors.TooLarge("x"): (413, "too_large"),
+        errors.RateLimited("x"): (429, "rate_limited"),
+        errors.TooManySessions("x"): (429, "too_many_sessions"),
         errors.UnsupportedMediaType("x"): (415, "unsupported_media_type"),
         errors.NoCapacity("x"): (503, "no_capacity"),
         errors.NotReady(): (503, "not_ready"),

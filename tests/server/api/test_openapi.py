@@ -96,19 +96,19 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
     }
     statuses = {name: " ".join(operation["responses"]) for name, operation in operations.items()}
     assert statuses == {
-        "POST /session": "201 202 400 401 404 413 415 422 503",
+        "POST /session": "201 202 400 401 404 413 415 422 429 503",
         "GET /session/{session_id}": "200 401 404",
         "DELETE /session/{session_id}": "204 401",
         "GET /session/{session_id}/events": "200 401 404 409",
         "POST /session/{session_id}/keepalive": "204 401 404",
         "POST /session/{session_id}/interrupt": "202 401 404",
-        "POST /session/{session_id}/offer": "200 400 401 404 409 413 415 422",
+        "POST /session/{session_id}/offer": "200 400 401 404 409 413 415 422 429",
         "PATCH /session/{session_id}/offer": "204 400 401 404 409 413 415",
         "GET /healthz": "200",
         "GET /readyz": "200 503",
         "GET /avatars": "200",
-        "POST /avatars": "201 400 401 409 413 415 422 503",
-        "DELETE /avatars/{avatar_id}": "204 401 404 409 503",
+        "POST /avatars": "201 400 401 409 413 415 422 429 503",
+        "DELETE /avatars/{avatar_id}": "204 401 404 409 429 503",
         "GET /avatars/{avatar_id}.jpg": "200 404",
         "GET /metrics": "200 401 404",
         "GET /clips": "200",
