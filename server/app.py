@@ -10,7 +10,6 @@ from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.middleware.cors import CORSMiddleware
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -25,6 +24,7 @@ from server.api import (
     session,
     site,
     stream,
+    tokens,
     whip_whep,
 )
 from server.api.access import Access
@@ -91,6 +91,7 @@ def create_app(
         docs_url=None,  # FastAPI's pages load their scripts from elsewhere; site.py has one
         redoc_url=None,
     )
+    app.origins = settings.cors_origins
     app.state.context = Context(
         settings,
         Access(settings, keys, clock),
@@ -102,14 +103,13 @@ def create_app(
         IdempotencyKeys(clock),
         telemetry,
     )
-    modules = (creation, session, listening, offer, stream, avatars, asyncapi, site, metrics)
+    modules = (creation, session, tokens, listening, offer, stream, avatars, asyncapi, site, metrics)
     routers = (module.router for module in modules)
     for router in (*routers, whip_whep.routes("whip"), whip_whep.routes("whep")):
         app.include_router(router)
     mount_page(app)
     _answer_errors(app)
     app.add_middleware(BodyLimit, upload_bytes=settings.max_upload_bytes)
-    _allow_origins(app, settings.cors_origins)
     app.add_middleware(HeadAsGet)
     app.add_middleware(EarlyAnswer)
     return app
@@ -138,18 +138,6 @@ def _watch(telemetry: Telemetry, sessions: SessionRegistry, workers: Workers) ->
         waiting=lambda: sessions.waiting,
         warm=lambda: workers.warm_count,
     )
-
-
-def _allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
-    """Let pages of other origins call the API."""
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(origins),
-            allow_methods=["GET", "POST", "PATCH", "DELETE"],
-            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
-            expose_headers=["ETag", "Idempotency-Replayed", "Link", "Location", "Retry-After"],
-        )
 
 
 def worker_config(

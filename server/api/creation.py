@@ -259,7 +259,7 @@ def _described(session: Session, context: Context) -> SessionCreated:
         avatar_id=session.avatar_id,
         mode=session.mode,
         token=session.token,
-        expires_at=_iso(session.expires_in_s),
+        expires_at=iso_in(session.expires_in_s),
         media=MediaUrls(
             offer_url=f"/session/{session.id}/offer",
             whip_url=f"/session/{session.id}/whip",
@@ -277,8 +277,8 @@ def _described(session: Session, context: Context) -> SessionCreated:
     )
 
 
-def _iso(in_s: float | None) -> str | None:
+def iso_in(seconds: float | None) -> str | None:
     """The time in so many seconds, ISO 8601, UTC."""
-    if in_s is None:
+    if seconds is None:
         return None
-    return (datetime.now(UTC) + timedelta(seconds=in_s)).isoformat(timespec="seconds")
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")

@@ -17,6 +17,7 @@ from server.avatars import AvatarStore
 from server.media.encoders import usual_bitrate
 from server.session.registry import SessionRegistry
 from server.session.session import Session
+from server.session.tokens import Use
 from server.session.workers import Workers
 from server.settings import Settings
 from server.telemetry.telemetry import Telemetry
@@ -29,7 +30,8 @@ API_KEY = HTTPBearer(
 )
 SESSION_TOKEN = HTTPBearer(
     scheme_name="SessionToken",
-    description="The token that POST /session answered with.",
+    description="The token that POST /session answered with, or for the stream, a call and the"
+    " events one of POST /session/{session_id}/token.",
     auto_error=False,
 )
 QUERY_TOKEN = APIKeyQuery(
@@ -73,14 +75,14 @@ def token_of(connection: HTTPConnection) -> str | None:
     return bearer_of(connection) or connection.query_params.get("token")
 
 
-def find_session(connection: HTTPConnection, session_id: str) -> Session:
-    """The open session, if the connection carries its token.
+def find_session(connection: HTTPConnection, session_id: str, use: Use | None = None) -> Session:
+    """The open session, if the connection carries its token, or one for one use of this kind.
 
     Raises:
         NotFound: there is no such session.
         Unauthorised: the token is missing or wrong.
     """
-    return context_of(connection).sessions.find(session_id, token_of(connection))
+    return context_of(connection).sessions.find(session_id, token_of(connection), use)
 
 
 SessionId = Annotated[str, Path(description="As POST /session answered it.")]
@@ -91,10 +93,17 @@ async def _context(connection: HTTPConnection) -> Context:
 
 
 async def _session(connection: HTTPConnection, session_id: SessionId) -> Session:
-    return find_session(connection, session_id)
+    found: Session | None = getattr(connection.state, "session", None)  # by a route's own check
+    return found or find_session(connection, session_id)
+
+
+async def _listened(connection: HTTPConnection, session_id: SessionId) -> Session:
+    return find_session(connection, session_id, "events")
 
 
 ContextDep = Annotated[Context, Depends(_context)]
 SessionDep = Annotated[Session, Depends(_session)]
+ListenedDep = Annotated[Session, Depends(_listened)]
 # Declares how callers prove themselves; ``token_of`` reads it.
 TOKEN_REQUIRED = [Depends(SESSION_TOKEN), Depends(QUERY_TOKEN)]
+TOKEN_OR_KEY = [*TOKEN_REQUIRED, Depends(API_KEY)]

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
-from server.api.deps import TOKEN_REQUIRED, SessionDep
+from server.api.deps import TOKEN_REQUIRED, ListenedDep
 from server.api.openapi import problems
 from server.errors import Conflict, NotFound, Unauthorised
 from server.outputs.event_stream import EventStream
@@ -16,7 +16,7 @@ from server.outputs.event_stream import EventStream
 router = APIRouter(dependencies=TOKEN_REQUIRED)
 
 
-async def _attached(session: SessionDep) -> AsyncIterator[EventStream]:
+async def _attached(session: ListenedDep) -> AsyncIterator[EventStream]:
     """Attached from before the answer begins until it has ended."""
     output = EventStream()
     session.send_hello(output, "none")

@@ -43,8 +43,11 @@ class OfferRoute(BodyRoute):
 
     async def admit(self, request: Request) -> None:
         """Raise NotFound, Unauthorised or RateLimited."""
-        session = find_session(request, request.path_params["session_id"])
-        if request.method == "POST":
+        posted = request.method == "POST"
+        session_id = request.path_params["session_id"]
+        session = find_session(request, session_id, "offer" if posted else "call")
+        request.state.session = session
+        if posted:
             context_of(request).access.count(session.owner)
 
 

@@ -19,6 +19,7 @@ from pydantic import (
 from models.face.report import MouthState
 from server.api.bodies import JsonObject
 from server.session.request import Mode
+from server.session.tokens import Scope
 
 BOX = (
     "Around the face to take where there are several: x, y, width, height in pixels of the upright"
@@ -206,6 +207,14 @@ class SessionCreated(BaseModel):
     report: PortraitShown | None = Field(
         description="What was found in the portrait; null for models that do not tell."
     )
+
+
+class OneTimeToken(BaseModel):
+    """A token that works once."""
+
+    token: str = Field(description="As a Bearer token, or as ?token=.")
+    scopes: list[Scope] = Field(description="What it opens, one of them.")
+    expires_at: str = Field(description="Until when it must be used, ISO 8601, UTC.")
 
 
 class SessionNumbers(BaseModel):

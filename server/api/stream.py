@@ -33,7 +33,7 @@ async def stream(socket: WebSocket, session_id: str) -> None:
     """Serve one socket until either side leaves; the session outlives it."""
     await socket.accept()
     try:
-        session = context_of(socket).sessions.find(session_id, token_of(socket))
+        session = context_of(socket).sessions.find(session_id, token_of(socket), "stream")
         video = _video_of(socket)
         output = WebSocketOutput(
             socket,

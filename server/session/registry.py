@@ -28,6 +28,7 @@ from server.session.lifetime import Limits
 from server.session.request import NOBODY, Owner, SessionRequest
 from server.session.session import Session
 from server.session.state import State
+from server.session.tokens import Use
 from server.session.waiting_room import WaitingRoom
 from server.session.workers import IdentityHandle, Workers
 from server.settings import Settings
@@ -159,21 +160,37 @@ class SessionRegistry:
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    def find(self, session_id: str, token: str | None) -> Session:
-        """The session, if the token is its own.
+    def find(self, session_id: str, token: str | None, use: Use | None = None) -> Session:
+        """The session, if the token is its own, or one for one use that is good for this.
 
         Raises:
             NotFound: there is no such session.
             Unauthorised: the token is missing or wrong.
         """
-        session = self._sessions.get(session_id)
-        if session is None:
-            raise NotFound("expected an open session, got an unknown id; create a session")
-        if token is None or not session.admits(token):
+        session = self._named(session_id)
+        if token is None or not session.admits(token, use):
             raise Unauthorised(
                 "expected this session's token, got none or a wrong one; send the token of"
                 " POST /session as a Bearer token"
             )
+        return session
+
+    def find_of(self, session_id: str, owner: Owner) -> Session:
+        """The session, if its owner is this one.
+
+        Raises:
+            NotFound: there is no such session.
+            Unauthorised: another key opened it.
+        """
+        session = self._named(session_id)
+        if session.owner.name != owner.name:
+            raise Unauthorised("expected the key that opened this session, got another")
+        return session
+
+    def _named(self, session_id: str) -> Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFound("expected an open session, got an unknown id; create a session")
         return session
 
     async def close(self, session: Session, reason: str) -> None:

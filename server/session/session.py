@@ -37,6 +37,7 @@ from server.session.producer import Producer
 from server.session.request import LOOPBACK, NOBODY, Mode, Owner
 from server.session.scheduler import ChunkScheduler
 from server.session.state import SessionStatus, State
+from server.session.tokens import OneTimeTokens, Use
 from server.session.trace import SessionTrace
 from server.session.workers import ChunkResult, IdentityHandle, Workers
 from server.telemetry.telemetry import Telemetry
@@ -75,6 +76,7 @@ class Session:
         """``retire(session, reason)`` is called when the session must end by itself."""
         self.id = f"sess_{secrets.token_urlsafe(12)}"
         self.token = secrets.token_urlsafe(32)
+        self.tokens = OneTimeTokens(clock)
         self.mode, self.avatar_id, self.owner, self.spec = mode, avatar_id, owner, spec
         self._workers, self._clock, self._retire = workers, clock, retire
         self._lifetime = Lifetime(limits or Limits(), clock.now())
@@ -143,9 +145,14 @@ class Session:
         """Whether sound comes from a microphone (loopback)."""
         return self.mode == LOOPBACK
 
-    def admits(self, token: str) -> bool:
-        """Whether the token is this session's; takes the same time for every wrong one."""
-        return hmac.compare_digest(token.encode(), self.token.encode())
+    def admits(self, token: str, use: Use | None = None) -> bool:
+        """Whether the token is this session's, or one of its tokens for one use, which is then used
+        up; takes the same time for every wrong one."""
+        if not hmac.compare_digest(token.encode(), self.token.encode()):
+            return use is not None and self.tokens.spend(token, use)
+        if use == "offer":
+            self.tokens.call_replaced()
+        return True
 
     @property
     def speaks(self) -> bool:

@@ -99,6 +99,7 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
         "POST /session": "201 202 400 401 404 413 415 422 429 503",
         "GET /session/{session_id}": "200 401 404",
         "DELETE /session/{session_id}": "204 401",
+        "POST /session/{session_id}/token": "201 400 401 404 429",
         "GET /session/{session_id}/events": "200 401 404 409",
         "POST /session/{session_id}/keepalive": "204 401 404",
         "POST /session/{session_id}/interrupt": "202 401 404",
@@ -122,7 +123,9 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
                 reference = {"schema": {"$ref": "#/components/schemas/Problem"}}
                 assert answer["content"] == {"application/problem+json": reference}
         for kind in ("POST", "PATCH"):
-            takes_body = name.startswith(kind) and not name.endswith(("/interrupt", "/keepalive"))
+            takes_body = name.startswith(kind) and not name.endswith(
+                ("/interrupt", "/keepalive", "/token")
+            )
             assert not takes_body or operation["requestBody"]["content"], name
     creation = operations["POST /session"]
     assert set(creation["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
@@ -131,6 +134,7 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
     assert creation["security"] == [{"ApiKey": []}, {}]
     by_token: list[dict[str, list[str]]] = [{"SessionToken": []}, {"SessionTokenInQuery": []}]
     owned = [name for name in operations if "{session_id}" in name]
+    owned.remove("POST /session/{session_id}/token")  # for the API key as well
     assert all(operations[name]["security"] == by_token for name in owned)
     assert "HTTPValidationError" not in api["components"]["schemas"]
 
