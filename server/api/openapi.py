@@ -7,7 +7,9 @@ from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel
+from starlette.types import ASGIApp
 
 from server.errors import PROBLEM_TYPE, UNPROCESSABLE, Problem, ServerError
 
@@ -23,6 +25,11 @@ Every error is a Problem (RFC 9457) with a stable `code`; a failure inside the s
 `internal`. Every GET answers HEAD as well.
 """
 
+ALLOWED = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "Last-Event-ID")
+EXPOSED = (
+    *("Accept-Patch", "ETag", "Idempotency-Replayed", "Link", "Location"),
+    *("Retry-After", "WWW-Authenticate"),
+)
 _HEADERS = {
     401: ("WWW-Authenticate", "How to authenticate: Bearer."),
     413: ("Connection", "close: what is sent beyond the limit is thrown away."),
@@ -32,7 +39,29 @@ _HEADERS = {
 
 
 class DescribedApp(FastAPI):
-    """A FastAPI application whose description says what it really answers."""
+    """A FastAPI application whose description says what it really answers.
+
+    Attributes:
+        origins: of pages that may call it; ``*`` for all.
+    """
+
+    origins: tuple[str, ...] = ()
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """All of the application within the rules on origins: a page reads what failed, too.
+
+        Pages prove themselves by tokens alone, so no answer lets a browser send cookies along.
+        """
+        stack = super().build_middleware_stack()
+        if not self.origins:
+            return stack
+        return CORSMiddleware(
+            stack,
+            allow_origins=self.origins,
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
+            allow_headers=ALLOWED,
+            expose_headers=EXPOSED,
+        )
 
     def openapi(self) -> dict[str, Any]:
         """FastAPI's description without its own 422, which never occurs, and with our problems."""
