@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 
 from models.errors import LiveheadError
 from server.api import (
+    admin,
     asyncapi,
     avatars,
     creation,
@@ -81,6 +82,7 @@ def create_app(
     restarted = telemetry.instruments.worker_restarts.inc
     workers = workers or LocalWorkers(config, settings.workers, clock, on_restart=restarted)
     keys = read_keys(Path(settings.api_keys_file)) if settings.api_keys_file else {}
+    access = Access(settings, keys, clock)
     sessions = SessionRegistry(settings, workers, clock, telemetry)
     _watch(telemetry, sessions, workers)
     app = DescribedApp(
@@ -94,7 +96,7 @@ def create_app(
     app.origins = settings.cors_origins
     app.state.context = Context(
         settings,
-        Access(settings, keys, clock),
+        access,
         workers,
         sessions,
         assets,
@@ -103,7 +105,8 @@ def create_app(
         IdempotencyKeys(clock),
         telemetry,
     )
-    modules = (creation, session, tokens, listening, offer, stream, avatars, asyncapi, site, metrics)
+    modules = [creation, session, tokens, listening, offer, stream, avatars, asyncapi, site]
+    modules += [metrics, admin] if access.has_admin else [metrics]
     routers = (module.router for module in modules)
     for router in (*routers, whip_whep.routes("whip"), whip_whep.routes("whep")):
         app.include_router(router)

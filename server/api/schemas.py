@@ -245,6 +245,52 @@ class SessionShown(BaseModel):
     metrics: SessionNumbers
 
 
+class OwnedSession(BaseModel):
+    """A session as who runs the server sees it."""
+
+    session_id: str
+    owner: str = Field(
+        description="key:NAME of the file, key for the single API key, address:ADDRESS where no key"
+        " is asked for, local for this machine."
+    )
+    status: str = Field(description="As in GET /session/{session_id}.")
+    queue_position: int | None
+    mode: Mode
+    age_s: float
+    metrics: SessionNumbers
+
+
+class OwnedSessions(BaseModel):
+    """Every session."""
+
+    sessions: list[OwnedSession]
+
+
+class WorkerShown(BaseModel):
+    """A worker process."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    pid: int | None = Field(description="null while there is no process.")
+    warm: bool
+    sessions: int
+    capacity: int = Field(description="Sessions that it was measured to serve in real time.")
+
+
+class WorkerList(BaseModel):
+    """Every worker process."""
+
+    workers: list[WorkerShown]
+
+
+class Drained(BaseModel):
+    """The server opens no more sessions."""
+
+    status: Literal["draining"] = "draining"
+    sessions: int = Field(description="That are still open.")
+
+
 class Interrupted(BaseModel):
     """Frames of older generations are dropped."""
 

@@ -62,6 +62,7 @@ class SessionRegistry:
         self._watcher: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
+        self._refuses = False
 
     def __len__(self) -> int:
         """Sessions that are open."""
@@ -85,8 +86,8 @@ class SessionRegistry:
 
     @property
     def stopped(self) -> bool:
-        """Whether the server ends and admits nobody."""
-        return self._stopped
+        """Whether the server admits nobody any more."""
+        return self._stopped or self._refuses
 
     @property
     def limit(self) -> int:
@@ -153,7 +154,7 @@ class SessionRegistry:
 
     def check_goes_on(self) -> None:
         """Refuse (NoCapacity, ``shutting_down``) when the server ends."""
-        if self._stopped:
+        if self.stopped:
             raise NoCapacity(
                 "expected a server that goes on, got one that shuts down; try again later",
                 code="shutting_down",
@@ -167,13 +168,21 @@ class SessionRegistry:
             NotFound: there is no such session.
             Unauthorised: the token is missing or wrong.
         """
-        session = self._named(session_id)
+        session = self.named(session_id)
         if token is None or not session.admits(token, use):
             raise Unauthorised(
                 "expected this session's token, got none or a wrong one; send the token of"
                 " POST /session as a Bearer token"
             )
         return session
+
+    def all(self) -> list[Session]:
+        """Every session, open or waiting, the oldest first."""
+        return sorted(self._sessions.values(), key=lambda session: -session.age_s)
+
+    def refuse_more(self) -> None:
+        """Admit no more; open sessions, and those that wait, go on."""
+        self._refuses = True
 
     def find_of(self, session_id: str, owner: Owner) -> Session:
         """The session, if its owner is this one.
@@ -182,12 +191,13 @@ class SessionRegistry:
             NotFound: there is no such session.
             Unauthorised: another key opened it.
         """
-        session = self._named(session_id)
+        session = self.named(session_id)
         if session.owner.name != owner.name:
             raise Unauthorised("expected the key that opened this session, got another")
         return session
 
-    def _named(self, session_id: str) -> Session:
+    def named(self, session_id: str) -> Session:
+        """The session, whoever asks; raises NotFound."""
         session = self._sessions.get(session_id)
         if session is None:
             raise NotFound("expected an open session, got an unknown id; create a session")

@@ -77,6 +77,7 @@ class Session:
         self.id = f"sess_{secrets.token_urlsafe(12)}"
         self.token = secrets.token_urlsafe(32)
         self.tokens = OneTimeTokens(clock)
+        self._created_at = clock.now()
         self.mode, self.avatar_id, self.owner, self.spec = mode, avatar_id, owner, spec
         self._workers, self._clock, self._retire = workers, clock, retire
         self._lifetime = Lifetime(limits or Limits(), clock.now())
@@ -119,6 +120,11 @@ class Session:
     def ended(self) -> bool:
         """Whether it ends or has ended."""
         return self._status.ended
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since it was created."""
+        return self._clock.now() - self._created_at
 
     @property
     def expires_in_s(self) -> float | None:

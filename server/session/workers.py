@@ -85,6 +85,18 @@ class ChunkResult:
         return self.model_s + self.encode_s
 
 
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker process: its number, its process id where there is one, whether it is warm, the
+    sessions that it serves, and those that it was measured to serve in real time."""
+
+    number: int
+    pid: int | None
+    warm: bool
+    sessions: int
+    capacity: int
+
+
 class ChunkCallbacks(Protocol):
     """Where the chunks of one stream arrive; called on the event loop, never after ``close``."""
 
@@ -142,6 +154,10 @@ class Workers(Protocol):
     @property
     def capacity(self) -> int:
         """Sessions that the warm workers serve at once in real time, as measured; 0 without one."""
+        ...
+
+    def status(self) -> list[WorkerStatus]:
+        """Every worker, warm or not."""
         ...
 
     async def start(self) -> None:

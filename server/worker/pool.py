@@ -18,7 +18,13 @@ from models.io.face_box import FaceBox
 from server.clock import Clock, SystemClock, wait_until
 from server.errors import NotReady, ServerError, WorkerLost
 from server.media.spec import MediaSpec
-from server.session.workers import ChunkCallbacks, ChunkRequest, ChunkResult, IdentityHandle
+from server.session.workers import (
+    ChunkCallbacks,
+    ChunkRequest,
+    ChunkResult,
+    IdentityHandle,
+    WorkerStatus,
+)
 from server.worker import messages as wire
 from server.worker.link import WorkerLink
 from server.worker.messages import WorkerConfig
@@ -137,6 +143,19 @@ class LocalWorkers:
         """Process ids of the living workers."""
         pids = [slot.link.pid for slot in self._slots if slot.link is not None]
         return [pid for pid in pids if pid is not None]
+
+    def status(self) -> list[WorkerStatus]:
+        """Every slot."""
+        return [
+            WorkerStatus(
+                slot.number,
+                None if slot.link is None else slot.link.pid,
+                slot.warm,
+                len(slot.streams),
+                slot.capacity,
+            )
+            for slot in self._slots
+        ]
 
     async def start(self) -> None:
         """Start a supervisor for each slot; returns before they are warm."""

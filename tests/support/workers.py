@@ -16,7 +16,13 @@ from server.clock import Clock
 from server.errors import NotReady
 from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
-from server.session.workers import ChunkCallbacks, ChunkRequest, ChunkResult, IdentityHandle
+from server.session.workers import (
+    ChunkCallbacks,
+    ChunkRequest,
+    ChunkResult,
+    IdentityHandle,
+    WorkerStatus,
+)
 
 SPEC = MediaSpec(fps=25.0, size=(256, 256), chunk_frames=4, lookahead_frames=2, sample_rate=16_000)
 BAD_PORTRAIT = b"no face here"
@@ -94,6 +100,10 @@ class FakeWorkers:
     def capacity(self) -> int:
         """What the test says that was measured."""
         return self.measured if self.warm else 0
+
+    def status(self) -> list[WorkerStatus]:
+        """One worker."""
+        return [WorkerStatus(0, 4711, self.warm, len(self.callbacks), self.capacity)]
 
     async def start(self) -> None:
         """Start the queue."""
