@@ -116,6 +116,7 @@ class Settings(BaseSettings):
         closing_warning_s: how long before that the caller is warned.
         drain_s: a server that is told to stop lets what is being spoken go on for so long.
         listening: portraits nod to a caller whose microphone they hear; a session may say no.
+        disclosure: every picture is labelled as generated; a session may ask for it too.
         api_key: when set, whoever creates a session must present it as a Bearer token.
         api_keys_file: JSON file of more such keys, hashed, each with a name and limits of its own
             (``livehead key add``); read at the start.
@@ -165,6 +166,7 @@ class Settings(BaseSettings):
     closing_warning_s: Annotated[float, _expect(lambda seconds: seconds >= 0, ">= 0")] = 30.0
     drain_s: Annotated[float, _expect(lambda seconds: seconds >= 0, ">= 0")] = 8.0
     listening: bool = True
+    disclosure: bool = False
     api_key: SecretStr = Field(default=SecretStr(""), repr=False)
     api_keys_file: str = ""
     admin_key: SecretStr = Field(default=SecretStr(""), repr=False)

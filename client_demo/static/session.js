@@ -57,10 +57,11 @@ export async function openSession({ avatarId, portrait, box, mode, key }) {
     body = new FormData();
     body.append("portrait", portrait, "portrait");
     body.append("mode", mode);
+    body.append("disclosure", "true");
     if (box) body.append("box", box.join(","));
   } else {
     headers["Content-Type"] = "application/json";
-    body = JSON.stringify({ avatar_id: avatarId, mode });
+    body = JSON.stringify({ avatar_id: avatarId, mode, disclosure: true });
   }
   const response = await request("session", { method: "POST", headers, body });
   return new ServerSession(await response.json());

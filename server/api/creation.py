@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
@@ -65,7 +65,8 @@ LOCATION = {
 URL_CODES = ("bad_url", "url_not_public", "url_unreachable", "url_no_picture")
 NO_URLS = "expected no portrait_url, got one, and this server fetches none; send the picture itself"
 NO_PORTRAIT = "expected a file field named portrait, got none; attach the picture"
-WRONG_LISTENING = "expected listening true or false, got another value; change the field"
+WRONG_FLAG = "expected {name} true or false, got another value; change the field"
+FLAGS = ("listening", "disclosure")
 PORTRAIT_CODES = (
     *("bad_image", "image_too_small", "image_too_large", "bad_box"),
     *("no_face", "face_too_small", "face_turned"),
@@ -118,18 +119,18 @@ class PortraitRoute(CreationRoute):
     async def parse(self, request: Request) -> None:
         """Parse a form of one file and a few short fields."""
         form = await request.form(max_files=1, max_fields=MAX_FIELDS)
-        empty = [name for name in ("mode", "listening") if form.get(name) == ""]
+        empty = [name for name in ("mode", *FLAGS) if form.get(name) == ""]
         if empty:  # FastAPI would take an empty field as an absent one
             await form.close()
-            raise BadRequest(_wrong_mode("") if "mode" in empty else WRONG_LISTENING)
+            raise BadRequest(_wrong_mode("") if "mode" in empty else _wrong_flag(empty))
 
     def explain(self, errors: Sequence[Mapping[str, Any]]) -> str:
         """Say what the field that is wrong should be."""
         wrong = {item["loc"][-1]: item["input"] for item in errors}
         if "portrait" in wrong:
             return NO_PORTRAIT
-        if "listening" in wrong:
-            return WRONG_LISTENING
+        if not wrong.keys().isdisjoint(FLAGS):
+            return _wrong_flag(wrong)
         if "mode" in wrong:
             return _wrong_mode(str(wrong["mode"]))
         return f"expected box to be a text, {BOX_FORM}, got something else; change the field"
@@ -162,7 +163,13 @@ async def create_from_portrait(
         box = read_face_box(form.box) if form.box else None
     except PortraitError as error:
         raise BadRequest(str(error)) from error
-    wanted = SessionRequest(portrait, form.mode, None, box, form.listening == "true")
+    wanted = SessionRequest(
+        portrait,
+        form.mode,
+        box=box,
+        listening=form.listening == "true",
+        disclosure=form.disclosure == "true",
+    )
     return await _open(request, response, context, wanted)
 
 
@@ -215,13 +222,24 @@ async def create(
     else:
         avatar = await asyncio.to_thread(context.avatars.get, avatar_id or "")
         portrait, box = avatar.picture, box or avatar.box
-    session_request = SessionRequest(portrait, wanted.mode, avatar_id, box, wanted.listening)
+    session_request = SessionRequest(
+        portrait,
+        wanted.mode,
+        avatar_id,
+        box,
+        listening=wanted.listening,
+        disclosure=wanted.disclosure,
+    )
     return await _open(request, response, context, session_request)
 
 
 router = APIRouter()
 router.include_router(forms)
 router.include_router(objects)
+
+
+def _wrong_flag(wrong: Collection[str]) -> str:
+    return WRONG_FLAG.format(name=next(name for name in FLAGS if name in wrong))
 
 
 def _wrong_mode(mode: str) -> str:

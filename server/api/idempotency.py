@@ -95,5 +95,6 @@ def read_key(header: str | None) -> str | None:
 
 def _fingerprint(request: SessionRequest) -> str:
     digest = sha256(request.portrait)
-    digest.update(repr((request.mode, request.avatar_id, request.box, request.listening)).encode())
+    wanted = (request.mode, request.avatar_id, request.box, request.listening, request.disclosure)
+    digest.update(repr(wanted).encode())
     return digest.hexdigest()

@@ -72,6 +72,9 @@ class CreateSession(JsonObject):
     listening: StrictBool = Field(
         default=True, description="Whether the avatar nods to a caller who speaks to it (echo)."
     )
+    disclosure: StrictBool = Field(
+        default=False, description="Whether a small label on the picture says that it is generated."
+    )
     box: tuple[Start, Start, Length, Length] | None = Field(
         default=None, description=BOX, examples=[[0.5, 0, 0.5, 1]]
     )
@@ -93,6 +96,9 @@ class PortraitForm(BaseModel):
     )
     mode: Mode = Field(default="speak", description="As in the JSON body.")
     listening: Literal["true", "false"] = Field(default="true", description="As in the JSON body.")
+    disclosure: Literal["true", "false"] = Field(
+        default="false", description="As in the JSON body."
+    )
     box: str | None = Field(
         default=None,
         description=f"{BOX} Four numbers with commas between them.",

@@ -257,6 +257,7 @@ class SessionRegistry:
             ),
             listening=request.listening and settings.listening,
             telemetry=self._telemetry,
+            disclosure=request.disclosure or settings.disclosure,
         )
 
     async def _open(self, session: Session, request: SessionRequest) -> None:

@@ -35,6 +35,7 @@ class SessionRequest:
         box: chooses a face in the portrait.
         listening: the portrait nods to its caller, where the settings let it.
         owner: who asks.
+        disclosure: the picture is labelled as generated, as it is wherever the settings say so.
     """
 
     portrait: bytes
@@ -43,3 +44,4 @@ class SessionRequest:
     box: FaceBox | None = None
     listening: bool = True
     owner: Owner = NOBODY
+    disclosure: bool = False

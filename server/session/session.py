@@ -72,12 +72,14 @@ class Session:
         limits: Limits | None = None,
         listening: bool = True,
         telemetry: Telemetry | None = None,
+        disclosure: bool = False,
     ) -> None:
         """``retire(session, reason)`` is called when the session must end by itself."""
         self.id = f"sess_{secrets.token_urlsafe(12)}"
         self.token = secrets.token_urlsafe(32)
         self.tokens = OneTimeTokens(clock)
         self._created_at = clock.now()
+        self._disclosure = disclosure
         self.mode, self.avatar_id, self.owner, self.spec = mode, avatar_id, owner, spec
         self._workers, self._clock, self._retire = workers, clock, retire
         self._lifetime = Lifetime(limits or Limits(), clock.now())
@@ -181,7 +183,9 @@ class Session:
         """
         self.report = identity.report
         seed = secrets.randbelow(2**15)
-        stream = await self._workers.open(self.id, identity, self, seed=seed)
+        stream = await self._workers.open(
+            self.id, identity, self, seed=seed, disclosure=self._disclosure
+        )
         if self._status.ended:
             stream.close()
         self._check_open()

@@ -185,9 +185,16 @@ class Workers(Protocol):
         ...
 
     async def open(
-        self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0
+        self,
+        session: str,
+        identity: IdentityHandle,
+        callbacks: ChunkCallbacks,
+        *,
+        seed: int = 0,
+        disclosure: bool = False,
     ) -> WorkerStreamHandle:
-        """Start a stream whose chunks go to ``callbacks``."""
+        """Start a stream whose chunks go to ``callbacks``; with ``disclosure`` its pictures are
+        labelled as generated."""
         ...
 
     async def aclose(self) -> None:

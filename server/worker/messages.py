@@ -50,12 +50,14 @@ class Prepare:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Start a stream and its encoders for a prepared portrait, named by its content hash."""
+    """Start a stream and its encoders for a prepared portrait, named by its content hash; with
+    ``disclosure`` its pictures are labelled as generated."""
 
     request_id: int
     session: str
     content_hash: str
     seed: int
+    disclosure: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,13 @@ class LocalWorkers:
         return IdentityHandle(slot.number, answer.content_hash, answer.report)
 
     async def open(
-        self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0
+        self,
+        session: str,
+        identity: IdentityHandle,
+        callbacks: ChunkCallbacks,
+        *,
+        seed: int = 0,
+        disclosure: bool = False,
     ) -> LocalStream:
         """Open on the process that prepared the identity."""
         slot = self._slots[identity.worker]
@@ -194,7 +200,9 @@ class LocalWorkers:
         try:
             await self._ask(
                 slot,
-                lambda request_id: wire.Open(request_id, session, identity.content_hash, seed),
+                lambda request_id: wire.Open(
+                    request_id, session, identity.content_hash, seed, disclosure
+                ),
             )
         except BaseException:
             stream.close()

@@ -40,6 +40,7 @@ from server.session.workers import ChunkRequest, ChunkResult
 from server.telemetry import logs
 from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
+from server.worker.disclosure import DisclosureMark
 from server.worker.identities import IdentityCache
 from server.worker.prepared_store import PreparedStore, maker_of
 from server.worker.stage_timer import StageTimer
@@ -92,6 +93,7 @@ class Worker(Generic[Identity, Stream]):
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._preparing: dict[str, Future[Known[Identity]]] = {}
         self._capacity = Capacity(max_batch)
+        self._mark = DisclosureMark(self._spec.size)
         self._running = True
 
     def warm_up(self, portrait: bytes) -> None:
@@ -225,7 +227,8 @@ class Worker(Generic[Identity, Stream]):
                 code="unknown_identity",
             )
         stream = self._generator.open(known.identity, seed=message.seed)
-        self._streams[message.session] = WorkerStream(self._spec, stream)
+        mark = self._mark if message.disclosure else None
+        self._streams[message.session] = WorkerStream(self._spec, stream, mark)
         self._send(wire.Opened(message.request_id))
 
     def _close(self, stream: WorkerStream[Stream]) -> None:

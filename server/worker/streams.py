@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Generic
 
 import numpy as np
@@ -15,6 +16,7 @@ from server.media.av_frame import AVFrame
 from server.media.encoders import OpusPacketiser, encode_jpeg
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest
+from server.worker.disclosure import DisclosureMark
 from server.worker.pictures import PictureEncoders
 
 MAX_REQUESTS = 4
@@ -27,10 +29,11 @@ class WorkerStream(Generic[Stream]):
     many drops the oldest, which only a gateway that lost count can cause.
     """
 
-    def __init__(self, spec: MediaSpec, stream: Stream) -> None:
+    def __init__(self, spec: MediaSpec, stream: Stream, mark: DisclosureMark | None = None) -> None:
         self.stream = stream
         self.epoch = 0
         self._spec = spec
+        self._mark = mark
         self._requests: deque[tuple[float, ChunkRequest]] = deque(maxlen=MAX_REQUESTS)
         self._pictures = PictureEncoders(spec.size, spec.fps)
         self._opus = OpusPacketiser()
@@ -74,7 +77,9 @@ class WorkerStream(Generic[Stream]):
         self._pictures.choose(request.codecs)
         for k, picture in enumerate(pictures):
             forced = self._keyframe or (request.keyframe and k == 0)
-            video, keyframe = self._pictures.encode(picture, force_keyframe=forced)
+            with self._mark.on(picture) if self._mark else nullcontext(picture) as shown:
+                video, keyframe = self._pictures.encode(shown, force_keyframe=forced)
+                jpeg = encode_jpeg(shown) if request.jpeg else b""
             self._keyframe = False
             frames.append(
                 AVFrame(
@@ -85,7 +90,7 @@ class WorkerStream(Generic[Stream]):
                     video=video.get("h264", b""),
                     opus=self._opus.push(sound[k]),
                     pcm=sound[k].tobytes(),
-                    jpeg=encode_jpeg(picture) if request.jpeg else b"",
+                    jpeg=jpeg,
                     vp8=video.get("vp8", b""),
                 )
             )

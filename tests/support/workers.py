@@ -65,6 +65,7 @@ class FakeWorkers:
     ) -> None:
         self.requests: list[tuple[str, ChunkRequest]] = []
         self.seeds: dict[str, int] = {}
+        self.disclosed: dict[str, bool] = {}
         self.identities: dict[str, IdentityHandle] = {}
         self.callbacks: dict[str, ChunkCallbacks] = {}
         self.keyframes = 0
@@ -126,9 +127,16 @@ class FakeWorkers:
         return IdentityHandle(0, content_hash(portrait, box), self.report)
 
     async def open(
-        self, session: str, identity: IdentityHandle, callbacks: ChunkCallbacks, *, seed: int = 0
+        self,
+        session: str,
+        identity: IdentityHandle,
+        callbacks: ChunkCallbacks,
+        *,
+        seed: int = 0,
+        disclosure: bool = False,
     ) -> FakeStream:
         """Remember the callbacks."""
+        self.disclosed[session] = disclosure
         self.callbacks[session] = callbacks
         self.seeds[session] = seed
         self.identities[session] = identity
