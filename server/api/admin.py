@@ -28,11 +28,11 @@ async def _admin(request: Request) -> None:
     await context_of(request).access.check_admin(request)
 
 
-router = APIRouter(prefix="/admin", dependencies=[Depends(ADMIN_KEY), Depends(_admin)])
+router = APIRouter(dependencies=[Depends(ADMIN_KEY), Depends(_admin)])
 REFUSALS = (Unauthorised, RateLimited)
 
 
-@router.get("/sessions", responses=problems(*REFUSALS))
+@router.get("/admin/sessions", responses=problems(*REFUSALS))
 async def sessions(context: ContextDep) -> OwnedSessions:
     """Every session, the oldest first."""
     return OwnedSessions(
@@ -52,7 +52,7 @@ async def sessions(context: ContextDep) -> OwnedSessions:
 
 
 @router.delete(
-    "/sessions/{session_id}",
+    "/admin/sessions/{session_id}",
     status_code=204,
     response_class=Response,
     responses=problems(*REFUSALS, NotFound),
@@ -64,7 +64,7 @@ async def end(
     await context.sessions.close(context.sessions.named(session_id), "admin")
 
 
-@router.get("/workers", responses=problems(*REFUSALS))
+@router.get("/admin/workers", responses=problems(*REFUSALS))
 async def workers(context: ContextDep) -> WorkerList:
     """Every worker process."""
     return WorkerList(
@@ -72,7 +72,7 @@ async def workers(context: ContextDep) -> WorkerList:
     )
 
 
-@router.post("/drain", status_code=202, responses=problems(*REFUSALS))
+@router.post("/admin/drain", status_code=202, responses=problems(*REFUSALS))
 async def drain(context: ContextDep) -> Drained:
     """Open no more sessions until the server is started again, so that it can be stopped when those
     that are open have ended; /readyz answers 503."""

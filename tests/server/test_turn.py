@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,10 @@ from tests.support.server_in_loop import serving
 pytestmark = pytest.mark.unit
 
 SECRET = "north"
-TURN = {"turn_urls": ("turn:t.example:3478", "turns:t.example"), "turn_secret": SECRET}
+TURN: dict[str, Any] = {
+    "turn_urls": ("turn:t.example:3478", "turns:t.example"),
+    "turn_secret": SECRET,
+}
 
 
 def test_the_formula_is_the_drafts() -> None:
