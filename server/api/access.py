@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address, ip_network
 
-from anyio import to_thread
 from starlette.requests import HTTPConnection
 
 from server.api.rates import Rates
@@ -154,7 +153,7 @@ class Access:
         async with self._hashing:
             if digest in self._known or digest in self._wrong:  # while this one waited
                 return self._known.get(digest)
-            if await to_thread.run_sync(key.fits, given):
+            if await asyncio.to_thread(key.fits, given):
                 self._known[digest] = key
                 return key
             self._wrong[digest] = None
