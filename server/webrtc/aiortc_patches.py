@@ -174,10 +174,27 @@ async def end_consent(connection: RTCPeerConnection) -> None:
             await asyncio.gather(task, return_exceptions=True)
 
 
+async def close(connection: RTCPeerConnection) -> None:
+    """Close a connection, and all of it where its negotiation failed half-way.
+
+    aiortc stumbles over a section that got no transport, and leaves the sockets of the rest open.
+    """
+    private: Any = connection
+    private._RTCPeerConnection__transceivers[:] = [
+        transceiver
+        for transceiver in connection.getTransceivers()
+        if transceiver.receiver.transport is not None
+    ]
+    if connection.sctp is not None and connection.sctp.transport is None:
+        private._RTCPeerConnection__sctp = None
+    await connection.close()
+
+
 def own_connecting(connection: RTCPeerConnection) -> set[asyncio.Task[None]]:
     """Collect the tasks in which a connection connects, so that its owner can await their end.
 
-    aiortc starts them unowned; closed meanwhile, they end in an exception nobody retrieves.
+    aiortc starts them unowned; closed meanwhile, or at a section without transport, they end in an
+    exception nobody retrieves.
     """
     private: Any = connection
     original = private._RTCPeerConnection__connect
@@ -189,7 +206,7 @@ def own_connecting(connection: RTCPeerConnection) -> set[asyncio.Task[None]]:
         tasks.add(task)
         try:
             await original()
-        except (InvalidStateError, ConnectionError):
+        except (AttributeError, InvalidStateError, ConnectionError):
             logger.debug("connection closed while it was connecting")
         finally:
             tasks.discard(task)

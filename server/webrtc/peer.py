@@ -321,7 +321,7 @@ class Peer:
             task.cancel()
         if self.microphone is not None:
             self.microphone.close()
-        await self._connection.close()
+        await patches.close(self._connection)
         self._sender.stop()
         waiting.extend(self._connecting)
         await asyncio.gather(*waiting, return_exceptions=True)
