@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, Literal
 
 from aiortc import sdp
@@ -29,6 +30,7 @@ CHANNEL = "application"
 KINDS = ("video", "audio", CHANNEL)
 
 Codec = VideoCodec | Literal["opus", ""]
+LAST_PORT = 65_535
 
 _BASELINE = (sdp.H264Profile.PROFILE_CONSTRAINED_BASELINE, sdp.H264Profile.PROFILE_BASELINE)
 
@@ -153,6 +155,16 @@ def is_hidden_candidate(line: str) -> bool:
     return len(parts) > 4 and parts[4].lower().endswith(".local")
 
 
+def has_endpoint(line: str) -> bool:
+    """Whether a candidate names an address and a port that can be sent to."""
+    parts = line.split()
+    try:
+        ip_address(parts[4])
+        return 0 < int(parts[5]) <= LAST_PORT
+    except (IndexError, ValueError):
+        return False
+
+
 def _bundle_of(session: Lines, alive: Sequence[Lines]) -> tuple[str, ...]:
     """The mids of the BUNDLE group in its order; every living section must be in it."""
     groups = [line.split()[1:] for line in session.all("a=group:BUNDLE")]
@@ -192,7 +204,7 @@ def _transport_of(
     candidates = first("a=candidate:")
     return (
         *(*ice, *first("a=ice-options:"), *fingerprints, *setup),
-        *(line for line in candidates if not is_hidden_candidate(line)),
+        *(line for line in candidates if has_endpoint(line)),
     )
 
 

@@ -26,7 +26,13 @@ from server.session.output import KeyframeGate, Shown
 from server.webrtc import aiortc_patches as patches
 from server.webrtc.link_rate import LinkRate, Rates
 from server.webrtc.microphone import Microphone, OnSound
-from server.webrtc.offer import Codec, ParsedOffer, is_hidden_candidate, read_offer
+from server.webrtc.offer import (
+    Codec,
+    ParsedOffer,
+    has_endpoint,
+    is_hidden_candidate,
+    read_offer,
+)
 from server.webrtc.sending import AVFrameSender
 
 MAX_TRICKLED_CANDIDATES = 64
@@ -202,6 +208,8 @@ class Peer:
             parsed = sdp.candidate_from_sdp(text)
         except Exception as error:  # the parser raises whatever comes
             raise OfferError("expected an ICE candidate line, got something else") from error
+        if not has_endpoint(text):
+            raise OfferError("expected an address and a port in the ICE candidate, got another")
         if sdp_mid is None and sdp_mline_index is None:
             raise OfferError("expected sdpMid or sdpMLineIndex beside the candidate, got neither")
         parsed.sdpMid, parsed.sdpMLineIndex = sdp_mid, sdp_mline_index

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from server.errors import OfferError
-from server.webrtc.offer import Section, is_hidden_candidate, read_offer
+from server.webrtc.offer import Section, has_endpoint, is_hidden_candidate, read_offer
 from server.webrtc.sections import cut, join
 
 pytestmark = pytest.mark.unit
@@ -89,6 +89,14 @@ def test_hidden_candidates_and_the_end_of_candidates_are_stripped() -> None:
     cleaned = read_offer(SESSION + video + AUDIO).sdp
     assert HIDDEN not in cleaned and PLAIN in cleaned and "end-of-candidates" not in cleaned
     assert is_hidden_candidate(HIDDEN) and not is_hidden_candidate(PLAIN)
+
+
+@pytest.mark.parametrize("endpoint", ["192.0.2.7 0", "192.0.2.7 65536", "a.example 9", "x 9"])
+def test_candidates_that_nothing_can_be_sent_to_are_stripped(endpoint: str) -> None:
+    line = PLAIN.replace("192.0.2.7 47393", endpoint)
+    assert not has_endpoint(line) and has_endpoint(PLAIN)
+    cleaned = read_offer(SESSION + VIDEO + f"{AUDIO}a={line}\na={PLAIN}\n").sdp
+    assert line not in cleaned and PLAIN in cleaned
 
 
 @pytest.mark.parametrize(
