@@ -16,7 +16,7 @@ from ipaddress import IPv6Address, ip_address, ip_network
 
 from starlette.requests import HTTPConnection
 
-from server.api.rates import Rates
+from server.api.rates import RequestRates
 from server.clock import Clock
 from server.errors import RateLimited, Unauthorised
 from server.keys import ApiKey
@@ -57,7 +57,7 @@ class Access:
     def __init__(self, settings: Settings, keys: Mapping[str, ApiKey], clock: Clock) -> None:
         self._settings = settings
         self._keys = keys
-        self._rates = Rates(clock)
+        self._rates = RequestRates(clock)
         self._pepper = secrets.token_bytes(32)
         self._known: dict[bytes, ApiKey] = {}
         self._wrong: OrderedDict[bytes, None] = OrderedDict()

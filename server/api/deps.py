@@ -101,8 +101,13 @@ async def _listened(connection: HTTPConnection, session_id: SessionId) -> Sessio
     return find_session(connection, session_id, "events")
 
 
+async def _called(connection: HTTPConnection, session_id: SessionId) -> Session:
+    return find_session(connection, session_id, "call")
+
+
 ContextDep = Annotated[Context, Depends(_context)]
 SessionDep = Annotated[Session, Depends(_session)]
+CalledDep = Annotated[Session, Depends(_called)]
 ListenedDep = Annotated[Session, Depends(_listened)]
 # Declares how callers prove themselves; ``token_of`` reads it.
 TOKEN_REQUIRED = [Depends(SESSION_TOKEN), Depends(QUERY_TOKEN)]

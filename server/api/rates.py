@@ -11,7 +11,7 @@ from server.errors import RateLimited
 MOST_NAMES = 10_000
 
 
-class Rates:
+class RequestRates:
     """Token buckets. **Bound**: ``MOST_NAMES``. **Drop rule**: the name used longest ago."""
 
     def __init__(self, clock: Clock) -> None:

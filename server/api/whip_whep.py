@@ -10,13 +10,14 @@ import asyncio
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
-from server.api.deps import Context, ContextDep, SessionDep
+from server.api.deps import CalledDep, Context, ContextDep, SessionDep
 from server.api.offer import LOOPBACK, OfferRoute, hear
 from server.errors import (
     BadRequest,
@@ -28,6 +29,7 @@ from server.errors import (
     PreconditionRequired,
 )
 from server.session.session import Session
+from server.turn import ice_servers_for
 from server.webrtc.peer import Peer
 from server.webrtc.sections import cut
 
@@ -64,7 +66,7 @@ def routes(kind: Kind) -> APIRouter:
         name, peer = await _open(kind, context, session, offer)
         headers = {"Location": f"{kind}/{name}", "ETag": _tag(name), "Cache-Control": "no-store"}
         response = Response(peer.answer_sdp, 201, headers, media_type=SDP)
-        for link in _links(context):
+        for link in _links(_ice_servers(context, session)):
             response.headers.append("Link", link)
         return response
 
@@ -81,7 +83,7 @@ def routes(kind: Kind) -> APIRouter:
         _guest(session, kind, name)
         return Response(status_code=204)
 
-    async def stop(session: SessionDep, name: str) -> Response:
+    async def stop(session: CalledDep, name: str) -> Response:
         peer = _guest(session, kind, name)
         session.guests.pop(f"{kind}/{name}")
         session.detach(peer)
@@ -106,6 +108,7 @@ def routes(kind: Kind) -> APIRouter:
 
 async def _open(kind: Kind, context: Context, session: Session, offer: str) -> tuple[str, Peer]:
     """Answer an offer; the resource's name and its peer."""
+    session.check_place()
     _check_room(kind, context, session)
     name = secrets.token_urlsafe(18)
     path = f"{kind}/{name}"
@@ -129,8 +132,9 @@ async def _open(kind: Kind, context: Context, session: Session, offer: str) -> t
             on_microphone=partial(hear, session) if kind == "whip" else None,
             on_keyframe_request=session.request_keyframe,
             on_closed=ended,
-            ice_servers=context.settings.ice_servers_in_clear(),
+            ice_servers=_ice_servers(context, session),
             loopback=context.settings.host in LOOPBACK,
+            on_sent=context.telemetry.instruments.sent,
         )
         if not gone.is_set():
             session.attach(peer)
@@ -207,9 +211,13 @@ def _check_tag(kind: Kind, name: str, given: str | None) -> None:
         raise PreconditionFailed("expected the ETag of the answer in If-Match, got another")
 
 
-def _links(context: Context) -> Iterator[str]:
+def _ice_servers(context: Context, session: Session) -> list[dict[str, Any]]:
+    return ice_servers_for(context.settings, session.id, time.time())
+
+
+def _links(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """STUN and TURN servers as Link headers."""
-    for server in context.settings.ice_servers_in_clear():
+    for server in servers:
         urls = server["urls"] if isinstance(server["urls"], list) else [server["urls"]]
         for url in urls:
             yield f'<{url}>; rel="ice-server"{"".join(_credentials(server))}'

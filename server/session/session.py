@@ -45,6 +45,7 @@ from server.telemetry.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+PLACE_RETRY_S = 10
 
 
 class Session:
@@ -323,6 +324,7 @@ class Session:
                 f"expected a session that has its place, got number {self.place} of the queue;"
                 " wait for the event session.ready",
                 code="queued",
+                retry_after_s=PLACE_RETRY_S,
             )
 
     def _check_open(self) -> None:

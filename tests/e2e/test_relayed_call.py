@@ -103,7 +103,7 @@ def listens(port: int) -> bool:
 async def test_a_relayed_call_shows_pictures_and_a_wrong_credential_none(tmp_path: Path) -> None:
     workers = LocalWorkers(WorkerConfig(ModelOptions("fake"), warm_portrait=draw_portrait()))
     async with coturn(tmp_path) as port:
-        turn = {"turn_urls": (f"turn:127.0.0.1:{port}",), "turn_secret": SECRET}
+        turn: dict[str, Any] = {"turn_urls": (f"turn:127.0.0.1:{port}",), "turn_secret": SECRET}
         async with serving(workers, **turn) as caller, chromium(flags=[OFFLINE_FLAG]) as browser:
             await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
             context = await browser.new_context(permissions=["microphone"])

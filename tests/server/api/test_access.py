@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from server.api.access import MOST_WAITING
-from server.api.rates import MOST_NAMES, Rates
+from server.api.rates import MOST_NAMES, RequestRates
 from server.errors import RateLimited
 from server.keys import ApiKey, add_key
 from tests.support.clock import ManualClock
@@ -152,7 +152,7 @@ async def test_offers_and_avatars_are_counted_with_their_owner() -> None:
 
 async def test_shares_come_back_and_the_list_of_names_is_bounded() -> None:
     clock = ManualClock()
-    rates = Rates(clock)
+    rates = RequestRates(clock)
     for _ in range(60):
         rates.take("a", 60)
     with pytest.raises(RateLimited) as refused:
