@@ -320,16 +320,16 @@ async def test_a_useless_offer_leaves_nothing_behind() -> None:
     assert asyncio.all_tasks() == before
 
 
-async def test_an_offer_that_fails_half_way_is_refused_and_its_sockets_close() -> None:
+async def test_an_absent_section_in_the_bundle_changes_nothing_and_all_sockets_close() -> None:
     client = Client()
     offer = (await client.offer()).replace("a=group:BUNDLE ", "a=group:BUNDLE absent ")
     await client.close()
     files = []
     for _ in range(3):
-        with pytest.raises(OfferError, match="can be answered"):
-            await Peer.answer(
-                offer, fps=FPS, on_microphone=None, on_keyframe_request=ignore, on_closed=ignore
-            )
+        peer = await Peer.answer(
+            offer, fps=FPS, on_microphone=None, on_keyframe_request=ignore, on_closed=ignore
+        )
+        await peer.aclose()
         await asyncio.sleep(0.05)
         files.append(len(list(Path("/proc/self/fd").iterdir())))
     assert files[0] == files[-1]
