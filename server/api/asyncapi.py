@@ -56,11 +56,18 @@ def description() -> dict[str, Any]:
             "socket": _channel(
                 "/session/{session_id}/stream", "A WebSocket.", {**sent, **received}
             ),
+            "call": _channel(
+                "/session/{session_id}/offer",
+                "A data channel, of any label, that the caller opens in a WebRTC call.",
+                {**sent, **received},
+            ),
             "events": _channel("/session/{session_id}/events", "Server-sent events.", sent),
         },
         "operations": {
             "sendToSocket": _operation("send", "socket", sent),
             "receiveFromSocket": _operation("receive", "socket", received),
+            "sendToCall": _operation("send", "call", sent),
+            "receiveFromCall": _operation("receive", "call", received),
             "sendEvents": _operation("send", "events", sent),
         },
         "components": {"messages": {**sent, **received}, "schemas": schemas["$defs"]},

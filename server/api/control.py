@@ -28,6 +28,17 @@ class Control:
         self._tell = tell
         self._source = SpeechSource(session.inbox, AudioFormat(INPUT_RATE))
 
+    async def take(self, message: str | bytes) -> None:
+        """Take a message, or sound where it is bytes.
+
+        Raises:
+            Conflict: the session ends.
+        """
+        if isinstance(message, bytes):
+            await self.take_sound(message)
+        else:
+            await self.take_message(message)
+
     async def take_sound(self, pcm: bytes) -> None:
         """Take bytes of s16le, cut anywhere; returns when there is room for more.
 

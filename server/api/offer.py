@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request, Response
 from numpy.typing import NDArray
 
 from server.api.bodies import BodyRoute
+from server.api.control import Control
 from server.api.deps import TOKEN_REQUIRED, ContextDep, SessionDep, context_of, find_session
 from server.api.openapi import problems
 from server.api.schemas import Candidate, Offer, SessionAnswer
@@ -27,7 +28,7 @@ from server.errors import (
 )
 from server.session.session import Session
 from server.turn import ice_servers_for
-from server.webrtc.peer import Peer
+from server.webrtc.peer import MEDIA_TIMEOUT_S, CloseReason, Peer
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,8 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
         log.info("session %s: the call ended: %s", session.short_id, reason, extra=told)
         gone.set()
         if peer is not None:
-            session.detach(peer)
+            vanished = reason == CloseReason.VANISHED.value
+            session.detach(peer, silent_s=MEDIA_TIMEOUT_S if vanished else 0.0)
 
     told = context.telemetry
     with told.spans.span("session.offer", session.trace.root, session=session.short_id):
@@ -84,6 +86,8 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
             loopback=context.settings.host in LOOPBACK,
             on_sent=told.instruments.sent,
         )
+    control = Control(session, peer.event)
+    peer.talk(control.take, partial(session.send_hello, peer, str(peer.video)))
     try:
         await replace_call(session, peer)
         if gone.is_set():

@@ -236,12 +236,15 @@ class Session:
         self._refresh_company()
         self._refresh_watch()
 
-    def detach(self, output: Output) -> None:
-        """Stop sending to an output; when the last that shows pictures goes, the model rests."""
+    def detach(self, output: Output, *, silent_s: float = 0.0) -> None:
+        """Stop sending to an output; when the last that shows pictures goes, the model rests.
+
+        It was lost ``silent_s`` seconds ago: so much less is left to come back.
+        """
         if output not in self._audience:
             return
         self._audience.remove(output)
-        self._refresh_company()
+        self._refresh_company(silent_s)
         self._refresh_watch()
 
     def tell(self, event: events.Event) -> None:
@@ -364,13 +367,13 @@ class Session:
         dropped = self._audience.dropped_frames
         self._metrics.count(self._pacer.played_frames, self._pacer.late_frames, dropped)
 
-    def _refresh_company(self) -> None:
+    def _refresh_company(self, silent_s: float = 0.0) -> None:
         """Note whether somebody holds the session; in the queue, listening is enough."""
         waits = self.place is not None and len(self._audience) > 0
         if self._audience.takes_part or waits:
             self._lifetime.accompanied()
         elif not self._lifetime.alone:
-            self._lifetime.left_alone(self._clock.now())
+            self._lifetime.left_alone(self._clock.now() - silent_s)
 
     def _refresh_watch(self) -> None:
         """Start or rest the model as outputs come and go."""

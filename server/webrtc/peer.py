@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,7 @@ from server.media.encoders import VideoCodec
 from server.session.events import Event
 from server.session.output import KeyframeGate, Shown
 from server.webrtc import aiortc_patches as patches
+from server.webrtc.channel import EventChannel
 from server.webrtc.link_rate import LinkRate, Rates
 from server.webrtc.microphone import Microphone, OnSound
 from server.webrtc.offer import (
@@ -36,6 +37,7 @@ from server.webrtc.offer import (
 from server.webrtc.sending import AVFrameSender
 
 MAX_TRICKLED_CANDIDATES = 64
+MEDIA_TIMEOUT_S = 9.0
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +68,7 @@ def next_state(state: PeerState, event: PeerState) -> PeerState:
 class Peer:
     """A call in progress. Make one with ``answer``; it ends by itself or with ``aclose``.
 
-    Implements ``Output``. Events do not travel in a call, they need a WebSocket beside it. All of
+    Implements ``Output``. Events travel through a data channel, where the caller opens one. All of
     it lives on one event loop: call it there, and be called back there, synchronously.
     """
 
@@ -103,6 +105,9 @@ class Peer:
         )
         self._connecting = patches.own_connecting(self._connection)
         self._connection.on("connectionstatechange", self._on_connection_state)
+        self._channel = EventChannel()
+        self._connection.on("datachannel", self._channel.open)
+        self._talk: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._last_traffic = self._loop.time()
         self._candidates = 0
@@ -121,7 +126,7 @@ class Peer:
         on_keyframe_request: Callable[[], None],
         on_closed: Callable[[str], None],
         connect_timeout_s: float = 10.0,
-        media_timeout_s: float = 9.0,
+        media_timeout_s: float = MEDIA_TIMEOUT_S,
         ice_servers: Sequence[Mapping[str, Any]] = (),
         loopback: bool = False,
         on_sent: Callable[[float, float | None], None] = lambda *_: None,
@@ -187,7 +192,14 @@ class Peer:
             self._sender.send(frame, now)
 
     def event(self, event: Event) -> None:
-        """Do nothing: calls carry no events."""
+        """Send an event through the data channel, if there is one."""
+        self._channel.send(event)
+
+    def talk(
+        self, take: Callable[[str | bytes], Awaitable[None]], greet: Callable[[], None]
+    ) -> None:
+        """Have the data channel's messages taken, until the call ends."""
+        self._talk = asyncio.create_task(self._channel.run(take, greet), name="webrtc-messages")
 
     def clear(self) -> None:
         """Drop frames that were not sent yet; the next must be a keyframe."""
@@ -324,7 +336,7 @@ class Peer:
 
     async def _shut(self) -> None:
         """Release everything; runs once, as a task that nobody cancels."""
-        waiting = [task for task in (self._watch,) if task is not None]
+        waiting = [task for task in (self._watch, self._talk) if task is not None]
         for task in waiting:
             task.cancel()
         if self.microphone is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import weakref
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.support.calls import Client, until
 from tests.support.server_in_loop import Caller, bearer, serving
+from tests.support.sound import speech
 
 pytestmark = pytest.mark.unit
 
@@ -49,3 +51,31 @@ async def test_a_session_that_had_a_call_is_released_when_it_has_ended() -> None
             return session() is None
 
         await until(released)
+
+
+async def test_a_data_channel_carries_events_and_messages() -> None:
+    async with serving() as caller:
+        session = await caller.create()
+        client, told = Client(), []
+        channel = client.connection.createDataChannel("events")
+        channel.on("message", lambda text: told.append(json.loads(text)))
+        body = {"sdp": await client.offer(), "type": "offer"}
+        path = f"/session/{session['session_id']}/offer"
+        answer = await caller.http.post(path, json=body, headers=bearer(session))
+        assert answer.status_code == 200, answer.text
+        await client.accept(answer.json()["sdp"])
+        await until(lambda: bool(told))
+        assert told[0]["type"] == "session.created"
+        channel.send(json.dumps({"type": "dance", "event_id": "event_1"}))
+        channel.send(speech(0.4, rate=16_000).tobytes())
+        channel.send(json.dumps({"type": "input_audio_buffer.commit"}))
+
+        def kinds() -> list[str]:
+            return [event["type"] for event in told]
+
+        await until(lambda: "output_audio_buffer.stopped" in kinds())
+        errors = [event["error"] for event in told if event["type"] == "error"]
+        assert [error["event_id"] for error in errors] == ["event_1"]
+        assert kinds().count("output_audio_buffer.started") == 1
+        await caller.delete(session)
+        await client.close()
