@@ -58,7 +58,7 @@ class CreateSession(JsonObject):
     )
     portrait_base64: Base64 | None = Field(
         default=None,
-        description="A PNG, JPEG or WebP picture of a person, or of several; a data: URL will do.",
+        description="A PNG, JPEG, WebP, AVIF or HEIC picture of a person, or of several; a data: URL will do.",
     )
     portrait_url: str | None = Field(
         default=None,
@@ -307,7 +307,7 @@ class AvatarForm(BaseModel):
     """A portrait to keep on the server."""
 
     portrait: UploadFile = Field(
-        description="A PNG, JPEG or WebP picture of a person, or of several.",
+        description="A PNG, JPEG, WebP, AVIF or HEIC picture of a person, or of several.",
         json_schema_extra={"format": "binary", "minLength": 1},
     )
     name: str = Field(max_length=60, min_length=1, description="For people.")

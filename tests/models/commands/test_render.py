@@ -168,7 +168,7 @@ def test_same_seed_same_video(tmp_path: Path, portrait: Path, speech: Path) -> N
         ({"--audio": "missing.wav"}, AudioError, "no file at"),
         ({"--audio": "noise.wav"}, AudioError, "readable sound file"),
         ({"--portrait": "missing.png"}, PortraitError, "no file at"),
-        ({"--portrait": "noise.wav"}, PortraitError, "PNG, JPEG or WebP"),
+        ({"--portrait": "noise.wav"}, PortraitError, "PNG, JPEG, WebP, AVIF or HEIC"),
         ({"--portrait": "small.png"}, PortraitError, "64x64"),
         ({"--strip": "strip.txt"}, LiveheadError, "--strip"),
         ({"--gif-width": "2"}, LiveheadError, "--gif-width"),
@@ -213,7 +213,7 @@ def test_the_report_is_said_and_in_the_json(
 ) -> None:
     limit = PortraitLimit("blurred", "The face is blurred.", "Use a sharper picture of it.")
     report = replace(PERFECT, yaw=12.3, mouth="smile_with_teeth", glasses=True, limits=(limit,))
-    monkeypatch.setattr(render, "report_of", lambda identity: report)
+    monkeypatch.setattr(render, "report_of", lambda *_: report)
     words = ("--portrait", str(portrait), "--audio", str(speech), "--out", str(tmp_path / "a.mp4"))
     render.run(options(*words, "--box", "0,0,0.5,1", "--json"))
     *lines, record = capsys.readouterr().out.splitlines()

@@ -64,6 +64,8 @@ def test_an_error_is_one_line(
 def test_a_signal_unwinds_the_work(
     number: signal.Signals, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        pytest.skip("whoever started the tests has this signal ignored, and so it stays")
     before, unwound = signal.getsignal(number), []
 
     def act() -> int:
