@@ -58,7 +58,8 @@ class CreateSession(JsonObject):
     )
     portrait_base64: Base64 | None = Field(
         default=None,
-        description="A PNG, JPEG, WebP, AVIF or HEIC picture of a person, or of several; a data: URL will do.",
+        description="A PNG, JPEG, WebP, AVIF or HEIC picture of a person, or of several; a data:"
+        " URL will do.",
     )
     portrait_url: str | None = Field(
         default=None,
