@@ -23,7 +23,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,11 @@ from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
 from server.worker.disclosure import DisclosureMark
 from server.worker.identities import IdentityCache
-from server.worker.prepared_store import PreparedStore, maker_of
 from server.worker.stage_timer import StageTimer
 from server.worker.streams import WorkerStream, earliest_due, silent_request
+
+if TYPE_CHECKING:  # the gateway imports this module, and never PyTorch
+    from server.worker.prepared_store import PreparedStore
 
 log = logging.getLogger(__name__)
 
@@ -296,6 +298,8 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
     """Entry of the spawned process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.set_up(config.log, "%(levelname)s worker %(message)s")
+    from server.worker.prepared_store import PreparedStore, maker_of  # needs PyTorch
+
     try:
         worker = Worker(
             load_generator(config.options),

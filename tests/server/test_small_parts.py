@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -193,3 +195,8 @@ def test_workers_are_started_with_what_the_settings_say() -> None:
 def test_an_engine_that_does_not_exist_is_refused() -> None:
     with pytest.raises(LiveheadError, match="engine"):
         load_generator(ModelOptions("mini", engine="steam"))
+
+
+def test_the_gateway_does_without_pytorch() -> None:
+    code = "import server.app, server.cli, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
