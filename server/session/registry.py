@@ -27,7 +27,6 @@ from server.session import events
 from server.session.lifetime import Limits
 from server.session.request import NOBODY, Owner, SessionRequest
 from server.session.session import Session
-from server.session.state import State
 from server.session.tokens import Use
 from server.session.waiting_room import WaitingRoom
 from server.session.workers import IdentityHandle, Workers
@@ -56,8 +55,7 @@ class SessionRegistry:
         self._workers = workers
         self._clock = clock
         self._sessions: dict[str, Session] = {}  # open ones and those that wait
-        self._places: set[str] = set()  # ids of open sessions and of those that are being opened
-        self._owners: dict[str, str] = {}  # names of who opened them, and of who opens one now
+        self._opening: set[Session] = set()  # those to come, which have a place already
         self._room = WaitingRoom(settings.queue)
         self._watcher: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,13 +74,11 @@ class SessionRegistry:
     @property
     def free(self) -> int:
         """Places that nobody has."""
-        return max(0, self.limit - len(self._places))
+        return max(0, self.limit - self._taken)
 
     def states(self) -> Counter[str]:
         """How many sessions are in which state; those that are being opened are new."""
-        found = Counter(session.state.value for session in self._sessions.values())
-        found[State.NEW.value] += len(self._places - self._sessions.keys())
-        return found
+        return Counter(session.state.value for session in self._known())
 
     @property
     def stopped(self) -> bool:
@@ -106,7 +102,6 @@ class SessionRegistry:
         """
         self.check_capacity(request.owner)
         session = self._new(request)
-        self._owners[session.id] = request.owner.name
         spans = self._telemetry.spans
         with spans.span("session.create", session=session.short_id, mode=request.mode) as span:
             session.trace.root = span
@@ -126,7 +121,7 @@ class SessionRegistry:
                 "session %s waits: %d in the queue", session.short_id, len(self._room), extra=told
             )
             return
-        self._places.add(session.id)
+        self._opening.add(session)
         try:
             await self._open(session, request)
         except BaseException:
@@ -145,7 +140,7 @@ class SessionRegistry:
                 retry_after_s=RETRY_AFTER_S,
             )
 
-        mine = sum(name == owner.name for name in self._owners.values())
+        mine = sum(session.owner.name == owner.name for session in self._known())
         if owner.max_sessions and mine >= owner.max_sessions:
             raise TooManySessions(
                 f"expected at most {owner.max_sessions} sessions at once, got one more; end one",
@@ -232,9 +227,18 @@ class SessionRegistry:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
+    def _taken(self) -> int:
+        """Places of sessions that are open or to come."""
+        return len(self) + len(self._opening)
+
+    @property
     def _full(self) -> bool:
         """Whether a newcomer must wait: no place is free, or others came before."""
-        return len(self._places) >= self.limit or len(self._room) > 0
+        return self._taken >= self.limit or len(self._room) > 0
+
+    def _known(self) -> list[Session]:
+        """Every session: open, waiting, or to come."""
+        return [*self._sessions.values(), *self._opening]
 
     def _new(self, request: SessionRequest) -> Session:
         spec = self._workers.spec
@@ -266,14 +270,14 @@ class SessionRegistry:
         ):
             identity = await self._prepare(request)
         await session.open(identity)
+        self._opening.discard(session)
         self._sessions[session.id] = session
-        count = len(self._sessions) - len(self._room)
-        told = {"session": session.short_id, "mode": session.mode, "open": count}
+        told = {"session": session.short_id, "mode": session.mode, "open": len(self)}
         log.info(
             "session %s opens: mode %s, %d open",
             session.short_id,
             session.mode,
-            count,
+            len(self),
             extra=told,
         )
 
@@ -284,15 +288,13 @@ class SessionRegistry:
     def _give_up(self, session: Session) -> None:
         """Forget a session; its place is free."""
         self._sessions.pop(session.id, None)
-        self._owners.pop(session.id, None)
-        self._places.discard(session.id)
+        self._opening.discard(session)
         self._move_up()
 
     def _move_up(self) -> None:
         """Give free places to those who wait."""
-        while self._room and len(self._places) < self.limit and not self._stopped:
+        while self._room and self._taken < self.limit and not self._stopped:
             session, request = self._room.next()
-            self._places.add(session.id)
             self._start(self._open_waiting(session, request), f"open-{session.short_id}")
 
     async def _open_waiting(self, session: Session, request: SessionRequest) -> None:
