@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Coroutine
+from http import HTTPStatus
 from typing import Any
 
 from models.errors import LiveheadError
@@ -22,6 +23,7 @@ from server.errors import (
     NotReady,
     TooManySessions,
     Unauthorised,
+    status_of,
 )
 from server.session import events
 from server.session.lifetime import Limits
@@ -301,7 +303,9 @@ class SessionRegistry:
         try:
             await self._open(session, request)
         except LiveheadError as error:
-            session.tell(events.error(error.code, str(error)))
+            if not session.ended:
+                ours = status_of(error) >= HTTPStatus.INTERNAL_SERVER_ERROR
+                session.tell(events.error(error.code, str(error), ours=ours))
             self._retire(session, error.code)
         except Exception:
             told = {"session": session.short_id}

@@ -6,16 +6,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
 from models.errors import PortraitError
-from server.errors import Conflict, NoCapacity, NotFound
+from server.errors import Conflict, NoCapacity, NotFound, WorkerLost
 from server.media.resampler import AudioFormat
 from server.session.registry import SessionRegistry
 from server.session.request import SessionRequest
 from server.session.session import Session
 from server.session.state import State
+from server.session.workers import IdentityHandle
 from server.settings import Settings
 from tests.support.clock import ManualClock, settle
 from tests.support.output import Recorder
@@ -147,6 +149,46 @@ async def test_a_bad_portrait_costs_its_sender_the_place_and_nobody_else() -> No
         assert bad_viewer.event_of("error")[1]["error"]["code"] == "no_face"
         assert bad_viewer.event_of("session.closed")[1]["reason"] == "no_face"
         assert (bad.state, good.state) == (State.CLOSED, State.IDLE)
+
+
+async def test_a_worker_that_ends_under_who_waited_is_told_as_our_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise WorkerLost("the worker ended under the request; try again")
+
+    async with house(queue=1) as at:
+        first, _ = await at.come()
+        waiting, viewer = await at.come()
+        monkeypatch.setattr(at.workers, "open", lost)
+        await at.sessions.close(first, "deleted")
+        await settle()
+        assert waiting.state is State.CLOSED
+        assert viewer.event_of("error")[1]["error"]["type"] == "server_error"
+        assert viewer.events[-1][1] == {"type": "session.closed", "reason": "worker_lost"}
+
+
+async def test_who_leaves_while_its_place_is_prepared_hears_nothing_after_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared = asyncio.Event()
+    async with house(queue=1) as at:
+        prepare = at.workers.prepare
+
+        async def slow(portrait: bytes, *args: Any, **options: Any) -> IdentityHandle:
+            await prepared.wait()
+            return await prepare(portrait, *args, **options)
+
+        first, _ = await at.come()
+        waiting, viewer = await at.come()
+        monkeypatch.setattr(at.workers, "prepare", slow)
+        await at.sessions.close(first, "deleted")
+        await at.sessions.close(waiting, "deleted")
+        assert at.sessions.free == 1
+        prepared.set()
+        await settle()
+        assert viewer.events[-1][1] == {"type": "session.closed", "reason": "deleted"}
+        assert not at.workers.callbacks and at.sessions.free == 1
 
 
 async def test_a_bad_portrait_that_need_not_wait_takes_no_place() -> None:
