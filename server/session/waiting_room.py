@@ -43,4 +43,5 @@ class WaitingRoom:
 
     def _tell(self) -> None:
         for place, (session, _) in enumerate(self._queue, 1):
-            session.wait(place)
+            if session.place != place:
+                session.wait(place)

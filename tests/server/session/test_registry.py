@@ -93,8 +93,11 @@ async def test_who_waits_is_told_each_place_and_moves_up() -> None:
 async def test_who_leaves_the_queue_lets_those_behind_move_up() -> None:
     async with house(queue=3) as at:
         await at.come()
-        second, _ = await at.come()
+        second, second_viewer = await at.come()
         _, third_viewer = await at.come()
+        last, _ = await at.come()
+        await at.sessions.close(last, "deleted")
+        assert places(second_viewer) == [1]
         await at.sessions.close(second, "deleted")
         assert places(third_viewer) == [2, 1]
         assert at.sessions.waiting == 1 and len(at.sessions) == 1
