@@ -77,7 +77,7 @@ class OpusDecoder:
         sides: NDArray[np.int16] = np.concatenate([frame.to_ndarray()[0] for frame in frames])
         if not packet[0] & STEREO:
             return sides[::2].copy()
-        return (np.clip(self._to_mono.push(sides), -1, 1) * PEAK).astype(np.int16)
+        return (self._to_mono.push(sides) * PEAK).astype(np.int16)
 
     def conceal(self, samples: int) -> NDArray[np.int16]:
         """Continue the sound over a gap, int16 [samples], fading out as the gap goes on.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from models.face.report import PortraitReport
 from server.clock import Clock
-from server.errors import Conflict
+from server.errors import INTERNAL_CODE, Conflict
 from server.media.resampler import AudioFormat
 from server.media.spec import MediaSpec
 from server.session import events
@@ -346,7 +346,7 @@ class Session:
         log.error(
             "session %s: %s failed", self.short_id, task.get_name(), exc_info=cause, extra=told
         )
-        self._retire(self, "internal")
+        self._retire(self, INTERNAL_CODE)
 
     async def _supervise(self) -> None:
         """Once a second: tell the numbers, and end what lives too long or alone."""

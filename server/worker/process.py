@@ -35,6 +35,7 @@ from models.io.face_box import FaceBox
 from models.io.image import read_picture
 from models.registry import load_generator
 from server.avatars import content_hash
+from server.errors import INTERNAL_CODE
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.telemetry import logs
@@ -180,7 +181,7 @@ class Worker(Generic[Identity, Stream]):
         except Exception:
             log.exception("a request failed in the worker")
             self._send(
-                wire.Failed(request_id, "internal", "the model failed; see the server's log")
+                wire.Failed(request_id, INTERNAL_CODE, "the model failed; see the server's log")
             )
 
     def _prepare(self, message: wire.Prepare) -> None:
