@@ -299,17 +299,13 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
     """Entry of the spawned process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logs.set_up(config.log, "%(levelname)s worker %(message)s")
-    from server.worker.prepared_store import PreparedStore, maker_of  # needs PyTorch
-
     try:
         worker = Worker(
             load_generator(config.options),
             connection.send,
             max_batch=config.max_batch,
             max_identities=config.max_identities,
-            store=PreparedStore(Path(config.prepared), maker_of(config.options))
-            if config.prepared
-            else None,
+            store=_store_of(config),
         )
         worker.warm_up(config.warm_portrait)
     except Exception as error:
@@ -320,6 +316,15 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
     reader = threading.Thread(target=_read, args=(connection, worker.inbox), daemon=True)
     reader.start()
     worker.run()
+
+
+def _store_of(config: wire.WorkerConfig) -> PreparedStore[Any] | None:
+    """Where prepared portraits are kept, if anywhere."""
+    if not config.prepared:
+        return None
+    from server.worker.prepared_store import PreparedStore, maker_of  # needs PyTorch
+
+    return PreparedStore(Path(config.prepared), maker_of(config.options))
 
 
 def _read(connection: Connection, inbox: queue.Queue[Any]) -> None:
