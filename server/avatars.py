@@ -31,12 +31,12 @@ KINDS = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"RIFF", "imag
 
 
 def content_hash(portrait: bytes, box: Sequence[float] | None = None) -> str:
-    """SHA-256 of an image file's bytes and the box in it, hexadecimal: equal ones are prepared
-    once, under this name."""
-    digest = sha256(portrait)
-    if box is not None:
-        digest.update(repr(tuple(float(side) for side in box)).encode())
-    return digest.hexdigest()
+    """SHA-256 of an image file's bytes, hexadecimal, and of the box in it where there is one: equal
+    ones are prepared once, under this name."""
+    name = sha256(portrait).hexdigest()
+    if box is None:
+        return name
+    return f"{name}-{sha256(repr(tuple(float(side) for side in box)).encode()).hexdigest()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class AvatarStore:
         return avatar
 
     def remove(self, avatar_id: str) -> Avatar:
-        """Forget an added avatar, and what was prepared of it.
+        """Forget an added avatar, and what was prepared of it, whichever face.
 
         Raises:
             NotFound: there is none of that id.
@@ -153,7 +153,7 @@ class AvatarStore:
             raise Conflict("expected an avatar that was added, got a bundled one; it stays")
         try:
             shutil.rmtree(self._folder / avatar_id)
-            for prepared in self.prepared.glob(f"*/{content_hash(avatar.picture, avatar.box)}"):
+            for prepared in self.prepared.glob(f"*/{content_hash(avatar.picture)}*"):
                 prepared.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"the avatar cannot be removed: {error.strerror}") from error

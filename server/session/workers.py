@@ -18,7 +18,7 @@ from server.media.spec import MediaSpec
 
 @dataclass(frozen=True, slots=True)
 class IdentityHandle:
-    """A prepared portrait: the worker that holds it, the SHA-256 of the image file and the box, and
+    """A prepared portrait: the worker that holds it, the content hash of image file and box, and
     what was found in the picture, where the model tells."""
 
     worker: int
