@@ -22,6 +22,7 @@ from server.serve import Server, server_config
 from server.session.workers import Workers
 from server.settings import Settings
 from server.telemetry.telemetry import Telemetry
+from tests.support.sound import speech
 from tests.support.workers import FakeWorkers
 
 ASSETS = BundledAssets(
@@ -77,6 +78,12 @@ class Socket:
     async def send(self, data: bytes | str) -> None:
         """Send as it is."""
         await self.connection.send(data)
+
+    async def speak(self) -> dict[str, Any]:
+        """Push 0.4 s of speech and wait until it was played; the event that says so."""
+        await self.send(speech(0.4, 16_000).tobytes())
+        await self.say(type="input_audio_buffer.commit")
+        return await self.event("output_audio_buffer.stopped")
 
     async def next(self) -> Unpacked | dict[str, Any]:
         """The next frame or event."""

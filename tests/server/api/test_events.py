@@ -16,7 +16,6 @@ from server.api.messages import Message, read_message
 from server.outputs.event_stream import MAX_EVENTS, EventStream
 from server.session.events import EVENTS, pong
 from tests.support.server_in_loop import Caller, bearer, serving
-from tests.support.sound import speech
 
 pytestmark = pytest.mark.unit
 
@@ -85,9 +84,7 @@ async def test_who_listens_hears_what_the_socket_hears() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with listening(caller, session) as lines, caller.stream(session) as socket:
-            await socket.send(speech(0.4, rate=16_000).tobytes())
-            await socket.say(type="input_audio_buffer.commit")
-            by_socket = await socket.event("output_audio_buffer.stopped")
+            by_socket = await socket.speak()
             heard = await read(lines, "output_audio_buffer.stopped")
             assert heard[0]["type"] == "session.created" and heard[-1] == by_socket
             kinds = [event["type"] for event in heard]

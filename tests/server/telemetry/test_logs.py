@@ -14,7 +14,6 @@ import pytest
 
 from server.telemetry.logs import JsonLines
 from tests.support.server_in_loop import serving
-from tests.support.sound import speech
 
 pytestmark = pytest.mark.unit
 
@@ -61,9 +60,7 @@ async def test_lines_of_a_session_name_it_and_each_chunk_has_one() -> None:
         async with serving() as caller:
             session = await caller.create()
             async with caller.stream(session) as socket:
-                await socket.send(speech(0.4, 16_000).tobytes())
-                await socket.say(type="input_audio_buffer.commit")
-                await socket.event("output_audio_buffer.stopped")
+                await socket.speak()
             await caller.delete(session)
     short = session["session_id"][5:11]
     lines = [line for line in read(written) if line.get("session") == short]

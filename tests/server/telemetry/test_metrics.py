@@ -68,9 +68,7 @@ async def test_speech_passes_through_every_stage() -> None:
     async with serving() as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
-            await socket.send(speech(0.4, 16_000).tobytes())
-            await socket.say(type="input_audio_buffer.commit")
-            await socket.event("output_audio_buffer.stopped")
+            await socket.speak()
         await caller.delete(session)
         told = await read(caller)
         count = told["livehead_stage_seconds_count"]

@@ -12,7 +12,6 @@ from server.settings import Settings, SettingsError
 from server.telemetry import spans
 from server.telemetry.telemetry import Telemetry
 from tests.support.server_in_loop import serving
-from tests.support.sound import speech
 
 pytestmark = pytest.mark.unit
 
@@ -42,9 +41,7 @@ async def test_a_session_is_one_trace() -> None:
     async with serving(telemetry=Telemetry(spans=collected)) as caller:
         session = await caller.create()
         async with caller.stream(session) as socket:
-            await socket.send(speech(0.4, 16_000).tobytes())
-            await socket.say(type="input_audio_buffer.commit")
-            await socket.event("output_audio_buffer.stopped")
+            await socket.speak()
         path = f"/session/{session['session_id']}/offer"
         headers = {"Authorization": f"Bearer {session['token']}"}
         bad = {"sdp": "v=0\r\nprivate words", "type": "offer"}
