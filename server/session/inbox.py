@@ -120,11 +120,9 @@ class SpeechInbox:
         self._taken.set()
 
     def close(self) -> None:
-        """Take nothing more and drop what is queued: the session ends."""
+        """Take nothing more and drop what was not cut: the session ends."""
         self._closed = True
-        self._pieces.clear()
-        self._ahead_s = 0.0
-        self._taken.set()
+        self.clear()
 
     async def wait_for_room(self) -> None:
         """Return when one more message may be pushed."""

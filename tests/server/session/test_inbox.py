@@ -92,6 +92,7 @@ async def test_it_ends_when_all_was_handed_on_or_the_session_ends() -> None:
             inbox.push(SECOND, MONO)
         with pytest.raises(Conflict):
             inbox.end_segment()
+        assert act.session.snapshot()["buffered_ms"] == 0
 
 
 async def test_one_long_message_is_handed_on_in_slices_while_there_is_room() -> None:
