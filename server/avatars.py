@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 import tempfile
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,6 +72,7 @@ class AvatarStore:
         self._bundled = {item.id: Avatar(item.id, item.name, item.picture) for item in bundled}
         self._folder = folder
         self._limit = limit
+        self._changes = threading.Lock()  # requests are served by several threads
 
     @property
     def prepared(self) -> Path:
@@ -108,12 +110,6 @@ class AvatarStore:
         """
         digest = sha256(picture).hexdigest()
         avatar = Avatar(digest[:20], name, picture, box, bundled=False)
-        place = self._folder / avatar.id
-        if not place.exists() and len(self._records()) >= self._limit:
-            raise Conflict(
-                f"expected at most {self._limit} added avatars, got one more; remove one first",
-                code="too_many_avatars",
-            )
         record = {
             "id": avatar.id,
             "name": name,
@@ -121,23 +117,20 @@ class AvatarStore:
             "box": box,
             "added": datetime.now(UTC).isoformat(),
         }
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            partial = Path(tempfile.mkdtemp(prefix=".adding-", dir=self._folder))
+        place = self._folder / avatar.id
+        with self._changes:
+            if not place.exists() and len(self._records()) >= self._limit:
+                raise Conflict(
+                    f"expected at most {self._limit} added avatars, got one more; remove one first",
+                    code="too_many_avatars",
+                )
             try:
-                (partial / PORTRAIT).write_bytes(picture)
-                (partial / RECORD).write_text(json.dumps(record), encoding="utf-8")
-                if place.exists():
-                    shutil.rmtree(place)
-                partial.rename(place)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
-        except OSError as error:
-            raise StoreError(
-                f"expected a folder for avatars that can be written, got: {error.strerror};"
-                " set LIVEHEAD_AVATARS_DIR"
-            ) from error
+                self._write(place, picture, record)
+            except OSError as error:
+                raise StoreError(
+                    f"expected a folder for avatars that can be written, got: {error.strerror};"
+                    " set LIVEHEAD_AVATARS_DIR"
+                ) from error
         return avatar
 
     def remove(self, avatar_id: str) -> Avatar:
@@ -152,12 +145,26 @@ class AvatarStore:
         if avatar.bundled:
             raise Conflict("expected an avatar that was added, got a bundled one; it stays")
         try:
-            shutil.rmtree(self._folder / avatar_id)
+            with self._changes:
+                shutil.rmtree(self._folder / avatar_id)
             for prepared in self.prepared.glob(f"*/{content_hash(avatar.picture)}*"):
                 prepared.unlink(missing_ok=True)
         except OSError as error:
             raise StoreError(f"the avatar cannot be removed: {error.strerror}") from error
         return avatar
+
+    def _write(self, place: Path, picture: bytes, record: dict[str, Any]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=".adding-", dir=self._folder))
+        try:
+            (partial / PORTRAIT).write_bytes(picture)
+            (partial / RECORD).write_text(json.dumps(record), encoding="utf-8")
+            if place.exists():
+                shutil.rmtree(place)
+            partial.rename(place)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
 
     def _records(self) -> list[dict[str, Any]]:
         if not self._folder.is_dir():

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -56,6 +61,26 @@ def test_what_is_removed_is_gone_with_what_was_prepared_of_it(tmp_path: Path) ->
 def test_ids_are_no_paths(tmp_path: Path, name: str) -> None:
     with pytest.raises(NotFound):
         store(tmp_path).get(name)
+
+
+def test_additions_at_once_keep_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    avatars, make = store(tmp_path, limit=1), tempfile.mkdtemp
+    both = threading.Barrier(2)
+
+    def late(**where: Any) -> str:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.3)
+        folder: str = make(**where)
+        return folder
+
+    monkeypatch.setattr(tempfile, "mkdtemp", late)
+    with ThreadPoolExecutor(2) as threads:
+        added = [threads.submit(avatars.add, "Eve", draw_portrait(side)) for side in (256, 300)]
+        errors = [one.exception() for one in added]
+    assert sorted(type(error).__name__ for error in errors) == ["Conflict", "NoneType"]
+    assert len(avatars.all()) == 2
 
 
 @pytest.mark.parametrize("damage", ["portrait", "record", "half"])
