@@ -81,8 +81,8 @@ class SessionClosed(BaseModel):
     type: Literal["session.closed"] = "session.closed"
     reason: str = Field(
         examples=["deleted"],
-        description="deleted, idle_timeout, max_duration, shutdown, caller_gone, the code of an"
-        " error such as worker_lost, or internal.",
+        description="deleted, idle_timeout, max_duration, shutdown, caller_gone, admin, the code of"
+        " an error such as worker_lost, or internal.",
     )
 
 
