@@ -143,22 +143,17 @@ class HeadAsGet:
             await self._app(scope, receive, send)
             return
 
-        ended = asyncio.Event()
+        answered = False
 
         async def without_body(message: Message) -> None:
+            nonlocal answered
             if message["type"] == "http.response.start":
                 await send(message)
                 await send({"type": "http.response.body", "body": b""})
-                ended.set()
+                answered = True
+                answer.cancel()  # a stream of events would go on for ever
 
-        # A stream of events would go on for ever: whatever follows the header is not waited for.
         answer = asyncio.ensure_future(self._app({**scope, "method": "GET"}, receive, without_body))
-        end = asyncio.ensure_future(ended.wait())
-        try:
-            await asyncio.wait({answer, end}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            answer.cancel()
-            end.cancel()
-            await asyncio.gather(answer, end, return_exceptions=True)
-        if not ended.is_set():
+        await asyncio.gather(answer, return_exceptions=True)
+        if not answered:
             answer.result()
