@@ -1,4 +1,4 @@
-"""Who asks, whether they may, and how often: API keys, the admin's key, addresses without a key.
+"""Who asks, whether they may, and how often: API keys, the keys of admin and metrics, addresses.
 
 A key that was checked once is known again by an HMAC under a secret of this process, so that its
 slow hash is computed once, in a thread, one at a time. Whoever guesses waits: a few guesses a
@@ -126,6 +126,16 @@ class Access:
         key = await self._find(given, address_of(connection))
         if key is None or not key.admin:
             raise Unauthorised(WRONG.format(what="an admin's key"))
+
+    def check_metrics(self, connection: HTTPConnection) -> None:
+        """Let only a holder of the metrics key in, where one is set.
+
+        Raises:
+            Unauthorised: the key is missing or wrong.
+        """
+        key = self._settings.metrics_key.get_secret_value()
+        if key and not _same(bearer_of(connection) or "", key):
+            raise Unauthorised(WRONG.format(what="the server's metrics key"))
 
     async def _find(self, given: str, address: str | None) -> ApiKey | None:
         """The key of the file that was given, or None."""

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hmac
-
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.security import HTTPBearer
 from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
-from server.api.access import bearer_of
 from server.api.deps import ContextDep
 from server.api.openapi import problems
 from server.errors import NotFound, Unauthorised
@@ -42,10 +39,6 @@ async def metrics(request: Request, context: ContextDep) -> MetricsText:
     """Counters, gauges and histograms of this server."""
     if not context.settings.metrics:
         raise NotFound("expected metrics to be on, got a server that has them off; ask elsewhere")
-    key = context.settings.metrics_key.get_secret_value()
-    if key and not hmac.compare_digest((bearer_of(request) or "").encode(), key.encode()):
-        raise Unauthorised(
-            "expected the server's metrics key, got none or a wrong one; send it as a Bearer token"
-        )
+    context.access.check_metrics(request)
     text = generate_latest(context.telemetry.instruments.registry)
     return MetricsText(text, media_type=CONTENT_TYPE_PLAIN_0_0_4)
