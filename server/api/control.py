@@ -29,31 +29,21 @@ class Control:
         self._source = SpeechSource(session.inbox, AudioFormat(INPUT_RATE))
 
     async def take(self, message: str | bytes) -> None:
-        """Take a message, or sound where it is bytes.
+        """Take a JSON message, or s16le cut anywhere where it is bytes; waits until there is room.
 
         Raises:
             Conflict: the session ends.
         """
         if isinstance(message, bytes):
-            await self.take_sound(message)
+            await self._take_sound(message)
         else:
-            await self.take_message(message)
+            await self._take_message(message)
 
-    async def take_sound(self, pcm: bytes) -> None:
-        """Take bytes of s16le, cut anywhere; returns when there is room for more.
-
-        Raises:
-            Conflict: the session ends.
-        """
+    async def _take_sound(self, pcm: bytes) -> None:
         self._source.push(pcm)
         await self._session.inbox.wait_for_room()
 
-    async def take_message(self, text: str) -> None:
-        """Take a JSON message and do what it says.
-
-        Raises:
-            Conflict: the session ends.
-        """
+    async def _take_message(self, text: str) -> None:
         event_id = None
         try:
             message = messages.read_message(text)
@@ -73,7 +63,7 @@ class Control:
                 self._source.announce(AudioFormat(audio.sample_rate, audio.channels))
                 self._tell(events.updated(audio.sample_rate, audio.channels))
             case messages.Append(audio=pcm):
-                await self.take_sound(pcm)
+                await self._take_sound(pcm)
             case messages.Commit():
                 session.inbox.end_segment()
                 await session.inbox.wait_for_room()

@@ -68,10 +68,8 @@ async def _receive(socket: WebSocket, session: Session, output: WebSocketOutput)
             await session.inbox.join()
             return
         try:
-            if (data := message.get("bytes")) is not None:
-                await control.take_sound(data)
-            else:
-                await control.take_message(message.get("text") or "")
+            sound = message.get("bytes")
+            await control.take(message["text"] if sound is None else sound)
         except Conflict:
             return
 
