@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
-    Base64Bytes,
     BaseModel,
     ConfigDict,
     Field,
@@ -15,6 +14,7 @@ from pydantic import (
     ValidationError,
 )
 
+from server.api.base64_text import Base64
 from server.api.bodies import explain
 from server.errors import BadRequest
 from server.media.resampler import MAX_CHANNELS, MAX_RATE, MIN_RATE
@@ -55,7 +55,7 @@ class Append(_Message):
     """Sound as base64, for clients that send no binary messages; it may be cut at any byte too."""
 
     type: Literal["input_audio_buffer.append"]
-    audio: Base64Bytes = Field(examples=["AAABAAIA"])
+    audio: Base64 = Field(examples=["AAABAAIA"])
 
 
 class Commit(_Message):
@@ -86,8 +86,7 @@ Message = SessionUpdate | Append | Commit | Clear | Cancel | Ping
 
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 _TYPES = ", ".join(
-    ["session.update", "input_audio_buffer.append", "input_audio_buffer.commit"]
-    + ["input_audio_buffer.clear", "response.cancel", "output_audio_buffer.clear", "ping"]
+    kind for model in get_args(Message) for kind in get_args(model.model_fields["type"].annotation)
 )
 
 

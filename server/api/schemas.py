@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Literal, Self
 
 from fastapi import UploadFile
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
-    WithJsonSchema,
     model_validator,
 )
 
 from models.face.report import MouthState
+from server.api.base64_text import Base64
 from server.api.bodies import JsonObject
 from server.session.request import Mode
 from server.session.tokens import Scope
@@ -28,24 +26,6 @@ BOX = (
 )
 Start = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
-
-
-def _decode_base64(value: object) -> bytes:
-    """The bytes of base64 text, or of a data: URL."""
-    if not isinstance(value, str):
-        raise ValueError("not base64 text")
-    text = value.partition(",")[2] if value.startswith("data:") else value
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except ValueError as error:
-        raise ValueError("not base64 text") from error
-
-
-Base64 = Annotated[
-    bytes,
-    BeforeValidator(_decode_base64),
-    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
-]
 
 
 class CreateSession(JsonObject):

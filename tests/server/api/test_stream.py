@@ -95,6 +95,7 @@ async def test_messages_of_odd_sizes_are_heard_whole(text: bool) -> None:
         ),
         ('{"type": "input_audio_buffer.append"}', "bad_request"),
         ('{"type": "input_audio_buffer.append", "audio": "+"}', "bad_request"),
+        ('{"type": "input_audio_buffer.append", "audio": "AA*&AB"}', "bad_request"),
         ('{"type": "input_audio_buffer.append", "audio": 7}', "bad_request"),
         ("\ud7ff\u0000", "bad_json"),
     ],
