@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,14 @@ from numpy.typing import NDArray
 
 from server.api.bodies import BodyRoute
 from server.api.control import Control
-from server.api.deps import TOKEN_REQUIRED, ContextDep, SessionDep, context_of, find_session
+from server.api.deps import (
+    TOKEN_REQUIRED,
+    Context,
+    ContextDep,
+    SessionDep,
+    context_of,
+    find_session,
+)
 from server.api.openapi import problems
 from server.api.schemas import Candidate, Offer, SessionAnswer
 from server.errors import (
@@ -26,13 +34,13 @@ from server.errors import (
     Unauthorised,
     UnsupportedMediaType,
 )
+from server.session.output import Output
 from server.session.session import Session
 from server.turn import ice_servers_for
 from server.webrtc.peer import MEDIA_TIMEOUT_S, CloseReason, Peer
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 REFUSALS = (
     *(BadRequest, OfferError, Unauthorised, NotFound),
     *(Conflict, TooLarge, UnsupportedMediaType),
@@ -66,26 +74,12 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
     gone = asyncio.Event()
 
     def ended(reason: str) -> None:
-        told = {"session": session.short_id, "reason": reason}
-        log.info("session %s: the call ended: %s", session.short_id, reason, extra=told)
         gone.set()
-        if peer is not None:
-            vanished = reason == CloseReason.VANISHED.value
-            session.detach(peer, silent_s=MEDIA_TIMEOUT_S if vanished else 0.0)
+        call_ended(session, "the call", reason, peer)
 
-    told = context.telemetry
-    with told.spans.span("session.offer", session.trace.root, session=session.short_id):
-        peer = await Peer.answer(
-            offer.sdp,
-            fps=session.spec.fps,
-            rates=context.rates(session.spec.size),
-            on_microphone=partial(hear, session) if session.live else None,
-            on_keyframe_request=session.request_keyframe,
-            on_closed=ended,
-            ice_servers=ice_servers_for(context.settings, session.id, time.time()),
-            loopback=context.settings.host in LOOPBACK,
-            on_sent=told.instruments.sent,
-        )
+    spans = context.telemetry.spans
+    with spans.span("session.offer", session.trace.root, session=session.short_id):
+        peer = await answer_call(context, session, offer.sdp, ended, hears=session.live)
     control = Control(session, peer.event)
     peer.talk(control.take, partial(session.send_hello, peer, str(peer.video)))
     try:
@@ -110,6 +104,39 @@ async def trickle(session: SessionDep, candidate: Candidate) -> None:
     if not isinstance(call, Peer):
         raise Conflict("expected a call to add the candidate to, got none; send an offer first")
     await call.add_candidate(candidate.candidate, candidate.sdp_mid, candidate.sdp_mline_index)
+
+
+async def answer_call(
+    context: Context,
+    session: Session,
+    offer: str,
+    on_closed: Callable[[str], None],
+    *,
+    hears: bool,
+    source: bool = False,
+) -> Peer:
+    """Answer an offer to a session as the server is set up; see ``Peer.answer``."""
+    return await Peer.answer(
+        offer,
+        fps=session.spec.fps,
+        rates=context.rates(session.spec.size),
+        source=source,
+        on_microphone=partial(hear, session) if hears else None,
+        on_keyframe_request=session.request_keyframe,
+        on_closed=on_closed,
+        ice_servers=ice_servers_for(context.settings, session.id, time.time()),
+        loopback=context.settings.local,
+        on_sent=context.telemetry.instruments.sent,
+    )
+
+
+def call_ended(session: Session, what: str, reason: str, peer: Output | None) -> None:
+    """Log why a call ended by itself, and detach it; one that vanished was silent before."""
+    told = {"session": session.short_id, "reason": reason}
+    log.info("session %s: %s ended: %s", session.short_id, what, reason, extra=told)
+    if peer is not None:
+        vanished = reason == CloseReason.VANISHED.value
+        session.detach(peer, silent_s=MEDIA_TIMEOUT_S if vanished else 0.0)
 
 
 async def replace_call(session: Session, peer: Peer) -> None:

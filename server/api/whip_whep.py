@@ -12,13 +12,12 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
 from server.api.deps import CalledDep, Context, ContextDep, SessionDep
-from server.api.offer import LOOPBACK, OfferRoute, hear
+from server.api.offer import OfferRoute, answer_call, call_ended
 from server.errors import (
     BadRequest,
     Conflict,
@@ -66,7 +65,7 @@ def routes(kind: Kind) -> APIRouter:
         name, peer = await _open(kind, context, session, offer)
         headers = {"Location": f"{kind}/{name}", "ETag": _tag(name), "Cache-Control": "no-store"}
         response = Response(peer.answer_sdp, 201, headers, media_type=SDP)
-        for link in _links(_ice_servers(context, session)):
+        for link in _links(ice_servers_for(context.settings, session.id, time.time())):
             response.headers.append("Link", link)
         return response
 
@@ -94,7 +93,9 @@ def routes(kind: Kind) -> APIRouter:
         return Response(headers={"Accept-Post": SDP, "Allow": "POST, GET, HEAD, OPTIONS"})
 
     async def takes_candidates(session_id: str, name: str) -> Response:
-        return Response(headers={"Accept-Patch": FRAGMENT, "Allow": "PATCH, DELETE, GET, OPTIONS"})
+        return Response(
+            headers={"Accept-Patch": FRAGMENT, "Allow": "PATCH, DELETE, GET, HEAD, OPTIONS"}
+        )
 
     router.add_api_route(endpoint, start, methods=["POST"], route_class_override=SdpRoute)
     router.add_api_route(endpoint, describe, methods=["GET"])
@@ -116,26 +117,13 @@ async def _open(kind: Kind, context: Context, session: Session, offer: str) -> t
     gone = asyncio.Event()
 
     def ended(reason: str) -> None:
-        log.info("session %s: %s ended: %s", session.short_id, kind, reason)
         gone.set()
-        peer = session.guests.pop(path, None)
-        if peer is not None:
-            session.detach(peer)
+        call_ended(session, kind, reason, session.guests.pop(path, None))
 
     peer: Peer | None = None
     try:
-        peer = await Peer.answer(
-            offer,
-            fps=session.spec.fps,
-            rates=context.rates(session.spec.size),
-            source=kind == "whip",
-            on_microphone=partial(hear, session) if kind == "whip" else None,
-            on_keyframe_request=session.request_keyframe,
-            on_closed=ended,
-            ice_servers=_ice_servers(context, session),
-            loopback=context.settings.host in LOOPBACK,
-            on_sent=context.telemetry.instruments.sent,
-        )
+        publishes = kind == "whip"
+        peer = await answer_call(context, session, offer, ended, hears=publishes, source=publishes)
         if not gone.is_set():
             session.attach(peer)
             session.guests[path] = peer
@@ -209,10 +197,6 @@ def _check_tag(kind: Kind, name: str, given: str | None) -> None:
             raise PreconditionRequired("expected If-Match with the ETag of the answer, got none")
     elif given.strip() not in (_tag(name), "*"):
         raise PreconditionFailed("expected the ETag of the answer in If-Match, got another")
-
-
-def _ice_servers(context: Context, session: Session) -> list[dict[str, Any]]:
-    return ice_servers_for(context.settings, session.id, time.time())
 
 
 def _links(servers: Sequence[Mapping[str, Any]]) -> Iterator[str]:

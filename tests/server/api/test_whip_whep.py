@@ -12,6 +12,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
 from server.webrtc.aiortc_patches import end_consent, own_connecting
+from server.webrtc.peer import MEDIA_TIMEOUT_S, CloseReason
 from tests.support.calls import Client, ToneTrack, until
 from tests.support.server_in_loop import Caller, bearer, serving
 
@@ -204,3 +205,15 @@ async def test_viewers_share_one_stream_and_who_leaves_frees_a_place() -> None:
         assert session.outputs.codecs == {"h264": min(o.bitrate for o in session.guests.values())}
         await first.close()
         await until(lambda: len(session.guests) == 1)
+
+
+async def test_a_viewer_that_vanished_has_so_much_less_time_to_come_back() -> None:
+    async with serving(resume_s=MEDIA_TIMEOUT_S + 0.2) as caller, viewer() as client:
+        described = await caller.create()
+        sessions = caller.app.state.context.sessions
+        session = sessions.find(described["session_id"], described["token"])
+        await client.accept((await view(caller, described, client)).text)
+        await until(lambda: all(output.ready for output in session.guests.values()))
+        (guest,) = session.guests.values()
+        guest._end(CloseReason.VANISHED)
+        await until(lambda: session.ended, timeout_s=MEDIA_TIMEOUT_S / 2)
