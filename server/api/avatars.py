@@ -10,11 +10,8 @@ from fastapi import APIRouter, Depends, Form, Request, Response
 from starlette.routing import Match
 from starlette.types import Scope
 
-from models.errors import PortraitError
-from models.io.face_box import read_face_box
-from server.api.creation import NO_PORTRAIT, PORTRAIT_CODES, CreationRoute, PortraitRoute
+from server.api.creation import PORTRAIT_CODES, CreationRoute, PortraitRoute, read_upload
 from server.api.deps import API_KEY, ContextDep, context_of
-from server.api.middleware import too_large
 from server.api.openapi import problems
 from server.api.schemas import AvatarAdded, AvatarForm, AvatarList, AvatarShown, PortraitShown
 from server.avatars import Avatar
@@ -105,18 +102,10 @@ async def add(
     form: Annotated[AvatarForm, Form(media_type=PortraitRoute.media_type)],
 ) -> AvatarAdded:
     """Keep a portrait on the server, prepared, so that sessions for it open at once."""
-    portrait = await form.portrait.read()
+    portrait, box = await read_upload(context, form)
     name = " ".join(form.name.split())
-    if not portrait:
-        raise BadRequest(NO_PORTRAIT)
-    if len(portrait) > context.settings.max_upload_bytes:
-        raise too_large(context.settings.max_upload_bytes)
     if not name.isprintable() or not name:
         raise BadRequest(WRONG_NAME)
-    try:
-        box = read_face_box(form.box) if form.box else None
-    except PortraitError as error:
-        raise BadRequest(str(error)) from error
     prepared = await context.workers.prepare(portrait, box, keep=True)
     avatar = await asyncio.to_thread(context.avatars.add, name, portrait, box)
     response.headers["Location"] = f"avatars/{avatar.id}.jpg"  # also below a proxy's path

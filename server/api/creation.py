@@ -17,7 +17,7 @@ from starlette.types import Scope
 
 from models.errors import LiveheadError, PortraitError
 from models.io.face_box import FORM as BOX_FORM
-from models.io.face_box import read_face_box
+from models.io.face_box import FaceBox, read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
 from server.api.control import INPUT_RATE
 from server.api.deps import API_KEY, Context, ContextDep, context_of
@@ -31,6 +31,7 @@ from server.api.schemas import (
     MediaUrls,
     PortraitForm,
     PortraitShown,
+    PortraitUpload,
     SessionCreated,
     VideoFormat,
 )
@@ -154,15 +155,7 @@ async def create_from_portrait(
     form: Annotated[PortraitForm, Form(media_type=PortraitRoute.media_type)],
 ) -> SessionCreated | Response:
     """Open a session for an uploaded portrait."""
-    portrait = await form.portrait.read()
-    if not portrait:
-        raise BadRequest(NO_PORTRAIT)
-    if len(portrait) > context.settings.max_upload_bytes:
-        raise too_large(context.settings.max_upload_bytes)
-    try:
-        box = read_face_box(form.box) if form.box else None
-    except PortraitError as error:
-        raise BadRequest(str(error)) from error
+    portrait, box = await read_upload(context, form)
     wanted = SessionRequest(
         portrait,
         form.mode,
@@ -213,8 +206,7 @@ async def create(
     avatar_id, box = wanted.avatar_id, wanted.box
     if wanted.portrait_base64 is not None:
         portrait = wanted.portrait_base64
-        if len(portrait) > context.settings.max_upload_bytes:
-            raise too_large(context.settings.max_upload_bytes)
+        _check_size(context, portrait)
     elif wanted.portrait_url is not None:
         if not context.settings.portrait_urls:
             raise BadRequest(NO_URLS)
@@ -236,6 +228,28 @@ async def create(
 router = APIRouter()
 router.include_router(forms)
 router.include_router(objects)
+
+
+async def read_upload(context: Context, form: PortraitUpload) -> tuple[bytes, FaceBox | None]:
+    """A form's picture and box.
+
+    Raises:
+        BadRequest: there is no picture, or the box is none.
+        TooLarge: more than the largest upload.
+    """
+    portrait = await form.portrait.read()
+    if not portrait:
+        raise BadRequest(NO_PORTRAIT)
+    _check_size(context, portrait)
+    try:
+        return portrait, read_face_box(form.box) if form.box else None
+    except PortraitError as error:
+        raise BadRequest(str(error)) from error
+
+
+def _check_size(context: Context, portrait: bytes) -> None:
+    if len(portrait) > context.settings.max_upload_bytes:
+        raise too_large(context.settings.max_upload_bytes)
 
 
 def _wrong_flag(wrong: Collection[str]) -> str:
@@ -277,7 +291,7 @@ def _described(session: Session, context: Context) -> SessionCreated:
         avatar_id=session.avatar_id,
         mode=session.mode,
         token=session.token,
-        expires_at=iso_in(session.expires_in_s),
+        expires_at=None if session.expires_in_s is None else iso_in(session.expires_in_s),
         media=MediaUrls(
             offer_url=f"/session/{session.id}/offer",
             whip_url=f"/session/{session.id}/whip",
@@ -295,8 +309,6 @@ def _described(session: Session, context: Context) -> SessionCreated:
     )
 
 
-def iso_in(seconds: float | None) -> str | None:
+def iso_in(seconds: float) -> str:
     """The time in so many seconds, ISO 8601, UTC."""
-    if seconds is None:
-        return None
     return (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")

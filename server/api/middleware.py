@@ -4,6 +4,7 @@ end, and HEAD wherever there is GET."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -20,7 +21,7 @@ IDLE_S = 5.0  # nothing comes for so long: the caller has read the answer
 EXPECT_S = 0.5  # the same for one who asked first whether to send
 
 
-def media_type(headers: Headers) -> str:
+def media_type(headers: Mapping[str, str]) -> str:
     """The body's media type without parameters, lower case."""
     return headers.get("content-type", "").split(";")[0].strip().lower()
 

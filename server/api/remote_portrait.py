@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import httpx
 
-from server.api.middleware import too_large
+from server.api.middleware import media_type, too_large
 from server.errors import PortraitUrlError
 
 MAX_HOPS = 4
@@ -117,7 +117,7 @@ class RemotePortraits:
         )
 
     async def _read(self, answer: httpx.Response) -> bytes:
-        kind = answer.headers.get("content-type", "").split(";")[0].strip().lower()
+        kind = media_type(answer.headers)
         if answer.status_code != httpx.codes.OK or not kind.startswith(TYPES):
             raise PortraitUrlError(
                 f"expected a picture behind the portrait's URL, got status {answer.status_code}"

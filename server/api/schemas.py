@@ -24,6 +24,7 @@ BOX = (
     " picture, or in shares of it if none is over 1. Without it the largest is taken, of several"
     " about as large the most central one."
 )
+PICTURE = "A JPEG, PNG, WebP, AVIF or HEIC picture of a person, or of several."
 Start = Annotated[float, Field(ge=0, strict=True, allow_inf_nan=False)]
 Length = Annotated[float, Field(gt=0, strict=True, allow_inf_nan=False)]
 
@@ -38,8 +39,7 @@ class CreateSession(JsonObject):
     )
     portrait_base64: Base64 | None = Field(
         default=None,
-        description="A PNG, JPEG, WebP, AVIF or HEIC picture of a person, or of several; a data:"
-        " URL will do.",
+        description=f"{PICTURE} A data: URL will do.",
     )
     portrait_url: str | None = Field(
         default=None,
@@ -68,22 +68,26 @@ class CreateSession(JsonObject):
         return self
 
 
-class PortraitForm(BaseModel):
-    """A session for an uploaded portrait."""
+class PortraitUpload(BaseModel):
+    """A portrait in a form, and which face of it to take."""
 
     portrait: UploadFile = Field(
-        description="A JPEG, PNG, WebP, AVIF or HEIC picture of a person, or of several.",
-        json_schema_extra={"format": "binary", "minLength": 1},
-    )
-    mode: Mode = Field(default="speak", description="As in the JSON body.")
-    listening: Literal["true", "false"] = Field(default="true", description="As in the JSON body.")
-    disclosure: Literal["true", "false"] = Field(
-        default="false", description="As in the JSON body."
+        description=PICTURE, json_schema_extra={"format": "binary", "minLength": 1}
     )
     box: str | None = Field(
         default=None,
         description=f"{BOX} Four numbers with commas between them.",
         examples=["0.5,0,0.5,1"],
+    )
+
+
+class PortraitForm(PortraitUpload):
+    """A session for an uploaded portrait."""
+
+    mode: Mode = Field(default="speak", description="As in the JSON body.")
+    listening: Literal["true", "false"] = Field(default="true", description="As in the JSON body.")
+    disclosure: Literal["true", "false"] = Field(
+        default="false", description="As in the JSON body."
     )
 
 
@@ -284,19 +288,10 @@ class Interrupted(BaseModel):
     generation: int
 
 
-class AvatarForm(BaseModel):
+class AvatarForm(PortraitUpload):
     """A portrait to keep on the server."""
 
-    portrait: UploadFile = Field(
-        description="A PNG, JPEG, WebP, AVIF or HEIC picture of a person, or of several.",
-        json_schema_extra={"format": "binary", "minLength": 1},
-    )
     name: str = Field(max_length=60, min_length=1, description="For people.")
-    box: str | None = Field(
-        default=None,
-        description=f"{BOX} Four numbers with commas between them.",
-        examples=["0.5,0,0.5,1"],
-    )
 
 
 class AvatarShown(BaseModel):

@@ -48,5 +48,5 @@ async def issue(
     return OneTimeToken(
         token=session.tokens.issue(frozenset(scopes)),
         scopes=list(scopes),
-        expires_at=str(iso_in(VALID_S)),
+        expires_at=iso_in(VALID_S),
     )
