@@ -121,11 +121,12 @@ def add_key(
 def _write(path: Path, records: list[dict[str, object]]) -> None:
     """Replace the file as a whole; nobody else may read it."""
     try:
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        place = Path(os.path.realpath(path))  # a link stays one
+        handle, draft = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(json.dumps(records, indent=2) + "\n")
-            os.replace(draft, path)
+            os.replace(draft, place)
         except BaseException:
             os.unlink(draft)
             raise

@@ -28,6 +28,10 @@ def test_a_key_is_printed_once_and_kept_as_a_hash(
     assert (keys["shop"].max_sessions, keys["shop"].admin, keys["ops"].admin) == (3, False, True)
     assert keys["shop"].fits(key) and not keys["ops"].fits(key)
     assert not keys["shop"].fits(key + "x")
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    assert cli.main(["key", "add", "more", "--file", str(link)]) == 0
+    assert link.is_symlink() and len(read_keys(path)) == 3
     assert keys["shop"].hash.startswith("$argon2id$") and keys["shop"].hash not in repr(keys)
 
 
