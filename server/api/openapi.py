@@ -16,9 +16,11 @@ from server.errors import PROBLEM_TYPE, UNPROCESSABLE, Problem, ServerError
 DESCRIPTION = """
 A portrait and streamed speech in, a talking face out.
 
-1. `POST /session` opens a session and answers its token.
+1. `POST /session` opens a session and answers its token and its URLs (`media`).
 2. Speech and pictures go through a WebSocket, `/session/{session_id}/stream?token=...&video=h264`
-   (or `jpeg`, `none`), or through a WebRTC call, `POST /session/{session_id}/offer`.
+   (or `jpeg`, `none`), or through a WebRTC call: `POST /session/{session_id}/offer`, or by WHIP
+   and WHEP. Events come with them, or alone from `GET /session/{session_id}/events`;
+   `/asyncapi.json` describes them and the messages.
 3. `DELETE /session/{session_id}` ends it.
 
 Every error is a Problem (RFC 9457) with a stable `code`; a failure inside the server is 500,
