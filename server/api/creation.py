@@ -21,7 +21,7 @@ from models.io.face_box import FaceBox, read_face_box
 from server.api.bodies import CALLER_GONE, BodyRoute
 from server.api.control import INPUT_RATE
 from server.api.deps import API_KEY, Context, ContextDep, context_of
-from server.api.idempotency import read_key
+from server.api.idempotency import KEY_PARAMETER, read_key
 from server.api.middleware import media_type, too_large
 from server.api.openapi import problems, second_body
 from server.api.schemas import (
@@ -56,12 +56,16 @@ from server.turn import ice_servers_for
 
 QUEUED = 202
 MAX_FIELDS = 8
-LOCATION = {
+CREATED_HEADERS = {
     "Location": {
         "description": "The session, relative to the request's address.",
         "required": True,
         "schema": {"type": "string"},
-    }
+    },
+    "Idempotency-Replayed": {
+        "description": "With an Idempotency-Key: whether the session was made before.",
+        "schema": {"type": "string", "enum": ["true", "false"]},
+    },
 }
 URL_CODES = ("bad_url", "url_not_public", "url_unreachable", "url_no_picture")
 NO_URLS = "expected no portrait_url, got one, and this server fetches none; send the picture itself"
@@ -174,11 +178,11 @@ async def create_from_portrait(
     response_description="The session is open.",
     dependencies=[Depends(API_KEY)],
     responses={
-        201: {"headers": LOCATION},
+        201: {"headers": CREATED_HEADERS},
         QUEUED: {
             "model": SessionCreated,
             "description": "All places are taken: the session waits for one.",
-            "headers": LOCATION,
+            "headers": CREATED_HEADERS,
         },
         **problems(
             BadRequest,
@@ -196,6 +200,7 @@ async def create_from_portrait(
     },
     openapi_extra={
         **second_body(PortraitRoute.media_type, PortraitForm),
+        "parameters": [KEY_PARAMETER],
         "security": [{}],  # a server without an API key asks for none
     },
 )

@@ -16,6 +16,14 @@ from server.session.session import Session
 KEPT_S = 600.0
 MOST = 1000
 LONGEST = 255
+KEY_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "description": "A random name of this request: sent again with it within ten minutes, it gets"
+    " the session that it made.",
+    "schema": {"type": "string", "maxLength": LONGEST, "pattern": "^[ -~]+$"},
+}
+"""Of the OpenAPI description."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,7 +129,10 @@ def test_the_description_names_every_body_answer_and_problem() -> None:
             assert not takes_body or operation["requestBody"]["content"], name
     creation = operations["POST /session"]
     assert set(creation["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
-    assert "Location" in creation["responses"]["201"]["headers"]
+    assert [item["name"] for item in creation["parameters"]] == ["Idempotency-Key"]
+    for status in ("201", "202"):
+        headers = creation["responses"][status]["headers"]
+        assert set(headers) == {"Location", "Idempotency-Replayed"}
     assert "Retry-After" in creation["responses"]["503"]["headers"]
     assert creation["security"] == [{"ApiKey": []}, {}]
     by_token: list[dict[str, list[str]]] = [{"SessionToken": []}, {"SessionTokenInQuery": []}]
