@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import logging
 import os
-import signal
 import socket
 from typing import Any
 
@@ -58,13 +57,12 @@ def run(args: argparse.Namespace) -> int:
         return 2
     set_up_logging(settings.log_level, settings.log)
     log.info("settings: %s", settings.shown())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises it again at its end
     try:
         return asyncio.run(serve(settings, create_app(settings)))
     except SettingsError as error:
         console.warn(str(error))
         return 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # of SIGTERM as well: uvicorn raises signals again at its end
         return 0
 
 
