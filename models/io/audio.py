@@ -219,9 +219,13 @@ class SoundFile:
     def _opened(self, path: Path, opened: ExitStack) -> IO[bytes]:
         """The file, or a copy of what can be read only once."""
         try:
-            file: IO[bytes] = sys.stdin.buffer
+            file: IO[bytes]
             if path != STANDARD_INPUT:
                 file = opened.enter_context(path.open("rb"))
+            elif sys.stdin is not None:
+                file = sys.stdin.buffer
+            else:
+                raise self._bad("nothing to read")
             return file if file.seekable() else opened.enter_context(self._copied(file))
         except OSError as error:
             raise self._bad(error.strerror or type(error).__name__) from error

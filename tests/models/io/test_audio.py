@@ -171,6 +171,17 @@ def test_a_pipe_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert caught.value.code == "audio_too_long"
 
 
+def test_a_closed_standard_input_is_refused_and_files_do_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "tone.wav", "pcm_s16le", 16_000, np.stack([tone(16_000)]))
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it when descriptor 0 is closed
+    assert read_speech(path).size == 32_000
+    with pytest.raises(AudioError, match="nothing to read from standard input") as caught:
+        read_speech("-")
+    assert caught.value.code == "bad_audio"
+
+
 @pytest.mark.slow
 def test_reading_holds_the_speech_once_and_little_else(tmp_path: Path) -> None:
     """Five minutes of 48 kHz stereo: 19 MB as speech, 115 MB as it is."""
