@@ -19,7 +19,6 @@ from fractions import Fraction
 from functools import cache
 from itertools import groupby, islice
 from pathlib import Path
-from types import TracebackType
 from typing import IO, NamedTuple, Self
 
 import av
@@ -111,12 +110,7 @@ class SoundFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close.close()
 
     def speech(self, rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
@@ -263,22 +257,12 @@ def resampled(
 ) -> Iterator[NDArray[np.float32]]:
     """Pieces [n, C] at another rate, Hz; together they give what the whole sound would."""
     stream: soxr.ResampleStream | None = None
-    last = np.zeros((0, 1), np.float32)
     for piece in pieces:
         if stream is None:
             stream = soxr.ResampleStream(rate, wanted, piece.shape[1], dtype="float32")
-            last = piece[:0]
-        yield _resample(stream, piece, last=False)
+        yield stream.resample_chunk(piece)
     if stream is not None:
-        yield _resample(stream, last, last=True)
-
-
-def _resample(
-    stream: soxr.ResampleStream, piece: NDArray[np.float32], *, last: bool
-) -> NDArray[np.float32]:
-    flat = piece[:, 0] if piece.shape[1] == 1 else piece
-    sound = stream.resample_chunk(np.ascontiguousarray(flat), last=last)
-    return np.asarray(sound, np.float32).reshape(-1, piece.shape[1])
+        yield stream.resample_chunk(piece[:0], last=True)
 
 
 def _mixed(
