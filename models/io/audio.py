@@ -13,7 +13,7 @@ import math
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from functools import cache
@@ -62,18 +62,6 @@ def read_speech(
         return file.speech(rate)
 
 
-def read_original(
-    path: Path | str, *, max_seconds: float = MAX_SECONDS
-) -> tuple[NDArray[np.float32], int]:
-    """The sound of a file as it begins: float32 [N, 1 or 2] and its sample rate in Hz.
-
-    Raises:
-        AudioError: ``bad_audio`` (unreadable), ``empty_audio`` or ``audio_too_long``.
-    """
-    with SoundFile(path, max_seconds=max_seconds) as file:
-        return _collected(file.pieces()).reshape(-1, file.channels), file.rate
-
-
 class _Form(NamedTuple):
     """How a stretch of a file is sampled: Hz, and FFmpeg's names of the channels."""
 
@@ -119,8 +107,13 @@ class SoundFile:
         Raises:
             AudioError: ``bad_audio`` or ``audio_too_long``.
         """
-        seconds = [Fraction(0)]
-        mono = _collected(self.pieces(rate, 1, seconds), lambda: math.ceil(seconds[0] * rate))
+        values, seconds = bytearray(), [Fraction(0)]  # bytes grow without a second copy
+        for piece in self.pieces(rate, 1, seconds):
+            values += np.ascontiguousarray(piece).data.cast("B") if piece.size else b""
+        size = 4 * math.ceil(seconds[0] * rate)
+        del values[size:]
+        values += bytes(size - len(values))
+        mono = np.frombuffer(values, np.float32)
         return np.clip(mono, -1, 1, out=mono)
 
     def pieces(
@@ -275,20 +268,6 @@ def _mixed(
             yield sound
         else:
             yield np.repeat(mix.push(sound)[:, None], channels, 1)
-
-
-def _collected(
-    pieces: Iterable[NDArray[np.float32]], length: Callable[[], int] | None = None
-) -> NDArray[np.float32]:
-    """All values of pieces in a row, held once; ``length`` cuts or fills up with zeros."""
-    values = bytearray()
-    for piece in pieces:
-        values += np.ascontiguousarray(piece).data.cast("B") if piece.size else b""
-    if length is not None:
-        size = 4 * length()
-        del values[size:]
-        values += bytes(size - len(values))
-    return np.frombuffer(values, np.float32)
 
 
 def _form(frame: av.AudioFrame) -> _Form:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.errors import AudioError
 from models.io import audio
-from models.io.audio import SoundFile, read_original, read_speech
+from models.io.audio import SoundFile, read_speech
 
 pytestmark = pytest.mark.unit
 
@@ -67,6 +67,12 @@ def write(path: Path, codec: str, rate: int, channels: NDArray[np.float32]) -> P
         container.mux(stream.encode(None))
     path.write_bytes(memory.getvalue())
     return path
+
+
+def read_original(path: Path) -> tuple[NDArray[np.float32], int]:
+    """The sound of a file as it begins, float32 [N, 1 or 2], and its rate in Hz."""
+    with SoundFile(path) as file:
+        return np.concatenate(list(file.pieces())), file.rate
 
 
 def loudest_hertz(samples: NDArray[np.float32], rate: int) -> float:
