@@ -18,11 +18,13 @@ def plain(image: Image.Image) -> Image.Image:
     """The same picture in a mode of whole bytes without a palette: L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I"):  # 16-bit grey; Pillow would clip it
         values = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
-        return keep_info(Image.fromarray(values), image)
+        grey = Image.fromarray(values)
+        grey.info = {name: image.info[name] for name in image.info if name != "transparency"}
+        return grey
     if image.has_transparency_data and image.mode not in ("LA", "RGBA"):
-        return keep_info(image.convert("RGBA"), image)
+        return image.convert("RGBA")
     if image.mode not in ("L", "LA", "RGB", "RGBA", "CMYK"):
-        return keep_info(image.convert("L" if image.mode == "1" else "RGB"), image)
+        return image.convert("L" if image.mode == "1" else "RGB")
     return image
 
 
@@ -70,9 +72,3 @@ def _by_gamma(image: Image.Image, info: dict[str | tuple[int, int], Any]) -> Ima
     light = (np.arange(256) / 255) ** (1 / gamma)
     levels = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
     return image.point((255 * levels).round().astype(int).tolist() * 3)
-
-
-def keep_info(image: Image.Image, source: Image.Image) -> Image.Image:
-    """Take over what a file says about its picture, but for the transparent colour."""
-    image.info = {name: source.info[name] for name in source.info if name != "transparency"}
-    return image

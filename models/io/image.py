@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from models.errors import PortraitError
-from models.io.colour import keep_info, plain, to_srgb
+from models.io.colour import plain, to_srgb
 from models.io.face_box import FaceBox
 
 MAX_PIXELS = 120_000_000
@@ -97,7 +97,7 @@ def _reduced(image: Image.Image) -> Image.Image:
     image.draft(image.mode, (image.width // reduction, image.height // reduction))
     image = plain(image)
     rest = round(image.width / wanted)
-    return keep_info(image.reduce(rest), image) if rest > 1 else image
+    return image.reduce(rest) if rest > 1 else image
 
 
 def _upright(image: Image.Image) -> Image.Image:
