@@ -167,8 +167,7 @@ def _know_noise(state: LevelState, band_db: float, mean: float) -> LevelState:
     pace = OFFSET_PACE if state.levels else 1.0
     offset = state.offset + pace * (mean - state.offset)
     levels = (*state.levels, band_db)[-STEADY_BLOCKS:]
-    step = band_db - state.noise_db
-    noise_db = state.noise_db + (FLOOR_FALL * step if step < 0 else min(step, FLOOR_RISE_DB))
+    noise_db = _follow(state.noise_db, band_db)
     if len(levels) <= BEGINNING_BLOCKS:
         noise_db = max(levels)
     elif len(levels) == STEADY_BLOCKS and float(np.std(levels)) < STEADY_DB:
@@ -187,8 +186,7 @@ def _is_noise(state: LevelState, band_db: float) -> bool:
 def _next(state: LevelState, amplitude: float, band_db: float) -> LevelState:
     """The state with the floor, the loudness and the gain that a block leaves."""
     level_db = 20 * float(np.log10(amplitude)) if amplitude > 1e-6 else _DB_MIN
-    step = level_db - state.floor_db
-    floor_db = state.floor_db + (FLOOR_FALL * step if step < 0 else min(step, FLOOR_RISE_DB))
+    floor_db = _follow(state.floor_db, level_db)
     threshold = min(max(GATE_MIN_DB, floor_db + GATE_MARGIN_DB), GATE_MAX_DB)
     if level_db < threshold or _is_noise(state, band_db):
         quiet = min(state.quiet + 1, HOLD_BLOCKS)
@@ -205,6 +203,12 @@ def _next(state: LevelState, amplitude: float, band_db: float) -> LevelState:
         quiet=0,
         gain=10 ** (gain_db / 20),
     )
+
+
+def _follow(floor_db: float, level_db: float) -> float:
+    """The floor after a block: it follows downwards fast, upwards slowly."""
+    step = level_db - floor_db
+    return floor_db + (FLOOR_FALL * step if step < 0 else min(step, FLOOR_RISE_DB))
 
 
 def _beyond(offset: float) -> float:
