@@ -96,9 +96,9 @@ def save_image(path: Path, picture: Picture) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    Image.init()
+    kind = Image.registered_extensions()[path.suffix.lower()]
     with whole_file(path) as part:
-        Image.fromarray(picture).save(part, Image.EXTENSION[path.suffix.lower()])
+        Image.fromarray(picture).save(part, kind)
 
 
 def _heading(labels: Sequence[str], columns: int) -> Picture:
