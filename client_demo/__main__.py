@@ -40,7 +40,7 @@ async def talk_to_server(args: argparse.Namespace) -> Talk:
 
     Raises:
         LiveheadError: a file cannot be used, or the server refuses or vanishes.
-        OSError: a file cannot be read or written.
+        OSError: the portrait cannot be read.
     """
     check_outputs([args.out], filter(None, (args.audio, args.portrait)))
     speech = read_speech(args.audio, PUSH_RATE)
@@ -71,7 +71,7 @@ def report(talk: Talk, args: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Run the command; 0 on success, 1 with one line on standard error otherwise."""
+    """Run the command; the exit status, as ``run_command`` has it."""
     args = parser().parse_args()
     return run_command(lambda: run(args))
 

@@ -114,7 +114,7 @@ async def record_talk(
 
     Raises:
         RequestFailed: the server refuses, vanishes, or ends the session before the speech did.
-        OSError: ``out`` cannot be written.
+        OutputError: ``out`` cannot be written.
     """
     async with session:
         with SavedRecording(out, session.format) as recording:
