@@ -39,16 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, minutes, text in TRAININGS:
         sub = what.add_parser(name, help=text)
         sub.add_argument("--data", type=Path, required=True, help="folder of `livehead data`")
-        sub.add_argument("--out", type=Path, required=True, help="folder of this training")
         sub.add_argument("--minutes", type=float, default=minutes, help="training time")
         sub.add_argument("--restart", action="store_true", help="do not resume")
-        sub.add_argument("--threads", type=int, default=os.cpu_count())
-        sub.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-        sub.add_argument(
-            "--start",
-            type=Path,
-            metavar="WEIGHTS",
-            help="begin a new training with the networks of this weights folder, such as the"
+        _add_common_arguments(
+            sub,
+            start="begin a new training with the networks of this weights folder, such as the"
             " bundled models/weights/mini, instead of random ones",
         )
         if name == "codec":
@@ -82,15 +77,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reader.add_argument(
         "--speech", type=Path, required=True, help="speech/ inside a folder of `livehead data`"
     )
-    reader.add_argument("--out", type=Path, required=True, help="folder of this training")
     reader.add_argument("--steps", type=int, default=STEPS, help="steps of training")
-    reader.add_argument("--threads", type=int, default=os.cpu_count())
-    reader.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    reader.add_argument(
-        "--start",
-        type=Path,
-        metavar="WEIGHTS",
-        help="normalise features as this weights folder does, for its denoiser; without it as the"
+    _add_common_arguments(
+        reader,
+        start="normalise features as this weights folder does, for its denoiser; without it as the"
         " reader of `train mini` in --out does, if there is one",
     )
     export = what.add_parser("export", help="write a weights folder from trained parts")
@@ -99,8 +89,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("--plan", default=CARD.plan, help=f"step plan (default {CARD.plan})")
 
 
+def _add_common_arguments(training: argparse.ArgumentParser, *, start: str) -> None:
+    """Add what every training takes; ``start`` says what it does with other weights."""
+    training.add_argument("--out", type=Path, required=True, help="folder of this training")
+    training.add_argument("--threads", type=int, default=os.cpu_count())
+    training.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    training.add_argument("--start", type=Path, metavar="WEIGHTS", help=start)
+
+
 def run(args: argparse.Namespace) -> int:
-    """Run one sub-command; it keeps its files in OUT/codec and OUT/mini."""
+    """Run one sub-command; it keeps its files in OUT."""
     if args.what == "export":
         return _export(args)
     length = "steps" if args.what == "reader" else "minutes"
@@ -263,13 +261,12 @@ def _train_reader(args: argparse.Namespace) -> int:
 
 def _normalisation(start: Path | None, out: Path) -> tuple[Tensor, Tensor] | None:
     """Mean and deviation of speech features that the denoiser was trained with, if there is one."""
-    if start is None and not (out / "reader.pt").exists():
+    if start is not None:
+        state = load_mini_networks(start).reader.state_dict()
+    elif (out / "reader.pt").exists():
+        state = _load_artifact(out, "reader.pt")
+    else:
         return None
-    state = (
-        _load_artifact(out, "reader.pt")
-        if start is None
-        else load_mini_networks(start).reader.state_dict()
-    )
     return state["mean"], state["std"]
 
 
