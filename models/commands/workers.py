@@ -49,11 +49,8 @@ def run_in_processes(
     done = context.Value("q", 0)
     results = []
     with deaf_children():
-        started = context.Pool(min(workers, len(calls)), _start, (done, start, settings))
-    with (
-        started as pool,
-        console.bar(label, total, unit) as bar,
-    ):
+        pool = context.Pool(min(workers, len(calls)), _start, (done, start, settings))
+    with pool, console.bar(label, total, unit) as bar:
         pending = [pool.apply_async(work, call) for call in calls]
         for result in pending:
             while not result.ready() and not give_up():

@@ -34,10 +34,11 @@ def check_outputs(outputs: Iterable[Path], inputs: Iterable[Path] = ()) -> None:
     """
     taken = list(inputs)
     for path in outputs:
+        file = AtomicFile(path)
         with told(path):
-            _check_place(AtomicFile(path).path)
+            _check_place(file.path)
         for other in taken:
-            if any(_same(name, other) for name in (path, AtomicFile(path).part)):
+            if any(_same(name, other) for name in (path, file.part)):
                 raise OutputError(
                     f"expected to write a file of its own, got {path}, which is {other};"
                     " choose another name"
