@@ -7,9 +7,9 @@ const PORTRAIT = {
   face_turned: "The face is turned away or tilted. Use an upright picture taken from the front.",
   image_too_small: "This picture is too small. Use a larger one.",
   image_too_large: "This picture has too many pixels. Make it smaller and try again.",
-  bad_image: "This picture cannot be read. Use a JPEG, PNG, WebP, AVIF or HEIC.",
+  bad_image: "This picture cannot be read. Use a JPEG, PNG, WebP or AVIF.",
   too_large: "This file is too big for the server. Use a smaller picture.",
-  unsupported_media_type: "This kind of file is not supported. Use a JPEG, PNG, WebP, AVIF or HEIC.",
+  unsupported_media_type: "This kind of file is not supported. Use a JPEG, PNG, WebP or AVIF.",
 };
 
 const OTHER = {
