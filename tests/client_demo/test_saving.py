@@ -84,3 +84,16 @@ def test_jpeg_frames_are_refused(path: Path) -> None:
     jpeg = dataclasses.replace(next(encode_frames(beeps(1.0))), is_jpeg=True)
     with SavedRecording(path, FORMAT) as recording, pytest.raises(ValueError, match="video='h264'"):
         recording.add(jpeg)
+
+
+def test_an_empty_recording_leaves_no_file(path: Path) -> None:
+    SavedRecording(path, FORMAT).close()
+    assert not list(path.parent.iterdir())
+
+
+def test_an_error_leaves_no_file(path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), SavedRecording(path, FORMAT) as recording:
+        for frame in encode_frames(beeps(1.0)):
+            recording.add(frame)
+        raise ZeroDivisionError
+    assert not list(path.parent.iterdir())
