@@ -44,7 +44,13 @@ class ClosedMouth(NamedTuple):
 def close_mouth(picture: NDArray[np.uint8], landmarks: Landmarks) -> ClosedMouth | None:
     """Close the lips in RGB uint8 [H, W, 3]; None where they are closed already."""
     face = read_texture(picture, landmarks)
-    mouth = mouth_slit(face)
+    return close_slit(picture, landmarks, face, mouth_slit(face))
+
+
+def close_slit(
+    picture: NDArray[np.uint8], landmarks: Landmarks, face: FaceTexture, mouth: Slit
+) -> ClosedMouth | None:
+    """The same where the face's texture and the lips' cut are known."""
     if not mouth.parted:
         return None
     moved = _move_landmarks(face, mouth, landmarks)

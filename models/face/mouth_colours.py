@@ -8,11 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from models.face.cuts import Slit, lid_slits, mouth_slit
-from models.face.landmarks import Landmarks
-from models.face.texture import LUMA, FaceTexture, Floats, read_texture
+from models.face.cuts import Slit
+from models.face.texture import LUMA, FaceTexture, Floats
 
 _CHEEKS = [50, 280, 205, 425, 101, 330, 117, 346]
 _LEAST_GREY = 0.02
@@ -34,14 +32,12 @@ class MouthColours:
     inner: Floats
 
 
-def read_mouth_colours(picture: NDArray[np.uint8], landmarks: Landmarks) -> MouthColours:
-    """Colours of the mouth in an RGB uint8 [H, W, 3] picture whose lips are as they were given."""
-    face = read_texture(picture, landmarks)
-    return mouth_colours(face, mouth_slit(face), lid_slits(face))
-
-
 def mouth_colours(face: FaceTexture, mouth: Slit, eyes: tuple[Slit, Slit]) -> MouthColours:
-    """Colours from the lips, the skin and the whites of the eyes."""
+    """Colours from the lips, the skin and the whites of the eyes.
+
+    Args:
+        face: of a picture whose lips are as they were given; mouth, eyes: its cuts.
+    """
     across = np.linspace(-0.5, 0.5, 15) * mouth.half
     line = np.interp(across, mouth.x, mouth.upper), np.interp(across, mouth.x, mouth.lower)
     lips = np.concatenate(

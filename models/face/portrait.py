@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from models.errors import PortraitError
 from models.face.appearance import look_at
-from models.face.closed_mouth import ClosedMouth, close_mouth
+from models.face.closed_mouth import ClosedMouth, close_slit
 from models.face.crop import Crop, frame_portrait
+from models.face.cuts import lid_slits, mouth_slit
 from models.face.detector import Face, detect_faces
 from models.face.geometry import Similarity, cut
 from models.face.landmarks import (
@@ -22,8 +23,9 @@ from models.face.landmarks import (
 )
 from models.face.limits import Circumstances, limits_of
 from models.face.mask import face_mask
-from models.face.mouth_colours import MouthColours, read_mouth_colours
+from models.face.mouth_colours import MouthColours, mouth_colours
 from models.face.report import PortraitReport
+from models.face.texture import read_texture
 from models.face.tone import find_tone
 from models.face.window import SIDE, face_cover, face_window
 from models.io.face_box import FaceBox, box_in_pixels
@@ -120,7 +122,9 @@ def prepare_portrait(
     person = find_person(picture, box)
     found = steady_landmarks(picture, person.landmarks)
     size = (size, size) if isinstance(size, int) else size
-    closed = close_mouth(picture, found) or ClosedMouth(picture, found)
+    texture = read_texture(picture, found)
+    mouth = mouth_slit(texture)
+    closed = close_slit(picture, found, texture, mouth) or ClosedMouth(picture, found)
     crop = frame_portrait(closed.picture, found, size)
     landmarks = move_landmarks(found, crop.to_crop)
     to_window = face_window(landmarks)
@@ -135,7 +139,7 @@ def prepare_portrait(
         landmarks.mouth,
         landmarks.eyes.reshape(4),
         find_tone(window),
-        read_mouth_colours(picture, found),
+        mouth_colours(texture, mouth, lid_slits(texture)),
         report_on(picture, replace(person, landmarks=found), crop),
     )
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.face.cuts import mouth_slit
+from models.face.cuts import lid_slits, mouth_slit
 from models.face.landmarks import Landmarks, steady_landmarks
-from models.face.mouth_colours import hue, read_mouth_colours
+from models.face.mouth_colours import MouthColours, hue, mouth_colours
 from models.face.portrait import find_face, prepare_portrait
 from models.face.texture import LUMA, read_texture
 from models.io.image import load_image
@@ -22,6 +22,12 @@ PAINTED = np.array([225, 220, 205]) / 255
 """Colour of the teeth that ``part_lips`` draws."""
 
 Picture = NDArray[np.uint8]
+
+
+def read_mouth_colours(picture: Picture, landmarks: Landmarks) -> MouthColours:
+    """Those of a picture whose face and cuts are found first."""
+    face = read_texture(picture, landmarks)
+    return mouth_colours(face, mouth_slit(face), lid_slits(face))
 
 
 @pytest.fixture(scope="module")
