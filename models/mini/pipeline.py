@@ -65,6 +65,17 @@ class MiniIdentity:
     skin: SkinMotion
     gamut: MouthGamut
 
+    def colour(self, window: NDArray[np.uint8], mouth: NDArray[np.floating]) -> NDArray[np.uint8]:
+        """A generated window RGB uint8 [256, 256, 3] in colours that the portrait can have.
+
+        A face of one tone gives it to all that is drawn, others bound the inside of the mouth.
+
+        Args:
+            mouth: units that it shows, [13], columns ``MOUTH_UNITS``.
+        """
+        tone = self.portrait.tone
+        return self.gamut.limit(window, mouth) if tone is None else in_tone(window, tone)
+
 
 @dataclass(frozen=True)
 class ChunkLook:
@@ -174,13 +185,14 @@ class MiniPipeline:
         reference = self.backbone.reference([key], Prior(latent[:, None], sigma[:, None]), geometry)
         face = (sigma[0, 0] > self.spec.sigma_background).float()
         reference = replace(reference, foreground=token_indices(face))
+        still = self._decode_still(latent)
         scene = PortraitScene(
             portrait.picture,
             portrait.person,
             portrait.landmarks,
             portrait.to_window,
             portrait.cover,
-            portrait_tone(portrait, self._decode_still(latent)),
+            still if portrait.tone is None else in_tone(still, portrait.tone),
         )
         inside = move_landmarks(portrait.landmarks, portrait.to_window)
         skin = SkinMotion(inside.points, portrait.cover)
@@ -277,19 +289,13 @@ class MiniPipeline:
             identity, look = stream.identity, stream.look
             for k, window in enumerate(chunk):
                 moved = identity.skin.displacement(look.mouth[k], look.expression[k])
-                toned = portrait_tone(identity.portrait, window)
-                coloured = identity.gamut.limit(toned, look.mouth[k])
+                coloured = identity.colour(window, look.mouth[k])
                 out[k] = identity.scene.draw(coloured, look.poses[k], moved)
         return torch.from_numpy(frames)
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
         """Initial noise of a batch of streams, [B, C, F, H, W]."""
         return torch.cat([stream.noise for stream in streams])
-
-
-def portrait_tone(portrait: Portrait, window: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A window RGB uint8 [H, W, 3], in the portrait's tone where that has one."""
-    return window if portrait.tone is None else in_tone(window, portrait.tone)
 
 
 def spread_excess_step(chunk: Tensor, last: Tensor | None) -> Tensor:

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from models.bench.target import _random_pipeline
-from models.mini.motion import EXPRESSION, HEAD
+from models.face.tone import in_tone
+from models.mini.motion import EXPRESSION, HEAD, MOUTH_UNITS
 from models.mini.pipeline import MiniIdentity, MiniPipeline
 
 pytestmark = pytest.mark.unit
@@ -86,6 +87,20 @@ def test_whatever_the_network_draws_a_grey_portrait_stays_grey(
         spread[name] = np.ptp(frames, axis=-1).mean() - np.ptp(still.astype(int), axis=-1).mean()
     assert spread["grey"] == 0
     assert spread["coloured"] > 1
+
+
+def test_the_open_mouth_of_a_tinted_portrait_takes_its_tone(
+    pipeline: MiniPipeline, photo: NDArray[np.uint8]
+) -> None:
+    blue = np.asarray(0.7 * photo.mean(2, keepdims=True) * (0.5, 0.9, 1.4), np.uint8)
+    identity = pipeline.encode_portrait(blue)
+    drawn = np.full((256, 256, 3), (150, 40, 60), np.uint8)
+    mouth = np.zeros(len(MOUTH_UNITS))
+    mouth[MOUTH_UNITS.index("jawOpen")] = 0.7
+    tone = identity.portrait.tone
+    assert tone is not None
+    assert np.ptp(tone[int(drawn[0, 0] @ (0.299, 0.587, 0.114))].astype(int)) > 20
+    assert (identity.colour(drawn, mouth) == in_tone(drawn, tone)).all()
 
 
 def test_the_head_turns_after_the_network(
