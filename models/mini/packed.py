@@ -17,6 +17,8 @@ SHARES = (1.0, 0.9, 0.8, 0.7)
 """Of the largest value of a channel: what ``LARGEST`` may stand for."""
 LEAST_VALUES = 2000
 """Smaller tensors, and vectors, stay in float16."""
+_LEAST_SCALE = 2.0**-24
+"""The smallest number above 0 in float16."""
 
 
 def pack(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -46,8 +48,9 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
 def _pack(value: Tensor) -> tuple[Tensor, Tensor]:
     """int8 like ``value`` [O, ...], and float16 scales [O]."""
     rows = value.flatten(1)
-    largest = rows.abs().amax(1).clamp_min(1e-6)
+    largest = rows.abs().amax(1)
     scales = torch.stack([share * largest / LARGEST for share in SHARES]).half().float()
+    scales.clamp_min_(_LEAST_SCALE)
     rounded = (rows / scales[..., None]).round().clamp(-LARGEST, LARGEST)
     errors = (rounded * scales[..., None] - rows).square().sum(-1)
     best, channels = errors.argmin(0), torch.arange(len(rows))

@@ -42,6 +42,12 @@ def test_a_channel_of_zeros_stays_one_and_packing_twice_changes_nothing_more() -
     assert float((twice - once).abs().max()) <= 0.02 * float(weight.std())
 
 
+def test_a_channel_too_small_for_float16_scales_keeps_its_values() -> None:
+    weight = torch.full((40, 100), 3e-6)
+    again = unpack(pack({"w": weight}))["w"]
+    assert float((again - weight).abs().max()) <= 2.0**-25
+
+
 def test_what_was_never_packed_is_read_too() -> None:
     state = {"w": torch.randn(50, 50).bfloat16()}
     assert torch.equal(unpack(state)["w"], state["w"].float())
