@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.ndimage import gaussian_filter1d
 
@@ -158,7 +159,16 @@ def _follow(
     cost = cost / (cost.std() + 1e-6) + 0.10 * (offsets / 1.5) ** 2
     ease = np.clip((slit.half - np.abs(slit.x)) / 5.0, 0.15, 1.0)
     cost = cost + (1 / ease - 1)[:, None] * 0.15 * offsets**2  # corners stay at the landmarks
-    step = 2.0 * (offsets[:, None] - offsets) ** 2 / 0.25
+    path = cheapest_path(cost, 2.0 * (offsets[:, None] - offsets) ** 2 / 0.25)
+    line: Floats = start + gaussian_filter1d(offsets[path], 1.5, mode="nearest")
+    return line
+
+
+def cheapest_path(cost: Floats, step: Floats) -> NDArray[np.int64]:
+    """The column of each row, [N], at the least sum of costs [N, R] and of steps, by column [R, R].
+
+    Found by dynamic programming (Viterbi 1967).
+    """
     total, back = cost[0], []
     for row in cost[1:]:
         ways = total[:, None] + step
@@ -167,8 +177,7 @@ def _follow(
     path = [int(total.argmin())]
     for row in reversed(back):
         path.append(int(row[path[-1]]))
-    line: Floats = start + gaussian_filter1d(offsets[path[::-1]], 1.5, mode="nearest")
-    return line
+    return np.array(path[::-1])
 
 
 def _brightness(colours: Floats) -> Floats:

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter, maximum_filter1d
 from scipy.spatial import cKDTree
 
-from models.face.cuts import Slit
+from models.face.cuts import Slit, cheapest_path
 from models.face.geometry import ease
 from models.face.texture import LUMA, FaceTexture, Floats, sample
 
@@ -142,16 +141,8 @@ def _rim(eye: Slit, radii: Floats, ridges: Floats, path: NDArray[np.int64]) -> R
 
 def _closed_path(cost: Floats) -> NDArray[np.int64]:
     """The cheapest smooth line through cost [N, R] that ends where it begins, [N]."""
-    count = cost.shape[1]
-    steps = np.arange(-_LEAP, _LEAP + 1)
-    total, back = cost[0], []
-    for row in np.concatenate([cost, cost, cost])[1:]:
-        wide = np.pad(total, _LEAP, constant_values=np.inf)
-        ways = sliding_window_view(wide, count) + (_BEND * steps**2)[:, None]
-        pick = ways.argmin(0)
-        back.append(np.arange(count) + steps[pick])
-        total = ways.min(0) + row
-    path = [int(total.argmin())]
-    for row in reversed(back):
-        path.append(int(row[path[-1]]))
-    return np.array(path[::-1])[len(cost) : 2 * len(cost)]
+    columns = np.arange(cost.shape[1])
+    leap = np.abs(columns[:, None] - columns)
+    step = np.where(leap <= _LEAP, _BEND * leap**2, np.inf)
+    path = cheapest_path(np.concatenate([cost, cost, cost]), step)
+    return path[len(cost) : 2 * len(cost)]
