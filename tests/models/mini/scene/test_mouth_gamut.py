@@ -96,7 +96,7 @@ def test_only_the_mouths_inside_changes_and_has_soft_edges(
     assert steps.max() < 0.4 * change.max()
 
 
-@pytest.mark.parametrize("mouth", [REST, units(mouthClose=0.8), units(mouthPressLeft=1.0)])
+@pytest.mark.parametrize("mouth", [REST, units(mouthClose=0.8), units(mouthPress=1.0)])
 def test_closed_lips_keep_every_pixel(
     gamut: MouthGamut, portrait: Portrait, mouth: NDArray[np.float32]
 ) -> None:
