@@ -22,7 +22,7 @@ from models.face.mouth_colours import MouthColours, hue
 from models.face.texture import LUMA
 from models.face.window import SIDE
 from models.mini.motion import MOUTH_UNITS
-from models.mini.scene.skin_motion import unit_moves
+from models.mini.scene.skin_motion import limit_close, unit_moves
 
 Picture = NDArray[np.uint8]
 
@@ -34,7 +34,6 @@ _MARGIN = 5
 _LEAST_AWAY = 1e-6
 _FINE = 3
 """Bits of a pixel in which corners of the outline are given."""
-_JAW, _CLOSE = MOUTH_UNITS.index("jawOpen"), MOUTH_UNITS.index("mouthClose")
 
 
 class MouthGamut:
@@ -85,8 +84,7 @@ class MouthGamut:
 
         They lie on one line at rest, and stop each other.
         """
-        units = np.array(mouth, np.float32)
-        units[_CLOSE] = min(units[_CLOSE], units[_JAW])  # it undoes an open jaw, no more
+        units = limit_close(mouth).astype(np.float32)
         edges: NDArray[np.float32] = self._line + (units @ self._moves).reshape(2, -1, 2)
         edges[1, :, 1] = np.maximum(edges[1, :, 1], edges[0, :, 1])
         return edges

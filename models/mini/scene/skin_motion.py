@@ -52,8 +52,7 @@ class SkinMotion:
         Args:
             mouth: [13], columns ``MOUTH_UNITS``; expression: [4], columns ``EXPRESSION``.
         """
-        units = np.append(np.asarray(mouth, np.float32), np.float32(expression[_BROW]))
-        units[_CLOSE] = min(units[_CLOSE], units[_JAW])  # it undoes an open jaw, no more
+        units = np.append(limit_close(mouth).astype(np.float32), np.float32(expression[_BROW]))
         moved: Floats = (units @ self._maps).reshape(2, GRID, GRID).transpose(1, 2, 0)
         return moved
 
@@ -69,6 +68,13 @@ def unit_moves(points: NDArray[np.floating]) -> NDArray[np.float64]:
     scale, turn, _ = fit_similarity(marks, points)
     moved: NDArray[np.float64] = scale * moves @ turn.T
     return moved
+
+
+def limit_close(mouth: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Mouth units [..., 13] whose ``mouthClose`` undoes an open jaw, no more."""
+    units = np.array(mouth)
+    units[..., _CLOSE] = np.minimum(units[..., _CLOSE], units[..., _JAW])
+    return units
 
 
 def _spline(
