@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from models.face.geometry import ease
 from models.synth.character import HeadLandmarks, Material, is_below_neckline
 from models.synth.mesh import Floats, Ints
 
@@ -133,8 +134,7 @@ def head_rotation_weights(
 ) -> Floats:
     """Share of the head's rotation, float32 [N]: 0 on the body, 1 above the neck."""
     low, high = landmarks.neck[1] - 0.25, landmarks.skull[1] - 0.25
-    t = np.clip((rest[:, 1] - low) / (high - low), 0.0, 1.0)
-    weights = t * t * (3.0 - 2.0 * t)
+    weights = ease((rest[:, 1] - low) / (high - low))
     weights[material == Material.CLOTH] = 0.0
     rigid = (Material.EYE, Material.TEETH, Material.TONGUE, Material.BROW, Material.LASH)
     weights[np.isin(material, rigid)] = 1.0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from models.face.geometry import ease
 from models.synth.lighting import Rgb, to_rgb
 from models.synth.mesh import Floats, Ints, Mesh, texture_borders
 
@@ -66,8 +67,7 @@ class HeadArea:
         for ends in _to_pixels(self.neck, box, side):
             cv2.line(clear, tuple(ends[0].tolist()), tuple(ends[1].tolist()), (0,), 1)
         distance = cv2.distanceTransform(clear, cv2.DIST_L2, 5) * (2048 / side)
-        t = np.clip(distance / _FADE - 0.1, 0.0, 1.0)
-        out: Floats = (t * t * (3.0 - 2.0 * t) * inside).astype(np.float32)
+        out: Floats = (ease(distance / _FADE - 0.1) * inside).astype(np.float32)
         return out
 
 

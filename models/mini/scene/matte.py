@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.face.geometry import ease
+
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
@@ -24,8 +26,7 @@ def moving_matte(person: Floats) -> Floats:
     """What moves along with the person, softly: float32 [H, W] in [0, 1] from the same."""
     far = _away_from(person)
     side = float(min(person.shape))
-    t = np.clip((far / side - _CORE) / (_FADE - _CORE), 0, 1)
-    return np.asarray(1 - t * t * (3 - 2 * t), np.float32)
+    return np.asarray(1 - ease((far / side - _CORE) / (_FADE - _CORE)), np.float32)
 
 
 def fill_behind(picture: Picture, person: Floats) -> Picture:
