@@ -22,7 +22,8 @@ def list_recordings(pool: Path, split: Split | None = None) -> list[Path]:
     Raises:
         LiveheadError: there are none.
     """
-    folders = sorted((f for f in pool.glob("[0-9]*") if is_recorded(f)), key=lambda f: int(f.name))
+    numbered = (f for f in pool.glob("[0-9]*") if f.name.isdecimal() and is_recorded(f))
+    folders = sorted(numbered, key=lambda f: int(f.name))
     if split is not None:
         folders = [f for f in folders if (int(f.name) >= FIRST_HELD_OUT) == (split == "held_out")]
     if not folders:

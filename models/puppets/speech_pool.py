@@ -10,6 +10,7 @@ import numpy as np
 from models.dataset.clip_files import write_audio
 from models.dataset.clips import FPS, Split
 from models.dataset.recordings import FIRST_HELD_OUT
+from models.errors import LiveheadError
 from models.synth.articulation import blendshape_track
 from models.synth.sentences import HELD_OUT, TRAINING
 from models.synth.speech_file import write_speech
@@ -41,7 +42,16 @@ class Recording:
 
 
 def plan_recordings(count: int, split: Split) -> list[Recording]:
-    """``count`` recordings; voices take turns, and held-out voices are used nowhere else."""
+    """``count`` recordings; voices take turns, and held-out voices are used nowhere else.
+
+    Raises:
+        LiveheadError: their numbers would reach those of the held-out ones.
+    """
+    if split == "train" and count > FIRST_HELD_OUT:
+        raise LiveheadError(
+            f"expected at most {FIRST_HELD_OUT} recordings, got {count}; pass fewer",
+            code="bad_option",
+        )
     voices = VOICES if split == "train" else VOICES_HELD_OUT
     first = 0 if split == "train" else FIRST_HELD_OUT
     recordings = []

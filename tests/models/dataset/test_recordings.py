@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 
 def test_finished_recordings_are_listed_by_number(tmp_path: Path) -> None:
-    for name in ("1002", "003", "010", "899", "900"):
+    for name in ("1002", "003", "010", "899", "900", "900 copy"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "mouth.npy").touch()
     (tmp_path / "004").mkdir()  # not finished
