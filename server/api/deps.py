@@ -82,7 +82,13 @@ def find_session(connection: HTTPConnection, session_id: str, use: Use | None = 
         NotFound: there is no such session.
         Unauthorised: the token is missing or wrong.
     """
-    return context_of(connection).sessions.find(session_id, token_of(connection), use)
+    call = connection.url.path.rpartition(f"/session/{session_id}/")[2]
+    return context_of(connection).sessions.find(session_id, token_of(connection), use, call)
+
+
+def opened(connection: HTTPConnection, session: Session, call: str) -> None:
+    """Let the token that opened a call, by its path below the session's, be good for that call."""
+    session.tokens.opened(token_of(connection) or "", call)
 
 
 SessionId = Annotated[str, Path(description="As POST /session answered it.")]

@@ -21,6 +21,7 @@ from server.api.deps import (
     SessionDep,
     context_of,
     find_session,
+    opened,
 )
 from server.api.openapi import problems
 from server.api.schemas import Candidate, Offer, SessionAnswer
@@ -41,6 +42,7 @@ from server.webrtc.peer import MEDIA_TIMEOUT_S, CloseReason, Peer
 
 log = logging.getLogger(__name__)
 
+CALL = "offer"  # the path of a session's one call
 REFUSALS = (
     *(BadRequest, OfferError, Unauthorised, NotFound),
     *(Conflict, TooLarge, UnsupportedMediaType),
@@ -67,7 +69,9 @@ router = APIRouter(route_class=OfferRoute, dependencies=TOKEN_REQUIRED)
     "/session/{session_id}/offer",
     responses=problems(*REFUSALS, RateLimited, unprocessable=["no_codec"]),
 )
-async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> SessionAnswer:
+async def answer(
+    request: Request, context: ContextDep, session: SessionDep, offer: Offer
+) -> SessionAnswer:
     """Answer an offer; a session has one call, a new one replaces the old."""
     session.check_place()
     peer: Peer | None = None
@@ -89,6 +93,7 @@ async def answer(context: ContextDep, session: SessionDep, offer: Offer) -> Sess
     except BaseException:
         await peer.aclose()
         raise
+    opened(request, session, CALL)
     return SessionAnswer(sdp=peer.answer_sdp)
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 
-from server.api.deps import CalledDep, Context, ContextDep, SessionDep
+from server.api.deps import CalledDep, Context, ContextDep, SessionDep, opened
 from server.api.offer import OfferRoute, answer_call, call_ended
 from server.errors import (
     BadRequest,
@@ -63,6 +63,7 @@ def routes(kind: Kind) -> APIRouter:
     async def start(request: Request, context: ContextDep, session: SessionDep) -> Response:
         offer = _text(await request.body())
         name, peer = await _open(kind, context, session, offer)
+        opened(request, session, f"{kind}/{name}")
         headers = {"Location": f"{kind}/{name}", "ETag": _tag(name), "Cache-Control": "no-store"}
         response = Response(peer.answer_sdp, 201, headers, media_type=SDP)
         for link in _links(ice_servers_for(context.settings, session.id, time.time())):

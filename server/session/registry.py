@@ -158,7 +158,9 @@ class SessionRegistry:
                 retry_after_s=RETRY_AFTER_S,
             )
 
-    def find(self, session_id: str, token: str | None, use: Use | None = None) -> Session:
+    def find(
+        self, session_id: str, token: str | None, use: Use | None = None, call: str = ""
+    ) -> Session:
         """The session, if the token is its own, or one for one use that is good for this.
 
         Raises:
@@ -166,7 +168,7 @@ class SessionRegistry:
             Unauthorised: the token is missing or wrong.
         """
         session = self.named(session_id)
-        if token is None or not session.admits(token, use):
+        if token is None or not session.admits(token, use, call):
             raise Unauthorised(
                 "expected this session's token, got none or a wrong one; send the token of"
                 " POST /session as a Bearer token"

@@ -154,14 +154,12 @@ class Session:
         """Whether sound comes from a microphone (loopback)."""
         return self.mode == LOOPBACK
 
-    def admits(self, token: str, use: Use | None = None) -> bool:
+    def admits(self, token: str, use: Use | None = None, call: str = "") -> bool:
         """Whether the token is this session's, or one of its tokens for one use, which is then used
-        up; takes the same time for every wrong one."""
-        if not hmac.compare_digest(token.encode(), self.token.encode()):
-            return use is not None and self.tokens.spend(token, use)
-        if use == "offer":
-            self.tokens.call_replaced()
-        return True
+        up; takes the same time for every wrong one. ``call`` is the path of what it is used on."""
+        if hmac.compare_digest(token.encode(), self.token.encode()):
+            return True
+        return use is not None and self.tokens.spend(token, use, call)
 
     @property
     def speaks(self) -> bool:

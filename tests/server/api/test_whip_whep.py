@@ -217,3 +217,24 @@ async def test_a_viewer_that_vanished_has_so_much_less_time_to_come_back() -> No
         (guest,) = session.guests.values()
         guest._end(CloseReason.VANISHED)
         await until(lambda: session.ended, timeout_s=MEDIA_TIMEOUT_S / 2)
+
+
+async def test_a_token_for_one_use_is_good_for_the_call_that_it_opened_alone() -> None:
+    async with serving() as caller, viewer() as one, viewer() as another:
+        session = await caller.create()
+        tokens, places = [], []
+        for client in (one, another):
+            path = f"/session/{session['session_id']}/token?scope=offer"
+            token = (await caller.http.post(path, headers=bearer(session))).json()
+            tokens.append(bearer(token))
+            answer = await view(caller, {**session, "token": token["token"]}, client)
+            assert answer.status_code == 201, answer.text
+            places.append(resource(session, "whep", answer))
+        for mine, place in zip(tokens, reversed(places), strict=True):
+            assert (await caller.http.delete(place, headers=mine)).status_code == 401
+        end = "a=end-of-candidates\r\n"
+        for mine, place in zip(tokens, places, strict=True):
+            headers = {**mine, **FRAGMENT}
+            added = await caller.http.patch(place, content=end, headers=headers)
+            assert added.status_code == 204
+            assert (await caller.http.delete(place, headers=mine)).status_code == 200
