@@ -11,7 +11,9 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-STAGES = ("input_wait", "queue", "features", "denoise", "decode", "encode", "pace", "send")
+from models.generator import STAGES as MODEL_STAGES
+
+STAGES = ("input_wait", "queue", *MODEL_STAGES, "encode", "pace", "send")
 STAGE_BUCKETS = (
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08),
     *(0.12, 0.16, 0.24, 0.32, 0.64, 1.28, 2.56),
