@@ -106,8 +106,9 @@ async def add(
     name = " ".join(form.name.split())
     if not name.isprintable() or not name:
         raise BadRequest(WRONG_NAME)
-    prepared = await context.workers.prepare(portrait, box, keep=True)
+    prepared = await context.workers.prepare(portrait, box)
     avatar = await asyncio.to_thread(context.avatars.add, name, portrait, box)
+    await context.workers.prepare(portrait, box, keep=True)  # on disk, beside the avatar
     response.headers["Location"] = f"avatars/{avatar.id}.jpg"  # also below a proxy's path
     report = prepared.report
     return AvatarAdded(

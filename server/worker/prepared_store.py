@@ -59,8 +59,9 @@ class PreparedStore(Generic[Identity]):
             return None
 
     def save(self, name: str, identity: Identity) -> None:
-        """Keep an identity; where that fails, the log says so and nothing is kept."""
-        if not self._folder.parent.parent.is_dir():  # no avatar was ever added
+        """Keep an identity, unless it is kept; where that fails, the log says so."""
+        place = self._folder / name
+        if place.exists() or not self._folder.parent.parent.is_dir():  # no avatar was ever added
             return
         buffer = io.BytesIO()
         torch.save(identity, buffer)
@@ -69,7 +70,7 @@ class PreparedStore(Generic[Identity]):
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             partial.write_bytes(sha256(data).digest() + data)
-            partial.replace(self._folder / name)
+            partial.replace(place)
         except OSError as error:
             log.warning("a prepared portrait cannot be kept: %s", error.strerror)
             partial.unlink(missing_ok=True)

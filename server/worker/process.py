@@ -188,6 +188,8 @@ class Worker(Generic[Identity, Stream]):
         name = content_hash(message.portrait, message.box)
         known = self._identities.get(name)
         if known is not None:
+            if message.keep:
+                self._preparer.submit(self._keep, name, known)
             self._send(wire.PortraitPrepared(message.request_id, name, known.report))
             return
         future = self._preparing.get(name)
@@ -212,8 +214,12 @@ class Worker(Generic[Identity, Stream]):
         if kept is not None:
             return Known(*kept)
         known = self._prepare_identity(portrait, box)
-        self._store.save(name, (known.identity, known.report))
+        self._keep(name, known)
         return known
+
+    def _keep(self, name: str, known: Known[Identity]) -> None:
+        if self._store is not None:
+            self._store.save(name, (known.identity, known.report))
 
     def _adopt(self, request_id: int, name: str, prepared: Future[Known[Identity]]) -> None:
         self._preparing.pop(name, None)

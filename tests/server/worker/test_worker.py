@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from server.avatars import content_hash
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
+from server.worker.prepared_store import PreparedStore
 from server.worker.process import Worker
 from tests.models.face.test_report import PERFECT
 from tests.support.workers import SPEC
@@ -77,11 +79,17 @@ class Rig:
         max_batch: int = 4,
         clock: Callable[[], float] = time.monotonic,
         generator: Bench | None = None,
+        store: PreparedStore[Any] | None = None,
     ) -> None:
         self.generator = generator or Bench()
         self.replies: queue.Queue[wire.Reply] = queue.Queue()
         self.worker = Worker(
-            self.generator, self.replies.put, max_batch=max_batch, max_identities=2, clock=clock
+            self.generator,
+            self.replies.put,
+            max_batch=max_batch,
+            max_identities=2,
+            clock=clock,
+            store=store,
         )
         self.generator.inbox = self.worker.inbox
         self.thread = threading.Thread(target=self.worker.run)
@@ -472,3 +480,21 @@ def test_chunks_keep_their_deadlines_beside_a_slow_portrait(rig: Rig) -> None:
         assert time.monotonic() < due, f"chunk {sequence} came late"
         time.sleep(max(0.0, due - time.monotonic()))
     assert rig.next().request_id == 7
+
+
+def test_what_is_to_be_kept_is_kept_even_if_it_was_prepared_before(tmp_path: Path) -> None:
+    store: PreparedStore[Any] = PreparedStore(tmp_path / "prepared", "fake")
+    rig = Rig(store=store)
+    rig.thread.start()
+    assert rig.next() == wire.WorkerReady(SPEC, 4)
+    rig.tell(wire.Prepare(1, draw_portrait()))
+    name = rig.next().content_hash
+    assert store.load(name) is None
+    rig.tell(wire.Prepare(2, draw_portrait(), keep=True))
+    assert rig.next().content_hash == name
+    deadline = time.monotonic() + 20
+    while store.load(name) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert store.load(name) is not None
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
