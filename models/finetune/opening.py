@@ -43,10 +43,11 @@ def calibrate_gain(
         heard = opening_gains(MINI.mouth_gain) * speech.predicted[0].flatten(0, 1)
         pictures = _decode(codec, draw_clip(net, plan, variant, speech, heard.clamp(0, 1)))
         filmed = np.stack([clip.video[k] for k in range(len(pictures))])
-        for frames, gaps in ((pictures, drawn), (filmed, true)):
-            track = track_face(frames)
-            if track is not None:
-                gaps.append(track.gap[np.isfinite(track.gap)])
+        seen, wanted = track_face(pictures), track_face(filmed)
+        if seen is None or wanted is None:  # the gaps of other clips would be compared
+            continue
+        for track, gaps in ((seen, drawn), (wanted, true)):
+            gaps.append(track.gap[np.isfinite(track.gap)])
     return gain_of(np.concatenate([*drawn, []]), np.concatenate([*true, []]))
 
 
