@@ -48,6 +48,33 @@ class Staged(Protocol):
     on_stage: Callable[[str], object]
 
 
+@runtime_checkable
+class Abandonable(Protocol):
+    """A generator whose call of ``generate`` can be given up; others need not be.
+
+    Attributes:
+        on_step: called again and again during ``generate``. What it raises ends the call: the
+            streams go on behind the chunk, which nobody gets.
+    """
+
+    on_step: Callable[[], object]
+
+
+@runtime_checkable
+class Threaded(Protocol):
+    """A generator that may run on another number of CPU threads from call to call.
+
+    Attributes:
+        most_threads: that may be used; 1 where there is nothing to choose.
+    """
+
+    most_threads: int
+
+    def use_threads(self, count: int) -> None:
+        """Run the calls of ``generate`` that this thread makes next on ``count`` threads."""
+        ...
+
+
 class ChunkFormat(Protocol):
     """How a generator divides media time.
 

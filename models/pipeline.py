@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -84,7 +85,10 @@ AnyPipeline: TypeAlias = Pipeline[Any, Any, Any]
 
 
 class DiffusionGenerator(Generic[Identity, State]):
-    """Implements ``models.generator.Generator`` with any ``Pipeline``, and ``Staged``."""
+    """Implements ``models.generator.Generator`` with any ``Pipeline``.
+
+    It is ``Staged``, ``Abandonable`` and ``Threaded`` too.
+    """
 
     def __init__(
         self,
@@ -92,7 +96,9 @@ class DiffusionGenerator(Generic[Identity, State]):
         plan: StepPlan,
         *,
         replicas: Sequence[DeviceReplica] = (),
+        most_threads: int = 1,
     ) -> None:
+        """``most_threads``: of PyTorch, where their number is free."""
         spec = pipeline.spec
         self.pipeline = pipeline
         self.plan = plan
@@ -103,7 +109,10 @@ class DiffusionGenerator(Generic[Identity, State]):
         self.sample_rate = SAMPLE_RATE
         self.replicas = tuple(replicas)
         self.on_stage: Callable[[str], object] = lambda stage: None
+        self.on_step: Callable[[], object] = lambda: None
+        self.most_threads = most_threads
         self._sampler = Sampler(spec.schedule, plan, replicas=replicas)
+        self._sampler.on_call = lambda: self.on_step()
 
     def prepare(self, portrait: NDArray[np.uint8], box: FaceBox | None = None) -> Identity:
         """Encode one portrait; see ``Generator.prepare``."""
@@ -132,6 +141,10 @@ class DiffusionGenerator(Generic[Identity, State]):
         pictures = list(pipeline.decode(streams, latents).cpu().numpy())
         self.on_stage("decode")
         return pictures
+
+    def use_threads(self, count: int) -> None:
+        """Choose how many threads PyTorch uses; see ``Threaded``."""
+        torch.set_num_threads(count)
 
     def close(self, stream: State) -> None:
         """Release the stream's tensors; see ``Generator.close``."""

@@ -222,6 +222,7 @@ class EchoMimicPipeline(SD15Pipeline[EchoMimicIdentity, EchoMimicStream, EchoMim
         windows = EchoMimicWindows(self.backbone, frames, window=window, overlap=overlap)
         replicas = [windows.on_replica(replica) for replica in sampler.replicas]
         clip_sampler = Sampler(self.spec.schedule, sampler.plan, replicas=replicas)
+        clip_sampler.on_call = sampler.on_call
         noise = self._noise(stream, frames)
         return clip_sampler(windows, noise, windows.condition(cond))
 

@@ -47,6 +47,9 @@ class Sampler:
         replicas: devices that share the light steps of a group; with none they run in one batch on
             the device of the key steps.
 
+    Attributes:
+        on_call: called before each call of the network; what it raises ends the sampling.
+
     Raises:
         PlanError: replicas with a plan whose light steps wait for each other.
     """
@@ -61,6 +64,7 @@ class Sampler:
                 code="bad_plan",
             )
         self.plan, self.replicas = plan, tuple(replicas)
+        self.on_call: Callable[[], object] = lambda: None
         self.trajectory = make_trajectory(schedule, plan.steps)
 
     @property
@@ -89,6 +93,7 @@ class Sampler:
         """
         keep = self.plan.foreground and cond.face_tokens is not None
         for key, *lights in self.plan.groups:
+            self.on_call()
             v, cache = denoiser.full(z, self._t(key, z), cond, step=key, keep=keep)
             if observe:
                 observe(key, z, cache)
@@ -99,6 +104,7 @@ class Sampler:
                 z = self._parallel(denoiser, z, group, cond, observe)
                 continue
             for step in lights:
+                self.on_call()
                 v = denoiser.light(cache, z, self._t(step, z), cond, step=step)
                 if observe:
                     observe(step, z, None)
@@ -114,6 +120,7 @@ class Sampler:
         inputs = estimate_inputs(z, x0, eps, levels, flat=key < self.plan.estimate_from)
         times = [self._t(step, z) for step in lights]
         n = len(lights)
+        self.on_call()
         if self.replicas:
             predictions: Sequence[Tensor] = predict_light_steps(
                 self.replicas, cache, inputs, times, cond, lights

@@ -34,7 +34,7 @@ from models.mini.unet import MiniUNet
 from models.options import SIZE, ModelOptions
 from models.pipeline import DiffusionGenerator
 from models.registry import ModelCard
-from models.runtime.choose import prepare_engine
+from models.runtime.choose import MOST_THREADS, prepare_engine, usable_cores
 from models.runtime.eager import preferred_dtype
 from models.runtime.engine import Engine
 
@@ -85,7 +85,10 @@ def load_generator(
     folder = Path(options.weights) if options.weights else None
     pipeline, stored = load_mini(folder, threads=threads or 1, engine=engine, size=options.size)
     pipeline.liveliness = options.liveliness
-    return DiffusionGenerator(pipeline, parse(options.plan) if options.plan else stored)
+    plan = parse(options.plan) if options.plan else stored
+    free = engine is None and not options.threads
+    most = min(MOST_THREADS, usable_cores()) if free else 1
+    return DiffusionGenerator(pipeline, plan, most_threads=most)
 
 
 def load_mini(

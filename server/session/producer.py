@@ -176,9 +176,12 @@ class Producer:
             self._stream.close()
 
     def on_chunk(self, chunk: ChunkResult) -> None:
-        """Take a chunk from the worker; one of an older epoch is dropped."""
+        """Take a chunk from the worker; one of an older epoch is dropped, one given up is empty."""
         asked = self._requested.pop(chunk.sequence, None)
         if asked is None or chunk.epoch != self.epoch:
+            return
+        self._wake.set()
+        if not chunk.frames:
             return
         now = self._clock.now()
         self._answers_s.append(now - asked.at)
@@ -187,7 +190,6 @@ class Producer:
         items[0] = replace(items[0], came_at=now)
         keep = LIVE_CUSHION if self._scheduler.live else 0
         self._pacer.add(items, starts=asked.starts, keep=keep)
-        self._wake.set()
 
     async def run(self) -> None:
         """Cut and submit until cancelled; ``connect`` comes first."""
@@ -235,6 +237,7 @@ class Producer:
             slack_s=0.0 if chunk.starts else slack_s,
             codecs=self._audience.codecs,
             caller_speaks=self._caller is not None and self._caller.speaks(now),
+            starts=chunk.starts,
         )
         self._requested[self._sequence] = _Requested(now, chunk.tags, chunk.starts)
         self._sequence += 1

@@ -41,6 +41,7 @@ class ChunkRequest:
         jpeg: an output shows JPEG pictures.
         slack_s: seconds until the first frame is due; the earliest due goes first.
         caller_speaks: the caller does while this is cut, and the portrait is to listen.
+        starts: speech begins here after idling; idle chunks before it are of no use any more.
         codecs: to encode the pictures with, each with its ceiling in bit/s, 0 for the usual one.
     """
 
@@ -54,6 +55,7 @@ class ChunkRequest:
     jpeg: bool
     slack_s: float
     caller_speaks: bool = False
+    starts: bool = False
     codecs: Mapping[VideoCodec, int] = field(default_factory=lambda: {"h264": 0})
 
 
@@ -62,6 +64,7 @@ class ChunkResult:
     """One chunk: F frames, and what it cost.
 
     Attributes:
+        frames: none of an idle chunk that was given up, since speech came.
         model_s: seconds of the model call.
         encode_s: seconds from there until this chunk was encoded, after those before it in the
             batch.

@@ -27,11 +27,16 @@ class Capacity:
 
     Attributes:
         sessions: at once, in real time; at least 1.
-        alone_s: seconds that the chunk of one session takes; 0 where nothing was measured.
+        batch_s: seconds that batches of 1, 2, ... chunks take.
     """
 
     sessions: int
-    alone_s: float = 0.0
+    batch_s: tuple[float, ...] = ()
+
+    @property
+    def alone_s(self) -> float:
+        """Seconds that the chunk of one session takes; 0 where nothing was measured."""
+        return self.batch_s[0] if self.batch_s else 0.0
 
 
 def measure_capacity(
@@ -53,7 +58,7 @@ def measure_capacity(
         batch_s.append(_seconds(make_batch, n, budget, clock))
         if batch_s[-1] > budget:
             break
-    return Capacity(sessions_in(budget, batch_s), batch_s[0])
+    return Capacity(sessions_in(budget, batch_s), tuple(batch_s))
 
 
 def sessions_in(budget: float, batch_s: list[float]) -> int:

@@ -4,7 +4,8 @@ One thread reads the pipe, one decodes and prepares uploaded portraits, so that 
 for another caller's portrait, and the main thread does everything else. Its loop takes every
 message that waits, then makes one chunk for each of the streams due earliest in one batch, so
 streams whose chunks fall due together share a model call without ever waiting for each other.
-An interrupt that arrives during a model call is seen before the result is encoded.
+An interrupt that arrives during a model call is seen before the result is encoded; speech that
+starts ends a call that only makes idle pictures of its stream, unless that is nearly done.
 
 The child ignores SIGINT (Ctrl-C reaches the whole group; the gateway ends us in good order) and
 ends at once when the pipe closes, so it never outlives its parent.
@@ -30,7 +31,15 @@ from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
 from models.face.report import PortraitReport, report_of
-from models.generator import Generator, Identity, Listener, Staged, Stream
+from models.generator import (
+    Abandonable,
+    Generator,
+    Identity,
+    Listener,
+    Staged,
+    Stream,
+    Threaded,
+)
 from models.io.face_box import FaceBox
 from models.io.image import read_picture
 from models.registry import load_generator
@@ -45,11 +54,16 @@ from server.worker.disclosure import DisclosureMark
 from server.worker.identities import IdentityCache
 from server.worker.stage_timer import StageTimer
 from server.worker.streams import WorkerStream, earliest_due, silent_request
+from server.worker.threads import ThreadChoice, idle_seconds
 
 if TYPE_CHECKING:  # the gateway imports this module, and never PyTorch
     from server.worker.prepared_store import PreparedStore
 
 log = logging.getLogger(__name__)
+
+ABANDON_S = 0.06
+"""A call that has run for longer is not given up: the speech behind it would come too late for the
+picture to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,10 @@ class Known(Generic[Identity]):
 
     identity: Identity
     report: PortraitReport | None
+
+
+class _Abandoned(Exception):
+    """Ends a model call whose pictures nobody will see."""
 
 
 _Prepared: TypeAlias = "tuple[int, str, Future[Known[Identity]]]"
@@ -92,6 +110,15 @@ class Worker(Generic[Identity, Stream]):
         self._timer = StageTimer(clock)
         if isinstance(generator, Staged):
             generator.on_stage = self._timer.stage
+        if isinstance(generator, Abandonable):
+            generator.on_step = self._give_way
+        self._starting: set[str] = set()
+        self._abandonable: frozenset[str] = frozenset()
+        self._began = 0.0
+        self._threads: ThreadChoice | None = None
+        if isinstance(generator, Threaded) and generator.most_threads > 1:
+            most, use_threads = generator.most_threads, generator.use_threads
+            self._threads = ThreadChoice(most, use_threads, clock, idle_seconds)
         self._store = store
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._preparing: dict[str, Future[Known[Identity]]] = {}
@@ -112,6 +139,8 @@ class Worker(Generic[Identity, Stream]):
         self._capacity = measure_capacity(
             lambda n: self._silent_batch(known.identity, n), chunk_s, self._max_batch, self._clock
         )
+        if self._threads:
+            self._threads.measured(self._capacity.batch_s)
 
     def _silent_batch(self, identity: Identity, n: int) -> Callable[[], None]:
         """A function that generates and encodes the next chunk of ``n`` silent streams."""
@@ -128,10 +157,17 @@ class Worker(Generic[Identity, Stream]):
 
         return make
 
+    def receive(self, message: wire.Request) -> None:
+        """Take a message, from any thread."""
+        if isinstance(message, wire.Submit) and message.chunk.starts:
+            self._starting.add(message.session)
+        self.inbox.put(message)
+
     def run(self) -> None:
         """Serve until a ``Stop`` arrives."""
         self._send(wire.WorkerReady(self._spec, self._capacity.sessions, self._capacity.alone_s))
         while self._running:
+            self._starting.clear()  # what came before the messages are taken is among them
             self._take_messages(wait=not self._has_requests())
             self._make_batch()
         self._preparer.shutdown(wait=False, cancel_futures=True)
@@ -254,10 +290,23 @@ class Worker(Generic[Identity, Stream]):
         for _, stream, request in batch:
             if isinstance(stream.stream, Listener):
                 stream.stream.listen(request.caller_speaks)
-        began = self._clock()
+        idle = all(not any(request.speaking) and not request.starts for _, _, request in batch)
+        self._abandonable = frozenset(name for name, _, _ in batch if idle)
+        if self._threads:
+            self._threads.before_batch()
+        began = self._began = self._clock()
         self._timer.start()
-        chunks = self._generate(batch)
+        try:
+            chunks = self._generate(batch)
+        except _Abandoned:
+            for name, _, request in batch:
+                self._send(_given_up(name, request))
+            return
+        finally:
+            self._abandonable = frozenset()
         model_s = self._clock() - began
+        if self._threads:
+            self._threads.after_batch(len(batch), model_s)
         self._take_messages(wait=False)
         for (name, stream, request), pictures in zip(batch, chunks, strict=True):
             if (
@@ -281,6 +330,12 @@ class Worker(Generic[Identity, Stream]):
                 )
             )
 
+    def _give_way(self) -> None:
+        """End a call for idle pictures alone if speech has come for all its streams."""
+        waited = self._abandonable and self._starting >= self._abandonable
+        if waited and self._clock() - self._began < ABANDON_S:
+            raise _Abandoned
+
     def _generate(
         self, batch: list[tuple[str, WorkerStream[Stream], ChunkRequest]]
     ) -> list[NDArray[np.uint8] | None]:
@@ -289,6 +344,8 @@ class Worker(Generic[Identity, Stream]):
         try:
             streams = [stream.stream for _, stream, _ in batch]
             return list(self._generator.generate(streams, audio))
+        except _Abandoned:
+            raise
         except Exception as error:
             if len(batch) > 1:
                 return [self._generate([one])[0] for one in batch]
@@ -319,7 +376,7 @@ def main(connection: Connection, config: wire.WorkerConfig) -> None:
         code = error.code if isinstance(error, LiveheadError) else "bad_model"
         connection.send(wire.Failed(wire.START_REQUEST_ID, code, str(error)))
         return
-    reader = threading.Thread(target=_read, args=(connection, worker.inbox), daemon=True)
+    reader = threading.Thread(target=_read, args=(connection, worker.receive), daemon=True)
     reader.start()
     worker.run()
 
@@ -333,10 +390,15 @@ def _store_of(config: wire.WorkerConfig) -> PreparedStore[Any] | None:
     return PreparedStore(Path(config.prepared), maker_of(config.options))
 
 
-def _read(connection: Connection, inbox: queue.Queue[Any]) -> None:
+def _given_up(session: str, request: ChunkRequest) -> ChunkResult:
+    """The answer to a request whose pictures were not made."""
+    return ChunkResult(session, request.epoch, request.sequence, (), 0.0, 0.0, 0)
+
+
+def _read(connection: Connection, receive: Callable[[Any], None]) -> None:
     """Pass messages on; the end of the pipe is the end of the process."""
     while True:
         try:
-            inbox.put(connection.recv())
+            receive(connection.recv())
         except (EOFError, OSError):
             os._exit(0)

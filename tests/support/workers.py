@@ -12,7 +12,7 @@ from models.errors import PortraitError
 from models.face.report import PortraitReport
 from models.io.face_box import FaceBox
 from server.avatars import content_hash
-from server.clock import Clock
+from server.clock import Clock, wait_until
 from server.errors import NotReady
 from server.media.av_frame import AVFrame
 from server.media.spec import MediaSpec
@@ -38,6 +38,8 @@ class FakeStream:
     def submit(self, request: ChunkRequest) -> None:
         """Queue a request."""
         self._workers.requests.append((self._session, request))
+        if request.starts and self._workers.gives_way:
+            self._workers.starts.set()
         self._workers.queue.put_nowait((self._session, request))
 
     def interrupt(self, epoch: int) -> None:
@@ -55,7 +57,11 @@ class FakeStream:
 
 
 class FakeWorkers:
-    """Implements ``Workers`` with one queue that takes ``cost`` seconds a chunk."""
+    """Implements ``Workers`` with one queue that takes ``cost`` seconds a chunk.
+
+    Attributes:
+        gives_way: idle chunks are given up when speech starts.
+    """
 
     def __init__(
         self,
@@ -76,6 +82,8 @@ class FakeWorkers:
         self.report: PortraitReport | None = None
         self.forced: set[str] = set()
         self.epochs: dict[str, int] = {}
+        self.gives_way = False
+        self.starts = asyncio.Event()
         self.queue: asyncio.Queue[tuple[str, ChunkRequest]] = asyncio.Queue()
         self._cost = cost
         self._clock = clock
@@ -159,7 +167,12 @@ class FakeWorkers:
             if request.epoch < self.epochs.get(session, 0):
                 continue
             cost = self._cost(request) if callable(self._cost) else self._cost
-            await self._clock.sleep(cost)
+            self.starts.clear()
+            done = self._clock.now() + cost
+            given_up = await wait_until(self._clock, self.starts, done) and not any(
+                request.speaking
+            )
+            await self._clock.sleep(0.0 if given_up else done - self._clock.now())
             callbacks = self.callbacks.get(session)
             if callbacks is not None:
                 callbacks.on_chunk(
@@ -167,7 +180,7 @@ class FakeWorkers:
                         session=session,
                         epoch=request.epoch,
                         sequence=request.sequence,
-                        frames=self._frames(session, request),
+                        frames=() if given_up else self._frames(session, request),
                         model_s=cost,
                         encode_s=0.0,
                         batch=1,

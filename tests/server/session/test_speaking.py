@@ -38,6 +38,27 @@ async def test_idle_plays_25_frames_a_second_for_ever() -> None:
         assert act.session.snapshot()["late_units"] == 0
 
 
+@pytest.mark.parametrize("moment", [0.0, 0.03, 0.06, 0.09, 0.12, 0.15])
+async def test_speech_does_not_wait_for_idle_pictures_that_are_being_made(moment: float) -> None:
+    cost = 0.1
+    async with scene(cost=cost) as act:
+        act.workers.gives_way = True
+        await act.advance(2 + moment)
+        pushed_at = act.clock.now()
+        pushed = speech(1.0)
+        await act.push(pushed)
+        act.session.inbox.end_segment()
+        await act.advance(3)
+        spoken = [when for when, frame in act.viewer.frames if frame.speaking]
+        assert spoken[0] - pushed_at < cost + FRAME  # the next frame's turn comes within a frame
+        assert np.allclose(gaps(spoken), FRAME, atol=1e-9)
+        assert np.array_equal(act.viewer.sound(), as_played(pushed))
+        assert max(gaps(act.viewer.times)) <= cost + FRAME
+        assert [frame.index for _, frame in act.viewer.frames] == list(
+            range(len(act.viewer.frames))
+        )
+
+
 @pytest.mark.parametrize("fps", [24.0, 30.0])
 async def test_other_frame_rates_stay_in_step(fps: float) -> None:
     spec = replace(SPEC, fps=fps, chunk_frames=9, lookahead_frames=3)

@@ -25,7 +25,7 @@ from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
 from server.worker.prepared_store import PreparedStore
-from server.worker.process import Worker
+from server.worker.process import ABANDON_S, Worker
 from tests.models.face.test_report import PERFECT
 from tests.support.workers import SPEC
 
@@ -208,6 +208,98 @@ def test_the_stages_of_a_model_that_tells_them_are_timed_by_the_worker() -> None
         assert chunk.model_s == 7
     rig.tell(wire.Stop())
     rig.thread.join(10)
+
+
+class _InSteps(Bench):
+    """Goes on in steps of 20 ms, and takes messages at the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.late_s = 0.0
+        self.on_step: Callable[[], object] = lambda: None
+        self.receive: Callable[[wire.Request], None] = lambda message: None
+        self.at_second: list[wire.Request] = []
+
+    def generate(
+        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+    ) -> list[NDArray[np.uint8]]:
+        """Take four steps."""
+        self.on_step()
+        self.now += 0.02 + self.late_s
+        while self.at_second:
+            self.receive(self.at_second.pop(0))
+        for _ in range(3):
+            self.on_step()
+            self.now += 0.02
+        return super().generate(streams, audio)
+
+
+@pytest.fixture
+def stepping() -> Iterator[Rig]:
+    generator = _InSteps()
+    rig = Rig(clock=lambda: generator.now, generator=generator)
+    generator.receive = rig.worker.receive
+    rig.thread.start()
+    assert isinstance(rig.next(), wire.WorkerReady)
+    rig.open("a")
+    rig.open("b")
+    yield rig
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
+    assert not rig.thread.is_alive()
+
+
+def _speech(sequence: int, **changes: Any) -> ChunkRequest:
+    return request(sequence, speaking=(True,) * 4, starts=True, keyframe=True, **changes)
+
+
+def _steps(rig: Rig) -> _InSteps:
+    assert isinstance(rig.generator, _InSteps)
+    return rig.generator
+
+
+def test_idle_pictures_are_given_up_for_speech_that_starts(stepping: Rig) -> None:
+    _steps(stepping).at_second = [wire.Submit("a", _speech(1))]
+    stepping.tell(wire.Submit("a", request(0)))
+    given_up, spoken = stepping.next(), stepping.next()
+    assert (given_up.sequence, given_up.frames) == (0, ())
+    assert spoken.sequence == 1 and all(frame.speaking for frame in spoken.frames)
+    assert spoken.frames[0].keyframe
+    assert _steps(stepping).batches == [1]  # the first call did not come to its end
+
+
+def test_a_call_that_is_nearly_done_is_not_given_up(stepping: Rig) -> None:
+    _steps(stepping).late_s = ABANDON_S
+    _steps(stepping).at_second = [wire.Submit("a", _speech(1))]
+    stepping.tell(wire.Submit("a", request(0)))
+    assert [len(stepping.next().frames) for _ in range(2)] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    "running",
+    [
+        [wire.Submit("b", request(0))],
+        [wire.Submit("a", _speech(0))],
+        [wire.Submit("a", request(0, speaking=(False, True, True, False)))],
+    ],
+    ids=["of another stream", "of speech that starts", "of speech"],
+)
+def test_no_other_call_is_given_up(stepping: Rig, running: list[wire.Request]) -> None:
+    _steps(stepping).at_second = [wire.Submit("a", _speech(1))]
+    stepping.tell(*running)
+    assert [len(stepping.next().frames) for _ in range(2)] == [4, 4]
+
+
+def test_speech_that_was_dropped_gives_up_one_call_at_most(stepping: Rig) -> None:
+    _steps(stepping).at_second = [
+        wire.Submit("a", _speech(1)),
+        wire.Interrupt("a", 1),
+        wire.Submit("a", request(2, epoch=1)),
+    ]
+    stepping.tell(wire.Submit("a", request(0)))
+    replies = [stepping.next() for _ in range(2)]
+    assert [(reply.sequence, len(reply.frames)) for reply in replies] == [(0, 0), (2, 4)]
 
 
 def test_a_model_that_tells_no_stages_has_none(rig: Rig) -> None:

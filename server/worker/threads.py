@@ -1,0 +1,103 @@
+"""Chooses how many threads a worker's model runs on: several while the machine idles, else one.
+
+The threads of an operation wait for each other. When another process takes the core of one, all
+stand still until it runs again: on two cores of which a process took one, a frame of ``mini`` took
+79 ms on two threads and 35 ms on one (24 and 33 ms with nothing else running). So one thread is the
+rule, and what a worker's capacity is measured with. More are used as long as they pay:
+
+* **up** when as many cores as would be added have idled since the last look;
+* **down** at once when a chunk takes longer than it takes one thread. The way up is then barred for
+  a while, and for longer each time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+LOOK_S = 1.0
+"""The least time over which idling is looked at."""
+IDLE = 0.8
+"""Share of a core that idles where nothing but the gateway uses it."""
+FIRST_BAR_S, LONGEST_BAR_S = 10.0, 300.0
+
+
+class ThreadChoice:
+    """Looks at the machine before each chunk and at the clock after it."""
+
+    def __init__(
+        self,
+        most: int,
+        use_threads: Callable[[int], None],
+        clock: Callable[[], float],
+        idle_s: Callable[[], float],
+    ) -> None:
+        """Begins with one thread.
+
+        Args:
+            most: threads that may be used.
+            use_threads: sets their number.
+            clock: gives seconds.
+            idle_s: seconds that all usable cores together have idled, since some moment.
+        """
+        self._most = most
+        self._use_threads = use_threads
+        self._clock = clock
+        self._idle_s = idle_s
+        self._one_s: Sequence[float] = ()
+        self._looked = (clock(), idle_s())
+        self._barred_until, self._bar_s = clock(), FIRST_BAR_S
+        self.count = 1
+        use_threads(1)
+
+    def measured(self, batch_s: Sequence[float]) -> None:
+        """Take how long batches of 1, 2, ... chunks take one thread, seconds."""
+        self._one_s = batch_s
+
+    def before_batch(self) -> None:
+        """Use more threads if cores idle for them."""
+        now = self._clock()
+        elapsed = now - self._looked[0]
+        if self.count == self._most or elapsed < LOOK_S:
+            return
+        idle_s = self._idle_s()
+        idle_cores = (idle_s - self._looked[1]) / elapsed
+        self._looked = (now, idle_s)
+        if idle_cores >= IDLE * (self._most - 1) and now >= self._barred_until and self._one_s:
+            self._use(self._most)
+
+    def after_batch(self, chunks: int, spent_s: float) -> None:
+        """Fall back to one thread if ``chunks`` took longer than it would have."""
+        if self.count == 1:
+            return
+        largest = min(chunks, len(self._one_s))
+        if spent_s <= self._one_s[largest - 1] * chunks / largest:
+            return
+        now = self._clock()
+        self._barred_until = now + self._bar_s
+        self._bar_s = min(LONGEST_BAR_S, 2 * self._bar_s)
+        self._looked = (now, self._idle_s())
+        self._use(1)
+
+    def _use(self, count: int) -> None:
+        self.count = count
+        self._use_threads(count)
+
+
+def idle_seconds() -> float:
+    """Seconds that the cores of this process have idled since the machine started, summed.
+
+    0 for ever where the system does not tell (it is not Linux): then no core is taken to idle.
+    """
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return 0.0
+    cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    ticks = 0
+    for line in lines:
+        name, *columns = line.split()
+        if name in cores:
+            ticks += int(columns[3]) + int(columns[4])  # idle, and idle while a disk works
+    return ticks / os.sysconf("SC_CLK_TCK")
