@@ -65,7 +65,7 @@ class Threaded(Protocol):
     """A generator that may run on another number of CPU threads from call to call.
 
     Attributes:
-        most_threads: that may be used; 1 where there is nothing to choose.
+        most_threads: that make it faster; 1 where their number was chosen by who loaded it.
     """
 
     most_threads: int

@@ -100,7 +100,8 @@ class Settings(BaseSettings):
         port: TCP port to listen on; 0 takes any free one.
         options: of every worker's model; each option is a variable of its own (``LIVEHEAD_MODEL``,
             ``LIVEHEAD_WEIGHTS``, ...), see ``ModelOptions``.
-        workers: worker processes, each with its own warm model.
+        workers: worker processes, each with its own warm model; 0 is as many as serve most, which
+            the first one finds.
         max_batch: streams that one model call may serve.
         max_sessions: sessions at once; the next caller is answered 503 with Retry-After. 0 has as
             many as the workers, when they start, measure to run in real time.
@@ -151,7 +152,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Port = 8000
     options: ModelOptions = ModelOptions()
-    workers: OneOrMore = 1
+    workers: NoneOrMore = 0
     max_batch: OneOrMore = 4
     max_sessions: NoneOrMore = 0
     max_identities: OneOrMore = 32

@@ -34,12 +34,14 @@ from models.mini.unet import MiniUNet
 from models.options import SIZE, ModelOptions
 from models.pipeline import DiffusionGenerator
 from models.registry import ModelCard
-from models.runtime.choose import MOST_THREADS, prepare_engine, usable_cores
+from models.runtime.choose import prepare_engine
 from models.runtime.eager import preferred_dtype
 from models.runtime.engine import Engine
 
 BUNDLED = Path(__file__).parents[1] / "weights" / "mini"
 MANIFEST = "mini.json"
+MOST_THREADS = 4
+"""A chunk is too small for more."""
 
 
 class MiniNetworks(NamedTuple):
@@ -87,8 +89,7 @@ def load_generator(
     pipeline.liveliness = options.liveliness
     plan = parse(options.plan) if options.plan else stored
     free = engine is None and not options.threads
-    most = min(MOST_THREADS, usable_cores()) if free else 1
-    return DiffusionGenerator(pipeline, plan, most_threads=most)
+    return DiffusionGenerator(pipeline, plan, most_threads=MOST_THREADS if free else 1)
 
 
 def load_mini(

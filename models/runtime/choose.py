@@ -14,17 +14,6 @@ from models.runtime.openvino import OpenVinoEngine, is_installed
 ENGINES = ("auto", "eager", "openvino")
 
 
-MOST_THREADS = 4
-"""More do not make chunks of a few frames faster."""
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def prepare_engine(name: str, threads: int | None) -> Engine | None:
     """Set this process up for inference: threads, memory, and the engine called ``name``.
 
@@ -36,7 +25,7 @@ def prepare_engine(name: str, threads: int | None) -> Engine | None:
             threads were measured ten times slower than one.
     """
     keep_freed_memory()
-    cores = usable_cores()
+    cores = os.cpu_count() or 1
     engine = choose_engine(name, threads or cores, preferred_dtype())
     torch.set_num_threads(1 if engine is not None else threads or max(1, cores - 1))
     return engine

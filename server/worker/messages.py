@@ -106,11 +106,13 @@ class WorkerReady:
         spec: what it makes.
         sessions: that it serves at once in real time.
         alone_s: seconds that the chunk of one session took; 0 where nothing was measured.
+        useful_workers: that the machine should have, counting this one.
     """
 
     spec: MediaSpec
     sessions: int
     alone_s: float = 0.0
+    useful_workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

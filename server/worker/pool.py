@@ -47,6 +47,7 @@ class WorkerSlot:
     link: WorkerLink | None = None
     warm: bool = False
     capacity: int = 0
+    failed: bool = False
     pause_s: float = FIRST_PAUSE_S
     streams: dict[str, LocalStream] = field(default_factory=dict)
     requests: dict[int, asyncio.Future[_Answer]] = field(default_factory=dict)
@@ -96,22 +97,31 @@ class LocalStream:
 
 
 class LocalWorkers:
-    """Implements ``Workers`` with ``count`` spawned processes."""
+    """Implements ``Workers`` with spawned processes."""
 
     def __init__(
         self,
         config: WorkerConfig,
-        count: int = 1,
+        count: int = 0,
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
         on_restart: Callable[[], None] = lambda: None,
     ) -> None:
-        """``on_restart`` is called for each process that takes the place of another."""
+        """Nothing is started yet.
+
+        Args:
+            config: of every process.
+            count: of processes; 0 is as many as the first one finds useful.
+            clock: what waits, and times out.
+            timeouts: after which a process counts as hung.
+            on_restart: called for each process that takes the place of another.
+        """
         self._config = config
         self._on_restart = on_restart
         self._clock = clock or SystemClock()
         self._timeouts = timeouts or Timeouts()
-        self._slots = [WorkerSlot(number) for number in range(count)]
+        self._slots = [WorkerSlot(number) for number in range(max(1, count))]
+        self._count = count
         self._supervisors: list[asyncio.Task[None]] = []
         self._spec: MediaSpec | None = None
         self._refusal: str | None = None
@@ -127,6 +137,10 @@ class LocalWorkers:
     def ready(self) -> bool:
         """Whether any process is warm."""
         return any(slot.warm for slot in self._slots)
+
+    @property
+    def _settled(self) -> bool:
+        return self.ready and all(slot.warm or slot.failed for slot in self._slots)
 
     @property
     def warm_count(self) -> int:
@@ -159,14 +173,15 @@ class LocalWorkers:
 
     async def start(self) -> None:
         """Start a supervisor for each slot; returns before they are warm."""
-        self._supervisors = [
-            asyncio.create_task(self._supervise(slot), name=f"worker-supervisor-{slot.number}")
-            for slot in self._slots
-        ]
+        self._supervise_from(0)
 
     async def wait_ready(self) -> MediaSpec:
-        """Return once a worker is warm; raises WorkerLost when the model cannot be loaded."""
-        while not self.ready or self._spec is None:
+        """Return once every worker is warm, or one is and others failed.
+
+        Raises:
+            WorkerLost: the model cannot be loaded.
+        """
+        while self._spec is None or not self._settled:
             if self._refusal is not None:
                 raise WorkerLost(self._refusal, code="bad_model")
             self._changed.clear()
@@ -271,7 +286,7 @@ class LocalWorkers:
 
     def _on_end(self, slot: WorkerSlot) -> None:
         """Tell everybody who depends on a process that it is gone."""
-        slot.warm = False
+        slot.warm, slot.failed = False, True
         slot.link = None
         slot.in_flight = InFlight()
         streams, slot.streams = slot.streams, {}
@@ -321,7 +336,18 @@ class LocalWorkers:
             1000 * ready.alone_s,
             slot.capacity,
         )
+        if self._count == 0:
+            self._count = ready.useful_workers
+            self._slots += [WorkerSlot(number) for number in range(1, self._count)]
+            self._supervise_from(1)
         self._changed.set()
+
+    def _supervise_from(self, first: int) -> None:
+        """Start supervisors of the slots from a number on."""
+        self._supervisors += [
+            asyncio.create_task(self._supervise(slot), name=f"worker-supervisor-{slot.number}")
+            for slot in self._slots[first:]
+        ]
 
     def _waiting(self, slot: WorkerSlot, request_id: int) -> asyncio.Future[_Answer] | None:
         """The future of a request that still waits for its answer."""

@@ -51,19 +51,18 @@ from server.telemetry import logs
 from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
 from server.worker.disclosure import DisclosureMark
+from server.worker.giving_way import Abandoned, GivingWay
 from server.worker.identities import IdentityCache
+from server.worker.layout import useful_workers
+from server.worker.machine import available_bytes, idle_seconds, peak_bytes, usable_cores
 from server.worker.stage_timer import StageTimer
 from server.worker.streams import WorkerStream, earliest_due, silent_request
-from server.worker.threads import ThreadChoice, idle_seconds
+from server.worker.threads import ThreadChoice
 
 if TYPE_CHECKING:  # the gateway imports this module, and never PyTorch
     from server.worker.prepared_store import PreparedStore
 
 log = logging.getLogger(__name__)
-
-ABANDON_S = 0.06
-"""A call that has run for longer is not given up: the speech behind it would come too late for the
-picture to go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +71,6 @@ class Known(Generic[Identity]):
 
     identity: Identity
     report: PortraitReport | None
-
-
-class _Abandoned(Exception):
-    """Ends a model call whose pictures nobody will see."""
 
 
 _Prepared: TypeAlias = "tuple[int, str, Future[Known[Identity]]]"
@@ -108,17 +103,15 @@ class Worker(Generic[Identity, Stream]):
         self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
         self._timer = StageTimer(clock)
+        self._giving_way = GivingWay(clock)
         if isinstance(generator, Staged):
             generator.on_stage = self._timer.stage
         if isinstance(generator, Abandonable):
-            generator.on_step = self._give_way
-        self._starting: set[str] = set()
-        self._abandonable: frozenset[str] = frozenset()
-        self._began = 0.0
+            generator.on_step = self._giving_way.check
         self._threads: ThreadChoice | None = None
         if isinstance(generator, Threaded) and generator.most_threads > 1:
-            most, use_threads = generator.most_threads, generator.use_threads
-            self._threads = ThreadChoice(most, use_threads, clock, idle_seconds)
+            most = min(generator.most_threads, usable_cores())
+            self._threads = ThreadChoice(most, generator.use_threads, clock, idle_seconds)
         self._store = store
         self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._preparing: dict[str, Future[Known[Identity]]] = {}
@@ -159,15 +152,18 @@ class Worker(Generic[Identity, Stream]):
 
     def receive(self, message: wire.Request) -> None:
         """Take a message, from any thread."""
-        if isinstance(message, wire.Submit) and message.chunk.starts:
-            self._starting.add(message.session)
+        self._giving_way.see(message)
         self.inbox.put(message)
 
     def run(self) -> None:
         """Serve until a ``Stop`` arrives."""
-        self._send(wire.WorkerReady(self._spec, self._capacity.sessions, self._capacity.alone_s))
+        measured = self._capacity
+        workers = useful_workers(
+            self._threads is not None, usable_cores(), peak_bytes(), available_bytes()
+        )
+        self._send(wire.WorkerReady(self._spec, measured.sessions, measured.alone_s, workers))
         while self._running:
-            self._starting.clear()  # what came before the messages are taken is among them
+            self._giving_way.forget()
             self._take_messages(wait=not self._has_requests())
             self._make_batch()
         self._preparer.shutdown(wait=False, cancel_futures=True)
@@ -290,20 +286,18 @@ class Worker(Generic[Identity, Stream]):
         for _, stream, request in batch:
             if isinstance(stream.stream, Listener):
                 stream.stream.listen(request.caller_speaks)
-        idle = all(not any(request.speaking) and not request.starts for _, _, request in batch)
-        self._abandonable = frozenset(name for name, _, _ in batch if idle)
+        idle = not any(any(request.speaking) for _, _, request in batch)
+        self._giving_way.begin(name for name, _, _ in batch if idle)
         if self._threads:
             self._threads.before_batch()
-        began = self._began = self._clock()
+        began = self._clock()
         self._timer.start()
         try:
             chunks = self._generate(batch)
-        except _Abandoned:
+        except Abandoned:
             for name, _, request in batch:
                 self._send(_given_up(name, request))
             return
-        finally:
-            self._abandonable = frozenset()
         model_s = self._clock() - began
         if self._threads:
             self._threads.after_batch(len(batch), model_s)
@@ -330,12 +324,6 @@ class Worker(Generic[Identity, Stream]):
                 )
             )
 
-    def _give_way(self) -> None:
-        """End a call for idle pictures alone if speech has come for all its streams."""
-        waited = self._abandonable and self._starting >= self._abandonable
-        if waited and self._clock() - self._began < ABANDON_S:
-            raise _Abandoned
-
     def _generate(
         self, batch: list[tuple[str, WorkerStream[Stream], ChunkRequest]]
     ) -> list[NDArray[np.uint8] | None]:
@@ -344,7 +332,7 @@ class Worker(Generic[Identity, Stream]):
         try:
             streams = [stream.stream for _, stream, _ in batch]
             return list(self._generator.generate(streams, audio))
-        except _Abandoned:
+        except Abandoned:
             raise
         except Exception as error:
             if len(batch) > 1:

@@ -12,9 +12,7 @@ rule, and what a worker's capacity is measured with. More are used as long as th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 LOOK_S = 1.0
 """The least time over which idling is looked at."""
@@ -83,21 +81,3 @@ class ThreadChoice:
     def _use(self, count: int) -> None:
         self.count = count
         self._use_threads(count)
-
-
-def idle_seconds() -> float:
-    """Seconds that the cores of this process have idled since the machine started, summed.
-
-    0 for ever where the system does not tell (it is not Linux): then no core is taken to idle.
-    """
-    try:
-        lines = Path("/proc/stat").read_text().splitlines()
-    except OSError:
-        return 0.0
-    cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
-    ticks = 0
-    for line in lines:
-        name, *columns = line.split()
-        if name in cores:
-            ticks += int(columns[3]) + int(columns[4])  # idle, and idle while a disk works
-    return ticks / os.sysconf("SC_CLK_TCK")

@@ -64,6 +64,20 @@ async def workers() -> AsyncIterator[LocalWorkers]:
     assert not any(alive(pid) for pid in pids)
 
 
+async def test_there_are_as_many_processes_as_the_first_finds_useful(
+    workers: LocalWorkers,
+) -> None:
+    assert len(workers.pids) == 1  # of a model without threads to choose
+    workers._count = 0
+    ready = WorkerReady(SPEC, 4, useful_workers=3)
+    workers._receive(workers._slots[0], ready)
+    assert len(workers.status()) == 3 and workers.warm_count == 1
+    await asyncio.wait_for(workers.wait_ready(), PATIENCE_S)
+    assert workers.warm_count == 3 and workers.capacity == 12
+    workers._receive(workers._slots[1], ready)  # a replacement finds the same, and adds none
+    assert len(workers.status()) == 3
+
+
 async def test_a_process_serves_two_sessions_and_restarts_after_a_crash(
     workers: LocalWorkers,
 ) -> None:

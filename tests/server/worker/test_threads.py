@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from pathlib import Path
-
 import pytest
 
-from server.worker.threads import FIRST_BAR_S, LOOK_S, ThreadChoice, idle_seconds
+from server.worker.threads import FIRST_BAR_S, LOOK_S, ThreadChoice
 
 pytestmark = pytest.mark.unit
 
@@ -88,9 +84,3 @@ def test_nothing_is_chosen_before_one_thread_was_measured() -> None:
     machine = Machine()
     machine.choice.measured(())
     assert machine.chunk(2.0) == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
-def test_idling_is_told_by_the_system() -> None:
-    uptime_s, idle_s = map(float, Path("/proc/uptime").read_text().split())
-    assert 0 < idle_seconds() <= 1.01 * idle_s + 1 <= 1.02 * (os.cpu_count() or 1) * uptime_s + 1

@@ -24,8 +24,9 @@ from server.avatars import content_hash
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
 from server.worker import messages as wire
+from server.worker.giving_way import ABANDON_S
 from server.worker.prepared_store import PreparedStore
-from server.worker.process import ABANDON_S, Worker
+from server.worker.process import Worker
 from tests.models.face.test_report import PERFECT
 from tests.support.workers import SPEC
 
