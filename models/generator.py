@@ -39,7 +39,8 @@ class Staged(Protocol):
     """A generator that says when each stage of ``generate`` has ended; others need not.
 
     It reads no clock for that: whoever sets ``on_stage`` may. On a device that runs behind the
-    program a stage ends when its work was handed over, and the last one waits for all.
+    program a stage ends when its work was handed over, and the last one waits for all. Where frames
+    are handed out one by one, ``decode`` ends with each.
 
     Attributes:
         on_stage: called with each of ``STAGES`` in turn.
@@ -72,6 +73,20 @@ class Threaded(Protocol):
 
     def use_threads(self, count: int) -> None:
         """Run the calls of ``generate`` that this thread makes next on ``count`` threads."""
+        ...
+
+
+@runtime_checkable
+class FrameByFrame(Protocol):
+    """A generator that hands out each frame of a chunk as soon as it is drawn; others need not."""
+
+    def generate_frames(
+        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+    ) -> list[Iterator[NDArray[np.uint8]]]:
+        """As ``Generator.generate``, but for each stream its F frames RGB uint8 [H, W, 3].
+
+        They are drawn as they are asked for, all of them before the next call.
+        """
         ...
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -80,6 +80,15 @@ class Pipeline(Protocol[Identity, State, Conditioning]):
         ...
 
 
+@runtime_checkable
+class DrawingPipeline(Protocol):
+    """A pipeline that draws frame by frame; others need not."""
+
+    def draw(self, streams: Sequence[Any], latents: Tensor) -> list[Iterator[NDArray[np.uint8]]]:
+        """As ``Pipeline.decode``, but for each stream an iterator of frames RGB uint8 [H, W, 3]."""
+        ...
+
+
 AnyPipeline: TypeAlias = Pipeline[Any, Any, Any]
 """A pipeline chosen at run time."""
 
@@ -87,7 +96,7 @@ AnyPipeline: TypeAlias = Pipeline[Any, Any, Any]
 class DiffusionGenerator(Generic[Identity, State]):
     """Implements ``models.generator.Generator`` with any ``Pipeline``.
 
-    It is ``Staged``, ``Abandonable`` and ``Threaded`` too.
+    It is ``Staged``, ``Abandonable``, ``Threaded`` and ``FrameByFrame`` too.
     """
 
     def __init__(
@@ -128,9 +137,31 @@ class DiffusionGenerator(Generic[Identity, State]):
         self, streams: Sequence[State], audio: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.uint8]]:
         """The next chunk of every stream, in one batch; see ``Generator.generate``."""
-        pipeline = self.pipeline
         if not streams:
             return []
+        latents = self._sample(streams, audio)
+        pictures = list(self.pipeline.decode(streams, latents).cpu().numpy())
+        self.on_stage("decode")
+        return pictures
+
+    def generate_frames(
+        self, streams: Sequence[State], audio: Sequence[NDArray[np.float32]]
+    ) -> list[Iterator[NDArray[np.uint8]]]:
+        """The same, frame by frame where the pipeline can; see ``FrameByFrame``."""
+        if not isinstance(self.pipeline, DrawingPipeline):
+            return [iter(pictures) for pictures in self.generate(streams, audio)]
+        if not streams:
+            return []
+        chunks = self.pipeline.draw(streams, self._sample(streams, audio))
+        return [self._drawn(frames) for frames in chunks]
+
+    def _drawn(self, frames: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        for frame in frames:
+            self.on_stage("decode")
+            yield frame
+
+    def _sample(self, streams: Sequence[State], audio: Sequence[NDArray[np.float32]]) -> Tensor:
+        pipeline = self.pipeline
         conditions = [
             pipeline.prepare_conditioning(stream, samples)
             for stream, samples in zip(streams, audio, strict=True)
@@ -138,9 +169,7 @@ class DiffusionGenerator(Generic[Identity, State]):
         self.on_stage("features")
         latents = pipeline.sample(self._sampler, streams, conditions)
         self.on_stage("denoise")
-        pictures = list(pipeline.decode(streams, latents).cpu().numpy())
-        self.on_stage("decode")
-        return pictures
+        return latents
 
     def use_threads(self, count: int) -> None:
         """Choose how many threads PyTorch uses; see ``Threaded``."""

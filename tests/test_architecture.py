@@ -96,7 +96,7 @@ SEEN_BY_SERVER = {
     "models.registry",
 }
 SEEN_BY_ONE: dict[str, set[str]] = {
-    "server/worker/process.py": {"models.io.image"},  # decodes what was uploaded
+    "server/worker/preparing.py": {"models.io.image"},  # decodes what was uploaded
 }
 # The client reads sound files, raises the same errors and knows an AV frame's header; everything
 # else crosses the wire.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
@@ -75,6 +75,11 @@ class MiniIdentity:
         """
         tone = self.portrait.tone
         return self.gamut.limit(window, mouth) if tone is None else in_tone(window, tone)
+
+    def draw(self, window: NDArray[np.uint8], look: ChunkLook, k: int) -> NDArray[np.uint8]:
+        """The frame RGB uint8 [H, W, 3] of a generated window, with the k-th look of a chunk."""
+        moved = self.skin.displacement(look.mouth[k], look.expression[k])
+        return self.scene.draw(self.colour(window, look.mouth[k]), look.poses[k], moved)
 
 
 @dataclass(frozen=True)
@@ -286,12 +291,32 @@ class MiniPipeline:
         windows = windows.reshape(len(streams), -1, *windows.shape[1:])
         frames = np.empty((*windows.shape[:2], *self.size, 3), np.uint8)
         for out, chunk, stream in zip(frames, windows, streams, strict=True):
-            identity, look = stream.identity, stream.look
             for k, window in enumerate(chunk):
-                moved = identity.skin.displacement(look.mouth[k], look.expression[k])
-                coloured = identity.colour(window, look.mouth[k])
-                out[k] = identity.scene.draw(coloured, look.poses[k], moved)
+                out[k] = stream.identity.draw(window, stream.look, k)
         return torch.from_numpy(frames)
+
+    def draw(
+        self, streams: Sequence[MiniStream], latents: Tensor
+    ) -> list[Iterator[NDArray[np.uint8]]]:
+        """The frames of ``decode`` one by one; see ``models.pipeline.DrawingPipeline``."""
+        return [
+            self._draw_chunk(stream.identity, stream.look, chunk.transpose(0, 1))
+            for stream, chunk in zip(streams, latents, strict=True)
+        ]
+
+    def _draw_chunk(
+        self, identity: MiniIdentity, look: ChunkLook, latents: Tensor
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Frames of latents [F, C, H, W]. The first is decoded alone, so that it is there soon."""
+        whole = self.engine is not None  # whose program has the shape of a chunk
+        parts = [latents] if whole else [latents[:1], latents[1:]]
+        k = 0
+        for part in parts:
+            with torch.inference_mode():
+                windows = self.frame_decoder(part).cpu().numpy()
+            for window in windows:
+                yield identity.draw(window, look, k)
+                k += 1
 
     def init_latents(self, streams: Sequence[MiniStream]) -> Tensor:
         """Initial noise of a batch of streams, [B, C, F, H, W]."""

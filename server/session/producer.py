@@ -42,7 +42,7 @@ KEYFRAME_PAUSE_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class _Requested:
-    """A chunk at the worker."""
+    """A chunk at the worker: when it was asked for, and the tags of the frames still to come."""
 
     at: float
     tags: tuple[FrameTag, ...]
@@ -99,7 +99,7 @@ class Producer:
     @property
     def frames_ahead(self) -> int:
         """Frames in the pacer or at the worker."""
-        return self._pacer.queued_frames + len(self._requested) * self._spec.chunk_frames
+        return self._pacer.queued_frames + self._frames_at_worker
 
     @property
     def sounding(self) -> bool:
@@ -184,10 +184,16 @@ class Producer:
         if not chunk.frames:
             return
         now = self._clock.now()
-        self._answers_s.append(now - asked.at)
-        self._record(chunk, asked, now)
-        items = [QueuedFrame(*pair) for pair in zip(chunk.frames, asked.tags, strict=True)]
-        items[0] = replace(items[0], came_at=now)
+        count = len(chunk.frames)
+        items = [QueuedFrame(*pair) for pair in zip(chunk.frames, asked.tags[:count], strict=True)]
+        if chunk.first == 0:
+            self._answers_s.append(now - asked.at)
+            items[0] = replace(items[0], came_at=now)
+        if chunk.last:
+            self._record(chunk, asked, now)
+        else:
+            rest = replace(asked, tags=asked.tags[count:], starts=False)
+            self._requested[chunk.sequence] = rest
         keep = LIVE_CUSHION if self._scheduler.live else 0
         self._pacer.add(items, starts=asked.starts, keep=keep)
 
@@ -246,7 +252,11 @@ class Producer:
 
     def _buffered_s(self, now: float) -> float:
         """Seconds of media in the pacer and at the worker."""
-        return self._pacer.buffered_s(now) + len(self._requested) * self.chunk_s
+        return self._pacer.buffered_s(now) + self._frames_at_worker * self._spec.frame_s
+
+    @property
+    def _frames_at_worker(self) -> int:
+        return sum(len(asked.tags) for asked in self._requested.values())
 
     def _record(self, chunk: ChunkResult, asked: _Requested, now: float) -> None:
         metrics = ChunkMetrics(

@@ -9,8 +9,9 @@ picture never stops; the caller knows it from what is buffered and how long the 
 * nothing queued: idle silence at the deadline, never earlier, so that little stands before speech;
 * all arrived (F + L frames, or the segment has ended or paused): now. A microphone that is already
   running waits for the deadline: its sound must be buffered here, where it can be trimmed;
-* at a live edge with F but not yet F + L frames: wait for the look-ahead at most L*T from
-  ``ready_since``, the moment F frames were there, then cut with zeros as look-ahead;
+* at a live edge with F but not yet F + L frames: wait for look-ahead for ``LIVE_LOOKAHEAD``
+  frames' time from ``ready_since``, the moment F frames were there, and in the midst of speech
+  until the deadline; then cut with zeros as the rest of the look-ahead;
 * at a live edge with less: wait until ``GAP_S`` passed without data, then the segment pauses: what
   there is of it is cut, and silence until more comes. A pause is not an end: a commit, another
   format, or ``END_S`` without data end a segment. (A microphone's ends where it pauses.)
@@ -49,6 +50,9 @@ from server.session.incoming import IDLE, FrameTag, IncomingSpeech, Segment, Voi
 GAP_S = 0.2
 END_S = 10.0
 MAX_BUFFER_S = 30.0
+LIVE_LOOKAHEAD = 1
+"""Frames that speech pushed as it is spoken waits for: of ``mini`` the second one raises the jaw's
+correlation with the truth from 0.937 to 0.947, and costs 40 ms in every answer."""
 LIVE_SLACK = 3
 LIVE_LIMIT = 12
 
@@ -110,6 +114,10 @@ class ChunkScheduler:
         return not self._queue
 
     @property
+    def _live_lookahead(self) -> int:
+        return min(LIVE_LOOKAHEAD, self._spec.lookahead_frames)
+
+    @property
     def started(self) -> bool:
         """Whether the first segment was cut in its midst: partly taken, not in a pause."""
         return bool(self._queue) and self._queue[0].flowing
@@ -166,7 +174,7 @@ class ChunkScheduler:
             eager = not (in_speech and self.live)
             return Cut(now if eager else max(now, deadline), starts=not in_speech)
         if available >= spec.chunk_frames and self._ready_since is not None:
-            wait, pauses = self._ready_since + spec.lookahead_frames * spec.frame_s, False
+            wait, pauses = self._ready_since + self._live_lookahead * spec.frame_s, False
         else:
             wait, pauses = self._queue[-1].last_data + GAP_S, True
         if head.closed and deadline < wait:
@@ -175,7 +183,7 @@ class ChunkScheduler:
             return Cut(max(now, deadline, wait), pauses=pauses)
         if wait <= max(now, deadline):
             return Cut(max(now, wait), pauses=pauses, starts=True)
-        speech = max(0, min(available, arrived - spec.lookahead_frames))
+        speech = max(0, min(available, arrived - self._live_lookahead))
         leading_silence = spec.chunk_frames - speech
         return Cut(max(now, deadline), leading_silence=leading_silence, starts=speech > 0)
 

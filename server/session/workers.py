@@ -61,10 +61,14 @@ class ChunkRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChunkResult:
-    """One chunk: F frames, and what it cost.
+    """Frames of one chunk, and what it has cost so far.
+
+    A chunk comes in one result or in several, as its frames are made.
 
     Attributes:
         frames: none of an idle chunk that was given up, since speech came.
+        first: which of the F frames is the first one here.
+        last: no more of this chunk comes.
         model_s: seconds of the model call.
         encode_s: seconds from there until this chunk was encoded, after those before it in the
             batch.
@@ -81,6 +85,8 @@ class ChunkResult:
     encode_s: float
     batch: int
     stages_s: Mapping[str, float] = field(default_factory=dict)
+    first: int = 0
+    last: bool = True
 
     @property
     def spent_s(self) -> float:

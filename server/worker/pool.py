@@ -300,8 +300,9 @@ class LocalWorkers:
 
     def _receive(self, slot: WorkerSlot, reply: wire.Reply) -> None:
         match reply:
-            case ChunkResult(session=session, sequence=sequence):
-                slot.in_flight.on_chunk(session, sequence, self._clock.now())
+            case ChunkResult(session=session, sequence=sequence, last=last):
+                if last:
+                    slot.in_flight.on_chunk(session, sequence, self._clock.now())
                 if stream := slot.streams.get(session):
                     stream.callbacks.on_chunk(reply)
             case wire.StreamFailed(session=session, code=code, message=message):

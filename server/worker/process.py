@@ -19,20 +19,21 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import islice, pairwise
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import LiveheadError, PortraitError
-from models.face.report import PortraitReport, report_of
+from models.face.report import PortraitReport
 from models.generator import (
     Abandonable,
+    FrameByFrame,
     Generator,
     Identity,
     Listener,
@@ -40,10 +41,7 @@ from models.generator import (
     Stream,
     Threaded,
 )
-from models.io.face_box import FaceBox
-from models.io.image import read_picture
 from models.registry import load_generator
-from server.avatars import content_hash
 from server.errors import INTERNAL_CODE
 from server.media.spec import MediaSpec
 from server.session.workers import ChunkRequest, ChunkResult
@@ -52,9 +50,9 @@ from server.worker import messages as wire
 from server.worker.capacity import Capacity, measure_capacity
 from server.worker.disclosure import DisclosureMark
 from server.worker.giving_way import Abandoned, GivingWay
-from server.worker.identities import IdentityCache
 from server.worker.layout import useful_workers
 from server.worker.machine import available_bytes, idle_seconds, peak_bytes, usable_cores
+from server.worker.preparing import Prepared, Preparer
 from server.worker.stage_timer import StageTimer
 from server.worker.streams import WorkerStream, earliest_due, silent_request
 from server.worker.threads import ThreadChoice
@@ -63,18 +61,6 @@ if TYPE_CHECKING:  # the gateway imports this module, and never PyTorch
     from server.worker.prepared_store import PreparedStore
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Known(Generic[Identity]):
-    """An identity, and what was found in its portrait, in pixels of the portrait's file."""
-
-    identity: Identity
-    report: PortraitReport | None
-
-
-_Prepared: TypeAlias = "tuple[int, str, Future[Known[Identity]]]"
-"""A request, the content hash of its portrait, and the identity to come."""
 
 
 class Worker(Generic[Identity, Stream]):
@@ -94,14 +80,15 @@ class Worker(Generic[Identity, Stream]):
         clock: Callable[[], float] = time.monotonic,
         store: PreparedStore[tuple[Identity, PortraitReport | None]] | None = None,
     ) -> None:
-        self.inbox: queue.Queue[wire.Request | _Prepared[Identity]] = queue.Queue()
+        self.inbox: queue.Queue[wire.Request | Prepared[Identity]] = queue.Queue()
         self._generator = generator
         self._spec = MediaSpec.of(generator)
         self._send = send
         self._max_batch = max_batch
-        self._identities = IdentityCache[Known[Identity]](max_identities)
+        self._portraits = Preparer(generator, self.inbox.put, max_identities, store)
         self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
+        self._frame_by_frame = isinstance(generator, FrameByFrame)
         self._timer = StageTimer(clock)
         self._giving_way = GivingWay(clock)
         if isinstance(generator, Staged):
@@ -112,9 +99,6 @@ class Worker(Generic[Identity, Stream]):
         if isinstance(generator, Threaded) and generator.most_threads > 1:
             most = min(generator.most_threads, usable_cores())
             self._threads = ThreadChoice(most, generator.use_threads, clock, idle_seconds)
-        self._store = store
-        self._preparer = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._preparing: dict[str, Future[Known[Identity]]] = {}
         self._capacity = Capacity(max_batch)
         self._mark = DisclosureMark(self._spec.size)
         self._running = True
@@ -126,8 +110,7 @@ class Worker(Generic[Identity, Stream]):
         """
         if not portrait:
             return
-        known = self._prepare_identity(portrait)
-        self._identities.put(content_hash(portrait), known)
+        known = self._portraits.prepare_now(portrait)
         chunk_s = self._spec.chunk_frames * self._spec.frame_s
         self._capacity = measure_capacity(
             lambda n: self._silent_batch(known.identity, n), chunk_s, self._max_batch, self._clock
@@ -166,7 +149,7 @@ class Worker(Generic[Identity, Stream]):
             self._giving_way.forget()
             self._take_messages(wait=not self._has_requests())
             self._make_batch()
-        self._preparer.shutdown(wait=False, cancel_futures=True)
+        self._portraits.close()
 
     def _has_requests(self) -> bool:
         return any(stream.due is not None for stream in self._streams.values())
@@ -180,7 +163,7 @@ class Worker(Generic[Identity, Stream]):
             wait = False
             self._handle(message)
 
-    def _handle(self, message: wire.Request | _Prepared[Identity]) -> None:
+    def _handle(self, message: wire.Request | Prepared[Identity]) -> None:
         match message:
             case wire.Submit(session=session, chunk=chunk):
                 if stream := self._streams.get(session):
@@ -192,7 +175,7 @@ class Worker(Generic[Identity, Stream]):
                 if stream := self._streams.get(session):
                     stream.request_keyframe()
             case wire.Prepare():
-                self._answer(message.request_id, lambda: self._prepare(message))
+                self._answer(message.request_id, lambda: self._portraits.request(message))
             case wire.Open():
                 self._answer(message.request_id, lambda: self._open(message))
             case wire.Close(session=session):
@@ -200,13 +183,14 @@ class Worker(Generic[Identity, Stream]):
                     self._close(stream)
             case wire.Stop():
                 self._running = False
-            case (request_id, name, future):
-                self._answer(request_id, lambda: self._adopt(request_id, name, future))
+            case Prepared():
+                self._answer(message.request_id, lambda: self._portraits.adopt(message))
 
-    def _answer(self, request_id: int, act: Callable[[], None]) -> None:
-        """Run one request; whatever it raises becomes its answer, not the worker's end."""
+    def _answer(self, request_id: int, act: Callable[[], wire.Reply | None]) -> None:
+        """Run one request and send its answer; what it raises becomes one, not the worker's end."""
         try:
-            act()
+            if (reply := act()) is not None:
+                self._send(reply)
         except LiveheadError as error:
             refused = isinstance(error, PortraitError)
             self._send(wire.Failed(request_id, error.code, str(error), portrait=refused))
@@ -216,52 +200,8 @@ class Worker(Generic[Identity, Stream]):
                 wire.Failed(request_id, INTERNAL_CODE, "the model failed; see the server's log")
             )
 
-    def _prepare(self, message: wire.Prepare) -> None:
-        name = content_hash(message.portrait, message.box)
-        known = self._identities.get(name)
-        if known is not None:
-            if message.keep:
-                self._preparer.submit(self._keep, name, known)
-            self._send(wire.PortraitPrepared(message.request_id, name, known.report))
-            return
-        future = self._preparing.get(name)
-        if future is None:
-            prepare = self._find_or_prepare if message.keep else self._prepare_identity
-            future = self._preparer.submit(prepare, message.portrait, message.box)
-            self._preparing[name] = future
-        future.add_done_callback(lambda done: self.inbox.put((message.request_id, name, done)))
-
-    def _prepare_identity(self, portrait: bytes, box: FaceBox | None = None) -> Known[Identity]:
-        """The identity of an image file; of the generator only what may run beside chunks."""
-        picture = read_picture(portrait)
-        identity = self._generator.prepare(picture.pixels, picture.box(box))
-        return Known(identity, report_of(identity, picture.reduction))
-
-    def _find_or_prepare(self, portrait: bytes, box: FaceBox | None) -> Known[Identity]:
-        """The identity of an image file from disk; prepared and kept there if it is not."""
-        if self._store is None:
-            return self._prepare_identity(portrait, box)
-        name = content_hash(portrait, box)
-        kept = self._store.load(name)
-        if kept is not None:
-            return Known(*kept)
-        known = self._prepare_identity(portrait, box)
-        self._keep(name, known)
-        return known
-
-    def _keep(self, name: str, known: Known[Identity]) -> None:
-        if self._store is not None:
-            self._store.save(name, (known.identity, known.report))
-
-    def _adopt(self, request_id: int, name: str, prepared: Future[Known[Identity]]) -> None:
-        self._preparing.pop(name, None)
-        known = prepared.result()
-        if self._identities.get(name) is None:
-            self._identities.put(name, known)
-        self._send(wire.PortraitPrepared(request_id, name, known.report))
-
-    def _open(self, message: wire.Open) -> None:
-        known = self._identities.get(message.content_hash)
+    def _open(self, message: wire.Open) -> wire.Opened:
+        known = self._portraits.get(message.content_hash)
         if known is None:
             raise LiveheadError(
                 "expected a prepared portrait, got one that is no longer kept; prepare it again",
@@ -270,7 +210,7 @@ class Worker(Generic[Identity, Stream]):
         stream = self._generator.open(known.identity, seed=message.seed)
         mark = self._mark if message.disclosure else None
         self._streams[message.session] = WorkerStream(self._spec, stream, mark)
-        self._send(wire.Opened(message.request_id))
+        return wire.Opened(message.request_id)
 
     def _close(self, stream: WorkerStream[Stream]) -> None:
         """Release the encoders of a session and what the generator keeps for it."""
@@ -299,8 +239,6 @@ class Worker(Generic[Identity, Stream]):
                 self._send(_given_up(name, request))
             return
         model_s = self._clock() - began
-        if self._threads:
-            self._threads.after_batch(len(batch), model_s)
         self._take_messages(wait=False)
         for (name, stream, request), pictures in zip(batch, chunks, strict=True):
             if (
@@ -309,41 +247,70 @@ class Worker(Generic[Identity, Stream]):
                 or stream.is_stale(request)
             ):
                 continue
-            frames = stream.encode(request, pictures)
-            encode_s = self._clock() - began - model_s
-            self._send(
-                ChunkResult(
-                    session=name,
-                    epoch=request.epoch,
-                    sequence=request.sequence,
-                    frames=frames,
-                    model_s=model_s,
-                    encode_s=encode_s,
-                    batch=len(batch),
-                    stages_s=self._timer.spent,
-                )
+            cost = ChunkResult(
+                name, request.epoch, request.sequence, (), model_s, 0.0, len(batch), last=False
             )
+            try:
+                self._deliver(stream, request, pictures, cost, began)
+            except Exception as error:
+                self._fail(name, stream, error)
+        if self._threads:
+            self._threads.after_batch(len(batch), self._clock() - began)
+
+    def _deliver(
+        self,
+        stream: WorkerStream[Stream],
+        request: ChunkRequest,
+        pictures: Iterator[NDArray[np.uint8]],
+        result: ChunkResult,
+        began: float,
+    ) -> None:
+        """Encode and send a chunk; its first frame alone, where the others are not drawn yet."""
+        count = self._spec.chunk_frames
+        ends = sorted({1, count}) if self._frame_by_frame else [count]
+        for first, end in pairwise([0, *ends]):
+            asked = self._clock()
+            drawn = list(islice(pictures, end - first))
+            model_s = result.model_s + self._clock() - asked
+            frames = stream.encode(request, drawn, first)
+            self._timer.skip()
+            result = replace(
+                result,
+                frames=frames,
+                model_s=model_s,
+                encode_s=self._clock() - began - model_s,
+                stages_s=self._timer.spent,
+                first=first,
+                last=end == count,
+            )
+            self._send(result)
 
     def _generate(
         self, batch: list[tuple[str, WorkerStream[Stream], ChunkRequest]]
-    ) -> list[NDArray[np.uint8] | None]:
+    ) -> list[Iterator[NDArray[np.uint8]] | None]:
         """Pictures of each chunk; a stream that fails alone is reported and dropped."""
         audio = [np.frombuffer(request.features, np.float32) for _, _, request in batch]
         try:
             streams = [stream.stream for _, stream, _ in batch]
-            return list(self._generator.generate(streams, audio))
+            if isinstance(self._generator, FrameByFrame):
+                return list(self._generator.generate_frames(streams, audio))
+            return [iter(chunk) for chunk in self._generator.generate(streams, audio)]
         except Abandoned:
             raise
         except Exception as error:
             if len(batch) > 1:
                 return [self._generate([one])[0] for one in batch]
-            log.exception("a stream failed")
             name, stream, _ = batch[0]
-            self._close(stream)
-            del self._streams[name]
-            code = error.code if isinstance(error, LiveheadError) else "generator_failed"
-            self._send(wire.StreamFailed(name, code, "the model failed on this session"))
+            self._fail(name, stream, error)
             return [None]
+
+    def _fail(self, name: str, stream: WorkerStream[Stream], error: Exception) -> None:
+        """Drop a stream that the model failed on."""
+        log.error("a stream failed", exc_info=error)
+        self._close(stream)
+        del self._streams[name]
+        code = error.code if isinstance(error, LiveheadError) else "generator_failed"
+        self._send(wire.StreamFailed(name, code, "the model failed on this session"))
 
 
 def main(connection: Connection, config: wire.WorkerConfig) -> None:

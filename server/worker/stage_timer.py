@@ -17,6 +17,10 @@ class StageTimer:
         """Begin a call; what was spent before is forgotten."""
         self._at, self._spent = self._clock(), {}
 
+    def skip(self) -> None:
+        """What was spent since the last stage was spent on something else."""
+        self._at = self._clock()
+
     def stage(self, name: str) -> None:
         """A stage ends; the next begins. One that comes again adds to the first."""
         now = self._clock()
@@ -25,5 +29,5 @@ class StageTimer:
 
     @property
     def spent(self) -> dict[str, float]:
-        """Seconds by stage."""
-        return self._spent
+        """Seconds by stage, so far."""
+        return dict(self._spent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from typing import Generic
 
@@ -67,15 +67,20 @@ class WorkerStream(Generic[Stream]):
         """Whether an interrupt overtook the request."""
         return request.epoch < self.epoch
 
-    def encode(self, request: ChunkRequest, pictures: NDArray[np.uint8]) -> tuple[AVFrame, ...]:
-        """Frames of one chunk from RGB uint8 [F, H, W, 3] and the request's own sound."""
-        sound = np.frombuffer(request.sound, np.int16)
-        sound = sound.reshape(len(pictures), self._spec.sound_samples)
+    def encode(
+        self, request: ChunkRequest, pictures: Iterable[NDArray[np.uint8]], first: int = 0
+    ) -> tuple[AVFrame, ...]:
+        """Frames from RGB uint8 [H, W, 3] each and the request's own sound.
+
+        Args:
+            first: which frame of the chunk is the first of ``pictures``.
+        """
+        sound = np.frombuffer(request.sound, np.int16).reshape(-1, self._spec.sound_samples)
         frames = []
-        if request.keyframe:  # nothing that was played before leads up to this chunk
+        if request.keyframe and first == 0:  # nothing that was played before leads up to this chunk
             self._opus.restart()
         self._pictures.choose(request.codecs)
-        for k, picture in enumerate(pictures):
+        for k, picture in enumerate(pictures, first):
             forced = self._keyframe or (request.keyframe and k == 0)
             with self._mark.on(picture) if self._mark else nullcontext(picture) as shown:
                 video, keyframe = self._pictures.encode(shown, force_keyframe=forced)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.generator import STAGES, Generator, Staged, chunk_samples
+from models.generator import STAGES, Abandonable, FrameByFrame, Generator, Staged, chunk_samples
 from models.io.face_box import FaceBox
 from models.lightning.plan import full_plan
 from models.lightning.sampler import Sampler
@@ -95,6 +95,56 @@ def test_it_says_when_each_stage_has_ended(
     assert told == [*STAGES[:2], "decoding", STAGES[2]]
     generator.generate([], [])
     assert len(told) == 4
+
+
+class DrawingToy(ToyPipeline):
+    """Draws frame by frame."""
+
+    def __init__(self) -> None:
+        self.drawn = 0
+
+    def draw(
+        self, streams: Sequence[ToyStream], latents: Tensor
+    ) -> list[Iterator[NDArray[np.uint8]]]:
+        return [self._draw(frames) for frames in self.decode(streams, latents).numpy()]
+
+    def _draw(self, frames: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        for frame in frames:
+            self.drawn += 1
+            yield frame
+
+
+@pytest.mark.parametrize("pipeline", [ToyPipeline(), DrawingToy()], ids=["whole", "drawing"])
+def test_frames_come_one_by_one_and_are_the_chunks(pipeline: ToyPipeline) -> None:
+    generator = DiffusionGenerator(pipeline, full_plan(1))
+    assert isinstance(generator, FrameByFrame)
+    audio = [np.full(chunk_samples(generator), level, np.float32) for level in (1.0, 3.0)]
+    chunks = generator.generate([generator.open(1), generator.open(5)], audio)
+    singly = generator.generate_frames([generator.open(1), generator.open(5)], audio)
+    for chunk, frames in zip(chunks, singly, strict=True):
+        assert np.array_equal(chunk, list(frames))
+    assert generator.generate_frames([], []) == []
+
+
+def test_a_frame_is_drawn_when_it_is_asked_for_and_ends_a_stage() -> None:
+    pipeline = DrawingToy()
+    generator = DiffusionGenerator(pipeline, full_plan(1))
+    told: list[str] = []
+    generator.on_stage = told.append
+    silence = np.zeros(chunk_samples(generator), np.float32)
+    (frames,) = generator.generate_frames([generator.open(1)], [silence])
+    assert (pipeline.drawn, told) == (0, [*STAGES[:2]])
+    next(frames)
+    assert (pipeline.drawn, told) == (1, [*STAGES])
+
+
+def test_a_call_can_be_given_up_at_each_step(generator: DiffusionGenerator[int, ToyStream]) -> None:
+    assert isinstance(generator, Abandonable)
+    steps: list[int] = []
+    generator.on_step = lambda: steps.append(len(steps))
+    for _ in range(3):
+        generator._sampler.on_call()
+    assert steps == [0, 1, 2]
 
 
 def test_closing_releases_the_stream_alone(generator: DiffusionGenerator[int, ToyStream]) -> None:

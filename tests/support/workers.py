@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +62,7 @@ class FakeWorkers:
 
     Attributes:
         gives_way: idle chunks are given up when speech starts.
+        rest_s: how long after the first frame of a chunk its others come; None is with it.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class FakeWorkers:
         self.forced: set[str] = set()
         self.epochs: dict[str, int] = {}
         self.gives_way = False
+        self.rest_s: float | None = None
         self.starts = asyncio.Event()
         self.queue: asyncio.Queue[tuple[str, ChunkRequest]] = asyncio.Queue()
         self._cost = cost
@@ -173,19 +176,18 @@ class FakeWorkers:
                 request.speaking
             )
             await self._clock.sleep(0.0 if given_up else done - self._clock.now())
-            callbacks = self.callbacks.get(session)
-            if callbacks is not None:
-                callbacks.on_chunk(
-                    ChunkResult(
-                        session=session,
-                        epoch=request.epoch,
-                        sequence=request.sequence,
-                        frames=() if given_up else self._frames(session, request),
-                        model_s=cost,
-                        encode_s=0.0,
-                        batch=1,
-                    )
-                )
+            frames = () if given_up else self._frames(session, request)
+            whole = ChunkResult(session, request.epoch, request.sequence, frames, cost, 0.0, 1)
+            if self.rest_s is None or given_up:
+                self._tell(whole)
+                continue
+            self._tell(replace(whole, frames=frames[:1], last=False))
+            await self._clock.sleep(self.rest_s)
+            self._tell(replace(whole, frames=frames[1:], first=1))
+
+    def _tell(self, result: ChunkResult) -> None:
+        if callbacks := self.callbacks.get(result.session):
+            callbacks.on_chunk(result)
 
     def _frames(self, session: str, request: ChunkRequest) -> tuple[AVFrame, ...]:
         sound = np.frombuffer(request.sound, np.int16).reshape(self._spec.chunk_frames, -1)

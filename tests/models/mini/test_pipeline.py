@@ -53,6 +53,22 @@ def test_frames_have_the_size_and_rest_as_the_portrait(
     assert changed[identity.scene.face.box].mean() > changed.mean() > 0.01
 
 
+def test_frames_that_are_drawn_one_by_one_are_the_chunks(
+    pipeline: MiniPipeline, identity: MiniIdentity
+) -> None:
+    rng = np.random.default_rng(0)
+    streams = [pipeline.new_stream(identity, seed) for seed in range(2)]
+    for stream in streams:
+        stream.look.poses[:] = rng.uniform(-0.05, 0.05, stream.look.poses.shape)
+        stream.look.mouth[:] = rng.uniform(0.0, 0.5, stream.look.mouth.shape)
+    latents = torch.cat([stream.noise for stream in streams])
+    chunks = pipeline.decode(streams, latents).numpy()
+    for chunk, frames in zip(chunks, pipeline.draw(streams, latents), strict=True):
+        drawn = np.stack(list(frames))
+        assert drawn.shape == chunk.shape
+        assert np.abs(drawn.astype(int) - chunk).max() <= 1  # by the rounding of other batches
+
+
 @pytest.fixture(scope="module")
 def identity(pipeline: MiniPipeline, photo: NDArray[np.uint8]) -> MiniIdentity:
     return pipeline.encode_portrait(photo)

@@ -13,6 +13,7 @@ from server.session.scheduler import (
     END_S,
     GAP_S,
     LIVE_LIMIT,
+    LIVE_LOOKAHEAD,
     LIVE_SLACK,
     MAX_BUFFER_S,
     Chunk,
@@ -63,13 +64,22 @@ def test_committed_speech_is_cut_now_however_short() -> None:
     assert scheduler.empty
 
 
-def test_look_ahead_is_waited_for_no_longer_than_it_lasts() -> None:
+def test_live_look_ahead_is_waited_for_no_longer_than_it_lasts() -> None:
     scheduler = filled(F + 0.1)
     cut = scheduler.next_cut(10.0, 10.3, talking=False)
-    assert cut.at == pytest.approx(10.0 + L * T) and not cut.pauses
+    assert cut.at == pytest.approx(10.0 + LIVE_LOOKAHEAD * T) and not cut.pauses
     chunk = scheduler.take(cut, cut.at)
     assert chunk.tags[-1].samples == SPEC.sound_samples
     assert not chunk.features[F * SPEC.feature_samples :][SPEC.feature_samples // 10 :].any()
+
+
+def test_in_the_midst_of_speech_look_ahead_is_waited_for_until_the_deadline() -> None:
+    scheduler = filled(2 * F + LIVE_LOOKAHEAD + 0.1)
+    scheduler.take(scheduler.next_cut(10.0, 10.0, talking=False), 10.0)
+    assert scheduler.next_cut(10.1, 10.3, talking=True).at == pytest.approx(10.3)
+    assert scheduler.next_cut(10.1, 10.05, talking=True).at == pytest.approx(10.1)
+    scheduler.push(speech(L * T), MONO, 10.11)
+    assert scheduler.next_cut(10.11, 10.3, talking=True).at == pytest.approx(10.11)
 
 
 def test_part_of_the_look_ahead_is_used() -> None:
@@ -95,12 +105,12 @@ def test_an_urgent_picture_does_not_wait_for_speech_to_begin() -> None:
 
 
 def test_an_urgent_chunk_begins_with_silence_and_ends_with_speech() -> None:
-    scheduler = filled(L + 2)
+    scheduler = filled(LIVE_LOOKAHEAD + 2)
     cut = scheduler.next_cut(10.0, 10.02, talking=False)
     assert (cut.leading_silence, cut.starts) == (F - 2, True)
     chunk = scheduler.take(cut, 10.02)
     assert [tag.samples > 0 for tag in chunk.tags] == [False, False, True, True]
-    assert chunk.features[F * SPEC.feature_samples :][:-40].all()
+    assert chunk.features[F * SPEC.feature_samples :][: SPEC.feature_samples - 40].all()
 
 
 def test_in_the_midst_of_speech_the_picture_waits() -> None:

@@ -59,6 +59,38 @@ async def test_speech_does_not_wait_for_idle_pictures_that_are_being_made(moment
         )
 
 
+async def test_a_chunk_is_played_from_its_first_frame_on() -> None:
+    first_s, rest_s = 0.06, 0.03
+    async with scene(cost=first_s) as act:
+        act.workers.gives_way, act.workers.rest_s = True, rest_s
+        await act.advance(2)
+        pushed_at, pushed = act.clock.now(), speech(2.0)
+        await act.push(pushed)
+        act.session.inbox.end_segment()
+        await act.advance(4)
+        spoken = [when for when, frame in act.viewer.frames if frame.speaking]
+        assert spoken[0] - pushed_at < first_s + FRAME
+        assert np.allclose(gaps(spoken), FRAME, atol=1e-9)
+        assert np.array_equal(act.viewer.sound(), as_played(pushed))
+        assert [frame.index for _, frame in act.viewer.frames] == list(
+            range(len(act.viewer.frames))
+        )
+
+
+async def test_an_interrupt_between_the_parts_of_a_chunk_drops_the_second() -> None:
+    async with scene(cost=0.06) as act:
+        act.workers.rest_s = 0.1
+        await act.advance(2)
+        await act.push(speech(2.0))
+        while not act.viewer.speaking:
+            await act.advance(0.01)
+        act.session.interrupt()
+        heard = len(act.viewer.speaking)
+        await act.advance(2)
+        assert len(act.viewer.speaking) == heard
+        assert max(gaps(act.viewer.times)) <= 0.06 + 0.1 + FRAME
+
+
 @pytest.mark.parametrize("fps", [24.0, 30.0])
 async def test_other_frame_rates_stay_in_step(fps: float) -> None:
     spec = replace(SPEC, fps=fps, chunk_frames=9, lookahead_frames=3)

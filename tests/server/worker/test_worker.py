@@ -303,6 +303,71 @@ def test_speech_that_was_dropped_gives_up_one_call_at_most(stepping: Rig) -> Non
     assert [(reply.sequence, len(reply.frames)) for reply in replies] == [(0, 0), (2, 4)]
 
 
+class _Drawing(Bench):
+    """Hands out its frames one by one, each after 10 ms; fails at the third on demand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.fails = False
+
+    def generate_frames(
+        self, streams: Sequence[Any], audio: Sequence[NDArray[np.float32]]
+    ) -> list[Iterator[NDArray[np.uint8]]]:
+        """The fake's."""
+        return [self._hand_out(chunk) for chunk in super().generate(streams, audio)]
+
+    def _hand_out(self, chunk: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        for k, frame in enumerate(chunk):
+            if self.fails and k == 2:
+                raise AudioError("this frame cannot be drawn", code="bad_audio")
+            self.now += 0.01
+            yield frame
+
+
+@pytest.fixture
+def drawing() -> Iterator[Rig]:
+    generator = _Drawing()
+    rig = Rig(clock=lambda: generator.now, generator=generator)
+    rig.thread.start()
+    assert isinstance(rig.next(), wire.WorkerReady)
+    rig.open("a")
+    yield rig
+    rig.tell(wire.Stop())
+    rig.thread.join(10)
+    assert not rig.thread.is_alive()
+
+
+def test_the_first_frame_is_sent_before_the_others_are_drawn(drawing: Rig) -> None:
+    sound = np.arange(4 * 1920, dtype=np.int16)
+    asked = request(3, sound=sound.tobytes(), keyframe=True, speaking=(False, True, True, True))
+    drawing.tell(wire.Submit("a", asked))
+    parts = [drawing.next(), drawing.next()]
+    assert [(part.first, len(part.frames), part.last) for part in parts] == [
+        (0, 1, False),
+        (1, 3, True),
+    ]
+    assert [round(part.model_s, 3) for part in parts] == [0.01, 0.04]
+    frames = [frame for part in parts for frame in part.frames]
+    assert [frame.index for frame in frames] == [12, 13, 14, 15]
+    assert [frame.keyframe for frame in frames] == [True, False, False, False]
+    assert [frame.speaking for frame in frames] == [False, True, True, True]
+    assert b"".join(frame.pcm for frame in frames) == sound.tobytes()
+    assert all(len(frame.opus) == 2 for frame in frames)
+
+
+def test_frames_that_cannot_be_drawn_end_their_stream_alone(drawing: Rig) -> None:
+    assert isinstance(drawing.generator, _Drawing)
+    drawing.open("b")
+    drawing.generator.fails = True
+    drawing.tell(wire.Submit("a", request(0)))
+    assert drawing.next().first == 0
+    assert drawing.next() == wire.StreamFailed("a", "bad_audio", "the model failed on this session")
+    drawing.generator.fails = False
+    drawing.tell(wire.Submit("b", request(0)))
+    assert [drawing.next().session for _ in range(2)] == ["b", "b"]
+
+
 def test_a_model_that_tells_no_stages_has_none(rig: Rig) -> None:
     rig.open("a")
     rig.tell(wire.Submit("a", request()))
@@ -486,7 +551,7 @@ def test_a_box_beside_the_picture_is_refused(rig: Rig) -> None:
 def test_the_report_comes_with_the_identity_prepared_or_kept(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server.worker.process.report_of", lambda identity, reduction: PERFECT)
+    monkeypatch.setattr("server.worker.preparing.report_of", lambda identity, reduction: PERFECT)
     for request_id in (3, 4):
         rig.tell(wire.Prepare(request_id, draw_portrait(200)))
         assert rig.next().report == PERFECT
