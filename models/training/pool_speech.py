@@ -2,7 +2,8 @@
 
 Version 0 is as recorded. The others begin at another sample, odd ones go through another
 microphone, and from 2 on the voice is higher and faster, or lower and slower; the true mouth is
-computed anew from the phonemes, so that it stays exact.
+computed anew from the phonemes, so that it stays exact. From 2 on some chunks are heard as if they
+were just being spoken: the last frame of their look-ahead has not arrived.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,8 @@ from models.training.speech_features import simulate_channel
 VERSIONS: dict[Split, int] = {"train": 4, "held_out": 2}
 SPEED = (0.9, 1.12)
 """Lowest and highest factor of a voice's speed and pitch."""
+LIVE_SHARE = 0.4
+"""Of the chunks of versions from 2 on."""
 _BEGIN = CHUNK_FRAMES * FRAME_SAMPLES
 """A version begins before this sample of its recording."""
 
@@ -74,7 +78,7 @@ def encode_pool(pool: Path, split: Split, cache: Path) -> list[HeardSpeech]:
 def _encode_recording(
     encoder: AudioEncoder, folder: Path, versions: int, cache: Path
 ) -> list[HeardSpeech]:
-    digest = sha256(f"{versions}".encode())
+    digest = sha256(f"{versions} {LIVE_SHARE}".encode())
     for name in ("audio.wav", "speech.json"):
         digest.update((folder / name).read_bytes())
     stored = load_or_compute(
@@ -96,15 +100,20 @@ def _hear(encoder: AudioEncoder, folder: Path, version: int) -> HeardSpeech:
     if version % 2:
         audio = simulate_channel(audio, rng)[: audio.size]
     chunks = len(mouth) // CHUNK_FRAMES - 2  # the last word is cut off
-    windows = windows_of(level_audio(audio), levelled=True)
-    features = np.stack(
-        [_compact(chunk_features(encoder, w)) for w, _ in zip(windows, range(chunks), strict=False)]
-    )
+    windows = list(islice(windows_of(level_audio(audio), levelled=True), chunks))
+    if version > 1:
+        windows = [_as_spoken(w) if rng.random() < LIVE_SHARE else w for w in windows]
+    features = np.stack([_compact(chunk_features(encoder, w)) for w in windows])
     return HeardSpeech(
         torch.from_numpy(features).half(),
         torch.from_numpy(mouth[: chunks * CHUNK_FRAMES].reshape(chunks, CHUNK_FRAMES, -1)),
         torch.from_numpy(lip_frames(phonemes, chunks * CHUNK_FRAMES)),
     )
+
+
+def _as_spoken(window: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A window whose last frame has not arrived."""
+    return np.concatenate([window[:-FRAME_SAMPLES], np.zeros(FRAME_SAMPLES, np.float32)])
 
 
 def _compact(windows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -32,6 +32,20 @@ def pool(tmp_path: Path) -> Path:
     return write_pool(tmp_path / "pool", 7, 900, frames=FRAMES)
 
 
+def test_some_chunks_of_later_versions_are_heard_as_they_are_spoken(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: dict[float, list[torch.Tensor]] = {}
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(pool_speech, "LIVE_SHARE", share)
+        heard[share] = [h.features for h in encode_pool(pool, "train", tmp_path / f"{share}")]
+    for version, (whole, live) in enumerate(zip(*heard.values(), strict=True)):
+        assert torch.equal(whole, live) == (version < 2)
+        assert whole.shape == live.shape
+    windows = [np.arange(4 * FRAME_SAMPLES, dtype=np.float32) + 1]
+    assert np.count_nonzero(pool_speech._as_spoken(windows[0])) == 3 * FRAME_SAMPLES
+
+
 def test_windows_of_a_chunk_overlap() -> None:
     features = torch.arange(2 * 10 * 3).reshape(2, 10, 3)
     windows = frame_windows(features)
