@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 
 LOOK_S = 1.0
 """The least time over which idling is looked at."""
+STALE_S = 5.0
+"""What idled before a pause says nothing of now."""
 IDLE = 0.8
 """Share of a core that idles where nothing but the gateway uses it."""
 FIRST_BAR_S, LONGEST_BAR_S = 10.0, 300.0
@@ -62,6 +64,8 @@ class ThreadChoice:
         idle_s = self._idle_s()
         idle_cores = (idle_s - self._looked[1]) / elapsed
         self._looked = (now, idle_s)
+        if elapsed > STALE_S:
+            return
         if idle_cores >= IDLE * (self._most - 1) and now >= self._barred_until and self._one_s:
             self._use(self._most)
 

@@ -51,6 +51,14 @@ def test_it_looks_over_a_second_not_over_less() -> None:
     assert machine.choice.count == 1
 
 
+def test_what_idled_long_ago_does_not_count() -> None:
+    machine = Machine()
+    machine.now, machine.idled = machine.now + 60, machine.idled + 120
+    machine.choice.before_batch()
+    assert machine.choice.count == 1
+    assert machine.chunk(1.0) == 2
+
+
 def test_a_chunk_that_takes_longer_than_one_thread_ends_it_at_once() -> None:
     machine = Machine()
     machine.chunk(1.0)
