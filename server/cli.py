@@ -34,7 +34,7 @@ COMMANDS = {
         "measure the model",
         {
             "model": Command("client_demo.bench_model", "measure the model"),
-            "server": Command("client_demo.bench_server", "measure the server"),
+            "server": Command("client_demo.bench_server.command", "measure the server"),
             "cost": Command("models.commands.bench_cost", "count a model's operations"),
             "memory": Command("models.commands.bench_memory", "measure a model's memory"),
             "rivals": Command("client_demo.bench_rivals", "time mini beside other talking heads"),

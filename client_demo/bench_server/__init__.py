@@ -1,0 +1,1 @@
+"""``livehead bench server``: a real server and real peers on this machine, measured."""
