@@ -31,7 +31,7 @@ ROUNDS_BEFORE = 10  # each way of ending, before the server is weighed
 SETTLE_S = 5.0
 FRAMES = 12  # received before a session ends
 PATIENCE_S = 60.0
-FULL_PAUSE_S = 0.2
+FULL_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,13 @@ def show(record: Mapping[str, Any]) -> None:
     bars = record["bars"]
     judged = {bar["what"] for bar in bars}
     rows: list[list[object]] = [
-        [bar["what"], asked(bar), float(bar["value"]), "yes" if bar["met"] else "MISS"]
+        [bar["what"], asked(bar), rounded(bar["value"]), "yes" if bar["met"] else "MISS"]
         for bar in bars
     ]
     for what, path in UNJUDGED:
         value = figure(record, path)
         if what not in judged and value is not None:
-            rows.append([what, "", value, ""])
+            rows.append([what, "", rounded(value), ""])
     console.table(["what", "asked", "measured", "holds"], rows)
     if record["ended"]:
         _show_ended(record["ended"])
@@ -62,6 +62,11 @@ def asked(bar: Mapping[str, Any]) -> str:
     return f"{'>=' if bar['at_least'] else '<='} {bar['limit']:g}"
 
 
+def rounded(value: float) -> float:
+    """What a table shows whole: thousands would else be powers of ten."""
+    return round(value) if abs(value) >= 100 else value
+
+
 def verdict(bars: list[dict[str, Any]]) -> str:
     """One sentence: what is missed, if anything."""
     missed = [bar["what"] for bar in bars if not bar["met"]]
@@ -75,7 +80,7 @@ def verdict(bars: list[dict[str, Any]]) -> str:
 def _show_ended(ended: Mapping[str, Any]) -> None:
     console.say("")
     rows = [
-        [f"{process}, {what}", *ended[process][key]]
+        [f"{process}, {what}", *map(rounded, ended[process][key])]
         for process in ("gateway", "workers")
         for key, what in (
             ("memory_mb", "MB"),

@@ -207,6 +207,11 @@ def test_misses_are_stated() -> None:
     assert report.asked(bars[0]) == "<= 120" and report.asked(bars[-1]) == ">= 24.9"
 
 
+def test_large_figures_are_shown_whole() -> None:
+    assert report.rounded(1234.5) == 1234 and isinstance(report.rounded(1234.5), int)
+    assert report.rounded(0.423) == 0.423
+
+
 def test_a_session_that_falls_behind_a_busy_process_is_a_miss() -> None:
     rhythms = [figures.Rhythm(25.0, 44.0), figures.Rhythm(24.0, 90.0)]
     (bar,) = aims.judge(run_record(busy=1, frames=figures.frames_record(2, rhythms)))
