@@ -26,6 +26,7 @@ from client_demo.rest import RequestFailed
 
 PEERS_A_PROCESS: dict[PeerKind, int] = {"websocket": 40, "webrtc": 10}
 SETTLE_S = 2.0
+LEAD_S = 0.3  # before frames count: reading a process's memory stops it for a moment
 ANSWER_TIMEOUT_S = 10.0
 TICK_S = 0.005
 
@@ -73,9 +74,10 @@ class Heard:
 
 @dataclass(frozen=True)
 class Held:
-    """What was heard, and what the gateway and its workers used before and after."""
+    """What was heard, and what the gateway and its workers used before and ``seconds`` after."""
 
     heard: Heard
+    seconds: float
     gateway: tuple[Usage, Usage]
     workers: tuple[Usage, Usage]
 
@@ -110,16 +112,16 @@ def hold_sessions(
         end = begin + options.seconds
         for connection in peers:
             connection.send((begin, end))
-        time.sleep(SETTLE_S)
-        before = server.gateway(), server.workers()
+        time.sleep(SETTLE_S - LEAD_S)
+        read_at, before = time.monotonic(), (server.gateway(), server.workers())
         for second in range(1, whole_seconds(options) + 1):
             time.sleep(max(0.0, min(begin + second, end) - time.monotonic()))
             passed(1)
-        after = server.gateway(), server.workers()
+        seconds, after = time.monotonic() - read_at, (server.gateway(), server.workers())
         heard = Heard()
         for connection in peers:
             heard.add(receive(connection))
-    return Held(heard, (before[0], after[0]), (before[1], after[1]))
+    return Held(heard, seconds, (before[0], after[0]), (before[1], after[1]))
 
 
 def whole_seconds(options: BenchOptions) -> int:

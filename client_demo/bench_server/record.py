@@ -75,12 +75,12 @@ def _before_and_after(before: Usage, after: Usage) -> dict[str, list[float]]:
     }
 
 
-def _cost(held: Held, seconds: float) -> dict[str, float | None]:
+def _cost(held: Held, peers_seconds: float) -> dict[str, float | None]:
     """Percent of a core that each admitted session takes of each kind of process."""
     spent = {
-        "gateway_percent": held.gateway[1].cpu_s - held.gateway[0].cpu_s,
-        "workers_percent": held.workers[1].cpu_s - held.workers[0].cpu_s,
-        "peers_percent": held.heard.peers_cpu_s,
+        "gateway_percent": (held.gateway[1].cpu_s - held.gateway[0].cpu_s, held.seconds),
+        "workers_percent": (held.workers[1].cpu_s - held.workers[0].cpu_s, held.seconds),
+        "peers_percent": (held.heard.peers_cpu_s, peers_seconds),
     }
     admitted = len(held.heard.rhythms)
-    return {name: core_percent(cpu_s, seconds, admitted) for name, cpu_s in spent.items()}
+    return {name: core_percent(*parts, admitted) for name, parts in spent.items()}

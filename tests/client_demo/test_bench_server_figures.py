@@ -197,6 +197,12 @@ def test_a_figure_that_is_missing_is_not_judged() -> None:
     assert len(aims.judge(without)) == 4
 
 
+def test_a_gateway_that_sends_too_little_is_not_praised_for_its_cost() -> None:
+    slow = figures.frames_record(40, [figures.Rhythm(5.0, 900.0)] * 40)
+    (bar,) = aims.judge(run_record(**FAKE, sessions=40, frames=slow))
+    assert bar.what == "sessions at 25 fps on one gateway" and not bar.met
+
+
 def test_misses_are_stated() -> None:
     late = {"p50": 300.0, "p95": 340.0, "n": 9}
     record = run_record(first_frame_ms={"burst": late, "live": late})
