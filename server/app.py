@@ -140,6 +140,7 @@ def _watch(telemetry: Telemetry, sessions: SessionRegistry, workers: Workers) ->
         limit=lambda: sessions.limit,
         waiting=lambda: sessions.waiting,
         warm=lambda: workers.warm_count,
+        tasks=lambda: len(asyncio.all_tasks()),
     )
 
 

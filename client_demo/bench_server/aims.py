@@ -78,6 +78,7 @@ AIMS = (
     Aim("left in memory, MB a session", "ended.memory_mb_each", 0.5, of_ended),
     Aim("left open, descriptors a session", "ended.descriptors_each", 0.01, of_ended),
     Aim("left running, threads a session", "ended.threads_each", 0.01, of_ended),
+    Aim("left running, tasks a session", "ended.tasks_each", 0.01, of_ended),
     Aim("ended sessions that are gone, %", "ended.gone_percent", 100, of_ended, at_least=True),
 )
 

@@ -36,11 +36,12 @@ FULL_PAUSE_S = 0.5
 
 @dataclass(frozen=True)
 class Weighed:
-    """Gateway, workers and open sessions at one moment."""
+    """Gateway, workers, open sessions and tasks of the gateway at one moment."""
 
     gateway: Usage
     workers: Usage
     sessions: int
+    tasks: int
 
 
 def weigh_endings(
@@ -78,7 +79,7 @@ def _end(server: BenchedServer, count: int, done: Callable[[float], object]) -> 
 def _weigh(server: BenchedServer) -> Weighed:
     left = server.wait_empty()
     time.sleep(SETTLE_S)
-    return Weighed(server.gateway(), server.workers(), left)
+    return Weighed(server.gateway(), server.workers(), left, server.tasks())
 
 
 async def end_sessions(

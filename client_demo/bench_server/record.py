@@ -54,13 +54,15 @@ def make_record(
 
 
 def ended_record(count: int, before: Weighed, after: Weighed) -> dict[str, Any]:
-    """What ``count`` sessions left behind. Tasks are not there: the server does not count them."""
+    """What ``count`` sessions left behind."""
     first, last = before.gateway + before.workers, after.gateway + after.workers
     return {
         "sessions": count,
         "memory_mb_each": round((last.memory_mb - first.memory_mb) / count, 3),
         "descriptors_each": round((last.descriptors - first.descriptors) / count, 3),
         "threads_each": round((last.threads - first.threads) / count, 3),
+        "tasks": [before.tasks, after.tasks],
+        "tasks_each": round((after.tasks - before.tasks) / count, 3),
         "gone_percent": round(100 * (count - after.sessions) / count, 1),
         "gateway": _before_and_after(before.gateway, after.gateway),
         "workers": _before_and_after(before.workers, after.workers),

@@ -88,5 +88,5 @@ def _show_ended(ended: Mapping[str, Any]) -> None:
             ("threads", "threads"),
         )
     ]
+    rows.append(["gateway, tasks", *map(rounded, ended["tasks"])])
     console.table([f"{ended['sessions']} sessions that ended", "before", "after"], rows)
-    console.say("tasks of the event loop: not measured, the server does not count them")

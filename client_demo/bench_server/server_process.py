@@ -25,6 +25,7 @@ READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 20.0
 EMPTY_TIMEOUT_S = 60.0
 OWN_VARIABLES = "LIVEHEAD_"
+TASKS = "livehead_tasks"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class BenchedServer:
         """Sessions that are open, places, and how many sessions were measured to fit."""
         answer = httpx.get(f"{self.url}/readyz", timeout=READY_TIMEOUT_S).raise_for_status()
         return {name: int(value) for name, value in answer.json().items() if name != "status"}
+
+    def tasks(self) -> int:
+        """Tasks of the gateway's event loop, as it tells Prometheus."""
+        answer = httpx.get(f"{self.url}/metrics", timeout=READY_TIMEOUT_S).raise_for_status()
+        told = dict(line.rsplit(" ", 1) for line in answer.text.splitlines() if line[:1] != "#")
+        return int(float(told[TASKS]))
 
     def wait_empty(self) -> int:
         """Wait until no session is open; how many still are after ``EMPTY_TIMEOUT_S``."""

@@ -96,6 +96,7 @@ class Instruments:
         limit: Callable[[], float],
         waiting: Callable[[], float],
         warm: Callable[[], float],
+        tasks: Callable[[], float],
     ) -> None:
         """Add what is read from the running server: functions that give the present numbers."""
         by_state = Gauge(
@@ -108,6 +109,7 @@ class Instruments:
             ("livehead_limit_sessions", "Places in all; 0 while no worker is warm.", limit),
             ("livehead_queue_sessions", "Callers that wait for a place.", waiting),
             ("livehead_workers_warm", "Worker processes that are warm.", warm),
+            ("livehead_tasks", "Tasks of the gateway's event loop.", tasks),
         ):
             Gauge(metric, text, registry=self.registry).set_function(read)
 

@@ -78,11 +78,12 @@ def test_cost_is_shared_by_sessions() -> None:
 
 
 def test_what_is_left_behind_is_divided_by_sessions() -> None:
-    before = Weighed(Usage(1.0, 80.0, 12, 6), Usage(5.0, 200.0, 9, 4), 0)
-    after = Weighed(Usage(9.0, 90.0, 14, 6), Usage(9.0, 210.0, 9, 4), 1)
+    before = Weighed(Usage(1.0, 80.0, 12, 6), Usage(5.0, 200.0, 9, 4), 0, 12)
+    after = Weighed(Usage(9.0, 90.0, 14, 6), Usage(9.0, 210.0, 9, 4), 1, 14)
     record = ended_record(200, before, after)
     assert record["memory_mb_each"] == 0.1 and record["descriptors_each"] == 0.01
     assert record["threads_each"] == 0 and record["gone_percent"] == 99.5
+    assert record["tasks"] == [12, 14] and record["tasks_each"] == 0.01
     assert record["gateway"]["memory_mb"] == [80.0, 90.0]
 
 
@@ -169,7 +170,13 @@ def run_record(**changes: Any) -> dict[str, Any]:
 
 
 FAKE = {"model": "fake", "size": [256, 256]}
-ENDED = {"memory_mb_each": 0.1, "descriptors_each": 0, "threads_each": 0, "gone_percent": 100.0}
+ENDED = {
+    "memory_mb_each": 0.1,
+    "descriptors_each": 0,
+    "threads_each": 0,
+    "tasks_each": 0,
+    "gone_percent": 100.0,
+}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +190,7 @@ ENDED = {"memory_mb_each": 0.1, "descriptors_each": 0, "threads_each": 0, "gone_
         ({**FAKE, "sessions": 40}, 2),
         ({**FAKE, "sessions": 40, "busy": 1}, 1),
         ({**FAKE, "size": [512, 512]}, 0),
-        ({**FAKE, "ended": ENDED}, 5),
+        ({**FAKE, "ended": ENDED}, 6),
     ],
 )
 def test_each_run_judges_what_it_can(changes: dict[str, Any], judged: int) -> None:
