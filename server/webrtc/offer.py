@@ -102,7 +102,7 @@ def read_offer(text: str, *, source: bool = False) -> ParsedOffer:
 
     Raises:
         OfferError: ``bad_offer`` when it is no usable SDP, ``no_codec`` when what it is for cannot
-            be: H.264 baseline with packetization mode 1 or VP8, or Opus of a source.
+            be: H.264 baseline in packetization mode 1, named or not, VP8, or Opus of a source.
     """
     if len(text) > MAX_OFFER_CHARACTERS:
         raise OfferError(f"expected at most {MAX_OFFER_CHARACTERS} characters, got {len(text)}")
@@ -113,11 +113,14 @@ def read_offer(text: str, *, source: bool = False) -> ParsedOffer:
     alive = [section for section in alive if section.media[0] in KINDS]
     bundle = _bundle_of(session, alive)
     transport = _transport_of(session, alive, bundle)
-    read = {
-        index: _read(session, section, transport)
-        for index, section in enumerate(given)
-        if not section.is_dead and section.media[0] in KINDS
-    }
+    read = {}
+    for index, section in enumerate(given):
+        if section.is_dead or section.media[0] not in KINDS:
+            continue
+        read[index] = _read(session, section, transport)
+        if section.media[0] == "video" and not read[index].codec:
+            given[index] = _naming_mode(section)
+            read[index] = _read(session, given[index], transport)
     if source:
         _check_sound(list(read.values()))
     else:
@@ -218,6 +221,21 @@ def _rewritten(session: Lines, section: Lines, transport: tuple[str, ...]) -> It
     if kind == CHANNEL and not section.all("a=max-message-size:"):
         yield "a=max-message-size:65536"
     yield from transport
+
+
+def _naming_mode(section: Lines) -> Lines:
+    """H.264 that names no packetization mode takes mode 1, as all of WebRTC must (RFC 7742, 6.2).
+
+    RFC 6184 reads it as mode 0, so this is only for callers who offer nothing better (GStreamer).
+    """
+    for line in section.all("a=rtpmap:"):
+        number, _, codec = line.removeprefix("a=rtpmap:").partition(" ")
+        start = f"a=fmtp:{number} "
+        told = section.value(start) or ""
+        if codec.upper() == "H264/90000" and "packetization-mode" not in told:
+            named = ";".join(filter(None, (told, "packetization-mode=1")))
+            section = Lines((*section.without(start), start + named))
+    return section
 
 
 def _read(session: Lines, section: Lines, transport: tuple[str, ...]) -> Section:
