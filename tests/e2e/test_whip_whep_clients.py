@@ -1,7 +1,8 @@
-"""WHIP and WHEP with clients that nobody here wrote: FFmpeg's muxer, npm's whip-whep.
+"""WHIP and WHEP with clients that nobody here wrote: FFmpeg's muxer, npm's whip-whep, GStreamer.
 
-FFmpeg comes with PyAV. For the others, ``npm install whip-whep@1.2.0 @roamhq/wrtc@0.10.0`` in any
-folder and name its node_modules in LIVEHEAD_NODE_MODULES.
+FFmpeg comes with PyAV. For npm's, ``npm install whip-whep@1.2.0 @roamhq/wrtc@0.10.0`` in any
+folder and name its node_modules in LIVEHEAD_NODE_MODULES. GStreamer's packages (``GSTREAMER_HINT``)
+take 180 MB of disk and most of a minute to install, so scripts/system leaves them out.
 """
 
 from __future__ import annotations
@@ -27,15 +28,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from playwright.sync_api import Route, sync_playwright
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
 
 from client_demo.frames import unpack
+from models.io import console
 from tests.e2e.browser import FLAGS, require_chromium
 from tests.support.server_process import RunningServer, running_server
 
 pytestmark = pytest.mark.e2e
 
 NODE_MODULES = os.environ.get("LIVEHEAD_NODE_MODULES", "")
+GSTREAMER = ("/usr/bin/python3", str(Path(__file__).with_name("gstreamer_client.py")))
+GSTREAMER_MISSING = 77  # the script's exit status
+GSTREAMER_HINT = (
+    "apt-get install --no-install-recommends gstreamer1.0-plugins-base gstreamer1.0-plugins-good"
+    " gstreamer1.0-plugins-bad gstreamer1.0-nice python3-gst-1.0 gir1.2-gst-plugins-bad-1.0"
+)
 WATCH = """
 async ({url, token}) => {
   const { WHEPClient } = await import("/whep.js");
@@ -78,11 +86,33 @@ def need_node_modules() -> Path:
     return Path(NODE_MODULES)
 
 
+@pytest.fixture(scope="module")
+def gstreamer() -> tuple[str, ...]:
+    """The command of GStreamer's client, or a skip that says loudly how to get one."""
+    try:
+        found = subprocess.run(GSTREAMER, capture_output=True, text=True, timeout=120, check=False)
+        status, told = found.returncode, found.stderr
+    except FileNotFoundError as error:
+        status, told = GSTREAMER_MISSING, str(error)
+    if status == GSTREAMER_MISSING:
+        message = f"GSTREAMER TESTS SKIPPED: {told.strip()}. Install it: {GSTREAMER_HINT}"
+        console.warn(message)
+        pytest.skip(message)
+    assert status == 0, told
+    return GSTREAMER
+
+
 def create(server: RunningServer, mode: str) -> dict[str, Any]:
     """A new session."""
     answer = httpx.post(f"{server.url}/session", json={"avatar_id": "ada", "mode": mode})
     described: dict[str, Any] = answer.raise_for_status().json()
     return described
+
+
+def stream_of(server: RunningServer, session: dict[str, Any]) -> str:
+    """The URL of its WebSocket."""
+    url = f"{server.url}{session['media']['ws_url']}?token={session['token']}"
+    return url.replace("http", "ws", 1)
 
 
 def end(server: RunningServer, session: dict[str, Any]) -> None:
@@ -136,6 +166,20 @@ def publish(url: str, options: dict[str, str], seconds: float) -> None:
             time.sleep(max(0.0, began + number / 50 - time.monotonic()))
 
 
+async def hear_spoken(socket: ClientConnection) -> None:
+    """Watch the avatar until it has said what is loud, its mouth in motion."""
+    loud, spoken = 0, 0
+    async with asyncio.timeout(60):
+        while loud < 25:
+            message = await socket.recv()
+            if not isinstance(message, bytes):
+                continue
+            frame = unpack(message)
+            spoken += frame.speaking
+            loud += int(np.abs(np.frombuffer(frame.pcm, np.int16).astype(int)).max()) > 4_000
+    assert spoken >= 25
+
+
 @pytest.mark.parametrize("flags", [{}, {"whip_flags": "dtls_active"}], ids=["passive", "active"])
 async def test_what_ffmpeg_publishes_is_spoken(
     whole: RunningServer, tmp_path: Path, flags: dict[str, str]
@@ -143,19 +187,9 @@ async def test_what_ffmpeg_publishes_is_spoken(
     session = create(whole, "echo")
     options = {**write_certificate(tmp_path), "authorization": session["token"], **flags}
     url = whole.url + session["media"]["whip_url"]
-    socket_url = f"{whole.url}{session['media']['ws_url']}?token={session['token']}"
-    async with connect(socket_url.replace("http", "ws", 1), max_size=None) as socket:
+    async with connect(stream_of(whole, session), max_size=None) as socket:
         publishing = asyncio.create_task(asyncio.to_thread(publish, url, options, 6.0))
-        loud, spoken = 0, 0
-        async with asyncio.timeout(60):
-            while loud < 25:
-                message = await socket.recv()
-                if not isinstance(message, bytes):
-                    continue
-                frame = unpack(message)
-                spoken += frame.speaking
-                loud += int(np.abs(np.frombuffer(frame.pcm, np.int16).astype(int)).max()) > 4_000
-        assert spoken >= 25
+        await hear_spoken(socket)
         await publishing
     end(whole, session)
 
@@ -195,4 +229,47 @@ def test_npms_viewers_in_chromium_share_a_session(whole: RunningServer) -> None:
             seen = page.evaluate(WATCH, options)
             assert seen["frames"] >= 50 and seen["width"] == 256
         browser.close()
+    end(whole, session)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "codec"), [("trickled", "H264"), ("gathered", "VP8")], ids=["h264", "vp8"]
+)
+def test_gstreamer_decodes_what_it_views(
+    whole: RunningServer, gstreamer: tuple[str, ...], candidates: str, codec: str
+) -> None:
+    session = create(whole, "speak")
+    url = whole.url + session["media"]["whep_url"]
+    command = [*gstreamer, "whep", url, session["token"], candidates, codec]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["frames"] >= 50 and seen["width"] == 256 and seen["sounds"] >= 50
+    assert seen["state"] == "connected" and seen["deleted"] == 200
+    assert (seen["trickled"] > 0) == (candidates == "trickled")
+    end(whole, session)
+
+
+@pytest.mark.parametrize("candidates", ["trickled", "gathered"])
+async def test_what_gstreamer_publishes_is_spoken(
+    whole: RunningServer, gstreamer: tuple[str, ...], candidates: str
+) -> None:
+    session = create(whole, "echo")
+    url = whole.url + session["media"]["whip_url"]
+    pipe = asyncio.subprocess.PIPE
+    async with connect(stream_of(whole, session), max_size=None) as socket:
+        publishing = await asyncio.create_subprocess_exec(
+            *(*gstreamer, "whip", url, session["token"], candidates),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+        )
+        try:
+            await hear_spoken(socket)
+        finally:
+            told, errors = await publishing.communicate(b"")  # the end of its input: hang up
+    assert publishing.returncode == 0, errors.decode()
+    seen = json.loads(told.splitlines()[-1])
+    assert seen["state"] == "connected" and seen["deleted"] == 200
+    assert (seen["trickled"] > 0) == (candidates == "trickled")
     end(whole, session)
