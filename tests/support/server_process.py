@@ -29,12 +29,24 @@ class RunningServer:
 
 @contextmanager
 def running_server(
-    folder: Path, *, model: str = "fake", environment: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    model: str = "fake",
+    size: int | None = None,
+    module: str = "server.cli",
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningServer]:
-    """Run ``livehead serve`` in a context; wait until it is ready. Its log goes to ``folder``."""
+    """Run ``livehead serve`` in a context; wait until it is ready.
+
+    Args:
+        folder: that its log goes to.
+        size: side of the pictures; None for the model's own, 256 of the fake one.
+        module: that runs as ``livehead``.
+    """
     port = free_port()
-    command = [sys.executable, "-m", "server.cli", "serve", "--model", model, "--port", str(port)]
-    command += ["--size", "256"] if model == "fake" else []
+    command = [sys.executable, "-m", module, "serve", "--model", model, "--port", str(port)]
+    size = size or (256 if model == "fake" else None)
+    command += ["--size", str(size)] if size else []
     log = folder / f"server-{port}.log"
     with log.open("wb") as sink:
         process = subprocess.Popen(
