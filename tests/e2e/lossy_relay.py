@@ -2,7 +2,7 @@
 
     async with LossyRelay(loss=0.03) as relay:
         offer = without_candidates(offer)  # so that the server knows no way past the relay
-        answer = await relay.take(answer)  # names the relay in place of the server
+        answer = relay.take(answer)  # names the relay in place of the server
 
 It forwards between the caller and the server's own candidate, both ways; what it loses may be
 media, reports, or checks of the connection, as on any network.
@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
+from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from aiortc.sdp import candidate_from_sdp
 
 CANDIDATE = "a=candidate:"
+MAX_DATAGRAM = 65_535
 Address = tuple[str, int]
 
 
@@ -34,7 +37,8 @@ class LossyRelay:
         self.taken = self.dropped = 0
         self._loss = loss
         self._dice = random.Random(seed)
-        self._transports: list[asyncio.DatagramTransport] = []
+        self._front: socket.socket | None = None
+        self._backs: dict[Address, socket.socket] = {}
 
     async def __aenter__(self) -> Self:
         """Nothing is open before ``take``."""
@@ -47,11 +51,18 @@ class LossyRelay:
         trace: TracebackType | None,
     ) -> None:
         """Close all sockets."""
-        for transport in self._transports:
-            transport.close()
-        await asyncio.sleep(0)  # transports close in the loop's next turn
+        loop = asyncio.get_running_loop()
+        for one in (self._front, *self._backs.values()):
+            if one is not None:
+                loop.remove_reader(one)
+                one.close()
 
-    async def take(self, answer: str) -> str:
+    @property
+    def share(self) -> float:
+        """Of what it took that it dropped, 0..1."""
+        return self.dropped / max(1, self.taken)
+
+    def take(self, answer: str) -> str:
         """Listen beside the server of an SDP answer; the answer with the relay as its candidate.
 
         Raises:
@@ -63,20 +74,12 @@ class LossyRelay:
         if not hosts:
             raise ValueError(f"expected an IPv4 candidate in the answer, got {names}")
         server = candidate_from_sdp(hosts[0])
-        front = _Front(self, (server.ip, server.port))
-        transport = await self._open(front, local=(server.ip, 0))
-        port = transport.get_extra_info("sockname")[1]
         fields = hosts[0].split()
-        fields[5] = str(port)
+        fields[5] = str(self._listen((server.ip, server.port)))
         ours = CANDIDATE + " ".join(fields)
         kept = [line for line in lines if not line.startswith(CANDIDATE)]
         end = kept.index("a=end-of-candidates")  # of the section that carries the transport
         return "".join(f"{line}\r\n" for line in [*kept[:end], ours, *kept[end:]])
-
-    @property
-    def share(self) -> float:
-        """Of what it took that it dropped, 0..1."""
-        return self.dropped / max(1, self.taken)
 
     def loses(self) -> bool:
         """Count a datagram; whether it is to be lost."""
@@ -85,60 +88,45 @@ class LossyRelay:
         self.dropped += lost
         return lost
 
-    async def _open(
-        self,
-        protocol: asyncio.DatagramProtocol,
-        *,
-        local: Address | None = None,
-        remote: Address | None = None,
-    ) -> asyncio.DatagramTransport:
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_datagram_endpoint(
-            lambda: protocol, local_addr=local, remote_addr=remote
-        )
-        self._transports.append(transport)
-        return transport
+    def _listen(self, server: Address) -> int:
+        """Forward to a server from now on; the port that callers are to send to."""
+        front = self._front = _open()
+        front.bind((server[0], 0))
 
+        def from_caller() -> None:
+            data, address = front.recvfrom(MAX_DATAGRAM)
+            if address not in self._backs:
+                self._backs[address] = self._open_back(front, address, server)
+            if not self.loses():
+                with suppress(OSError):  # the server has gone
+                    self._backs[address].send(data)
 
-class _Front(asyncio.DatagramProtocol):
-    """Takes what callers send; each address of theirs gets a socket of its own to the server."""
+        asyncio.get_running_loop().add_reader(front, from_caller)
+        port: int = front.getsockname()[1]
+        return port
 
-    def __init__(self, relay: LossyRelay, server: Address) -> None:
-        self._relay = relay
-        self._server = server
-        self._backs: dict[Address, asyncio.Task[asyncio.DatagramTransport]] = {}
+    def _open_back(self, front: socket.socket, caller: Address, server: Address) -> socket.socket:
+        """A socket that is the caller to the server."""
+        back = _open()
+        back.connect(server)
 
-    def connection_made(self, transport: Any) -> None:
-        self._transport: asyncio.DatagramTransport = transport
+        def from_server() -> None:
+            with suppress(OSError):  # either has gone
+                data = back.recv(MAX_DATAGRAM)
+                if not self.loses():
+                    front.sendto(data, caller)
 
-    def datagram_received(self, data: bytes, address: Address) -> None:
-        if self._relay.loses():
-            return
-        if address not in self._backs:
-            back = _Back(self._relay, self._transport, address)
-            opening = self._relay._open(back, remote=self._server)
-            self._backs[address] = asyncio.ensure_future(opening)
-        opened = self._backs[address]
-        if opened.done():
-            opened.result().sendto(data)  # earlier ones are checks, which are sent again
-
-
-class _Back(asyncio.DatagramProtocol):
-    """Takes what the server sends to one caller."""
-
-    def __init__(
-        self, relay: LossyRelay, front: asyncio.DatagramTransport, caller: Address
-    ) -> None:
-        self._relay = relay
-        self._front = front
-        self._caller = caller
-
-    def datagram_received(self, data: bytes, _: Address) -> None:
-        if not self._relay.loses():
-            self._front.sendto(data, self._caller)
+        asyncio.get_running_loop().add_reader(back, from_server)
+        return back
 
 
 def without_candidates(offer: str) -> str:
     """An SDP offer that names no address."""
     lines = [line for line in offer.splitlines() if not line.startswith(CANDIDATE)]
     return "".join(f"{line}\r\n" for line in lines)
+
+
+def _open() -> socket.socket:
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    opened.setblocking(False)
+    return opened

@@ -54,7 +54,8 @@ class Pair:
 
 def read_frames(rows: Sequence[Sequence[Any]]) -> list[Shown]:
     """The page's frames, with numbers that never wrap."""
-    span, shown, turns = 2**COUNTER_BITS, [], 0
+    shown: list[Shown] = []
+    span, turns = 2**COUNTER_BITS, 0
     for number, flash, due, count in rows:
         if shown and number + turns < shown[-1].number - span // 2:
             turns += span
@@ -118,20 +119,23 @@ def pair(heard: Sequence[float], seen: Sequence[tuple[float, float]]) -> list[Pa
 
 
 def slope(pairs: Sequence[Pair]) -> tuple[float, float]:
-    """Least squares of skew over time: ms a minute, and its standard error (0 below 3 pairs).
+    """Least squares of skew over time: ms a minute, and its standard error (0 below 4 pairs).
 
-    The error takes each pair as independent; Chromium moves sound and picture in steps that last,
-    so the true one is larger.
+    Chromium moves sound and picture in steps that last, so neighbours are alike: the error counts
+    n (1 - r) / (1 + r) pairs, with r the correlation of neighbours (Santer et al. 2000, eq. 6).
     """
-    if len(pairs) < 3:
+    if len(pairs) < 4:
         return 0.0, 0.0
     minutes = np.array([one.heard for one in pairs]) / 60_000
     skew = np.array([one.skew for one in pairs])
     minutes = minutes - minutes.mean()
-    spread = float((minutes**2).sum())
-    rate = float(minutes @ skew) / spread
+    scale = float((minutes**2).sum())
+    rate = float(minutes @ skew) / scale
     rest = skew - skew.mean() - rate * minutes
-    return rate, float(np.sqrt((rest**2).sum() / (len(pairs) - 2) / spread))
+    power = float((rest**2).sum())
+    alike = min(0.99, max(0.0, float(rest[1:] @ rest[:-1]) / power)) if power else 0.0
+    count = max(3.0, len(pairs) * (1 - alike) / (1 + alike))
+    return rate, float(np.sqrt(power / (count - 2) / scale))
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -178,7 +182,7 @@ def measured(seen: dict[str, Any], settle_s: float) -> dict[str, Any]:
     early = [one for one in pairs if one.heard < settled]
     late = [one for one in pairs if one.heard >= settled]
     after = [frame for frame in frames if frame.due >= settled]
-    if len(late) < 3 or len(after) < 2:
+    if len(late) < 4 or len(after) < 2:
         raise ValueError(
             f"expected beeps with flashes after {settle_s:g} s, got {len(late)} with"
             f" {len(seen['beeps'])} beeps and {len(frames)} pictures in all; measure longer"
