@@ -2,9 +2,10 @@
 
 A beep is heard when Chromium takes its first sample to be played, plus the delay that Chromium
 states for what it takes (``totalPlayoutDelay``, on which its own lip-sync counts as well). The
-first is stamped on the sound itself before any buffer of the page; a worklet on the same track
-hears it 2 or 8 ms later, which differs from page to page and has jumped by 10 ms in a call. No
-more is known without a microphone: a loudspeaker that delays by more than it states is not seen.
+first is stamped on the sound itself before any buffer of the page; by the clock of a worklet on the
+same track it was 14 ms earlier to 8 ms later, which differs from page to page and jumps by 10 ms
+within a call. No more is known without a microphone: a loudspeaker that delays by more than it
+states is not seen.
 
 A flash is seen when the first picture that has it is due on the screen (``expectedDisplayTime``, a
 refresh of the screen: every 16.7 ms). Where that picture was left out, the next one's time less its
