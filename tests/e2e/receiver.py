@@ -195,6 +195,8 @@ def show(record: dict[str, Any]) -> None:
         f"not judged: the first {start['seconds']:g} s, up to {start['max_ms']:.0f} ms apart,"
         f" over 25 ms until {start['apart_until_s']:g} s"
     )
+    if not record["kept_pace"]:
+        console.say("THE MACHINE DID NOT KEEP PACE: beeps may be compared with flashes not theirs")
     console.table(
         ["aim", "asked", "measured", ""],
         [

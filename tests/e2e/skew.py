@@ -29,6 +29,8 @@ FRAME_MS = 1000 / FPS
 BEEP_FRAMES = round(PERIOD_S * FPS)
 FREEZE_MS = 200.0
 AVERAGED_MS = 1000.0
+PACE = 0.9
+"""Share of the frame rate; where less is shown, sound has gaps, and beeps lose their flashes."""
 P95_MS, MAX_MS, SLOPE_MS = 25.0, 60.0, 0.5
 
 
@@ -189,19 +191,22 @@ def measured(seen: dict[str, Any], settle_s: float) -> dict[str, Any]:
             f" {len(seen['beeps'])} beeps and {len(frames)} pictures in all; measure longer"
         )
     rate, error = slope(late)
+    shown = picture(after)
+    alone = sum(time >= settled for time in heard) - len(late)
     apart = [one for one in early if abs(one.skew) > P95_MS]
     return {
         "skew_ms": spread([one.skew for one in late]),
         "as_shown_ms": spread([one.raw for one in late]),
         "slope_ms_per_min": {"value": round(rate, 2), "error": round(error, 2)},
         "n": len(late),
-        "alone": sum(time >= settled for time in heard) - len(late),
+        "alone": alone,
+        "kept_pace": shown["fps"] > PACE * FPS and alone < (1 - PACE) * len(late),
         "start": {
             "seconds": settle_s,
             "max_ms": spread([one.skew for one in early])["max"],
             "apart_until_s": round((apart[-1].heard - frames[0].due) / 1000, 1) if apart else 0.0,
         },
-        "picture": picture(after),
+        "picture": shown,
     }
 
 

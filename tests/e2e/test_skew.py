@@ -75,7 +75,7 @@ def test_a_known_skew_is_found(skew_ms: float) -> None:
     assert record["skew_ms"]["p50"] == pytest.approx(skew_ms, abs=0.3)
     assert record["skew_ms"]["max"] == pytest.approx(abs(skew_ms), abs=0.3)
     assert record["slope_ms_per_min"]["value"] == pytest.approx(0, abs=0.1)
-    assert (record["n"], record["alone"]) == (15, 0)
+    assert (record["n"], record["alone"], record["kept_pace"]) == (15, 0, True)
     assert record["start"]["apart_until_s"] == pytest.approx(4.3 if skew_ms < -25 else 0, abs=0.2)
 
 
@@ -107,6 +107,15 @@ def test_a_pause_of_the_numbers_before_a_flash_moves_nothing() -> None:
     known = flashes(frames)
     shifted = read_frames(page(3, start=7)["frames"])
     assert flashes(shifted) == known, "only distances between numbers count"
+
+
+def test_a_slow_call_is_told_from_one_that_kept_pace() -> None:
+    third = frozenset(n for n in range(500) if n % 3 == 0)
+    assert not measured(page(20, left_out=third), settle_s=5)["kept_pace"]
+    dark = page(20)
+    dark["frames"] = [[n, flash and not 250 < n < 350, at, k] for n, flash, at, k in dark["frames"]]
+    record = measured(dark, settle_s=5)
+    assert record["alone"] == 4 and not record["kept_pace"]
 
 
 def test_numbers_do_not_wrap() -> None:
