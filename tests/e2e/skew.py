@@ -8,9 +8,11 @@ within a call. No more is known without a microphone: a loudspeaker that delays 
 states is not seen.
 
 A flash is seen when the first picture that has it is due on the screen (``expectedDisplayTime``, a
-refresh of the screen: every 16.7 ms). Where that picture was left out, the next one's time less its
-distance in frames says when the sound's own picture would have been due: ``skew`` tells how far
-lips are from the sound, and a picture left out is a matter of the frame rate.
+refresh of the screen: every 16.7 ms, which adds a saw tooth of that height to a skew that stands;
+it took ten minutes where refresh and sound were 27 ppm apart). Where that picture was left out, the
+next one's time less its distance in frames says when the sound's own picture would have been due:
+``skew`` tells how far lips are from the sound, and a picture left out is a matter of the frame
+rate.
 """
 
 from __future__ import annotations
