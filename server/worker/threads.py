@@ -6,8 +6,8 @@ stand still until it runs again: on two cores of which a process took one, a fra
 rule, and what a worker's capacity is measured with. More are used as long as they pay:
 
 * **up** when as many cores as would be added have idled since the last look;
-* **down** at once when a chunk takes longer than it takes one thread. The way up is then barred for
-  a while, and for longer each time.
+* **down** when two chunks in a row take longer than they take one thread, or one takes much longer.
+  The way up is then barred for a while, and for longer each time, unless they paid for as long.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ STALE_S = 5.0
 """What idled before a pause says nothing of now."""
 IDLE = 0.8
 """Share of a core that idles where nothing but the gateway uses it."""
+MUCH = 1.5
+"""Times as long as one thread takes."""
 FIRST_BAR_S, LONGEST_BAR_S = 10.0, 300.0
 
 
@@ -48,6 +50,7 @@ class ThreadChoice:
         self._one_s: Sequence[float] = ()
         self._looked = (clock(), idle_s())
         self._barred_until, self._bar_s = clock(), FIRST_BAR_S
+        self._rose_at, self._slow_before = clock(), False
         self.count = 1
         use_threads(1)
 
@@ -67,6 +70,7 @@ class ThreadChoice:
         if elapsed > STALE_S:
             return
         if idle_cores >= IDLE * (self._most - 1) and now >= self._barred_until and self._one_s:
+            self._rose_at, self._slow_before = now, False
             self._use(self._most)
 
     def after_batch(self, chunks: int, spent_s: float) -> None:
@@ -74,11 +78,15 @@ class ThreadChoice:
         if self.count == 1:
             return
         largest = min(chunks, len(self._one_s))
-        if spent_s <= self._one_s[largest - 1] * chunks / largest:
+        ratio = spent_s / (self._one_s[largest - 1] * chunks / largest)
+        slow, slow_before = ratio > 1, self._slow_before
+        self._slow_before = slow
+        if not (ratio > MUCH or (slow and slow_before)):
             return
         now = self._clock()
+        paid = now - self._rose_at >= self._bar_s
+        self._bar_s = FIRST_BAR_S if paid else min(LONGEST_BAR_S, 2 * self._bar_s)
         self._barred_until = now + self._bar_s
-        self._bar_s = min(LONGEST_BAR_S, 2 * self._bar_s)
         self._looked = (now, self._idle_s())
         self._use(1)
 
