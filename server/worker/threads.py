@@ -6,8 +6,8 @@ stand still until it runs again: on two cores of which a process took one, a fra
 rule, and what a worker's capacity is measured with. More are used as long as they pay:
 
 * **up** when as many cores as would be added have idled since the last look;
-* **down** when chunks of late have taken longer, on average, than they take one thread. The way up
-  is then barred for a while, and for longer each time, unless the threads paid for as long.
+* **down** when two chunks in a row take longer than they take one thread, or one takes much longer.
+  The way up is then barred for a while, and for longer each time, unless they paid for as long.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ STALE_S = 5.0
 """What idled before a pause says nothing of now."""
 IDLE = 0.8
 """Share of a core that idles where nothing but the gateway uses it."""
-LATE_SHARE = 0.25
-"""Of the last chunk in the average of late. One that takes three times as long is enough."""
+MUCH = 1.5
+"""Times as long as one thread takes."""
 FIRST_BAR_S, LONGEST_BAR_S = 10.0, 300.0
 
 
@@ -50,7 +50,7 @@ class ThreadChoice:
         self._one_s: Sequence[float] = ()
         self._looked = (clock(), idle_s())
         self._barred_until, self._bar_s = clock(), FIRST_BAR_S
-        self._rose_at, self._ratio = clock(), 0.0
+        self._rose_at, self._slow_before = clock(), False
         self.count = 1
         use_threads(1)
 
@@ -70,7 +70,7 @@ class ThreadChoice:
         if elapsed > STALE_S:
             return
         if idle_cores >= IDLE * (self._most - 1) and now >= self._barred_until and self._one_s:
-            self._rose_at, self._ratio = now, 1 / self._most
+            self._rose_at, self._slow_before = now, False
             self._use(self._most)
 
     def after_batch(self, chunks: int, spent_s: float) -> None:
@@ -79,8 +79,9 @@ class ThreadChoice:
             return
         largest = min(chunks, len(self._one_s))
         ratio = spent_s / (self._one_s[largest - 1] * chunks / largest)
-        self._ratio += LATE_SHARE * (ratio - self._ratio)
-        if self._ratio <= 1:
+        slow, slow_before = ratio > 1, self._slow_before
+        self._slow_before = slow
+        if not (ratio > MUCH or (slow and slow_before)):
             return
         now = self._clock()
         paid = now - self._rose_at >= self._bar_s
