@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options; each one left out is read from the environment (LIVEHEAD_PORT and so on)."""
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (default 8000)")
-    parser.add_argument("--workers", type=int, help="worker processes (default: measured)")
+    parser.add_argument("--workers", type=int, help="worker processes (default: what serves most)")
     parser.add_argument("--max-sessions", type=int, help="sessions at once (default: measured)")
     parser.add_argument("--log-level", help="debug, info, warning or error (default info)")
     add_model_arguments(parser.add_argument_group("model"), MODELS, defaults=False)

@@ -42,11 +42,17 @@ KEYFRAME_PAUSE_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class _Requested:
-    """A chunk at the worker: when it was asked for, and the tags of the frames still to come."""
+    """A chunk at the worker: when it was asked for, and how many of its frames have arrived."""
 
     at: float
     tags: tuple[FrameTag, ...]
     starts: bool
+    arrived: int = 0
+
+    @property
+    def coming(self) -> tuple[FrameTag, ...]:
+        """The tags of the frames still to come."""
+        return self.tags[self.arrived :]
 
 
 class Producer:
@@ -104,7 +110,7 @@ class Producer:
     @property
     def sounding(self) -> bool:
         """Whether speech that was cut is in the pacer or at the worker."""
-        at_worker = any(tag.samples for asked in self._requested.values() for tag in asked.tags)
+        at_worker = any(tag.samples for asked in self._requested.values() for tag in asked.coming)
         return at_worker or self._pacer.sounding
 
     @property
@@ -184,18 +190,18 @@ class Producer:
         if not chunk.frames:
             return
         now = self._clock.now()
-        count = len(chunk.frames)
-        items = [QueuedFrame(*pair) for pair in zip(chunk.frames, asked.tags[:count], strict=True)]
+        arrived = chunk.first + len(chunk.frames)
+        tags = asked.tags[chunk.first : arrived]
+        items = [QueuedFrame(*pair) for pair in zip(chunk.frames, tags, strict=True)]
         if chunk.first == 0:
             self._answers_s.append(now - asked.at)
             items[0] = replace(items[0], came_at=now)
         if chunk.last:
             self._record(chunk, asked, now)
         else:
-            rest = replace(asked, tags=asked.tags[count:], starts=False)
-            self._requested[chunk.sequence] = rest
+            self._requested[chunk.sequence] = replace(asked, arrived=arrived)
         keep = LIVE_CUSHION if self._scheduler.live else 0
-        self._pacer.add(items, starts=asked.starts, keep=keep)
+        self._pacer.add(items, starts=asked.starts and chunk.first == 0, keep=keep)
 
     async def run(self) -> None:
         """Cut and submit until cancelled; ``connect`` comes first."""
@@ -256,7 +262,7 @@ class Producer:
 
     @property
     def _frames_at_worker(self) -> int:
-        return sum(len(asked.tags) for asked in self._requested.values())
+        return sum(len(asked.coming) for asked in self._requested.values())
 
     def _record(self, chunk: ChunkResult, asked: _Requested, now: float) -> None:
         metrics = ChunkMetrics(

@@ -88,7 +88,7 @@ class Worker(Generic[Identity, Stream]):
         self._portraits = Preparer(generator, self.inbox.put, max_identities, store)
         self._streams: dict[str, WorkerStream[Stream]] = {}
         self._clock = clock
-        self._frame_by_frame = isinstance(generator, FrameByFrame)
+        self._frames_of = generator.generate_frames if isinstance(generator, FrameByFrame) else None
         self._timer = StageTimer(clock)
         self._giving_way = GivingWay(clock)
         if isinstance(generator, Staged):
@@ -267,7 +267,7 @@ class Worker(Generic[Identity, Stream]):
     ) -> None:
         """Encode and send a chunk; its first frame alone, where the others are not drawn yet."""
         count = self._spec.chunk_frames
-        ends = sorted({1, count}) if self._frame_by_frame else [count]
+        ends = sorted({1, count}) if self._frames_of else [count]
         for first, end in pairwise([0, *ends]):
             asked = self._clock()
             drawn = list(islice(pictures, end - first))
@@ -292,8 +292,8 @@ class Worker(Generic[Identity, Stream]):
         audio = [np.frombuffer(request.features, np.float32) for _, _, request in batch]
         try:
             streams = [stream.stream for _, stream, _ in batch]
-            if isinstance(self._generator, FrameByFrame):
-                return list(self._generator.generate_frames(streams, audio))
+            if self._frames_of is not None:
+                return list(self._frames_of(streams, audio))
             return [iter(chunk) for chunk in self._generator.generate(streams, audio)]
         except Abandoned:
             raise

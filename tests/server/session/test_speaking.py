@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from server.session.scheduler import END_S, GAP_S, MAX_BUFFER_S
+from server.session.trace import SessionTrace
 from server.session.workers import ChunkRequest
 from tests.support.scene import CHUNK, FRAME, SAMPLES, gaps, in_background, scene
 from tests.support.sound import speech
@@ -75,6 +76,18 @@ async def test_a_chunk_is_played_from_its_first_frame_on() -> None:
         assert [frame.index for _, frame in act.viewer.frames] == list(
             range(len(act.viewer.frames))
         )
+
+
+async def test_a_chunk_that_comes_in_parts_is_told_once_and_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(SessionTrace, "chunk", lambda self, tags, *_: told.append(len(tags)))
+    async with scene() as act:
+        act.workers.rest_s = 0.02
+        await act.advance(2)
+        asked = len(act.workers.requests)
+    assert asked - 1 <= len(told) <= asked and set(told) == {SPEC.chunk_frames}
 
 
 async def test_an_interrupt_between_the_parts_of_a_chunk_drops_the_second() -> None:
